@@ -1,0 +1,30 @@
+# Every target does its own set-up: the first call makes .venv from the lock file.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+.PHONY: install demo up test check lock help
+install: $(READY)  ## make .venv and install everything into it from the lock
+demo: install      ## start everything, deliver events, show what landed and the audit
+	@$(BIN)/kvitto demo
+up: install        ## serve on this machine until Ctrl-C
+	@$(BIN)/kvitto up
+test: install      ## pass all tests
+	$(BIN)/python -m pytest
+check: install     ## lint, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+lock: install      ## write requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
+	  --no-emit-index-url --upgrade --output-file requirements.lock pyproject.toml
+help:              ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12

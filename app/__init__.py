@@ -1,0 +1,1 @@
+"""Kvitto: receives a lender's webhooks; every 200 it answers is a receipt."""

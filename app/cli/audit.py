@@ -1,0 +1,32 @@
+"""`kvitto audit`: does every 200 have its receipt?"""
+
+import click
+
+from app import audit as auditing
+from app import inbox
+from app.cli.output import print_rows
+from app.errors import Unavailable
+from app.inbox import Inbox
+from app.storage.connection import connect
+from config.settings import AuditSettings
+
+_COLUMNS = ("provider", "appended", "receipts", "copies", "in_flight", "missing", "stored", "duplicate", "dead")
+
+
+@click.command(epilog="Example: kvitto audit --json")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def audit(as_json: bool) -> None:
+    """Check conservation: entries appended = receipts + copies + in flight. Exit 1 if it does not add up."""
+    settings = AuditSettings.load()
+    redis = inbox.connect(settings.redis_url, timeout_seconds=10)
+    try:
+        with connect(settings.database_url, "audit") as connection:
+            accounts = [auditing.audit(connection, Inbox(redis, provider)) for provider in settings.providers]
+    except Unavailable as error:
+        raise click.ClickException(f"cannot audit: {error}") from error
+    print_rows([account.row() for account in accounts], _COLUMNS, as_json, empty="no providers")
+    sound = all(account.missing == 0 for account in accounts)
+    if not as_json:
+        verdict = "adds up" if sound else "DOES NOT ADD UP"
+        click.secho(f"{verdict}: appended = receipts + copies + in flight + missing", fg="green" if sound else "red")
+    raise SystemExit(0 if sound else 1)

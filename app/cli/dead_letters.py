@@ -1,0 +1,96 @@
+"""`kvitto dead-letters`: what could not be opened, validated or stored, and its replay."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import click
+
+from app.cli.output import print_rows
+from app.errors import REASONS, Unavailable
+from app.replay import Replay
+from app.storage import dead_letters as letters
+from app.storage.connection import Connection, connect
+from app.storage.dead_letters import Selection
+from config.environment import Environment
+from config.settings import LedgerSettings
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _filters(command: Any) -> Any:
+    for option in (
+        click.option("--since", type=click.DateTime(), help="Received at or after this time (UTC)."),
+        click.option("--provider", help="Of this provider."),
+        click.option("--reason", type=click.Choice(REASONS), help="For this reason."),
+    ):
+        command = option(command)
+    return command
+
+
+def _selection(reason: str | None, provider: str | None, since: datetime | None, receipt: UUID | None = None) -> Selection:
+    return Selection(receipt, provider, reason, since and since.replace(tzinfo=UTC))
+
+
+def _connect() -> Connection:
+    try:
+        return connect(LedgerSettings.load().database_url, "dead-letters")
+    except Unavailable as error:
+        raise click.ClickException(f"Postgres: {error}") from error
+
+
+@click.group("dead-letters", epilog="Example: kvitto dead-letters list --reason cannot-open")
+def dead_letters() -> None:
+    """List, show and replay deliveries that are kept as dead letters."""
+
+
+@dead_letters.command("list", epilog="Example: kvitto dead-letters list --provider kompar --since 2026-11-01")
+@_filters
+@click.option("--limit", default=100, show_default=True, help="At most so many.")
+@_json
+def list_(reason: str | None, provider: str | None, since: datetime | None, limit: int, as_json: bool) -> None:
+    """List dead letters, oldest first."""
+    with _connect() as connection:
+        rows = letters.select(connection, _selection(reason, provider, since), limit)
+    columns = ("receipt", "provider", "topic", "reason", "detail", "received_at")
+    print_rows(rows, columns, as_json, empty="no dead letters")
+
+
+@dead_letters.command(epilog="Example: kvitto dead-letters show 01935b3e-7a60-7c3f-8d0a-0123456789ab --json")
+@click.argument("receipt", type=click.UUID)
+@_json
+def show(receipt: UUID, as_json: bool) -> None:
+    """Show one dead letter; its body stays sealed."""
+    with _connect() as connection:
+        row = letters.find(connection, receipt)
+    if row is None:
+        raise click.ClickException(f"{receipt} is no dead letter; see: kvitto dead-letters list")
+    if as_json:
+        print_rows([row], (), as_json, empty="")
+    else:
+        print_rows([{"field": name, "value": value} for name, value in row.items()], ("field", "value"), False, "")
+
+
+@dead_letters.command(epilog="Example: kvitto dead-letters replay --reason cannot-open --dry-run")
+@click.argument("receipt", type=click.UUID, required=False)
+@_filters
+@click.option("--dry-run", is_flag=True, help="Show what would become of each, and change nothing.")
+@_json
+def replay(
+    receipt: UUID | None, reason: str | None, provider: str | None, since: datetime | None, dry_run: bool, as_json: bool
+) -> None:
+    """Settle dead letters again, all or those selected; each keeps its time of receipt."""
+    with _connect() as connection:
+        found = [row["receipt"] for row in letters.select(connection, _selection(reason, provider, since, receipt))]
+    rows = []
+    with click.progressbar(length=len(found), label="replaying", file=click.get_text_stream("stderr")) as progress:
+        for each, outcome in Replay(Environment.of_process()).run(found, dry_run):
+            if outcome is not None:
+                rows.append({"receipt": each, "outcome": outcome.name, "reason": outcome.reason, "detail": outcome.detail})
+            progress.update(1)
+    print_rows(rows, ("receipt", "outcome", "reason", "detail"), as_json, empty="no dead letters to replay")
+    if not as_json and rows:
+        counts = Counter(row["outcome"] for row in rows)
+        told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        click.echo(f"{'would become' if dry_run else 'became'}: {told}")

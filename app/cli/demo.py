@@ -1,0 +1,110 @@
+"""`kvitto demo`: a tour on made-up data, in a data folder of its own that is gone afterwards."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from app import audit as auditing
+from app import inbox
+from app.cli.output import print_rows
+from app.inbox import Inbox
+from app.local.data import Data
+from app.storage import dead_letters, reports
+from app.storage.connection import Connection, connect
+from config.environment import Environment
+
+_SENT = (
+    "--applications", "12", "--decisions", "4", "--retried", "3", "--corrected", "1", "--undecryptable", "1", "--speed", "600",
+)  # fmt: skip
+
+
+_APPLICATION = ("application_id", "name", "company_name", "amount", "duration", "purpose", "revision", "flags")
+
+
+@click.command(epilog="Example: kvitto demo")
+def demo() -> None:
+    """Start everything, have the sandbox deliver, and show what landed in Postgres and the audit.
+
+    On a terminal it keeps serving until Ctrl-C. Exits 1 if the audit does not add up.
+    """
+    with tempfile.TemporaryDirectory(prefix="kvitto-demo-") as folder, _serving(Path(folder)) as up:
+        environment = os.environ | Data(Path(folder)).published()
+        _step("The sandbox plays Kompar: encrypts, delivers, delivers again, once under a wrong key")
+        subprocess.run([*_kvitto(folder), "sandbox", "send", *_SENT], check=True, env=environment)  # noqa: S603
+        with connect(environment["DATABASE_URL"], "demo") as connection:
+            sound = _show(connection, environment)
+        if not sound:
+            raise SystemExit(1)
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            click.echo(f"\nStill serving; the console is at {environment['CONSOLE_BIND']}. Ctrl-C ends it.")
+            up.wait()
+
+
+def _kvitto(folder: str | Path) -> list[str]:
+    return [sys.executable, "-m", "app.cli", "--data", str(folder)]
+
+
+@contextmanager
+def _serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run `kvitto up` until the tour is over."""
+    _step("kvitto up: Postgres, Valkey, ingest, worker, beat, console")
+    own = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    with subprocess.Popen([*_kvitto(folder), "up"], stdout=subprocess.PIPE, text=True, env=own) as up:  # noqa: S603
+        try:
+            assert up.stdout is not None  # noqa: S101
+            ready = up.stdout.readline()
+            if not ready:
+                raise click.ClickException("kvitto up did not become ready; it says why above")
+            click.echo(ready.strip())
+            yield up
+        except KeyboardInterrupt:
+            pass
+        finally:
+            up.terminate()
+
+
+def _show(connection: Connection, environment: dict[str, str]) -> bool:
+    """Show what landed; tell whether the audit adds up."""
+    boxes = [
+        Inbox(inbox.connect(environment["REDIS_URL"]), name)
+        for name in Environment(environment).names("PROVIDERS", "kompar")
+    ]
+    accounts = [_settled(connection, box) for box in boxes]
+    _step("What landed: applications, current state")
+    print_rows(reports.applications(connection), _APPLICATION, False, "none")
+    _step("Decisions")
+    print_rows(reports.decisions(connection), ("application_id", "accepted", "offer_id", "revision"), False, "none")
+    _step("Recognised as retries, though each was encrypted anew")
+    print_rows(reports.newest_deliveries(connection, "duplicate"), ("receipt", "topic", "entity_id", "outcome"), False, "none")
+    _step("Dead letters, kept sealed until they can be opened")
+    letters = dead_letters.select(connection, dead_letters.Selection())
+    print_rows(letters, ("receipt", "topic", "reason", "detail"), False, "none")
+    _step("The audit: every entry appended is accounted for")
+    columns = ("provider", "appended", "receipts", "copies", "in_flight", "missing", "stored", "duplicate", "dead")
+    print_rows([account.row() for account in accounts], columns, False, "none")
+    sound = all(account.missing == 0 and account.in_flight == 0 for account in accounts)
+    click.secho("adds up" if sound else "DOES NOT ADD UP", fg="green" if sound else "red")
+    return sound
+
+
+
+
+def _settled(connection: Connection, box: Inbox) -> auditing.Account:
+    """Wait until nothing is in flight, a minute at most."""
+    deadline = time.monotonic() + 60
+    while True:
+        account = auditing.audit(connection, box)
+        if account.in_flight == 0 or time.monotonic() > deadline:
+            return account
+        time.sleep(0.1)
+
+
+def _step(text: str) -> None:
+    click.secho(f"\n{text}", bold=True)

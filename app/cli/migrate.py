@@ -1,0 +1,23 @@
+"""`kvitto migrate`: brings the database's schema up to date."""
+
+import click
+
+from app.errors import Unavailable
+from app.storage import migrations
+from app.storage.connection import connect
+from config.settings import LedgerSettings
+
+
+@click.command(epilog="Example: DATABASE_URL=postgresql://kvitto@db/kvitto kvitto migrate")
+@click.option("--dry-run", is_flag=True, help="Only list what would be applied.")
+def migrate(dry_run: bool) -> None:
+    """Apply pending migrations, all in one transaction."""
+    try:
+        with connect(LedgerSettings.load().database_url, "migrate") as connection:
+            names = migrations.pending(connection) if dry_run else migrations.migrate(connection)
+    except Unavailable as error:
+        raise click.ClickException(f"Postgres: {error}") from error
+    for name in names:
+        click.echo(f"{'pending' if dry_run else 'applied'}  {name}")
+    if not names:
+        click.echo("nothing to apply")

@@ -1,0 +1,42 @@
+"""What commands print: aligned and coloured on a terminal, plain in a pipe, JSON on request."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+
+def console() -> Console:
+    """Return a console on standard output that never wraps in a pipe."""
+    out = Console(highlight=False, soft_wrap=True)
+    if not out.is_terminal:
+        out.width = 400
+    return out
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool, empty: str) -> None:
+    """Print rows as a table, or as JSON; numbers stand to the right."""
+    if as_json:
+        click.echo(json.dumps([dict(row) for row in rows], indent=2, default=str, ensure_ascii=False))
+        return
+    if not rows:
+        click.echo(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        numbers = all(isinstance(row.get(column), int) for row in rows)
+        table.add_column(column, justify="right" if numbers else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_text(row.get(column)) for column in columns))
+    console().print(table)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat(sep=" ", timespec="milliseconds"))
+    return str(value)

@@ -1,0 +1,73 @@
+"""`kvitto ingest|worker|beat|console`: one process each, which becomes the server that it configures."""
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from app import inbox, providers
+from app.errors import Unavailable
+from config.environment import Environment, Misconfigured
+from config.granian import server_arguments
+from config.settings import BeatSettings, ConsoleSettings, IngestSettings
+
+
+def _become(*arguments: str) -> NoReturn:
+    """Replace this process, so that signals reach the server itself."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", *arguments])  # noqa: S606 - no shell is wanted
+
+
+@click.command(epilog="Example: INGEST_BIND=0.0.0.0:8080 kvitto ingest")
+@click.option("--threads", default=32, show_default=True, help="Requests in progress at once.")
+def ingest(threads: int) -> None:
+    """Serve the webhooks: authenticate, seal, append to Redis, answer 200."""
+    environment = Environment.of_process()
+    settings = IngestSettings.read(environment)
+    for name in settings.providers:
+        providers.load_authentication(name, environment)
+    environment.check()
+    if not settings.loss_accepted:
+        _refuse_lossy(settings.redis_url)
+    _become("granian", *server_arguments(settings.bind, threads), "app.ingest.wsgi:app")
+
+
+def _refuse_lossy(redis_url: str) -> None:
+    try:
+        faults = inbox.durability_faults(inbox.connect(redis_url))
+    except Unavailable as error:
+        click.echo(f"redis: {error}; starting all the same, /readyz tells when it is there", err=True)
+        return
+    if faults:
+        raise Misconfigured(faults)
+
+
+@click.command(epilog="Example: kvitto worker --provider kompar --concurrency 4")
+@click.option("--provider", "names", multiple=True, help="Whose inbox to drain; repeatable. Default: all in PROVIDERS.")
+@click.option("--concurrency", default=2, show_default=True, help="Processes that open and validate in parallel.")
+def worker(names: tuple[str, ...], concurrency: int) -> None:
+    """Drain inboxes: open, validate, store, acknowledge."""
+    known = BeatSettings.load().providers
+    if unknown := set(names) - set(known):
+        raise click.BadParameter(f"{', '.join(sorted(unknown))} not in PROVIDERS ({','.join(known)})", param_hint="--provider")
+    queues = names or known
+    _become(
+        "celery", "-A", "workers.celery", "worker", "--pool", "prefork", "-O", "fair",
+        "--queues", ",".join(queues), "--hostname", f"{'+'.join(queues)}@%h", "--concurrency", str(concurrency),
+        "--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat",
+    )  # fmt: skip
+
+
+@click.command(epilog="Example: kvitto beat")
+def beat() -> None:
+    """Have every inbox swept every few seconds; run one of these."""
+    BeatSettings.load()
+    _become("celery", "-A", "workers.celery", "beat", "--loglevel", "WARNING", "--pidfile", "")
+
+
+@click.command(epilog="Example: CONSOLE_BIND=127.0.0.1:8081 kvitto console")
+def console() -> None:
+    """Serve operators' pages, health and metrics, on a private port."""
+    settings = ConsoleSettings.load()
+    _become("granian", *server_arguments(settings.bind, 4), "app.console.wsgi:app")

@@ -1,0 +1,58 @@
+"""`kvitto up`: everything on this machine."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from app.local.data import Data, DataInUse
+from app.local.servers import EmbeddedMissing
+from app.local.stack import NotReady, Stack
+from app.local.supervisor import ProgramRefused
+
+
+@click.command(epilog="Example: INGEST_BIND=127.0.0.1:9000 kvitto --data /var/lib/kvitto up")
+@click.option("--concurrency", default=2, show_default=True, help="Worker processes per provider.")
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="The same as --data before the command.")
+@click.pass_obj
+def up(found: Data, concurrency: int, data: Path | None) -> None:
+    """Serve: embedded Postgres and Valkey unless DATABASE_URL, REDIS_URL are set; ingest, workers, beat, console.
+
+    Restarts whatever dies. Ctrl-C or SIGTERM stops all of it; the data folder outlives restarts.
+    """
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        if stopping.is_set():
+            return
+        stopping.set()
+        raise _Stopped
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    try:
+        stack = Stack(Data(data) if data else found, os.environ, concurrency, _tell)
+    except DataInUse as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        click.echo(f"kvitto ready {stack.start()}")
+        while not stopping.wait(0.2):
+            stack.tend()
+    except _Stopped:
+        _tell("stopping")
+    except (ProgramRefused, NotReady, EmbeddedMissing) as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        stopping.set()
+        stack.stop()
+
+
+class _Stopped(Exception):  # noqa: N818
+    """A signal asked for the end."""
+
+
+def _tell(text: str) -> None:
+    click.echo(click.style("kvitto", dim=True) + f" {text}", err=True)

@@ -1,0 +1,41 @@
+"""Metrics: what the ledger holds, and what the processes of this machine count."""
+
+import os
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from app.storage import reports
+from app.storage.connection import Connection
+
+
+class _Ledger(Collector):
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def collect(self) -> Iterator[Metric]:
+        receipts = GaugeMetricFamily("kvitto_receipts", "Receipts in the ledger", labels=["provider", "outcome"])
+        for row in reports.conservation(self._connection):
+            for outcome in ("stored", "duplicate", "dead"):
+                receipts.add_metric([row["provider"], outcome], row[outcome])
+        yield receipts
+        pending = GaugeMetricFamily("kvitto_pending", "Entries waiting at the last look", labels=["provider"])
+        behind = GaugeMetricFamily("kvitto_behind_seconds", "Age of what the ledger is complete up to", labels=["provider"])
+        for row in reports.freshness(self._connection):
+            pending.add_metric([row["provider"]], row["pending"])
+            behind.add_metric([row["provider"]], row["behind_seconds"])
+        yield pending
+        yield behind
+
+
+def exposition(connection: Connection) -> bytes:
+    """Return all metrics in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Ledger(connection))
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -1,0 +1,8 @@
+"""What the WSGI server loads: `granian --interface wsgi app.console.wsgi:app`."""
+
+import config.logging
+from app.console.application import create_app
+from config.settings import ConsoleSettings
+
+config.logging.configure()
+app = create_app(ConsoleSettings.load())

@@ -1,0 +1,79 @@
+"""JSON as providers send it: what is taken, and one canonical form to compare by."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from app.errors import INVALID, NOT_JSON, Rejected
+
+# Postgres and Python both end somewhere above; no provider nests beyond five.
+_DEPTH = 64
+
+
+def parse_object(text: bytes) -> dict[str, Any]:
+    """Return the JSON object that `text` is.
+
+    Numbers without a fraction become int however they are written (4.0 and 4 are one number), so
+    that a repetition is recognised whichever way its sender prints them.
+
+    Raises:
+        Rejected: `not-json` for anything but one UTF-8 JSON object; `invalid` for what the
+            database cannot hold: U+0000, lone surrogates, nesting beyond 64 levels.
+    """
+    try:
+        value = json.loads(text.decode("utf-8"), parse_float=_number, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise Rejected(NOT_JSON, "not a JSON text in UTF-8") from error
+    if not isinstance(value, dict):
+        raise Rejected(NOT_JSON, "not a JSON object")
+    _check(value)
+    return value
+
+
+def canonical(value: Any) -> bytes:
+    """Return the one text of a JSON value: keys sorted, no spaces, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError("out of range")
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _check(value: Any) -> None:
+    """Raise for what the database cannot hold; a stack of our own, so that depth cannot exhaust Python's."""
+    pending = [(value, 1)]
+    while pending:
+        item, depth = pending.pop()
+        if depth > _DEPTH:
+            raise Rejected(INVALID, f"nested deeper than {_DEPTH} levels")
+        if isinstance(item, str):
+            _check_text(item)
+        elif isinstance(item, Mapping):
+            pending += [(part, depth + 1) for pair in item.items() for part in pair]
+        elif isinstance(item, list):
+            pending += [(part, depth + 1) for part in item]
+
+
+def _check_text(text: str) -> None:
+    if text.isascii() and "\x00" not in text:
+        return
+    if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise Rejected(INVALID, "a text holds U+0000 or a lone surrogate")
+
+
+def flatten(messages: Mapping[Any, Any]) -> str:
+    """Return a validator's nested messages as `path: message`, sorted; they name fields, never values."""
+    return "; ".join(sorted(_flattened("", messages)))
+
+
+def _flattened(path: str, messages: Any) -> list[str]:
+    if isinstance(messages, Mapping):
+        return [line for key, inner in messages.items() for line in _flattened(f"{path}.{key}".strip("."), inner)]
+    return [f"{path}: {message}" for message in messages]

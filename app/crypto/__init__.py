@@ -1,0 +1,1 @@
+"""Ciphers, seals and digests; knows no provider."""

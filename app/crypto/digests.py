@@ -1,0 +1,22 @@
+"""Keyed digests of values: enough to recognise a repetition, of no use to guess a national id with."""
+
+import base64
+import hmac
+from collections.abc import Mapping
+from typing import Any
+
+from app.content import canonical
+
+
+class Fingerprints:
+    """Digests under FINGERPRINT_KEY, which is not rotated with the sealing keys: old digests must stay comparable."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def digests(self, content: Mapping[str, Any]) -> dict[str, str]:
+        """Return each top-level key with the HMAC-SHA256 of its value's canonical text, base64."""
+        return {key: self._digest(value) for key, value in content.items()}
+
+    def _digest(self, value: Any) -> str:
+        return base64.b64encode(hmac.digest(self._key, canonical(value), "sha256")).decode()

@@ -1,0 +1,55 @@
+"""An event: the business fact that a valid delivery states."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal, NamedTuple
+
+Content = Mapping[str, Any]
+
+
+class Entity(NamedTuple):
+    """What an event is about."""
+
+    provider: str
+    event_type: str
+    entity_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Where an event type's content is laid out in columns for dashboards.
+
+    `state` holds one row per entity, from its merged revisions; `history` one row per revision.
+    `row` turns content into the table's columns, and leaves out those that storage fills for every
+    table alike: entity_id, flags, revision, receipt, received_at, updated_at.
+    """
+
+    name: str
+    kind: Literal["state", "history"]
+    row: Callable[[Content], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A valid delivery's content, fit to be kept: national ids masked, files reduced to hashes.
+
+    digests: top-level key → keyed hash of its clear value; what a repetition is recognised by.
+    doubts: checked top-level key → flags, an empty list where the value passed.
+    identity: the provider's own id of the notification, if it sends one.
+    horizon: how long after a version's receipt its retries may still arrive.
+    table: where it is laid out, if its type has a table.
+    """
+
+    entity: Entity
+    content: Content
+    digests: Mapping[str, str]
+    horizon: timedelta
+    table: Table | None
+    doubts: Mapping[str, list[str]] = field(default_factory=dict)
+    identity: str | None = None
+
+
+def flags_of(doubts: Mapping[str, list[str]]) -> list[str]:
+    """Return the flags among `doubts`, each once, sorted."""
+    return sorted({flag for flags in doubts.values() for flag in flags})

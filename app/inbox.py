@@ -1,0 +1,297 @@
+"""A provider's inbox: a Redis Stream of deliveries that were answered 200 and are not in the ledger yet.
+
+The only code that knows the stream. An entry stays until it is deleted after the ledger's commit;
+who claims one and dies leaves it pending, and another takes it over.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    NoPermissionError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+from uuid_utils.compat import uuid7
+
+from app import doorbell
+from app.delivery import Delivery, Position, Received
+from app.errors import Unavailable
+from config.checks import REDIS_SETTINGS, redis_faults
+from config.environment import Fault
+
+_GROUP = "workers"
+_VERSION = b"1"
+# A batch ends at either bound; entries are read in portions, so that it overshoots by one at most.
+_BATCH_ENTRIES = 500
+_BATCH_BYTES = 8 * 1024 * 1024
+_PORTION = 50
+# Longer than a drain may take: who has not acknowledged by then is dead. Released entries count as this idle.
+_ABANDONED_MS = 90_000
+_REASSIGNED = 10_000
+_FIRST = Position(0, 0)
+
+logger = logging.getLogger(__name__)
+
+
+def connect(url: str, timeout_seconds: float = 2.0) -> Redis:
+    """Return a client that answers or fails within its time, and never repeats a command by itself.
+
+    redis-py's default of ten retries appended one delivery twice.
+    """
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=0.5,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=256,
+    )
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    """Turn every failure of the server into Unavailable, with a slug that says which."""
+    try:
+        yield
+    except RedisError as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: RedisError) -> Unavailable:
+    match error:
+        case OutOfMemoryError():
+            return Unavailable("redis-full")
+        case BusyLoadingError():
+            return Unavailable("redis-loading")
+        case RedisConnectionError() | RedisTimeoutError():
+            return Unavailable("redis-unreachable")
+        case _:
+            return Unavailable("redis-refuses", str(error).partition(" ")[0])
+
+
+def ping(redis: Redis) -> None:
+    """Raise Unavailable unless the server answers."""
+    with _reachable():
+        redis.ping()
+
+
+def durability_faults(redis: Redis) -> list[Fault]:
+    """Return what in the server's settings could lose a confirmed append."""
+    with _reachable():
+        try:
+            settings: Any = redis.config_get(*REDIS_SETTINGS)
+        except (NoPermissionError, ResponseError):
+            settings = {}  # hidden, as managed services do: unknown is not proven
+    return redis_faults(settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What an inbox says of itself at one moment.
+
+    `appended` counts entries ever appended in this epoch, up to and including position `last`.
+    """
+
+    epoch: UUID
+    appended: int
+    last: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many entries wait, and the moment before which none does."""
+
+    entries: int
+    complete_until: datetime
+
+
+class Inbox:
+    """The inbox of one provider."""
+
+    def __init__(self, redis: Redis, provider: str) -> None:
+        self._redis = redis
+        self.provider = provider
+        self._stream = f"inbox:{provider}"
+        self._epoch_key = f"inbox:{provider}:epoch"
+        self._epoch: UUID | None = None
+
+    def append(self, delivery: Delivery) -> bool:
+        """Append durably and press the doorbell in one round trip; return whether to ring it.
+
+        The reply proves that the entry is on disk (checked at start: appendfsync always).
+
+        Raises:
+            Unavailable: Not proven. The entry may be there all the same, under the same receipt.
+        """
+        with _reachable():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.xadd(self._stream, _fields(delivery))  # type: ignore[arg-type]
+            doorbell.press(pipeline, self.provider)
+            appended, pressed = pipeline.execute(raise_on_error=False)
+            if isinstance(appended, RedisError):
+                raise appended
+        return pressed is True
+
+    def clear_doorbell(self) -> None:
+        """Let the next append ring again."""
+        with _reachable():
+            doorbell.clear(self._redis, self.provider)
+
+    def claim(self, consumer: str) -> list[Received]:
+        """Claim a batch of entries that nobody had yet; empty if there are none."""
+        return self._read(consumer, lambda _: ">")
+
+    def pending(self, consumer: str, after: Position = _FIRST) -> list[Received]:
+        """Return a batch of what `consumer` claimed earlier and has not acknowledged, beyond `after`."""
+        return self._read(consumer, lambda batch: str(batch[-1].position if batch else after))
+
+    def take_over(self, consumer: str) -> None:
+        """Make what others abandoned or released `consumer`'s own pending entries."""
+        self._reassign(consumer, _ABANDONED_MS, {"idle": _ABANDONED_MS})
+
+    def release(self, consumer: str) -> None:
+        """Leave everything `consumer` has pending to whoever comes first."""
+        self._reassign(consumer, 0, {"consumername": consumer}, idle=_ABANDONED_MS * 10)
+
+    def acknowledge(self, batch: Sequence[Received]) -> None:
+        """Delete entries that are in the ledger now, in one step: none is left half acknowledged."""
+        ids = [str(received.position) for received in batch]
+        with _reachable():
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.xack(self._stream, _GROUP, *ids)
+            pipeline.xdel(self._stream, *ids)
+            pipeline.execute()
+
+    def backlog(self) -> Backlog:
+        """Look at what waits: everything received before `complete_until` has been acknowledged."""
+        with _reachable():
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.time()
+            pipeline.xlen(self._stream)
+            pipeline.xrange(self._stream, count=1)
+            (seconds, micros), entries, oldest = pipeline.execute()
+        if oldest:
+            return Backlog(entries, Position.parse(oldest[0][0]).received_at)
+        return Backlog(0, datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros // 1000 * 1000))
+
+    def census(self) -> Census:
+        """Read the server's own count of appends, for the audit."""
+        with _reachable():
+            self._open()
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.get(self._epoch_key)
+            pipeline.xinfo_stream(self._stream)
+            epoch, info = pipeline.execute()
+        return Census(UUID(epoch.decode()), info["entries-added"], Position.parse(info["last-generated-id"]))
+
+    def positions(self, until: Position) -> list[Position]:
+        """Return the positions of all entries up to `until`, in order."""
+        found: list[Position] = []
+        while True:
+            start = f"({found[-1]}" if found else "-"
+            with _reachable():
+                portion: Any = self._redis.xrange(self._stream, start, str(until), count=_BATCH_ENTRIES)
+            found += [Position.parse(stream_id) for stream_id, _ in portion]
+            if len(portion) < _BATCH_ENTRIES:
+                return found
+
+    def _reassign(self, consumer: str, min_idle_ms: int, which: dict[str, Any], idle: int | None = None) -> None:
+        """Give pending entries to `consumer`, without counting it as a delivery."""
+        with _reachable(), self._group():
+            found: Any = self._redis.xpending_range(self._stream, _GROUP, "-", "+", _REASSIGNED, **which)
+            if found:
+                ids = [entry["message_id"] for entry in found]
+                self._redis.xclaim(self._stream, _GROUP, consumer, min_idle_ms, ids, idle=idle, justid=True)
+
+    def _read(self, consumer: str, start: Any) -> list[Received]:
+        batch: list[Received] = []
+        size = 0
+        while len(batch) < _BATCH_ENTRIES and size < _BATCH_BYTES:
+            portion = self._portion(consumer, start(batch))
+            batch += portion
+            size += sum(len(received.delivery.sealed) for received in portion)
+            if len(portion) < _PORTION:
+                break
+        return batch
+
+    def _portion(self, consumer: str, start: str) -> list[Received]:
+        with _reachable(), self._group():
+            reply: Any = self._redis.xreadgroup(_GROUP, consumer, {self._stream: start}, count=_PORTION)
+            entries = reply[0][1] if reply else []
+            return [received for stream_id, fields in entries if (received := self._received(stream_id, fields))]
+
+    def _received(self, stream_id: bytes, fields: dict[bytes, bytes]) -> Received | None:
+        if not fields:  # deleted, yet still pending: nothing is left to take in
+            self._redis.xack(self._stream, _GROUP, stream_id)
+            return None
+        assert self._epoch is not None  # noqa: S101 - _group() opened the inbox
+        try:
+            delivery = _delivery(self.provider, fields)
+        except (KeyError, ValueError):
+            logger.error("entry not readable, left in the inbox", extra={"entry": stream_id.decode()})  # noqa: TRY400
+            return None
+        position = Position.parse(stream_id)
+        return Received(delivery, position.received_at, self._epoch, position)
+
+    @contextmanager
+    def _group(self) -> Iterator[None]:
+        """Make the consumer group before its first use, and anew next time if it is found missing."""
+        if self._epoch is None:
+            self._open()
+        try:
+            yield
+        except ResponseError as error:
+            if str(error).startswith("NOGROUP"):
+                self._epoch = None
+            raise
+
+    def _open(self) -> None:
+        """Make stream, group and epoch where they are missing.
+
+        The group begins at 0, never at $: entries that are there already are to be delivered. The epoch
+        names this life of the stream; a server that was emptied gets a new one.
+        """
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.set(self._epoch_key, str(uuid7()), nx=True)
+        pipeline.xgroup_create(self._stream, _GROUP, "0", mkstream=True)
+        pipeline.get(self._epoch_key)
+        _, created, epoch = pipeline.execute(raise_on_error=False)
+        if isinstance(created, RedisError) and "BUSYGROUP" not in str(created):
+            raise created
+        self._epoch = UUID(epoch.decode())
+
+
+def _fields(delivery: Delivery) -> dict[str, bytes]:
+    return {
+        "v": _VERSION,
+        "receipt": delivery.receipt.bytes,
+        "topic": delivery.topic.encode(),
+        "headers": json.dumps(dict(delivery.headers)).encode(),
+        "sealed": delivery.sealed,
+    }
+
+
+def _delivery(provider: str, fields: dict[bytes, bytes]) -> Delivery:
+    if fields[b"v"] != _VERSION:
+        raise ValueError("written by a newer version")
+    return Delivery(
+        receipt=UUID(bytes=fields[b"receipt"]),
+        provider=provider,
+        topic=fields[b"topic"].decode(),
+        headers=json.loads(fields[b"headers"]),
+        sealed=fields[b"sealed"],
+    )

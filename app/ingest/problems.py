@@ -1,0 +1,65 @@
+"""Answers to what goes wrong: problem documents (RFC 9457), in no other status than the contract's.
+
+A fault of ours is never answered with a 4xx, and never with 410 or 422: those make Solaris cancel
+the subscription or drop the notification for good.
+"""
+
+import json
+import logging
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from app import metrics
+from app.errors import Refused, Unavailable
+
+_TITLES = {
+    401: "The request is not authentic.",
+    404: "No provider or topic of this name.",
+    405: "Only POST is answered here.",
+    413: "The body is too large.",
+    503: "Nothing was kept; send the delivery again.",
+}
+_RETRY_AFTER_SECONDS = 5
+logger = logging.getLogger(__name__)
+
+
+def problem(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
+    """Return a problem document; `reason` is a slug that says nothing of secrets or values."""
+    document = {"type": "about:blank", "status": status, "title": _TITLES[status], "reason": reason}
+    answer = Response(json.dumps(document) + "\n", status, headers, content_type="application/problem+json")
+    if status == 503:
+        metrics.UNAVAILABLE.labels(reason).inc()
+        answer.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    return answer
+
+
+def answer_with_problems(app: Flask) -> None:
+    """Have every error answered with a problem document."""
+    app.register_error_handler(Refused, _refused)
+    app.register_error_handler(Unavailable, _unavailable)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _refused(error: Refused) -> Response:
+    return problem(401, error.reason)
+
+
+def _unavailable(error: Unavailable) -> Response:
+    logger.error("not durable", extra={"reason": error.reason, "detail": error.detail})
+    return problem(503, error.reason)
+
+
+def _http(error: HTTPException) -> Response:
+    if error.code in (301, 307, 308):
+        return problem(404, "not-found")
+    if error.code not in _TITLES:
+        return problem(503, "not-received")  # e.g. the client went away in mid-body
+    allow = {name: value for name, value in error.get_headers() if name == "Allow"}
+    return problem(error.code, error.name.lower().replace(" ", "-"), allow)
+
+
+def _unexpected(error: Exception) -> Response:
+    logger.error("a fault of ours", exc_info=error)
+    return problem(503, "internal")

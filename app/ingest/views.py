@@ -1,0 +1,46 @@
+"""The webhooks: one route for every provider."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import NotFound
+
+from app import metrics
+from app.ingest.intake import Door
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a provider's authentication sees of the request at hand."""
+
+    topic: str | None
+    headers: Mapping[str, str]
+
+    @property
+    def body(self) -> bytes:
+        """Read the body, at most as much as is allowed; Flask answers 413 beyond, chunked or not."""
+        return request.get_data()
+
+
+def webhooks(doors: Mapping[str, Door]) -> Blueprint:
+    """Return the routes of all providers' doors."""
+    blueprint = Blueprint("webhooks", __name__)
+
+    def receive(provider: str, topic: str | None = None) -> Response:
+        started = time.perf_counter()
+        door = doors.get(provider)
+        if door is None or not door.leads_to(topic):
+            raise NotFound
+        receipt = door.receive(_Request(topic, request.headers))
+        text = "{}" if receipt is None else f'{{"receipt": "{receipt}"}}'
+        metrics.ANSWER_SECONDS.labels(provider).observe(time.perf_counter() - started)
+        return Response(text, content_type="application/json")
+
+    for rule in ("/webhooks/<provider>", "/webhooks/<provider>/<topic>"):
+        # Without the options Flask would answer OPTIONS itself, and a slash at the end with a redirect.
+        blueprint.add_url_rule(
+            rule, view_func=receive, methods=["POST"], provide_automatic_options=False, strict_slashes=False
+        )
+    return blueprint

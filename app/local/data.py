@@ -1,0 +1,96 @@
+"""The data folder: what outlives a restart on one machine, and how other commands find what runs there."""
+
+import base64
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from app import providers
+
+_LOCK_SECONDS = 15.0
+
+
+class DataInUse(Exception):  # noqa: N818
+    """Another process serves from this data folder."""
+
+
+class Data:
+    """A data folder: postgres/, valkey/, logs/, secrets/ and the environment of what runs there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.postgres = self.folder / "postgres"
+        self.valkey = self.folder / "valkey"
+        self.logs = self.folder / "logs"
+        self.metrics = self.folder / "metrics"
+        self._secrets = self.folder / "secrets"
+        self._environment = self.folder / "environment.json"
+
+    def make(self) -> None:
+        """Make the folder, readable by its owner only."""
+        for folder in (self.folder, self.logs, self._secrets, self.metrics):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for stale in self.metrics.iterdir():
+            stale.unlink()
+
+    def lock(self) -> int:
+        """Return a file descriptor whose lock keeps others out until every process that inherits it has ended.
+
+        Raises:
+            DataInUse: They did not end in time.
+        """
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(descriptor)
+                    raise DataInUse(f"{self.folder} is in use; stop what serves from it, or name another with --data") from None
+                time.sleep(0.1)
+            else:
+                return descriptor
+
+    def secret_files(self, names: tuple[str, ...], given: Mapping[str, str]) -> dict[str, str]:
+        """Return NAME_FILE for every secret that `given` lacks, made up at the first call and kept."""
+        wanted = {
+            "SEALING_KEYS": f"development={_key()}",
+            "FINGERPRINT_KEY": _key(),
+            "CONSOLE_PASSWORD": secrets.token_urlsafe(12),
+        }
+        for name in names:
+            wanted |= providers.development_secrets(name)
+        return {
+            f"{name}_FILE": str(self._kept(name, value))
+            for name, value in wanted.items()
+            if not {name, f"{name}_FILE"} & given.keys()
+        }
+
+    def publish(self, environment: Mapping[str, str]) -> None:
+        """Write down how to reach what runs here, for other commands."""
+        self._environment.write_text(json.dumps(dict(environment), indent=2), encoding="utf-8")
+        self._environment.chmod(0o600)
+
+    def published(self) -> dict[str, str]:
+        """Return what `publish` wrote; empty if nothing ever ran here."""
+        try:
+            found: dict[str, str] = json.loads(self._environment.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def _kept(self, name: str, value: str) -> Path:
+        path = self._secrets / name
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(value, encoding="utf-8")
+        return path
+
+
+def _key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()

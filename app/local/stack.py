@@ -1,0 +1,162 @@
+"""The whole of Kvitto on one machine: servers, edge, workers, beat, console, under one supervisor."""
+
+import signal
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from app import inbox
+from app.errors import Unavailable
+from app.local.data import Data
+from app.local.servers import free_port, prepare_postgres, prepare_valkey
+from app.local.supervisor import Program, Supervisor
+from app.storage.connection import connect, create_database
+from app.storage.migrations import migrate
+from config.environment import Environment
+
+_START_SECONDS = 60.0
+_REDIS_CONF = Path(__file__).parents[2] / "config" / "redis.conf"
+
+
+class NotReady(Exception):  # noqa: N818
+    """Something did not become ready in time; the text names its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where everything is to be found."""
+
+    ingest: str
+    console: str
+    database: str
+    redis: str
+
+    def __str__(self) -> str:
+        return f"ingest={self.ingest} console={self.console} database={self.database} redis={self.redis}"
+
+
+class Stack:
+    """Starts everything in order; what the environment names already (DATABASE_URL, REDIS_URL) is used as it is."""
+
+    def __init__(self, data: Data, environment: Mapping[str, str], concurrency: int, tell: Callable[[str], None]) -> None:
+        self._data = data
+        self._environment = dict(environment)
+        self._concurrency = concurrency
+        self._tell = tell
+        data.make()
+        self._supervisor = Supervisor(tell, keep_open=[data.lock()])
+
+    def start(self) -> Addresses:
+        """Start everything and return its addresses once requests are answered.
+
+        Raises:
+            ProgramRefused, NotReady, EmbeddedMissing, Misconfigured: With what to do about it.
+        """
+        self._start_servers()
+        with connect(self._environment["DATABASE_URL"], "migrate") as connection:
+            migrate(connection)
+        providers = Environment(self._environment).names("PROVIDERS", "kompar")
+        self._environment |= self._data.secret_files(providers, self._environment)
+        self._environment |= {"PROMETHEUS_MULTIPROC_DIR": str(self._data.metrics)}
+        ingest, console = self._choose_bind("INGEST_BIND", 8080), self._choose_bind("CONSOLE_BIND", 8081)
+        self._run("ingest", "ingest")
+        for provider in providers:
+            self._run(f"worker-{provider}", "worker", "--provider", provider, "--concurrency", str(self._concurrency))
+        self._run("beat", "beat")
+        self._run("console", "console")
+        self._await("ingest", lambda: _answers(f"{ingest}/readyz"))
+        self._await("console", lambda: _answers(f"{console}/livez"))
+        self._data.publish(self._environment | {"INGEST_URL": ingest})
+        return Addresses(ingest, console, self._environment["DATABASE_URL"], self._environment["REDIS_URL"])
+
+    def tend(self) -> None:
+        """Start again whatever died."""
+        self._supervisor.tend()
+
+    def stop(self) -> None:
+        """Stop everything, servers last."""
+        self._supervisor.stop()
+
+    def _start_servers(self) -> None:
+        if "DATABASE_URL" not in self._environment:
+            port = free_port()
+            self._program("postgres", prepare_postgres(self._data.postgres, port), signal.SIGINT)
+            server = f"postgresql://kvitto@127.0.0.1:{port}"
+            self._await("postgres", lambda: _connects(f"{server}/postgres"))
+            create_database(f"{server}/postgres", "kvitto")
+            self._environment["DATABASE_URL"] = f"{server}/kvitto"
+        if "REDIS_URL" not in self._environment:
+            port = free_port()
+            self._program("valkey", prepare_valkey(self._data.valkey, port, _REDIS_CONF))
+            url = self._environment["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
+            self._await("valkey", lambda: _pings(url))
+
+    def _run(self, name: str, *arguments: str) -> None:
+        self._program(name, [sys.executable, "-m", "app.cli", *arguments])
+
+    def _program(self, name: str, command: list[str], stop_signal: signal.Signals = signal.SIGTERM) -> None:
+        log = self._data.logs / f"{name}.log"
+        self._supervisor.start(Program(name, command, self._environment, log, stop_signal))
+
+    def _await(self, name: str, ready: Callable[[], bool]) -> None:
+        started = time.monotonic()
+        while not ready():
+            self.tend()
+            if time.monotonic() - started > _START_SECONDS:
+                raise NotReady(f"{name} is not ready after {_START_SECONDS:.0f} s; see {self._data.logs / name}.log")
+            time.sleep(0.05)
+        self._tell(f"{name} ready after {time.monotonic() - started:.1f} s")
+
+    def _choose_bind(self, name: str, preferred: int) -> str:
+        """Settle on an address: the one that was asked for, else the usual port, else any that is free."""
+        if name not in self._environment:
+            port = preferred if _is_free(preferred) else free_port()
+            self._environment[name] = f"127.0.0.1:{port}"
+        host, _, port_text = self._environment[name].rpartition(":")
+        if port_text == "0":
+            port_text = str(free_port())
+            self._environment[name] = f"{host}:{port_text}"
+        reachable = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104 - compared, not bound
+        return f"http://{reachable}:{port_text}"
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _connects(dsn: str) -> bool:
+    try:
+        connect(dsn, "ready").close()
+    except Unavailable:
+        return False
+    return True
+
+
+def _pings(url: str) -> bool:
+    client = inbox.connect(url)
+    try:
+        inbox.ping(client)
+    except Unavailable:
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - an address of our own
+            return True
+    except (urllib.error.URLError, OSError):
+        return False

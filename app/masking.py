@@ -1,0 +1,69 @@
+"""What is kept of a person outside the sealed body: national ids masked, files reduced to their hashes."""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_ID_KEYS = frozenset({"ssn", "personal_id", "personnummer"})
+
+
+def mask(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy with every national id masked, at any depth, and every file reduced to its hash."""
+    return {key: _masked(key, value) for key, value in content.items()}
+
+
+def _masked(key: str, value: Any) -> Any:
+    if key in _ID_KEYS:
+        return _hidden(value)
+    if key == "company_id" and is_personal(value):
+        return _hidden(value)
+    if key == "files" and isinstance(value, list):
+        return [_reduced(file) for file in value]
+    if isinstance(value, Mapping):
+        return mask(value)
+    if isinstance(value, list):
+        return [_masked("", item) for item in value]
+    return value
+
+
+def is_personal(company_id: Any) -> bool:
+    """Tell whether a company's number is its owner's own: a sole trader's.
+
+    An organisation's third digit (of ten) is 2 or more, where a birth date has its month's tens.
+    """
+    digits = re.sub(r"\D", "", str(company_id), flags=re.ASCII)
+    if len(digits) == 12:
+        return digits.startswith(("19", "20"))
+    return len(digits) == 10 and digits[2] < "2"
+
+
+def _hidden(value: Any) -> Any:
+    """Keep the birth date of a national id; of anything else that may be one, nothing."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Mapping):
+        return {key: _hidden(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_hidden(item) for item in value]
+    digits = re.sub(r"\D", "", str(value), flags=re.ASCII)
+    return f"{digits[:-4]}-****" if len(digits) in {10, 12} else "****"
+
+
+def _reduced(file: Any) -> Any:
+    if not isinstance(file, Mapping):
+        return _fingerprint(file)
+    named = {key: file[key] for key in ("type", "filename") if isinstance(file.get(key), str)}
+    return named | _fingerprint(file.get("data"))
+
+
+def _fingerprint(data: Any) -> dict[str, Any]:
+    """Return size in bytes and SHA-256 of a file sent as base64; of text that is not, of the text."""
+    text = str(data).encode()
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raw = text
+    return {"size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}

@@ -1,0 +1,16 @@
+"""Every metric, once."""
+
+from prometheus_client import Counter, Histogram
+
+ACCEPTED = Counter("kvitto_accepted", "Deliveries answered 200, durable", ["provider"])
+REFUSED = Counter("kvitto_refused", "Requests answered 401", ["provider", "reason"])
+UNAVAILABLE = Counter("kvitto_unavailable", "Requests answered 503", ["reason"])
+ANSWER_SECONDS = Histogram(
+    "kvitto_answer_seconds",
+    "From the request's arrival to its answer",
+    ["provider"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+RINGS_FAILED = Counter("kvitto_rings_failed", "Wake-ups that could not be sent; the sweep makes up for them", ["provider"])
+SETTLED = Counter("kvitto_settled", "Deliveries taken into the ledger", ["provider"])
+STUCK = Counter("kvitto_stuck", "Deliveries left in the inbox by a fault of ours", ["provider", "reason"])

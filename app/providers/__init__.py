@@ -1,0 +1,82 @@
+"""Providers: who sends to us. One folder each; nothing outside it knows its name.
+
+A folder holds `authentication.py` (read by the edge, standard library only) and `events.py` (read by
+workers, which open and validate); both have a function `read(environment)`.
+"""
+
+import importlib
+from collections.abc import Mapping
+from typing import Protocol
+
+from app.delivery import Payload
+from app.event import Event
+from config.environment import Environment
+
+
+class Request(Protocol):
+    """What the edge shows of a request; `body` is read from the socket when it is first asked for."""
+
+    @property
+    def topic(self) -> str | None:
+        """The URL's segment after the provider, if there is one."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers, looked up whatever their case."""
+
+    @property
+    def body(self) -> bytes:
+        """The raw body."""
+
+
+class Authentication(Protocol):
+    """Tells a provider's requests from anyone else's."""
+
+    # The URL's segments below the provider; None among them stands for no segment.
+    topics: frozenset[str | None]
+    # Headers kept with the delivery, since its identity depends on them.
+    kept_headers: tuple[str, ...]
+
+    def authenticate(self, request: Request) -> str | None:
+        """Return the delivery's topic, or None for a handshake, to be answered 200 and forgotten.
+
+        Raises:
+            Refused: The request is not the provider's.
+        """
+
+
+class Provider(Protocol):
+    """Makes events of a provider's bodies."""
+
+    def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> Payload:
+        """Decrypt and parse; raises Rejected for what can never be opened."""
+
+    def validate(self, payload: Payload) -> Event:
+        """Check, mask and identify; raises Rejected for what can never be an event."""
+
+
+def load_authentication(name: str, environment: Environment) -> Authentication | None:
+    """Return the provider's authentication with its secrets; None, and a fault noted, if there is no such folder."""
+    return _read(name, "authentication", environment)  # type: ignore[return-value]
+
+
+def load(name: str, environment: Environment) -> Provider | None:
+    """Return the provider with its keys; None, and a fault noted, if there is no such folder."""
+    return _read(name, "events", environment)  # type: ignore[return-value]
+
+
+def development_secrets(name: str) -> dict[str, str]:
+    """Return made-up values for the provider's secrets, by environment variable."""
+    module = importlib.import_module(f"{__name__}.{name}.settings")
+    return module.development_secrets()  # type: ignore[no-any-return]
+
+
+def _read(name: str, part: str, environment: Environment) -> object | None:
+    module = f"{__name__}.{name}.{part}"
+    try:
+        return importlib.import_module(module).read(environment)  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise  # the folder is there, something that it imports is not
+        environment.fault("PROVIDERS", f"names {name!r}, which has no folder in app/providers", "Correct the name")
+        return None

@@ -1,0 +1,58 @@
+"""Opens Kompar's bodies: `{"data": base64, "iv": base64}`, or plain JSON, told apart by their keys.
+
+AES-256-CBC with PKCS#7 padding and no MAC. Every failure to decrypt, unpad or parse gives one same
+outcome, so that nobody outside learns which it was.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from app.content import parse_object
+from app.crypto.envelopes import decrypt_cbc
+from app.errors import CANNOT_OPEN, NOT_JSON, Rejected
+
+_UNOPENED = "no key opens it"
+
+
+def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
+    """Return the JSON object in `body`, trying every key.
+
+    Raises:
+        Rejected: `not-json` for a body that is no JSON object; `cannot-open` for an envelope that no key opens.
+    """
+    outer = parse_object(body)
+    if not outer.keys() & {"data", "iv"}:
+        return outer
+    iv, ciphertext = _iv(outer), _decoded(outer, "data")
+    for _, key in keys:
+        try:
+            return parse_object(decrypt_cbc(key, iv, ciphertext))
+        except ValueError:
+            continue  # a padding that is wrong: try the next key
+        except Rejected as error:
+            if error.reason != NOT_JSON:
+                raise  # opened, and then found to be something we cannot keep
+    raise Rejected(CANNOT_OPEN, _UNOPENED)
+
+
+def _iv(envelope: Mapping[str, Any]) -> bytes:
+    """Return the 16 bytes of the IV.
+
+    The sender's IV is 16 hexadecimal characters used as text; what it sends is base64 of the 8 bytes
+    that they spell. So 8 bytes are spelled out again, and 16 are taken as they are.
+    """
+    decoded = _decoded(envelope, "iv")
+    if len(decoded) == 8:
+        return decoded.hex().encode("ascii")
+    if len(decoded) == 16:
+        return decoded
+    raise Rejected(CANNOT_OPEN, _UNOPENED)
+
+
+def _decoded(envelope: Mapping[str, Any], key: str) -> bytes:
+    try:
+        return base64.b64decode(envelope[key], validate=True)
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise Rejected(CANNOT_OPEN, _UNOPENED) from error

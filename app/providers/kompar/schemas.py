@@ -1,0 +1,114 @@
+"""What Kompar's applications and decisions look like.
+
+Unknown keys are kept, null and absence are taken everywhere but in `application_id`, and a doubtful
+value is flagged, never refused: Kompar's own sandbox sends numbers that fail their checks.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from marshmallow import INCLUDE, Schema, fields
+from stdnum import luhn
+
+PURPOSES = frozenset({
+    "Anledning till lån", "Anställa personal", "Betala leverantörer", "Betala löner", "Förvärv",
+    "Generell likviditet / kassaflöde", "Hemsida / marknadsföring", "Inköp av lager", "Inköp av maskiner",
+    "Oväntade utgifter", "Renovering", "Säsongsinvestering", "Omfinansiering av lån / samla lån", "Övrigt",
+})  # fmt: skip
+
+
+class _Lenient(Schema):
+    class Meta:
+        unknown = INCLUDE
+
+
+class Guarantor(_Lenient):
+    """Who vouches for an applicant."""
+
+    ssn = fields.String(allow_none=True)
+
+
+class Application(_Lenient):
+    """A loan application. Revenue is monthly, in kronor; age in years; duration in months."""
+
+    application_id = fields.String(required=True)
+    name = fields.String(allow_none=True)
+    company_id = fields.String(allow_none=True)
+    company_name = fields.String(allow_none=True)
+    company_type = fields.String(allow_none=True)
+    company_revenue = fields.Float(allow_none=True)
+    company_age = fields.Float(allow_none=True)
+    amount = fields.Integer(strict=True, allow_none=True)
+    duration = fields.Integer(strict=True, allow_none=True)
+    purpose = fields.String(allow_none=True)
+    ssn = fields.String(allow_none=True)
+    guarantors = fields.List(fields.Nested(Guarantor), allow_none=True)
+
+
+class Decision(_Lenient):
+    """A client's answer to an offer. What comes beside `accepted` is agreed per lender."""
+
+    application_id = fields.String(required=True)
+    accepted = fields.Boolean(allow_none=True)
+    phone = fields.String(allow_none=True)
+    email = fields.String(allow_none=True)
+    offer_id = fields.String(allow_none=True)
+    ssn = fields.String(allow_none=True)
+    guarantors = fields.List(fields.Nested(Guarantor), allow_none=True)
+
+
+def doubts(content: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return each checked key of a valid content with its flags, none where it passed."""
+    checks = {
+        "company_id": lambda value: ["company-id-checksum"] * (not _is_company(value)),
+        "purpose": lambda value: ["unknown-purpose"] * (unicodedata.normalize("NFC", value) not in PURPOSES),
+        "ssn": lambda value: ["ssn-checksum"] * (not _is_person(value)),
+        "guarantors": lambda value: ["ssn-checksum"] * (not all(map(_guarantor_passes, value))),
+    }
+    return {
+        key: check(content[key]) if content[key] is not None else []
+        for key, check in checks.items()
+        if key in content
+    }
+
+
+def _guarantor_passes(guarantor: Mapping[str, Any]) -> bool:
+    return guarantor.get("ssn") is None or _is_person(guarantor["ssn"])
+
+
+def _is_company(number: str) -> bool:
+    """Tell whether it is an organisationsnummer (16 may stand before it) or a sole trader's personnummer."""
+    digits = _digits(number)
+    if len(digits) == 12 and digits.startswith("16"):
+        digits = digits[2:]
+    is_organisation = len(digits) == 10 and digits[2] >= "2" and luhn.is_valid(digits)
+    return is_organisation or _is_person(digits)
+
+
+def _is_person(number: str) -> bool:
+    """Tell whether it is a personnummer or a samordningsnummer, whose day of birth is raised by 60.
+
+    Ten digits name no century: a date that exists in either of the last two will do.
+    """
+    digits = _digits(number)
+    if len(digits) not in {10, 12} or not luhn.is_valid(digits[-10:]):
+        return False
+    centuries = [digits[:2]] if len(digits) == 12 else ["19", "20"]
+    year, month, day = digits[-10:-8], int(digits[-8:-6]), int(digits[-6:-4])
+    return any(_is_date(int(century + year), month, day - 60 if day > 60 else day) for century in centuries)
+
+
+def _digits(number: str) -> str:
+    """Return the digits of a number written with at most one separator before its last four."""
+    bare = number.strip()
+    bare = bare[:-5] + bare[-4:] if len(bare) > 5 and bare[-5] in "-+" else bare
+    return bare if bare.isascii() and bare.isdigit() else ""
+
+
+def _is_date(year: int, month: int, day: int) -> bool:
+    try:
+        return bool(date(year, month, day))
+    except ValueError:
+        return False

@@ -1,0 +1,32 @@
+"""The keys that Kompar's bodies are encrypted with."""
+
+import secrets
+from dataclasses import dataclass
+
+from config.environment import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class KomparSettings:
+    """`keys`: (id, 32 bytes), newest first. A key is a text of 32 characters, used as it stands."""
+
+    keys: tuple[tuple[str, bytes], ...]
+
+    @classmethod
+    def read(cls, environment: Environment) -> "KomparSettings":
+        """Read KOMPAR_KEYS, `id=key` pairs."""
+        keys = tuple((label, value.encode()) for label, value in environment.labelled_secrets("KOMPAR_KEYS"))
+        for label, key in keys:
+            if len(key) != 32:
+                environment.fault(
+                    "KOMPAR_KEYS", f"{label} has {len(key)} characters", "Give the 32-character text as Kompar sent it"
+                )
+        return cls(keys)
+
+
+def development_secrets() -> dict[str, str]:
+    """Return made-up secrets to try the service with."""
+    return {
+        "KOMPAR_TOKENS": secrets.token_urlsafe(24),
+        "KOMPAR_KEYS": f"development={secrets.token_hex(16)}",
+    }

@@ -1,0 +1,56 @@
+"""Replays dead letters: settles them again, now that the cause is mended."""
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from uuid import UUID
+
+from app import providers
+from app.crypto.sealing import SealingKeys
+from app.delivery import Received
+from app.errors import CANNOT_STORE, Unstorable
+from app.settling import Settler
+from app.storage import dead_letters
+from app.storage.connection import Connection, connect
+from app.storage.ledger import Ledger
+from app.storage.settlement import Outcome
+from config.environment import Environment
+from config.settings import WorkerSettings
+
+
+class Replay:
+    """Settles dead letters one at a time: it can be interrupted and begun again at any point."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._settings = WorkerSettings.read(environment)
+        self._seals = self._settings.sealing_keys
+        self._settlers: dict[str, tuple[Settler, Ledger]] = {}
+        self._openers = {name: providers.load(name, environment) for name in self._settings.providers}
+        environment.check()
+
+    @cached_property
+    def connection(self) -> Connection:
+        """The connection that dead letters are read with."""
+        return connect(self._settings.database_url, "replay")
+
+    def run(self, receipts: Iterable[UUID], dry_run: bool) -> Iterator[tuple[UUID, Outcome | None]]:
+        """Yield each receipt with its new outcome; None where it is no dead letter any more."""
+        for receipt in receipts:
+            for received in dead_letters.load(self.connection, [receipt]):
+                yield receipt, self._settle(received, dry_run)
+
+    def _settle(self, received: Received, dry_run: bool) -> Outcome | None:
+        settler, ledger = self._tools(received.delivery.provider)
+        settlement = settler.settle(received)
+        try:
+            return ledger.replay([settlement], dry_run).get(settlement.receipt)
+        except Unstorable as error:
+            return Outcome("dead", CANNOT_STORE, str(error))
+
+    def _tools(self, name: str) -> tuple[Settler, Ledger]:
+        if name not in self._settlers:
+            opener = self._openers.get(name)
+            if opener is None:
+                raise LookupError(f"provider {name} is not among PROVIDERS; add it to replay its dead letters")
+            ledger = Ledger(self._settings.database_url, name, self._settings.loss_accepted)
+            self._settlers[name] = Settler(SealingKeys(self._seals), opener), ledger
+        return self._settlers[name]

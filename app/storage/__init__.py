@@ -1,0 +1,1 @@
+"""Postgres: the ledger. The only code that knows it."""

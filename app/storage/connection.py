@@ -1,0 +1,75 @@
+"""Connections to Postgres, and what its failures mean."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import psycopg.sql
+from psycopg.rows import namedtuple_row
+
+from app.errors import Unavailable, Unstorable
+from config.checks import POSTGRES_SETTINGS, postgres_faults
+from config.environment import Fault
+
+Connection = psycopg.Connection[Any]
+
+# SQLSTATE classes. 22 data, 23 integrity, 54 limits exceeded: the data's fault.
+_DATA = frozenset({"22", "23", "54"})
+# 08 connection, 25 transaction state, 40 rollback, 53 resources, 55 not now, 57 operator, 58 system.
+_SERVER = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+
+
+def connect(dsn: str, name: str) -> Connection:
+    """Return a connection that commits by itself outside `transaction()` and waits for nothing for ever.
+
+    Raises:
+        Unavailable: Postgres cannot be reached.
+    """
+    with sorted_failures():
+        return psycopg.connect(
+            dsn,
+            autocommit=True,
+            row_factory=namedtuple_row,
+            connect_timeout=3,
+            application_name=f"kvitto-{name}",
+            options="-c search_path=kvitto -c statement_timeout=30s -c lock_timeout=20s"
+            " -c idle_in_transaction_session_timeout=30s",
+            keepalives_idle=10,
+            tcp_user_timeout=10_000,
+        )
+
+
+def create_database(dsn: str, name: str) -> None:
+    """Create the database unless it is there; `dsn` names another one of the same server."""
+    with connect(dsn, "create-database") as connection:
+        found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
+        if found is None:
+            connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+
+
+@contextmanager
+def sorted_failures() -> Iterator[None]:
+    """Sort what Postgres raises: the data's fault, the server's, or ours (left as it is).
+
+    Raises:
+        Unstorable: Some row cannot be stored; detail is SQLSTATE and constraint, never the message, which quotes values.
+        Unavailable: The server cannot now.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        kind = (error.sqlstate or "")[:2]
+        if kind in _DATA:
+            raise Unstorable(error.sqlstate or "", error.diag.constraint_name or "") from error
+        if kind in _SERVER or (not kind and isinstance(error, psycopg.OperationalError)):
+            raise Unavailable("postgres-unavailable", error.sqlstate or "no connection") from error
+        raise
+
+
+def durability_faults(connection: Connection) -> list[Fault]:
+    """Return what in the server's settings could lose a commit."""
+    rows = connection.execute(
+        "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(POSTGRES_SETTINGS)]
+    ).fetchall()
+    return postgres_faults({row.name: row.setting for row in rows})

@@ -1,0 +1,108 @@
+"""The ledger of one provider: takes deliveries in, each exactly once, in one transaction a batch."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+from app.errors import Unavailable
+from app.event import Event
+from app.history import Verdict, fold
+from app.storage import events, looks, receipts, tables
+from app.storage.connection import Connection, connect, durability_faults, sorted_failures
+from app.storage.settlement import Outcome, Settlement
+
+_Write = Callable[[Connection, Sequence[Settlement], dict[UUID, Outcome]], None]
+
+
+class Ledger:
+    """Stores settlements. One connection, opened at first use and anew after it broke; not shared between threads."""
+
+    def __init__(self, dsn: str, provider: str, loss_accepted: bool = False) -> None:
+        self._dsn = dsn
+        self._provider = provider
+        self._loss_accepted = loss_accepted
+        self._connection: Connection | None = None
+
+    def store(self, settlements: Sequence[Settlement]) -> None:
+        """Take a batch in: receipts, events and current state, or nothing of it.
+
+        What the ledger has already is left alone, so that the same entries may be stored again and again.
+
+        Raises:
+            Unstorable: Some delivery's values; nothing was stored.
+            Unavailable: Postgres; nothing was stored, or the answer to the commit was lost.
+        """
+        with self._turn() as connection:
+            fresh, copies = receipts.sift(connection, settlements)
+            _settle(connection, fresh, receipts.insert)
+            receipts.note_copies(connection, copies)
+
+    def replay(self, settlements: Sequence[Settlement], dry_run: bool = False) -> dict[UUID, Outcome]:
+        """Settle dead letters again, in their place in the order of receipt; return what became of each.
+
+        Those that are no longer dead letters are left alone. A dry run undoes everything.
+        """
+        with self._turn(undo=dry_run) as connection:
+            return _settle(connection, receipts.still_dead(connection, settlements), receipts.resettle)
+
+    def look(self, look: looks.Look) -> None:
+        """Note what the inbox looked like, for dashboards to know how complete they are."""
+        with self._turn() as connection:
+            looks.note(connection, self._provider, look)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    @contextmanager
+    def _turn(self, undo: bool = False) -> Iterator[Connection]:
+        """Open a transaction that has the provider to itself: stores of one provider follow each other.
+
+        That makes folding safe and deadlocks impossible; opening and validating run in parallel before it.
+        """
+        with sorted_failures():
+            connection = self._open()
+            with connection.transaction(force_rollback=undo):
+                lock = f"kvitto/{self._provider}"
+                connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [lock])
+                yield connection
+
+    def _open(self) -> Connection:
+        """Return the connection; every new one is checked, since entries are deleted on the strength of its commits."""
+        if self._connection is None or self._connection.closed:
+            connection = connect(self._dsn, f"ledger-{self._provider}")
+            if not self._loss_accepted and durability_faults(connection):
+                connection.close()
+                raise Unavailable("postgres-not-durable", "run: kvitto check")
+            self._connection = connection
+        return self._connection
+
+
+def _settle(connection: Connection, settlements: Sequence[Settlement], write: _Write) -> dict[UUID, Outcome]:
+    """Fold the entities that the batch speaks of, and write what came of it."""
+    valid = [settlement for settlement in settlements if isinstance(settlement.result, Event)]
+    histories = events.histories(connection, {settlement.event.entity for settlement in valid})
+    verdicts = _fold(histories, valid)
+    outcomes = {each.receipt: Outcome.of(each.result, verdicts.get(each.receipt)) for each in settlements}
+    write(connection, settlements, outcomes)
+    events.insert(connection, valid, verdicts)
+    revised = [row for rows in histories.values() for row in rows if row.verdict != verdicts[row.occurrence.receipt]]
+    events.revise(connection, revised, verdicts)
+    changed = {row.entity for row in revised}
+    changed |= {settlement.event.entity for settlement in valid if verdicts[settlement.receipt].revision}
+    tables.lay_out(connection, [settlement.event for settlement in valid if settlement.event.entity in changed])
+    return outcomes
+
+
+def _fold(histories: events.Histories, settlements: Sequence[Settlement]) -> dict[UUID, Verdict]:
+    """Judge every receipt of the entities concerned: those stored before and those of the batch."""
+    occurrences = {entity: [row.occurrence for row in rows] for entity, rows in histories.items()}
+    horizons = {}
+    for settlement in settlements:
+        occurrences.setdefault(settlement.event.entity, []).append(settlement.occurrence)
+        horizons[settlement.event.entity] = settlement.event.horizon
+    verdicts: dict[UUID, Verdict] = {}
+    for entity, found in occurrences.items():
+        verdicts |= fold(found, horizons[entity])
+    return verdicts

@@ -1,0 +1,27 @@
+"""Looks into the inboxes: how complete the dashboards are."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.storage.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What waited in an inbox; everything received before `complete_until` was in the ledger."""
+
+    pending: int
+    complete_until: datetime
+
+
+def note(connection: Connection, provider: str, look: Look) -> None:
+    """Keep the newest look; an older one that arrives late changes nothing."""
+    connection.execute(
+        """
+        INSERT INTO looks (provider, complete_until, pending) VALUES (%s, %s, %s)
+        ON CONFLICT (provider) DO UPDATE
+        SET complete_until = excluded.complete_until, pending = excluded.pending, looked_at = excluded.looked_at
+        WHERE looks.complete_until <= excluded.complete_until
+        """,
+        [provider, look.complete_until, look.pending],
+    )

@@ -1,0 +1,78 @@
+"""Reads the reporting views, as dashboards do."""
+
+from typing import Any
+
+from app.storage.connection import Connection
+
+Rows = list[dict[str, Any]]
+
+
+def _rows(connection: Connection, query: str) -> Rows:
+    return [row._asdict() for row in connection.execute(query)]
+
+
+def conservation(connection: Connection) -> Rows:
+    """Return how many deliveries had which outcome, by provider."""
+    return _rows(connection, "SELECT provider, stored, duplicate, dead FROM reporting.conservation ORDER BY provider")
+
+
+def freshness(connection: Connection) -> Rows:
+    """Return how complete the ledger is, by provider; `behind_seconds` is the age of that knowledge."""
+    return _rows(
+        connection,
+        """
+        SELECT provider, complete_until, pending,
+               greatest(0, extract(epoch FROM clock_timestamp() - complete_until))::double precision AS behind_seconds
+        FROM reporting.freshness ORDER BY provider
+        """,
+    )
+
+
+def throughput(connection: Connection) -> Rows:
+    """Return the last ten minutes that saw deliveries, newest first."""
+    return _rows(
+        connection,
+        """
+        SELECT minute, provider, outcome, deliveries, round(p50_ms) AS p50_ms, round(p99_ms) AS p99_ms
+        FROM reporting.throughput_per_minute
+        WHERE minute > now() - interval '1 hour' ORDER BY minute DESC, provider, outcome LIMIT 10
+        """,
+    )
+
+
+def newest_events(connection: Connection, limit: int = 10) -> Rows:
+    """Return what was received last and became a revision."""
+    return [
+        row._asdict()
+        for row in connection.execute(
+            """
+            SELECT provider, event_type, entity_id, revision, flags, received_at
+            FROM reporting.events ORDER BY received_at DESC, receipt DESC LIMIT %s
+            """,
+            [limit],
+        )
+    ]
+
+
+def newest_deliveries(connection: Connection, outcome: str, limit: int = 10) -> Rows:
+    """Return the last deliveries of one outcome."""
+    return [
+        row._asdict()
+        for row in connection.execute(
+            """
+            SELECT receipt, provider, topic, entity_id, outcome, reason, received_at
+            FROM reporting.deliveries WHERE outcome = %s ORDER BY received_at DESC, receipt DESC LIMIT %s
+            """,
+            [outcome, limit],
+        )
+    ]
+
+
+def applications(connection: Connection) -> Rows:
+    """Return Kompar's applications, as they stand now, in order of receipt."""
+    return _rows(connection, "SELECT * FROM reporting.kompar_applications ORDER BY received_at, application_id")
+
+
+def decisions(connection: Connection) -> Rows:
+    """Return Kompar's decisions, in order of receipt."""
+    return _rows(connection, "SELECT * FROM reporting.kompar_decisions ORDER BY received_at, application_id")

@@ -1,0 +1,51 @@
+"""What became of a delivery: an event, or the reason why it is none."""
+
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from app.delivery import Received
+from app.errors import Rejected
+from app.event import Event
+from app.history import Occurrence, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A delivery received and the result of opening and validating it."""
+
+    received: Received
+    result: Event | Rejected
+
+    @property
+    def receipt(self) -> UUID:
+        """The delivery's receipt id."""
+        return self.received.delivery.receipt
+
+    @property
+    def event(self) -> Event:
+        """The event; asked for of valid deliveries only."""
+        assert isinstance(self.result, Event)  # noqa: S101
+        return self.result
+
+    @property
+    def occurrence(self) -> Occurrence:
+        """The event as its entity's history sees it."""
+        return Occurrence(self.receipt, self.received.received_at, self.event.digests, self.event.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A receipt's outcome as the ledger keeps it."""
+
+    name: Literal["stored", "duplicate", "dead"]
+    reason: str | None = None
+    detail: str | None = None
+
+    @classmethod
+    def of(cls, result: Event | Rejected, verdict: Verdict | None) -> "Outcome":
+        """Return the outcome of a dead letter, or of a valid delivery under its verdict."""
+        if isinstance(result, Rejected):
+            return cls("dead", result.reason, result.detail)
+        assert verdict is not None  # noqa: S101 - every valid delivery was folded
+        return cls("duplicate" if verdict.revision is None else "stored", verdict.reason)

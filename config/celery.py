@@ -1,0 +1,76 @@
+"""Celery's settings, each with the incident that it prevents.
+
+Tasks carry no deliveries: losing, repeating or reordering one costs promptness only, so they are
+acknowledged early, expire, and are never retried.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+# A drain gives its slot back after this long, so that a sweep or a shutdown never waits for a backlog.
+DRAIN_SECONDS = 5.0
+SWEEP_SECONDS = 3.0
+
+
+def publisher_settings(broker_url: str) -> dict[str, Any]:
+    """Return what a process needs that only rings: fail fast, never block an answer to a provider."""
+    return {
+        "broker_url": broker_url,
+        "broker_connection_retry_on_startup": True,
+        # Default: retried for seconds. A ring that fails is made up for by the sweep.
+        "task_publish_retry": False,
+        "task_ignore_result": True,  # nobody reads results; a backend would cost a round trip a task
+        "broker_pool_limit": 32,  # at least the edge's threads, or publishers wait for each other
+        "broker_transport_options": {
+            # Default: wait for ever on a server that hangs. The edge has 0.3 s for a ring.
+            "socket_timeout": 0.3,
+            "socket_connect_timeout": 0.2,
+            "priority_steps": [0],  # default: four keys polled per queue
+        },
+    }
+
+
+def worker_settings(broker_url: str) -> dict[str, Any]:
+    """Return the settings of workers and beat."""
+    return {
+        "broker_url": broker_url,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,  # default: give up after 100, and a worker stands idle for good
+        # A full or failing-over Redis answers with errors that would otherwise end the worker.
+        "broker_channel_error_retry": True,
+        "broker_transport_options": {
+            "socket_timeout": 5,  # default: none, a half-open connection would wait for ever
+            "socket_connect_timeout": 1,
+            "socket_keepalive": True,
+            "health_check_interval": 10,  # finds half-open connections of the consumer
+            "priority_steps": [0],
+        },
+        "task_acks_late": False,  # a drain carries nothing; requeueing one would only pile up wake-ups
+        "task_ignore_result": True,
+        "task_time_limit": 60,  # a stuck drain must not hold its slot for ever
+        "task_soft_time_limit": 45,
+        "worker_prefetch_multiplier": 1,  # a wake-up waits in the queue, where a free slot can take it
+        "worker_cancel_long_running_tasks_on_connection_loss": False,  # never stop a store in mid-commit
+        "worker_enable_remote_control": False,  # pub/sub, one more thing that fails on reconnect
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,  # logging is set up once, for every process alike
+        "worker_redirect_stdouts": False,
+        "worker_proc_alive_timeout": 30,
+        "beat_max_loop_interval": 1,
+        # The schedule's state is worth nothing after a restart, and the file system may be read-only.
+        "beat_scheduler": "celery.beat:Scheduler",
+    }
+
+
+def sweep_schedule(providers: tuple[str, ...]) -> dict[str, Any]:
+    """Return beat's schedule: every provider's inbox is swept whatever the doorbell says."""
+    return {
+        f"sweep-{provider}": {
+            "task": "sweep",
+            "schedule": timedelta(seconds=SWEEP_SECONDS),
+            "args": (provider,),
+            # An unswept minute must not become twenty sweeps in a row.
+            "options": {"queue": provider, "expires": SWEEP_SECONDS},
+        }
+        for provider in providers
+    }

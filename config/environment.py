@@ -1,0 +1,146 @@
+"""Reads environment variables, and collects every fault before it speaks."""
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one setting or server, and how to mend it; never a secret's value."""
+
+    name: str
+    problem: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.problem}. {self.mend}."
+
+
+class Misconfigured(Exception):  # noqa: N818 - reads as what happened, like the other errors here
+    """Start-up is refused; `faults` holds every reason found."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = faults
+        super().__init__("cannot start:\n" + "\n".join(f"  {fault}" for fault in faults))
+
+
+class Environment:
+    """A view on environment variables that notes faults instead of stopping at the first.
+
+    Each reader returns a usable placeholder on a fault; call `check` before using what was read.
+    """
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+        self.faults: list[Fault] = []
+
+    @classmethod
+    def of_process(cls) -> "Environment":
+        """Return a view on this process's own environment."""
+        return cls(os.environ)
+
+    def check(self) -> None:
+        """Raise Misconfigured with all faults found so far, if any."""
+        if self.faults:
+            raise Misconfigured(self.faults)
+
+    def fault(self, name: str, problem: str, mend: str) -> None:
+        """Note what is wrong with `name` and how to mend it."""
+        self.faults.append(Fault(name, problem, mend))
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """Return the variable, or the default; without one it is required."""
+        value = self._variables.get(name, "").strip() or default
+        if value is None:
+            self.fault(name, "is not set", f"Set {name}")
+            return ""
+        return value
+
+    def secret(self, name: str) -> str:
+        """Return a required secret, from NAME or from the file that NAME_FILE names."""
+        path = self._variables.get(f"{name}_FILE")
+        if path is None:
+            value = self._variables.get(name, "").strip()
+            if not value:
+                self.fault(name, "is not set", f"Set {name}, or {name}_FILE to a file that holds it")
+            return value
+        if name in self._variables:
+            self.fault(name, f"is set beside {name}_FILE", "Keep one of the two")
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            self.fault(f"{name}_FILE", f"cannot be read ({type(error).__name__})", "Name a readable text file")
+            return ""
+
+    def integer(self, name: str, default: int, minimum: int) -> int:
+        """Return a whole number of at least `minimum`."""
+        value = self.text(name, str(default))
+        if not value.isascii() or not value.isdigit() or int(value) < minimum:
+            self.fault(name, "is not a whole number in range", f"Give a number of at least {minimum}")
+            return default
+        return int(value)
+
+    def accepted(self, name: str) -> bool:
+        """Tell whether the operator wrote `yes`; anything else but nothing and `no` is a fault."""
+        value = self.text(name, "no")
+        if value not in {"yes", "no"}:
+            self.fault(name, "is neither yes nor no", "Write yes or no")
+        return value == "yes"
+
+    def names(self, name: str, default: str) -> tuple[str, ...]:
+        """Return comma-separated names, each a lower-case identifier, in order."""
+        found = tuple(item.strip() for item in self.text(name, default).split(","))
+        if not all(re.fullmatch(r"[a-z][a-z0-9_]*", item) for item in found) or len(set(found)) < len(found):
+            self.fault(name, "is not a list of different names", "Write them like kompar,solaris")
+        return found
+
+    def address(self, name: str, default: str) -> tuple[str, int]:
+        """Return (host, port) of `host:port`."""
+        host, _, port = self.text(name, default).rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            self.fault(name, "is not host:port", f"Write it like {default}")
+            return "127.0.0.1", 0
+        return host.strip("[]"), int(port)
+
+    def secrets(self, name: str) -> tuple[str, ...]:
+        """Return the comma-separated values of a secret, several valid at once."""
+        found = tuple(value.strip() for value in self.secret(name).split(",") if value.strip())
+        return found
+
+    def labelled_secrets(self, name: str) -> tuple[tuple[str, str], ...]:
+        """Return the comma-separated `label=value` pairs of a secret, in order."""
+        pairs = []
+        for position, item in enumerate(self.secrets(name), start=1):
+            label, separator, value = item.partition("=")
+            if not separator or not value or not _ID.fullmatch(label):
+                self.fault(name, f"item {position} is not label=value", "Write it like 2026-11=VALUE,2026-10=VALUE")
+            pairs.append((label, value))
+        return tuple(pairs)
+
+    def keys(self, name: str) -> tuple[tuple[str, bytes], ...]:
+        """Return `id=base64` pairs as (id, 32 bytes), newest first; ids must differ."""
+        keys = tuple((label, self._key(name, label, value)) for label, value in self.labelled_secrets(name))
+        if len({label for label, _ in keys}) < len(keys):
+            self.fault(name, "names one id twice", "Give every key an id of its own")
+        return keys
+
+    def key(self, name: str) -> bytes:
+        """Return one base64 key of 32 bytes."""
+        value = self.secret(name)
+        return self._key(name, "the value", value) if value else b""
+
+    def _key(self, name: str, label: str, value: str) -> bytes:
+        try:
+            key = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            key = b""
+        if len(key) != 32:
+            self.fault(name, f"{label} is not the base64 of 32 bytes", "Make one with: openssl rand -base64 32")
+        return key

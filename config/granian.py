@@ -1,0 +1,21 @@
+"""Granian's settings for the edge and the console."""
+
+from typing import Any
+
+
+def server_arguments(bind: tuple[str, int], blocking_threads: int) -> list[str]:
+    """Return Granian's command-line arguments for a WSGI app on `bind` (host, port)."""
+    settings: dict[str, Any] = {
+        "interface": "wsgi",
+        "host": bind[0],
+        "port": bind[1],
+        "workers": 1,  # scale by processes behind the balancer, one supervisor for all of them
+        # One thread a request in progress; each waits for one fsync, shared with the others.
+        "blocking-threads": blocking_threads,
+        "backpressure": blocking_threads * 8,
+        "workers-kill-timeout": 20,  # then a hung worker is killed, so that a stop always ends
+        "http": "1",
+        "log-level": "warning",
+    }
+    flags = ["--no-ws", "--respawn-failed-workers", "--respawn-interval", "0.1"]
+    return [text for name, value in settings.items() for text in (f"--{name}", str(value))] + flags

@@ -1,0 +1,60 @@
+"""Logs one JSON object a line, to standard error."""
+
+import json
+import logging
+import logging.config
+import time
+from typing import Any
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record as JSON: time, level, logger, event, and whatever `extra` holds.
+
+    Of an exception only types and places are written: messages of database drivers and
+    validators quote values.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line."""
+        entry: dict[str, Any] = {
+            "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if record.exc_info and record.exc_info[1] is not None:
+            entry["exception"] = _places(record.exc_info[1])
+        return json.dumps(entry, default=str, ensure_ascii=False)
+
+
+def _places(error: BaseException) -> list[str]:
+    """Return the error's type, its causes' and the lines it passed, innermost last."""
+    lines = []
+    current: BaseException | None = error
+    while current is not None:
+        lines.append(type(current).__qualname__)
+        frame = current.__traceback__
+        while frame is not None:
+            code = frame.tb_frame.f_code
+            lines.append(f"{code.co_filename}:{frame.tb_lineno} {code.co_name}")
+            frame = frame.tb_next
+        current = current.__cause__
+    return lines
+
+
+def configure() -> None:
+    """Send every logger of this process to standard error as JSON."""
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"json": {"()": JsonFormatter}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+            "root": {"level": "INFO", "handlers": ["stderr"]},
+            # Celery tells every task's arrival and end; a drain is not worth a line.
+            "loggers": {name: {"level": "WARNING"} for name in ("celery.app.trace", "celery.worker.strategy", "celery.beat")},
+        }
+    )

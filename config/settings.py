@@ -1,0 +1,143 @@
+"""What each process needs to know: one frozen class per process, read from the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from config.environment import Environment
+
+# (id, 32 bytes), newest first: the first seals, all open.
+Keys = tuple[tuple[str, bytes], ...]
+
+
+class _Settings:
+    """Reads a settings class from environment variables, all faults reported together."""
+
+    @classmethod
+    def load(cls, variables: Mapping[str, str] | None = None) -> Self:
+        """Read and check; raises Misconfigured with every fault."""
+        environment = Environment(os.environ if variables is None else variables)
+        settings = cls.read(environment)
+        environment.check()
+        return settings
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        """Read from `environment`, which notes the faults."""
+        raise NotImplementedError
+
+
+def _broker(environment: Environment) -> str:
+    return environment.text("CELERY_BROKER_URL", environment.text("REDIS_URL"))
+
+
+def _providers(environment: Environment) -> tuple[str, ...]:
+    return environment.names("PROVIDERS", "kompar")
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSettings(_Settings):
+    """The public edge. Providers' tokens and secrets are read by their own folders."""
+
+    redis_url: str
+    broker_url: str
+    providers: tuple[str, ...]
+    sealing_keys: Keys
+    body_limit_bytes: int
+    bind: tuple[str, int]
+    loss_accepted: bool
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        return cls(
+            redis_url=environment.text("REDIS_URL"),
+            broker_url=_broker(environment),
+            providers=_providers(environment),
+            sealing_keys=environment.keys("SEALING_KEYS"),
+            body_limit_bytes=environment.integer("BODY_LIMIT_BYTES", 25 * 1024 * 1024, 1024),
+            bind=environment.address("INGEST_BIND", "127.0.0.1:8080"),
+            loss_accepted=environment.accepted("LOSS_ACCEPTED"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings(_Settings):
+    """Workers, and the operator's commands that do a worker's work (audit, replay)."""
+
+    database_url: str
+    redis_url: str
+    broker_url: str
+    providers: tuple[str, ...]
+    sealing_keys: Keys
+    fingerprint_key: bytes
+    loss_accepted: bool
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        return cls(
+            database_url=environment.text("DATABASE_URL"),
+            redis_url=environment.text("REDIS_URL"),
+            broker_url=_broker(environment),
+            providers=_providers(environment),
+            sealing_keys=environment.keys("SEALING_KEYS"),
+            fingerprint_key=environment.key("FINGERPRINT_KEY"),
+            loss_accepted=environment.accepted("LOSS_ACCEPTED"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BeatSettings(_Settings):
+    """The clock that has every inbox swept."""
+
+    broker_url: str
+    providers: tuple[str, ...]
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        return cls(broker_url=_broker(environment), providers=_providers(environment))
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings(_Settings):
+    """The audit compares the inbox with the ledger and opens nothing."""
+
+    database_url: str
+    redis_url: str
+    providers: tuple[str, ...]
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        return cls(
+            database_url=environment.text("DATABASE_URL"),
+            redis_url=environment.text("REDIS_URL"),
+            providers=_providers(environment),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings(_Settings):
+    """Commands that speak to Postgres alone."""
+
+    database_url: str
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        return cls(database_url=environment.text("DATABASE_URL"))
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleSettings(_Settings):
+    """Operators' pages and metrics, on a private port."""
+
+    database_url: str
+    bind: tuple[str, int]
+    password: str
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        return cls(
+            database_url=environment.text("DATABASE_URL"),
+            bind=environment.address("CONSOLE_BIND", "127.0.0.1:8081"),
+            password=environment.secret("CONSOLE_PASSWORD"),
+        )

@@ -1,0 +1,1 @@
+"""Workers: Celery tasks that take what waits in the inboxes to the ledger."""

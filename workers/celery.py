@@ -1,0 +1,17 @@
+"""The Celery app of workers and beat: `celery -A workers.celery worker`."""
+
+from typing import Any
+
+from celery import Celery
+
+from config.celery import sweep_schedule, worker_settings
+from config.settings import BeatSettings
+
+
+def _settings() -> dict[str, Any]:
+    settings = BeatSettings.load()
+    return worker_settings(settings.broker_url) | {"beat_schedule": sweep_schedule(settings.providers)}
+
+
+app = Celery("kvitto", include=["workers.tasks", "workers.lifecycle"])
+app.add_defaults(_settings)  # read when first needed, so that importing this module asks for nothing

@@ -1,0 +1,100 @@
+"""What a worker does when it starts and ends: checks, connections, its slot."""
+
+import logging
+import sys
+from functools import cache, partial
+from typing import Any
+
+from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_process_shutdown
+
+import config.logging
+from app import doorbell, inbox, providers
+from app.crypto.sealing import SealingKeys
+from app.errors import Unavailable
+from app.inbox import Inbox
+from app.settling import Settler
+from app.storage.connection import connect, durability_faults
+from app.storage.ledger import Ledger
+from app.storage.migrations import pending
+from config.environment import Environment, Fault, Misconfigured
+from config.settings import WorkerSettings
+from workers.celery import app
+from workers.pipeline import Pipeline
+from workers.slots import Slot
+from workers.station import Station
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def _settings() -> WorkerSettings:
+    return WorkerSettings.load()
+
+
+@cache
+def _slot() -> Slot:
+    return Slot()
+
+
+@cache
+def station(provider: str) -> Station:
+    """Return this process's station at the provider's inbox, made at first use: after the fork."""
+    settings = _settings()
+    environment = Environment.of_process()
+    opener = providers.load(provider, environment)
+    environment.check()
+    assert opener is not None  # noqa: S101 - else check() has raised
+    box = Inbox(inbox.connect(settings.redis_url), provider)
+    ledger = Ledger(settings.database_url, provider, settings.loss_accepted)
+    pipeline = Pipeline(Settler(SealingKeys(settings.sealing_keys), opener), ledger, box)
+    return Station(box, ledger, pipeline, _slot().name, partial(doorbell.ring, app, provider))
+
+
+@setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    config.logging.configure()
+
+
+@celeryd_init.connect
+def _refuse_or_start(**_: Any) -> None:
+    """Refuse to start on settings or servers that could lose a delivery. A server that is down is waited for."""
+    try:
+        settings = WorkerSettings.load()
+        environment = Environment.of_process()
+        for name in settings.providers:
+            providers.load(name, environment)
+        environment.check()
+        faults = _server_faults(settings)
+        if faults:
+            raise Misconfigured(faults)
+    except Misconfigured as error:
+        print(error, file=sys.stderr)  # noqa: T201 - for the person who starts it
+        raise SystemExit(78) from error
+
+
+def _server_faults(settings: WorkerSettings) -> list[Fault]:
+    faults = []
+    try:
+        if not settings.loss_accepted:
+            faults += inbox.durability_faults(inbox.connect(settings.redis_url))
+        with connect(settings.database_url, "check") as connection:
+            faults += [] if settings.loss_accepted else durability_faults(connection)
+            if pending(connection):
+                faults.append(Fault("DATABASE_URL", "lacks migrations", "Run: kvitto migrate"))
+    except Unavailable as error:
+        logger.warning("starting all the same", extra={"reason": error.reason, "detail": error.detail})
+    return faults
+
+
+@worker_process_init.connect
+def _start_stations(**_: Any) -> None:
+    for provider in _settings().providers:
+        try:
+            station(provider).start()
+        except Unavailable as error:
+            logger.warning("left to the sweep", extra={"provider": provider, "reason": error.reason})
+
+
+@worker_process_shutdown.connect
+def _give_slot_back(**_: Any) -> None:
+    _slot().release()

@@ -1,0 +1,35 @@
+"""Slots: stable names for worker processes, so that a successor takes up what its predecessor had claimed."""
+
+import fcntl
+import os
+import socket
+import tempfile
+from itertools import count
+from pathlib import Path
+from typing import IO
+
+
+class Slot:
+    """The lowest free number on this host, held by a file lock until the process ends, however it ends."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        folder = directory or Path(tempfile.gettempdir()) / f"kvitto-slots-{os.getuid()}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file, number = _lock_first_free(folder)
+        self.name = f"{socket.gethostname()}/{number}"
+
+    def release(self) -> None:
+        """Give the number back."""
+        self._file.close()
+
+
+def _lock_first_free(folder: Path) -> tuple[IO[bytes], int]:
+    for number in count():
+        file = (folder / str(number)).open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+        else:
+            return file, number
+    raise AssertionError("unreachable")
