@@ -11,6 +11,8 @@ ANSWER_SECONDS = Histogram(
     ["provider"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
-RINGS_FAILED = Counter("kvitto_rings_failed", "Wake-ups that could not be sent; the sweep makes up for them", ["provider"])
+RINGS_FAILED = Counter(
+    "kvitto_rings_failed", "Wake-ups that could not be sent; the sweep makes up for them", ["provider"]
+)
 SETTLED = Counter("kvitto_settled", "Deliveries taken into the ledger", ["provider"])
 STUCK = Counter("kvitto_stuck", "Deliveries left in the inbox by a fault of ours", ["provider", "reason"])

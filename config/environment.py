@@ -111,8 +111,7 @@ class Environment:
 
     def secrets(self, name: str) -> tuple[str, ...]:
         """Return the comma-separated values of a secret, several valid at once."""
-        found = tuple(value.strip() for value in self.secret(name).split(",") if value.strip())
-        return found
+        return tuple(value.strip() for value in self.secret(name).split(",") if value.strip())
 
     def labelled_secrets(self, name: str) -> tuple[tuple[str, str], ...]:
         """Return the comma-separated `label=value` pairs of a secret, in order."""

@@ -49,7 +49,7 @@ def _culprits(pipeline: Pipeline, batch: Sequence[Received]) -> list[_Culprit]:
         pipeline.take_in(batch)
     except (Unavailable, SoftTimeLimitExceeded):
         raise
-    except Exception as error:  # noqa: BLE001 - a bug must not stop the deliveries around it
+    except Exception as error:  # a bug must not stop the deliveries around it
         if len(batch) == 1:
             return [_Culprit(batch[0], error)]
         middle = len(batch) // 2

@@ -18,7 +18,9 @@ logger = logging.getLogger(__name__)
 class Station:
     """Drains one inbox under a consumer name of its own."""
 
-    def __init__(self, inbox: Inbox, ledger: Ledger, pipeline: Pipeline, consumer: str, ring: Callable[[], None]) -> None:
+    def __init__(
+        self, inbox: Inbox, ledger: Ledger, pipeline: Pipeline, consumer: str, ring: Callable[[], None]
+    ) -> None:
         self._inbox = inbox
         self._ledger = ledger
         self._pipeline = pipeline
@@ -63,7 +65,10 @@ class Station:
 
     def _stand_back(self, error: Unavailable) -> None:
         """Nothing is decided, nothing is lost: the next sweep tries again, whichever slot it falls to."""
-        logger.warning("stood back", extra={"provider": self._inbox.provider, "reason": error.reason, "detail": error.detail})
+        logger.warning(
+            "stood back",
+            extra={"provider": self._inbox.provider, "reason": error.reason, "detail": error.detail},
+        )
         try:
             self._inbox.release(self._consumer)
         except Unavailable:

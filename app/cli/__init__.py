@@ -57,7 +57,7 @@ def kvitto(context: click.Context, data: Path) -> None:
       kvitto up
       kvitto sandbox send --applications 20
       kvitto audit
-    """  # noqa: D301 - click's mark for text not to be wrapped
+    """
     context.obj = Data(data)
     if context.invoked_subcommand not in ("up", "demo") and "DATABASE_URL" not in os.environ:
         for name, value in context.obj.published().items():

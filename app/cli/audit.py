@@ -10,7 +10,17 @@ from app.inbox import Inbox
 from app.storage.connection import connect
 from config.settings import AuditSettings
 
-_COLUMNS = ("provider", "appended", "receipts", "copies", "in_flight", "missing", "stored", "duplicate", "dead")
+_COLUMNS = (
+    "provider",
+    "appended",
+    "receipts",
+    "copies",
+    "in_flight",
+    "missing",
+    "stored",
+    "duplicate",
+    "dead",
+)
 
 
 @click.command(epilog="Example: kvitto audit --json")

@@ -1,5 +1,6 @@
 """`kvitto dead-letters`: what could not be opened, validated or stored, and its replay."""
 
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +30,9 @@ def _filters(command: Any) -> Any:
     return command
 
 
-def _selection(reason: str | None, provider: str | None, since: datetime | None, receipt: UUID | None = None) -> Selection:
+def _selection(
+    reason: str | None, provider: str | None, since: datetime | None, receipt: UUID | None = None
+) -> Selection:
     return Selection(receipt, provider, reason, since and since.replace(tzinfo=UTC))
 
 
@@ -78,16 +81,28 @@ def show(receipt: UUID, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Show what would become of each, and change nothing.")
 @_json
 def replay(
-    receipt: UUID | None, reason: str | None, provider: str | None, since: datetime | None, dry_run: bool, as_json: bool
+    receipt: UUID | None,
+    reason: str | None,
+    provider: str | None,
+    since: datetime | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Settle dead letters again, all or those selected; each keeps its time of receipt."""
     with _connect() as connection:
         found = [row["receipt"] for row in letters.select(connection, _selection(reason, provider, since, receipt))]
-    rows = []
-    with click.progressbar(length=len(found), label="replaying", file=click.get_text_stream("stderr")) as progress:
+    rows: list[dict[str, Any]] = []
+    with click.progressbar(length=len(found), label="replaying", file=sys.stderr) as progress:
         for each, outcome in Replay(Environment.of_process()).run(found, dry_run):
             if outcome is not None:
-                rows.append({"receipt": each, "outcome": outcome.name, "reason": outcome.reason, "detail": outcome.detail})
+                rows.append(
+                    {
+                        "receipt": each,
+                        "outcome": outcome.name,
+                        "reason": outcome.reason,
+                        "detail": outcome.detail,
+                    }
+                )
             progress.update(1)
     print_rows(rows, ("receipt", "outcome", "reason", "detail"), as_json, empty="no dead letters to replay")
     if not as_json and rows:

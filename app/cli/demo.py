@@ -21,11 +21,21 @@ from app.storage.connection import Connection, connect
 from config.environment import Environment
 
 _SENT = (
-    "--applications", "12", "--decisions", "4", "--retried", "3", "--corrected", "1", "--undecryptable", "1", "--speed", "600",
+    "--applications", "12", "--decisions", "4", "--retried", "3", "--corrected", "1", "--undecryptable", "1",
+    "--speed", "600",
 )  # fmt: skip
 
 
-_APPLICATION = ("application_id", "name", "company_name", "amount", "duration", "purpose", "revision", "flags")
+_APPLICATION = (
+    "application_id",
+    "name",
+    "company_name",
+    "amount",
+    "duration",
+    "purpose",
+    "revision",
+    "flags",
+)
 
 
 @click.command(epilog="Example: kvitto demo")
@@ -82,18 +92,31 @@ def _show(connection: Connection, environment: dict[str, str]) -> bool:
     _step("Decisions")
     print_rows(reports.decisions(connection), ("application_id", "accepted", "offer_id", "revision"), False, "none")
     _step("Recognised as retries, though each was encrypted anew")
-    print_rows(reports.newest_deliveries(connection, "duplicate"), ("receipt", "topic", "entity_id", "outcome"), False, "none")
+    print_rows(
+        reports.newest_deliveries(connection, "duplicate"),
+        ("receipt", "topic", "entity_id", "outcome"),
+        False,
+        "none",
+    )
     _step("Dead letters, kept sealed until they can be opened")
     letters = dead_letters.select(connection, dead_letters.Selection())
     print_rows(letters, ("receipt", "topic", "reason", "detail"), False, "none")
     _step("The audit: every entry appended is accounted for")
-    columns = ("provider", "appended", "receipts", "copies", "in_flight", "missing", "stored", "duplicate", "dead")
+    columns = (
+        "provider",
+        "appended",
+        "receipts",
+        "copies",
+        "in_flight",
+        "missing",
+        "stored",
+        "duplicate",
+        "dead",
+    )
     print_rows([account.row() for account in accounts], columns, False, "none")
     sound = all(account.missing == 0 and account.in_flight == 0 for account in accounts)
     click.secho("adds up" if sound else "DOES NOT ADD UP", fg="green" if sound else "red")
     return sound
-
-
 
 
 def _settled(connection: Connection, box: Inbox) -> auditing.Account:

@@ -50,7 +50,9 @@ def worker(names: tuple[str, ...], concurrency: int) -> None:
     """Drain inboxes: open, validate, store, acknowledge."""
     known = BeatSettings.load().providers
     if unknown := set(names) - set(known):
-        raise click.BadParameter(f"{', '.join(sorted(unknown))} not in PROVIDERS ({','.join(known)})", param_hint="--provider")
+        raise click.BadParameter(
+            f"{', '.join(sorted(unknown))} not in PROVIDERS ({','.join(known)})", param_hint="--provider"
+        )
     queues = names or known
     _become(
         "celery", "-A", "workers.celery", "worker", "--pool", "prefork", "-O", "fair",

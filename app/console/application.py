@@ -2,9 +2,9 @@
 
 import hmac
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from flask import Flask, Response, render_template, request
+from flask import Blueprint, Flask, Response, render_template, request
 
 from app.console.gauges import exposition
 from app.errors import Unavailable
@@ -13,7 +13,7 @@ from app.storage.connection import Connection, connect, sorted_failures
 from config.settings import ConsoleSettings
 
 T = TypeVar("T")
-_OPEN = frozenset({"livez", "readyz"})  # probes carry no password, and learn nothing but health
+_OPEN = frozenset({"pages.livez", "pages.readyz"})  # probes carry no password, and learn nothing but health
 
 
 def create_app(settings: ConsoleSettings) -> Flask:
@@ -35,24 +35,31 @@ def create_app(settings: ConsoleSettings) -> Flask:
     def unavailable(error: Unavailable) -> Response:
         return Response(f"Postgres cannot be read now: {error}\n", 503, content_type="text/plain")
 
-    @app.get("/livez")
+    app.register_blueprint(_pages(read))
+    return app
+
+
+def _pages(read: Callable[[Callable[[Connection], Any]], Any]) -> Blueprint:
+    pages = Blueprint("pages", __name__)
+
+    @pages.get("/livez")
     def livez() -> str:
         return "alive\n"
 
-    @app.get("/readyz")
+    @pages.get("/readyz")
     def readyz() -> str:
         read(reports.conservation)
         return "ready\n"
 
-    @app.get("/metrics")
+    @pages.get("/metrics")
     def metrics() -> Response:
         return Response(read(exposition), content_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.get("/")
+    @pages.get("/")
     def overview() -> str:
         return render_template("overview.html", sections=read(lambda connection: list(_sections(connection))))
 
-    return app
+    return pages
 
 
 def _sections(connection: Connection) -> Iterator[tuple[str, reports.Rows, str]]:

@@ -24,7 +24,9 @@ class _Ledger(Collector):
                 receipts.add_metric([row["provider"], outcome], row[outcome])
         yield receipts
         pending = GaugeMetricFamily("kvitto_pending", "Entries waiting at the last look", labels=["provider"])
-        behind = GaugeMetricFamily("kvitto_behind_seconds", "Age of what the ledger is complete up to", labels=["provider"])
+        behind = GaugeMetricFamily(
+            "kvitto_behind_seconds", "Age of what the ledger is complete up to", labels=["provider"]
+        )
         for row in reports.freshness(self._connection):
             pending.add_metric([row["provider"]], row["pending"])
             behind.add_metric([row["provider"]], row["behind_seconds"])

@@ -49,4 +49,8 @@ def _split(sealed: bytes) -> tuple[str, bytes, bytes]:
     start = 2 + sealed[1] if len(sealed) > 2 else 0
     if not start or sealed[0] != _VERSION or len(sealed) < start + _NONCE:
         raise Rejected(CANNOT_OPEN, "not a sealed body")
-    return sealed[2:start].decode("ascii", "replace"), sealed[start : start + _NONCE], sealed[start + _NONCE :]
+    return (
+        sealed[2:start].decode("ascii", "replace"),
+        sealed[start : start + _NONCE],
+        sealed[start + _NONCE :],
+    )

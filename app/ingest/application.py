@@ -4,6 +4,7 @@ from functools import partial
 
 from celery import Celery
 from flask import Flask
+from redis import Redis
 
 from app import doorbell, inbox, providers
 from app.crypto.sealing import SealingKeys
@@ -43,6 +44,6 @@ def create_app(environment: Environment) -> Flask:
     return app
 
 
-def _check(redis: inbox.Redis, durability: Durability) -> None:
+def _check(redis: Redis, durability: Durability) -> None:
     inbox.ping(redis)
     durability.check()

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from uuid import UUID
 
 from redis import Redis
@@ -79,12 +79,8 @@ class Door:
         self._durability.check()
         receipt = uuid7()
         sealed = self._seals.seal(receipt, request.body)
-        headers = _kept(self._authentication.kept_headers, request.headers)
+        headers = {name: value for name in self._authentication.kept_headers if (value := request.header(name))}
         if self._inbox.append(Delivery(receipt, provider, topic, headers, sealed)):
             self._ring()
         metrics.ACCEPTED.labels(provider).inc()
         return receipt
-
-
-def _kept(names: tuple[str, ...], headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: headers[name] for name in names if name in headers}

@@ -51,7 +51,9 @@ class Data:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     os.close(descriptor)
-                    raise DataInUse(f"{self.folder} is in use; stop what serves from it, or name another with --data") from None
+                    raise DataInUse(
+                        f"{self.folder} is in use; stop what serves from it, or name another with --data"
+                    ) from None
                 time.sleep(0.1)
             else:
                 return descriptor

@@ -32,7 +32,16 @@ def prepare_postgres(folder: Path, port: int) -> list[str]:
         fresh.mkdir(mode=0o700)
         if prefix:
             shutil.chown(fresh, _NOBODY)
-        initdb = [str(binaries / "initdb"), "-D", str(fresh), "-U", "kvitto", "--auth=trust", "--no-locale", "--encoding=UTF8"]
+        initdb = [
+            str(binaries / "initdb"),
+            "-D",
+            str(fresh),
+            "-U",
+            "kvitto",
+            "--auth=trust",
+            "--no-locale",
+            "--encoding=UTF8",
+        ]
         subprocess.run([*prefix, *initdb], check=True, capture_output=True, cwd="/")  # noqa: S603
         fresh.rename(folder)
     settings = {
@@ -67,7 +76,9 @@ def _unprivileged() -> list[str]:
     if os.geteuid() != 0:
         return []
     if shutil.which("setpriv") is None:
-        raise EmbeddedMissing("as root, the embedded PostgreSQL needs setpriv (package util-linux), or run as another user")
+        raise EmbeddedMissing(
+            "as root, the embedded PostgreSQL needs setpriv (package util-linux), or run as another user"
+        )
     group = next(name for name in ("nogroup", "nobody") if _is_group(name))
     capability = "+dac_override"
     return [

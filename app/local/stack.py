@@ -43,7 +43,9 @@ class Addresses:
 class Stack:
     """Starts everything in order; what the environment names already (DATABASE_URL, REDIS_URL) is used as it is."""
 
-    def __init__(self, data: Data, environment: Mapping[str, str], concurrency: int, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, data: Data, environment: Mapping[str, str], concurrency: int, tell: Callable[[str], None]
+    ) -> None:
         self._data = data
         self._environment = dict(environment)
         self._concurrency = concurrency
@@ -66,7 +68,14 @@ class Stack:
         ingest, console = self._choose_bind("INGEST_BIND", 8080), self._choose_bind("CONSOLE_BIND", 8081)
         self._run("ingest", "ingest")
         for provider in providers:
-            self._run(f"worker-{provider}", "worker", "--provider", provider, "--concurrency", str(self._concurrency))
+            self._run(
+                f"worker-{provider}",
+                "worker",
+                "--provider",
+                provider,
+                "--concurrency",
+                str(self._concurrency),
+            )
         self._run("beat", "beat")
         self._run("console", "console")
         self._await("ingest", lambda: _answers(f"{ingest}/readyz"))

@@ -1,5 +1,6 @@
 """Runs programs, restarts those that die, and stops them in order."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -122,7 +123,5 @@ def _end_with_parent(stop_signal: signal.Signals) -> Callable[[], None]:
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kill what is left of the program's session: it leads a group of its own."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass

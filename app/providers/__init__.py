@@ -6,11 +6,13 @@ workers, which open and validate); both have a function `read(environment)`.
 
 import importlib
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from app.delivery import Payload
-from app.event import Event
 from config.environment import Environment
+
+if TYPE_CHECKING:  # the edge imports this module, and is not to know what opening needs
+    from app.delivery import Payload
+    from app.event import Event
 
 
 class Request(Protocol):
@@ -20,9 +22,8 @@ class Request(Protocol):
     def topic(self) -> str | None:
         """The URL's segment after the provider, if there is one."""
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Headers, looked up whatever their case."""
+    def header(self, name: str) -> str:
+        """Return a header's value, whatever the case of its name; empty if there is none."""
 
     @property
     def body(self) -> bytes:
@@ -48,10 +49,10 @@ class Authentication(Protocol):
 class Provider(Protocol):
     """Makes events of a provider's bodies."""
 
-    def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> Payload:
+    def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> "Payload":
         """Decrypt and parse; raises Rejected for what can never be opened."""
 
-    def validate(self, payload: Payload) -> Event:
+    def validate(self, payload: "Payload") -> "Event":
         """Check, mask and identify; raises Rejected for what can never be an event."""
 
 

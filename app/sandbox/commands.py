@@ -2,8 +2,8 @@
 
 import os
 import secrets
+import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -31,13 +31,30 @@ def sandbox() -> None:
 @click.option("--url", envvar="INGEST_URL", help="The receiver; default: what `kvitto up` serves.")
 @click.option("--applications", default=10, show_default=True, help="New applications.")
 @click.option("--decisions", default=3, show_default=True, help="Decisions on some of them.")
-@click.option("--retried", default=2, show_default=True, help="Of them sent a second time, encrypted anew, as after a lost answer.")
+@click.option(
+    "--retried",
+    default=2,
+    show_default=True,
+    help="Of them sent a second time, encrypted anew, as after a lost answer.",
+)
 @click.option("--corrected", default=1, show_default=True, help="Of them sent again with another amount.")
 @click.option("--undecryptable", default=0, show_default=True, help="Applications under a key that the receiver lacks.")
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same people.")
-@click.option("--speed", default=60.0, show_default=True, help="How many times faster than Kompar's schedule to try again.")
+@click.option(
+    "--speed",
+    default=60.0,
+    show_default=True,
+    help="How many times faster than Kompar's schedule to try again.",
+)
 def send(
-    url: str | None, applications: int, decisions: int, retried: int, corrected: int, undecryptable: int, seed: int, speed: float
+    url: str | None,
+    applications: int,
+    decisions: int,
+    retried: int,
+    corrected: int,
+    undecryptable: int,
+    seed: int,
+    speed: float,
 ) -> None:
     """Deliver made-up Kompar applications and decisions, with retries until each is answered 200."""
     if url is None:
@@ -45,27 +62,17 @@ def send(
     sender = Sender(url, _secret("KOMPAR_TOKENS"), _secret("KOMPAR_KEYS").partition("=")[2], speed)
     random = Random(seed)
     made = [people.application(random) for _ in range(applications)]
-    work: list[Callable[[Callable[[Answer], None]], object]] = []
-
-    def add(topic: str, document: dict[str, object]) -> None:
-        work.append(lambda told: sender.deliver(topic, document, told))
-
-    for document in made:
-        add("applications", document)
-    for document in made[:retried]:
-        add("applications", document)
-    for document in made[:corrected]:
-        add("applications", document | {"amount": 750_000})
-    for document in made[:decisions]:
-        add("decisions", people.decision(random, document["application_id"]))
-    for _ in range(undecryptable):
-        stranger = people.application(random)
-        work.append(lambda told, it=stranger: told(sender.send("applications", it, key=secrets.token_hex(16))))  # type: ignore[misc]
+    plan: list[tuple[str, dict[str, object]]] = [("applications", document) for document in made]
+    plan += plan[:retried]
+    plan += [("applications", document | {"amount": 750_000}) for document in made[:corrected]]
+    plan += [("decisions", people.decision(random, document["application_id"])) for document in made[:decisions]]
 
     answers: list[Answer] = []
-    with click.progressbar(work, label="sending", file=click.get_text_stream("stderr")) as steps:
-        for step in steps:
-            step(answers.append)
+    with click.progressbar(plan, label="sending", file=sys.stderr) as steps:
+        for topic, document in steps:
+            answers += sender.deliver(topic, document)
+    for _ in range(undecryptable):
+        answers.append(sender.send("applications", people.application(random), key=secrets.token_hex(16)))
     sender.close()
     _summarise(answers)
 

@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
@@ -46,23 +45,24 @@ class Sender:
         self._key = key
         self._speed = speed
 
-    def deliver(self, topic: str, document: dict[str, object], told: Callable[[Answer], None]) -> bool:
-        """Try until a try is answered with exactly 200, encrypting anew each time; tell each answer."""
-        for wait in (*SCHEDULE, None):
-            answer = self.send(topic, document)
-            told(answer)
-            if answer.status == 200:
-                return True
-            if wait is not None:
-                time.sleep(wait / self._speed)
-        return False
+    def deliver(self, topic: str, document: dict[str, object]) -> list[Answer]:
+        """Try until a try is answered with exactly 200, encrypting anew each time; return every answer."""
+        answers = [self.send(topic, document)]
+        for wait in SCHEDULE:
+            if answers[-1].status == 200:
+                break
+            time.sleep(wait / self._speed)
+            answers.append(self.send(topic, document))
+        return answers
 
     def send(self, topic: str, document: dict[str, object], key: str | None = None) -> Answer:
         """Make one try."""
         started = time.monotonic()
         body = encrypt(document, key or self._key)
         try:
-            answer = self._client.post(f"/webhooks/kompar/{topic}", content=body, headers={"Content-Type": "application/json"})
+            answer = self._client.post(
+                f"/webhooks/kompar/{topic}", content=body, headers={"Content-Type": "application/json"}
+            )
         except httpx.HTTPError:
             return Answer(0, None, time.monotonic() - started)
         receipt = answer.json().get("receipt") if answer.status_code == 200 else None

@@ -2,7 +2,20 @@
 
 from random import Random
 
-_FIRST = ("Adriana", "Åsa", "Björn", "Cecilia", "Erik", "Fatima", "Göran", "Ingrid", "Jörgen", "Linnéa", "Märta", "Östen")
+_FIRST = (
+    "Adriana",
+    "Åsa",
+    "Björn",
+    "Cecilia",
+    "Erik",
+    "Fatima",
+    "Göran",
+    "Ingrid",
+    "Jörgen",
+    "Linnéa",
+    "Märta",
+    "Östen",
+)
 _LAST = ("Andersson", "Berg", "Ek", "Hägg", "Lindqvist", "Nyström", "Öberg", "Söderberg", "Åkesson")
 _TRADES = ("Bygg", "Räksmörgås", "Måleri", "Åkeri", "Konsult", "Trädgård", "Snickeri", "Bageri")
 _FORMS = ("AB", "HB", "KB")
@@ -55,5 +68,9 @@ def application(random: Random) -> dict[str, object]:
 def decision(random: Random, application_id: object) -> dict[str, object]:
     """Return a client's answer to an offer."""
     accepted = random.random() < 0.7
-    details = {"phone": f"+4670{random.randint(0, 9_999_999):07}", "email": "kund@example.com", "offer_id": f"of-{random.randint(1, 999)}"}
+    details = {
+        "phone": f"+4670{random.randint(0, 9_999_999):07}",
+        "email": "kund@example.com",
+        "offer_id": f"of-{random.randint(1, 999)}",
+    }
     return {"application_id": application_id, "accepted": accepted} | (details if accepted else {})

@@ -53,7 +53,7 @@ def sorted_failures() -> Iterator[None]:
     """Sort what Postgres raises: the data's fault, the server's, or ours (left as it is).
 
     Raises:
-        Unstorable: Some row cannot be stored; detail is SQLSTATE and constraint, never the message, which quotes values.
+        Unstorable: Some row cannot be stored; SQLSTATE and constraint only, since the message quotes values.
         Unavailable: The server cannot now.
     """
     try:

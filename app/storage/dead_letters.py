@@ -23,7 +23,12 @@ class Selection:
 
     def parameters(self) -> dict[str, Any]:
         """Return the values for `_SELECTED`."""
-        return {"receipt": self.receipt, "provider": self.provider, "reason": self.reason, "since": self.since}
+        return {
+            "receipt": self.receipt,
+            "provider": self.provider,
+            "reason": self.reason,
+            "since": self.since,
+        }
 
 
 _SELECTED = """

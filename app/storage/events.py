@@ -73,7 +73,8 @@ def insert(connection: Connection, settlements: Sequence[Settlement], verdicts: 
                content, digests, doubts, flags::text[]
         FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::integer[], %s::text[],
                     %s::jsonb[], %s::jsonb[], %s::jsonb[], %s::text[])
-          AS event (receipt, provider, event_type, entity_id, received_at, revision, identity, content, digests, doubts, flags)
+          AS event (receipt, provider, event_type, entity_id, received_at, revision, identity,
+                    content, digests, doubts, flags)
         """,
         [list(column) for column in zip(*rows, strict=True)],
     )

@@ -48,9 +48,10 @@ def insert(connection: Connection, settlements: Sequence[Settlement], outcomes: 
         return
     connection.execute(
         """
-        INSERT INTO receipts (receipt, provider, topic, event_type, entity_id, outcome, reason, detail, received_at, epoch, seq)
-        SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::outcome[], %s::text[], %s::text[],
-                             %s::timestamptz[], %s::uuid[], %s::bigint[])
+        INSERT INTO receipts (receipt, provider, topic, event_type, entity_id, outcome, reason, detail,
+                              received_at, epoch, seq)
+        SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::outcome[], %s::text[],
+                             %s::text[], %s::timestamptz[], %s::uuid[], %s::bigint[])
         """,
         arrays,
     )

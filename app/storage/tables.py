@@ -15,7 +15,8 @@ from app.storage.connection import Connection
 _dumps = partial(json.dumps, default=str)
 
 _STATE = """
-    SELECT entity_id, jsonb_merge(content ORDER BY revision) AS content, jsonb_merge(doubts ORDER BY revision) AS doubts,
+    SELECT entity_id,
+           jsonb_merge(content ORDER BY revision) AS content, jsonb_merge(doubts ORDER BY revision) AS doubts,
            max(revision) AS revision, min(received_at) AS received_at, max(received_at) AS updated_at
     FROM events
     WHERE provider = %s AND event_type = %s AND entity_id = ANY(%s) AND revision IS NOT NULL

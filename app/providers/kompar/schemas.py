@@ -5,7 +5,7 @@ value is flagged, never refused: Kompar's own sandbox sends numbers that fail th
 """
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
@@ -61,17 +61,19 @@ class Decision(_Lenient):
 
 def doubts(content: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return each checked key of a valid content with its flags, none where it passed."""
-    checks = {
-        "company_id": lambda value: ["company-id-checksum"] * (not _is_company(value)),
-        "purpose": lambda value: ["unknown-purpose"] * (unicodedata.normalize("NFC", value) not in PURPOSES),
-        "ssn": lambda value: ["ssn-checksum"] * (not _is_person(value)),
-        "guarantors": lambda value: ["ssn-checksum"] * (not all(map(_guarantor_passes, value))),
-    }
     return {
-        key: check(content[key]) if content[key] is not None else []
-        for key, check in checks.items()
+        key: [] if content[key] is None or passes(content[key]) else [flag]
+        for key, (flag, passes) in _CHECKS.items()
         if key in content
     }
+
+
+def _is_purpose(purpose: str) -> bool:
+    return unicodedata.normalize("NFC", purpose) in PURPOSES
+
+
+def _guarantors_pass(guarantors: list[Mapping[str, Any]]) -> bool:
+    return all(map(_guarantor_passes, guarantors))
 
 
 def _guarantor_passes(guarantor: Mapping[str, Any]) -> bool:
@@ -112,3 +114,11 @@ def _is_date(year: int, month: int, day: int) -> bool:
         return bool(date(year, month, day))
     except ValueError:
         return False
+
+
+_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "company_id": ("company-id-checksum", _is_company),
+    "purpose": ("unknown-purpose", _is_purpose),
+    "ssn": ("ssn-checksum", _is_person),
+    "guarantors": ("ssn-checksum", _guarantors_pass),
+}

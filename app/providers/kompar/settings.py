@@ -19,7 +19,9 @@ class KomparSettings:
         for label, key in keys:
             if len(key) != 32:
                 environment.fault(
-                    "KOMPAR_KEYS", f"{label} has {len(key)} characters", "Give the 32-character text as Kompar sent it"
+                    "KOMPAR_KEYS",
+                    f"{label} has {len(key)} characters",
+                    "Give the 32-character text as Kompar sent it",
                 )
         return cls(keys)
 
