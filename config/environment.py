@@ -120,7 +120,8 @@ class Environment:
             label, separator, value = item.partition("=")
             if not separator or not value or not _ID.fullmatch(label):
                 self.fault(name, f"item {position} is not label=value", "Write it like 2026-11=VALUE,2026-10=VALUE")
-            pairs.append((label, value))
+            else:  # never name what may be a secret without its label
+                pairs.append((label, value))
         return tuple(pairs)
 
     def keys(self, name: str) -> tuple[tuple[str, bytes], ...]:

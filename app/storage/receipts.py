@@ -105,9 +105,9 @@ def resettle(connection: Connection, settlements: Sequence[Settlement], outcomes
         connection.execute(
             """
             UPDATE receipts
-            SET outcome = %(name)s, reason = %(reason)s, detail = %(detail)s, event_type = %(event_type)s,
+            SET outcome = %(name)s::outcome, reason = %(reason)s, detail = %(detail)s, event_type = %(event_type)s,
                 entity_id = %(entity_id)s, processed_at = clock_timestamp(),
-                replayed_at = CASE WHEN %(name)s <> 'dead' THEN clock_timestamp() END
+                replayed_at = CASE WHEN %(name)s::outcome <> 'dead' THEN clock_timestamp() END
             WHERE receipt = %(receipt)s
             """,
             {

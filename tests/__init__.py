@@ -1,0 +1,1 @@
+"""Tests: real Postgres, a real Redis-compatible server, real processes."""

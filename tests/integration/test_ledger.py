@@ -1,0 +1,165 @@
+"""The ledger: once, whatever the order, and all or nothing."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.crypto.digests import Fingerprints
+from app.delivery import Delivery, Payload, Position, Received
+from app.errors import Rejected, Unavailable, Unstorable
+from app.providers.kompar.events import Kompar
+from app.providers.kompar.settings import KomparSettings
+from app.storage.connection import Connection
+from app.storage.ledger import Ledger
+from app.storage.settlement import Settlement
+
+EPOCH = UUID(int=1)
+START_MS = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp() * 1000)
+KOMPAR = Kompar(KomparSettings((("a", b"k" * 32),)), Fingerprints(b"k" * 32))
+
+
+@pytest.fixture
+def ledger(database: str) -> Iterator[Ledger]:
+    found = Ledger(database, "kompar")
+    yield found
+    found.close()
+
+
+def received(number: int, minutes: float = 0, topic: str = "decisions") -> Received:
+    position = Position(START_MS + int(minutes * 60_000), number)
+    delivery = Delivery(UUID(int=number), "kompar", topic, {}, b"sealed")
+    return Received(delivery, position.received_at, EPOCH, position)
+
+
+def settlement(number: int, minutes: float, content: dict[str, Any] | None, topic: str = "decisions") -> Settlement:
+    found = received(number, minutes, topic)
+    if content is None:
+        return Settlement(found, Rejected("cannot-open", "no key opens it"))
+    return Settlement(found, KOMPAR.validate(Payload(topic, {}, content)))
+
+
+def tables(connection: Connection) -> dict[str, list[Any]]:
+    """Return everything that must not depend on the order of processing."""
+    queries = {
+        "deliveries": "SELECT receipt, entity_id, outcome, reason, received_at FROM reporting.deliveries ORDER BY 1",
+        "events": "SELECT receipt, entity_id, revision, content, flags, received_at FROM reporting.events ORDER BY 1",
+        "decisions": "SELECT * FROM reporting.kompar_decisions ORDER BY 1",
+        "applications": "SELECT * FROM reporting.kompar_applications ORDER BY 1",
+    }
+    return {name: list(connection.execute(query)) for name, query in queries.items()}
+
+
+def clear(connection: Connection) -> None:
+    connection.execute("TRUNCATE receipts, copies, bodies, events, kompar_applications, kompar_decisions")
+
+
+contents = st.fixed_dictionaries(
+    {"application_id": st.sampled_from(["one", "two"])},
+    optional={
+        "accepted": st.sampled_from([True, False, None]),
+        "phone": st.sampled_from(["1", "2"]),
+        "ssn": st.just("8"),
+    },
+)
+histories = st.lists(
+    st.tuples(st.integers(0, 5 * 60), st.none() | contents), min_size=1, max_size=10
+)  # minutes after noon: some retries come within the horizon of two hours, some later
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=histories, data=st.data())
+def test_any_order_and_any_batching_give_the_same_tables(
+    ledger: Ledger, connection: Connection, history: list[tuple[int, dict[str, Any] | None]], data: st.DataObject
+) -> None:
+    settlements = [settlement(number, minutes, content) for number, (minutes, content) in enumerate(history, start=1)]
+    clear(connection)
+    for each in sorted(settlements, key=lambda each: (each.received.received_at, each.receipt)):
+        ledger.store([each])
+    one_by_one_in_order = tables(connection)
+
+    clear(connection)
+    shuffled = data.draw(st.permutations(settlements))
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(shuffled)), max_size=4)))
+    for start, end in zip([0, *cuts], [*cuts, len(shuffled)], strict=True):
+        ledger.store(shuffled[start:end])
+        ledger.store(data.draw(st.permutations(shuffled[:end])))  # again: an acknowledgement was lost
+    assert tables(connection) == one_by_one_in_order
+
+
+def test_what_came_first_and_fuller_is_never_overwritten_by_less(ledger: Ledger, connection: Connection) -> None:
+    ledger.store([settlement(1, 0, {"application_id": "a", "accepted": True, "phone": "1"})])
+    ledger.store([settlement(2, 1, {"application_id": "a", "accepted": True})])
+    ledger.store([settlement(3, 2, {"application_id": "a", "accepted": False})])
+    (row,) = connection.execute("SELECT accepted, phone, revision FROM reporting.kompar_decisions")
+    assert row == (False, "1", 2)
+
+
+def test_flags_follow_their_key_through_revisions(ledger: Ledger, connection: Connection) -> None:
+    revisions: list[tuple[dict[str, Any], list[str]]] = [
+        ({"purpose": "Köpa en båt"}, ["unknown-purpose"]),
+        ({"amount": 7}, ["unknown-purpose"]),  # the purpose, and so its doubt, stands
+        ({"purpose": "Övrigt", "ssn": "1"}, ["ssn-checksum"]),
+    ]
+    for number, (content, flags) in enumerate(revisions, start=1):
+        ledger.store([settlement(number, number, {"application_id": "a"} | content, "applications")])
+        (row,) = connection.execute("SELECT flags FROM reporting.kompar_applications")
+        assert row.flags == flags
+
+
+def test_a_receipt_and_its_effects_stand_or_fall_together(ledger: Ledger, connection: Connection) -> None:
+    connection.execute("ALTER TABLE kompar_decisions ADD CONSTRAINT no_second CHECK (entity_id <> 'second')")
+    batch = [settlement(1, 0, {"application_id": "first"}), settlement(2, 0, {"application_id": "second"})]
+    with pytest.raises(Unstorable) as caught:
+        ledger.store(batch)
+    assert str(caught.value) == "23514: no_second"
+    assert tables(connection) == {"deliveries": [], "events": [], "decisions": [], "applications": []}
+    ledger.store(batch[:1])
+    assert len(tables(connection)["deliveries"]) == 1
+
+
+def test_another_entry_of_a_receipt_is_a_copy(ledger: Ledger, connection: Connection) -> None:
+    first = settlement(1, 0, {"application_id": "a"})
+    again = Settlement(
+        Received(first.received.delivery, first.received.received_at, EPOCH, Position(START_MS, 99)), first.result
+    )
+    ledger.store([first, again])
+    ledger.store([again])
+    assert [row.outcome for row in tables(connection)["deliveries"]] == ["stored"]
+    assert [row.seq for row in connection.execute("SELECT seq FROM copies")] == [99]
+
+
+def test_a_server_that_fails_is_unavailable_and_its_successor_is_used(ledger: Ledger, connection: Connection) -> None:
+    ledger.store([settlement(1, 0, {"application_id": "a"})])
+    connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kvitto-ledger-kompar'"
+    )
+    with pytest.raises(Unavailable):
+        ledger.store([settlement(2, 0, {"application_id": "b"})])
+    ledger.store([settlement(2, 0, {"application_id": "b"})])
+    assert len(tables(connection)["deliveries"]) == 2
+
+
+def test_a_missing_table_is_our_bug(ledger: Ledger, connection: Connection) -> None:
+    connection.execute("DROP TABLE kompar_decisions CASCADE")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        ledger.store([settlement(1, 0, {"application_id": "a"})])
+
+
+def test_a_replayed_dead_letter_takes_its_place_in_the_order_of_receipt(ledger: Ledger, connection: Connection) -> None:
+    ledger.store([settlement(1, 0, None), settlement(2, 5, {"application_id": "a", "phone": "1"})])
+    opened = settlement(1, 0, {"application_id": "a", "phone": "1"})
+    before = tables(connection)
+    assert ledger.replay([opened], dry_run=True)[opened.receipt].name == "stored"
+    assert tables(connection) == before
+    assert ledger.replay([opened])[opened.receipt].name == "stored"
+    assert ledger.replay([opened]) == {}
+    assert [row.outcome for row in tables(connection)["deliveries"]] == ["stored", "duplicate"]
+    (letter,) = connection.execute("SELECT receipt, received_at, replayed_at FROM reporting.dead_letters")
+    assert letter.received_at == opened.received.received_at
+    assert letter.replayed_at is not None

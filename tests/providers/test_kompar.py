@@ -1,0 +1,181 @@
+"""Kompar's bodies: opened, validated, identified."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.crypto.digests import Fingerprints
+from app.delivery import Payload
+from app.errors import Refused, Rejected
+from app.event import Event, flags_of
+from app.providers.kompar.authentication import KomparAuthentication
+from app.providers.kompar.envelope import open_body
+from app.providers.kompar.events import Kompar
+from app.providers.kompar.settings import KomparSettings
+from app.sandbox.kompar import encrypt
+from tests.running import KEY, TOKEN
+
+SAMPLES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "samples" / "kompar.json").read_text())[
+    "deliveries"
+]
+KEYS = (("other", b"o" * 32), ("sample", KEY.encode()))
+KOMPAR = Kompar(KomparSettings(KEYS), Fingerprints(b"k" * 32))
+APPLICATION = SAMPLES[0]["expect"]["content"]
+
+
+class Request:
+    """A request as the edge shows it; asking for the body is an error: nothing signs it."""
+
+    topic = "applications"
+
+    def __init__(self, authorization: str | None) -> None:
+        self._authorization = authorization
+
+    def header(self, name: str) -> str:
+        return (self._authorization or "") if name == "Authorization" else ""
+
+    @property
+    def body(self) -> bytes:
+        raise AssertionError("read before it was authenticated")
+
+
+def event(content: dict[str, Any], topic: str = "applications") -> Event:
+    return KOMPAR.validate(KOMPAR.open(topic, {}, json.dumps(content).encode()))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample["name"])
+def test_samples(sample: dict[str, Any]) -> None:
+    """Opened and validated, without what depends on an entity's history."""
+    expected = sample["expect"]
+    if expected["outcome"] == "dead":
+        with pytest.raises(Rejected):
+            KOMPAR.validate(KOMPAR.open(sample["topic"], {}, sample["body"].encode()))
+    elif "content" in expected:
+        payload = KOMPAR.open(sample["topic"], {}, sample["body"].encode())
+        assert payload.content == expected["content"]
+        if "flags" in expected:
+            assert bool(flags_of(KOMPAR.validate(payload).doubts)) == expected["flags"]
+
+
+@pytest.mark.parametrize("token", ["first", TOKEN])
+def test_any_of_several_tokens_is_accepted(token: str) -> None:
+    assert KomparAuthentication(("first", TOKEN)).authenticate(Request(f"token {token}")) == "applications"
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "token ", f"Bearer {TOKEN}", TOKEN, f"token {TOKEN} ", "token \xff", f"token {TOKEN},first"]
+)
+def test_anything_else_is_refused(header: str | None) -> None:
+    with pytest.raises(Refused) as caught:
+        KomparAuthentication(("first", TOKEN)).authenticate(Request(header))
+    assert TOKEN not in str(caught.value)
+
+
+def test_the_sandbox_and_the_receiver_agree() -> None:
+    assert open_body(encrypt(dict(APPLICATION), KEY), KEYS) == APPLICATION
+
+
+def test_every_failure_to_open_looks_the_same() -> None:
+    whole = json.loads(encrypt(dict(APPLICATION), KEY))
+    data = base64.b64decode(whole["data"])
+    broken = [
+        encrypt(dict(APPLICATION), "w" * 32),
+        json.dumps(whole | {"data": base64.b64encode(data[:-1]).decode()}).encode(),
+        json.dumps(whole | {"data": base64.b64encode(data[:-16]).decode()}).encode(),
+        json.dumps(whole | {"data": "%%%"}).encode(),
+        json.dumps(whole | {"data": 7}).encode(),
+        json.dumps(whole | {"iv": "AAAA"}).encode(),
+        json.dumps({"data": whole["data"]}).encode(),
+    ]
+    found = []
+    for body in broken:
+        with pytest.raises(Rejected) as caught:
+            open_body(body, KEYS)
+        found.append(str(caught.value))
+    assert set(found) == {"cannot-open: no key opens it"}
+
+
+@pytest.mark.parametrize("absent", [{}, {"application_id": None}, {"application_id": " "}, {"application_id": 7}])
+def test_without_an_application_id_there_is_no_entity(absent: dict[str, Any]) -> None:
+    with pytest.raises(Rejected) as caught:
+        event({key: value for key, value in APPLICATION.items() if key != "application_id"} | absent)
+    assert caught.value.reason == "no-entity"
+
+
+@pytest.mark.parametrize("key", sorted(APPLICATION.keys() - {"application_id"}))
+def test_null_and_absence_are_taken_everywhere_else(key: str) -> None:
+    assert event(APPLICATION | {key: None}).content[key] is None
+    assert key not in event({name: value for name, value in APPLICATION.items() if name != key}).content
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ({"amount": "half a million"}, "amount"),
+        ({"amount": 1.5}, "amount"),
+        ({"company_revenue": "much"}, "company_revenue"),
+        ({"guarantors": [{"ssn": 7}]}, "guarantors.0.ssn"),
+        ({"guarantors": "two"}, "guarantors"),
+        ({"name": ["a"]}, "name"),
+    ],
+)
+def test_an_invalid_field_is_named_and_its_value_is_not(wrong: dict[str, Any], path: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        event(APPLICATION | wrong)
+    assert caught.value.reason == "invalid"
+    assert caught.value.detail.startswith(path)
+    assert not any(str(value) in caught.value.detail for value in wrong.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "flags"),
+    [
+        ({}, []),
+        ({"company_id": "165560360793"}, []),
+        ({"company_id": "19811218-9876", "ssn": "811218-9876"}, []),
+        ({"company_id": "5560360794"}, ["company-id-checksum"]),
+        ({"company_id": "none"}, ["company-id-checksum"]),
+        ({"ssn": "19811278-9873"}, []),  # samordningsnummer: the day raised by 60
+        ({"ssn": "19811218-9875"}, ["ssn-checksum"]),
+        ({"ssn": "19810231-9870"}, ["ssn-checksum"]),
+        ({"ssn": "٨١١٢١٨٩٨٧٦"}, ["ssn-checksum"]),
+        ({"guarantors": [{"ssn": None}, {"name": "x"}, {"ssn": "1"}]}, ["ssn-checksum"]),
+        ({"purpose": "Köpa en båt", "company_id": "1"}, ["company-id-checksum", "unknown-purpose"]),
+    ],
+)
+def test_what_is_doubtful_is_flagged_and_kept(content: dict[str, Any], flags: list[str]) -> None:
+    assert flags_of(event(APPLICATION | content).doubts) == flags
+
+
+def test_content_is_kept_as_it_was_sent_but_for_national_ids() -> None:
+    found = event(APPLICATION | {"mortgage_amount": 1.5, "personal_id": "8112189876"})
+    assert found.content["ssn"] == "19811218-****"
+    assert found.content["guarantors"] == [{"ssn": "19900101-****"}]
+    assert found.content["personal_id"] == "811218-****"
+    assert found.content["mortgage_amount"] == 1.5
+    assert found.digests.keys() == found.content.keys()
+
+
+def test_digests_tell_values_that_masking_makes_equal() -> None:
+    one, other = event(APPLICATION | {"ssn": "19811218-9876"}), event(APPLICATION | {"ssn": "19811218-0000"})
+    assert one.content["ssn"] == other.content["ssn"]
+    assert one.digests["ssn"] != other.digests["ssn"]
+
+
+def test_rows_have_columns_for_what_is_known_and_keep_the_rest_whole() -> None:
+    found = event(APPLICATION | {"company_revenue": -1.0, "company_name": "blank", "attachments": ["a"]})
+    assert found.table is not None
+    row = found.table.row(found.content)
+    assert row["company_revenue"] is None
+    assert row["company_name"] is None
+    assert row["amount"] == 500000
+    assert row["guarantor_count"] == 1
+    assert row["extra"] == {"attachments": ["a"], "ssn": "19811218-****", "guarantors": [{"ssn": "19900101-****"}]}
+
+
+def test_a_payload_of_an_unopened_topic_is_a_fault_of_ours() -> None:
+    with pytest.raises(KeyError):
+        KOMPAR.validate(Payload("contracts", {}, APPLICATION))

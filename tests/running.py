@@ -1,0 +1,119 @@
+"""Runs `kvitto up` as its user would, and speaks to it from outside."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from psycopg.rows import dict_row
+
+from tests.servers import bare_environment, eventually
+
+TOKEN = "xxxxx-yyyyy-zzzzz"
+KEY = "0123456789abcdef0123456789abcdef"
+KOMPAR = {"KOMPAR_TOKENS": f"another-token,{TOKEN}", "KOMPAR_KEYS": f"newer={'f' * 32},sample={KEY}"}
+BIND = {"INGEST_BIND": "127.0.0.1:0", "CONSOLE_BIND": "127.0.0.1:0"}
+
+
+def command(*arguments: str) -> list[str]:
+    """Return a `kvitto` command line."""
+    return [sys.executable, "-m", "app.cli", *arguments]
+
+
+@dataclass(slots=True)
+class Running:
+    """A running Kvitto."""
+
+    process: subprocess.Popen[str]
+    data: Path
+    ingest: str
+    console: str
+    database: str
+    redis: str
+    client: httpx.Client
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What other commands need to reach it."""
+        published: dict[str, str] = json.loads((self.data / "environment.json").read_text())
+        return published
+
+    def post(self, topic: str, body: bytes | str, token: str = TOKEN) -> httpx.Response:
+        """Deliver a body as Kompar would."""
+        headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
+        return self.client.post(f"/webhooks/kompar/{topic}", content=body, headers=headers)
+
+    def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+        """Query the ledger."""
+        with psycopg.connect(self.database, row_factory=dict_row) as connection:
+            return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+
+    def outcome(self, receipt: str) -> dict[str, Any]:
+        """Wait for a receipt's outcome."""
+        found: list[dict[str, Any]] = []
+
+        def settled() -> bool:
+            found[:] = self.rows("SELECT * FROM reporting.deliveries WHERE receipt = %s", receipt)
+            return bool(found)
+
+        eventually(settled, f"receipt {receipt} in the ledger")
+        return found[0]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a `kvitto` command beside it."""
+        line = command("--data", str(self.data), *arguments)
+        return subprocess.run(line, env=bare_environment(), capture_output=True, text=True, timeout=60, check=False)
+
+    def audit(self) -> dict[str, int]:
+        """Audit Kompar's books; the command's status must agree with them."""
+        done = self.run("audit", "--json")
+        (account,) = json.loads(done.stdout)
+        assert done.returncode == (1 if account["missing"] else 0)
+        found: dict[str, int] = account
+        return found
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it and return its exit status."""
+        self.process.send_signal(how)
+        return self.process.wait(60)
+
+
+@contextmanager
+def running(data: Path, environment: Mapping[str, str] = KOMPAR, *options: str) -> Iterator[Running]:
+    """Run `kvitto up` on a data folder."""
+    found = start(data, environment, *options)
+    try:
+        yield found
+    finally:
+        found.client.close()
+        if found.process.poll() is None:
+            found.stop()
+        assert found.process.stdout is not None
+        found.process.stdout.close()
+
+
+def start(data: Path, environment: Mapping[str, str] = KOMPAR, *options: str) -> Running:
+    """Start `kvitto up` and wait until it says that it is ready."""
+    data.parent.mkdir(parents=True, exist_ok=True)
+    log = (data.parent / "up.log").open("ab")
+    with log:
+        process = subprocess.Popen(
+            command("up", "--data", str(data), *options),
+            env=bare_environment() | BIND | dict(environment),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    assert process.stdout is not None
+    line = process.stdout.readline().split()
+    assert line[:2] == ["kvitto", "ready"], (data.parent / "up.log").read_text()
+    addresses = dict(item.split("=", 1) for item in line[2:])
+    client = httpx.Client(base_url=addresses["ingest"], timeout=10)
+    return Running(process, data, **addresses, client=client)

@@ -1,0 +1,57 @@
+"""What is kept of a person."""
+
+import base64
+import hashlib
+
+import pytest
+
+from app.masking import is_personal, mask
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("19811218-9876", "19811218-****"),
+        ("198112189876", "19811218-****"),
+        ("811218-9876", "811218-****"),
+        ("811218+9876", "811218-****"),
+        ("8112189876", "811218-****"),
+        (8112189876, "811218-****"),
+        ("a national id", "****"),
+        ("811218-98765", "****"),
+        (["8112189876"], ["811218-****"]),
+        ({"value": "8112189876"}, {"value": "811218-****"}),
+        (None, None),
+    ],
+)
+def test_national_ids_keep_their_birth_date_only(given: object, kept: object) -> None:
+    for key in ("ssn", "personal_id", "personnummer"):
+        assert mask({"deep": [{"deeper": {key: given}}]}) == {"deep": [{"deeper": {key: kept}}]}
+
+
+@pytest.mark.parametrize(
+    "number", ["8112189876", "811218-9876", "198112189876", "20010101-1234", "0001112223", "1112229990"]
+)
+def test_a_sole_traders_number_is_personal(number: str) -> None:
+    assert is_personal(number)
+    assert mask({"company_id": number})["company_id"].endswith("-****")
+
+
+@pytest.mark.parametrize("number", ["556036-0793", "5560360793", "165560360793", "9990001113"])
+def test_an_organisations_number_is_not(number: str) -> None:
+    assert mask({"company_id": number}) == {"company_id": number}
+
+
+def test_files_are_reduced_to_name_type_size_and_hash() -> None:
+    raw = b"\x00\x01statement"
+    file = {"type": "Kontohistorik", "filename": "k.pdf", "data": base64.b64encode(raw).decode(), "file_ext": "pdf"}
+    assert mask({"files": [file, "stray"]})["files"] == [
+        {"type": "Kontohistorik", "filename": "k.pdf", "size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()},
+        {"size": 5, "sha256": hashlib.sha256(b"stray").hexdigest()},
+    ]
+
+
+def test_what_is_masked_is_a_copy() -> None:
+    content = {"ssn": "19811218-9876"}
+    mask(content)
+    assert content == {"ssn": "19811218-9876"}

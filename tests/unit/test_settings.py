@@ -1,0 +1,118 @@
+"""Settings: every fault at once, with its mend, never with a secret."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from app import providers
+from config.checks import postgres_faults, redis_faults
+from config.environment import Environment, Misconfigured
+from config.settings import ConsoleSettings, IngestSettings, WorkerSettings
+
+KEY = base64.b64encode(b"k" * 32).decode()
+GOOD = {
+    "DATABASE_URL": "postgresql://db/kvitto",
+    "REDIS_URL": "redis://redis/0",
+    "SEALING_KEYS": f"new={KEY},old={KEY}",
+    "FINGERPRINT_KEY": KEY,
+    "KOMPAR_KEYS": f"a={'x' * 32}",
+    "KOMPAR_TOKENS": "one, two",
+}
+
+
+def test_good_settings_are_read() -> None:
+    settings = IngestSettings.load(GOOD)
+    assert settings.broker_url == "redis://redis/0"
+    assert settings.providers == ("kompar",)
+    assert settings.body_limit_bytes == 25 * 1024 * 1024
+    assert [label for label, _ in settings.sealing_keys] == ["new", "old"]
+
+
+def test_all_faults_are_told_together_and_without_secrets() -> None:
+    wrong = {"SEALING_KEYS": "SECRET", "FINGERPRINT_KEY": "SECRET", "LOSS_ACCEPTED": "perhaps", "PROVIDERS": "Kompar!"}
+    with pytest.raises(Misconfigured) as caught:
+        WorkerSettings.load(wrong)
+    names = {fault.name for fault in caught.value.faults}
+    assert names >= {"DATABASE_URL", "REDIS_URL", "SEALING_KEYS", "FINGERPRINT_KEY", "LOSS_ACCEPTED", "PROVIDERS"}
+    assert "SECRET" not in str(caught.value)
+    assert all(fault.mend for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SEALING_KEYS", f"a={KEY},a={KEY}"),
+        ("SEALING_KEYS", "a=c2hvcnQ="),
+        ("BODY_LIMIT_BYTES", "-1"),
+        ("BODY_LIMIT_BYTES", "²"),
+        ("INGEST_BIND", "8080"),
+        ("INGEST_BIND", "host:99999"),
+        ("PROVIDERS", "kompar,kompar"),
+    ],
+)
+def test_a_wrong_value_is_a_fault(name: str, value: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        IngestSettings.load(GOOD | {name: value})
+    assert {fault.name for fault in caught.value.faults} == {name}
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("from a file\n")
+    read = {"DATABASE_URL": "x", "CONSOLE_PASSWORD_FILE": str(file)}
+    assert ConsoleSettings.load(read).password == "from a file"
+    with pytest.raises(Misconfigured):
+        ConsoleSettings.load(read | {"CONSOLE_PASSWORD": "twice"})
+    with pytest.raises(Misconfigured):
+        ConsoleSettings.load(read | {"CONSOLE_PASSWORD_FILE": str(tmp_path / "none")})
+
+
+def test_a_provider_without_a_folder_is_a_fault() -> None:
+    environment = Environment(GOOD)
+    assert providers.load("nobody", environment) is None
+    assert providers.load_authentication("nobody", environment) is None
+    assert [fault.name for fault in environment.faults] == ["PROVIDERS", "PROVIDERS"]
+
+
+def test_a_kompar_key_of_another_length_is_a_fault() -> None:
+    environment = Environment(GOOD | {"KOMPAR_KEYS": "a=short"})
+    providers.load("kompar", environment)
+    assert [fault.name for fault in environment.faults] == ["KOMPAR_KEYS"]
+    assert "short" not in str(environment.faults[0])
+
+
+DURABLE = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "no-appendfsync-on-rewrite": "no",
+    "maxmemory-policy": "noeviction",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("appendonly", "no"),
+        ("appendfsync", "everysec"),
+        ("no-appendfsync-on-rewrite", "yes"),
+        ("maxmemory-policy", "allkeys-lru"),
+    ],
+)
+def test_a_redis_that_could_lose_is_found(name: str, value: str) -> None:
+    assert redis_faults(DURABLE) == []
+    (fault,) = redis_faults(DURABLE | {name: value})
+    assert name in fault.name
+    assert name in fault.mend
+
+
+def test_a_redis_that_hides_its_settings_is_not_trusted() -> None:
+    assert len(redis_faults({})) == 4
+
+
+@pytest.mark.parametrize("name", ["fsync", "full_page_writes", "synchronous_commit"])
+def test_a_postgres_that_could_lose_is_found(name: str) -> None:
+    good = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
+    assert postgres_faults(good) == []
+    (fault,) = postgres_faults(good | {name: "off"})
+    assert name in fault.name
