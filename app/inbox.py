@@ -6,7 +6,7 @@ who claims one and dies leaves it pending, and another takes it over.
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from uuid import UUID
 
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.client import Pipeline
 from redis.exceptions import (
     BusyLoadingError,
     NoPermissionError,
@@ -127,7 +128,6 @@ class Inbox:
         self.provider = provider
         self._stream = f"inbox:{provider}"
         self._epoch_key = f"inbox:{provider}:epoch"
-        self._epoch: UUID | None = None
 
     def append(self, delivery: Delivery) -> bool:
         """Append durably and press the doorbell in one round trip; return whether to ring it.
@@ -191,12 +191,8 @@ class Inbox:
     def census(self) -> Census:
         """Read the server's own count of appends, for the audit."""
         with _reachable():
-            self._open()
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.get(self._epoch_key)
-            pipeline.xinfo_stream(self._stream)
-            epoch, info = pipeline.execute()
-        return Census(UUID(epoch.decode()), info["entries-added"], Position.parse(info["last-generated-id"]))
+            epoch, info = self._grouped(lambda pipeline: pipeline.xinfo_stream(self._stream))
+        return Census(epoch, info["entries-added"], Position.parse(info["last-generated-id"]))
 
     def positions(self, until: Position) -> list[Position]:
         """Return the positions of all entries up to `until`, in order."""
@@ -211,8 +207,10 @@ class Inbox:
 
     def _reassign(self, consumer: str, min_idle_ms: int, which: dict[str, Any], idle: int | None = None) -> None:
         """Give pending entries to `consumer`, without counting it as a delivery."""
-        with _reachable(), self._group():
-            found: Any = self._redis.xpending_range(self._stream, _GROUP, "-", "+", _REASSIGNED, **which)
+        with _reachable():
+            _, found = self._grouped(
+                lambda pipeline: pipeline.xpending_range(self._stream, _GROUP, "-", "+", _REASSIGNED, **which)
+            )
             if found:
                 ids = [entry["message_id"] for entry in found]
                 self._redis.xclaim(self._stream, _GROUP, consumer, min_idle_ms, ids, idle=idle, justid=True)
@@ -229,35 +227,48 @@ class Inbox:
         return batch
 
     def _portion(self, consumer: str, start: str) -> list[Received]:
-        with _reachable(), self._group():
-            reply: Any = self._redis.xreadgroup(_GROUP, consumer, {self._stream: start}, count=_PORTION)
+        with _reachable():
+            epoch, reply = self._grouped(
+                lambda pipeline: pipeline.xreadgroup(_GROUP, consumer, {self._stream: start}, count=_PORTION)
+            )
             entries = reply[0][1] if reply else []
-            return [received for stream_id, fields in entries if (received := self._received(stream_id, fields))]
+            found = (self._received(epoch, stream_id, fields) for stream_id, fields in entries)
+            return [received for received in found if received is not None]
 
-    def _received(self, stream_id: bytes, fields: dict[bytes, bytes]) -> Received | None:
+    def _received(self, epoch: UUID, stream_id: bytes, fields: dict[bytes, bytes]) -> Received | None:
         if not fields:  # deleted, yet still pending: nothing is left to take in
             self._redis.xack(self._stream, _GROUP, stream_id)
             return None
-        assert self._epoch is not None  # noqa: S101 - _group() opened the inbox
         try:
             delivery = _delivery(self.provider, fields)
         except (KeyError, ValueError):
             logger.error("entry not readable, left in the inbox", extra={"entry": stream_id.decode()})  # noqa: TRY400
             return None
         position = Position.parse(stream_id)
-        return Received(delivery, position.received_at, self._epoch, position)
+        return Received(delivery, position.received_at, epoch, position)
 
-    @contextmanager
-    def _group(self) -> Iterator[None]:
-        """Make the consumer group before its first use, and anew next time if it is found missing."""
-        if self._epoch is None:
-            self._open()
+    def _grouped(self, command: Callable[[Pipeline], Any]) -> tuple[UUID, Any]:
+        """Run a command that needs the group; return the epoch in which it ran, and its reply.
+
+        The group is made only where it is missing: on a full server that would be refused, and a worker
+        that starts then must still drain.
+        """
         try:
-            yield
+            return self._in_epoch(command)
         except ResponseError as error:
-            if str(error).startswith("NOGROUP"):
-                self._epoch = None
-            raise
+            if "NOGROUP" not in str(error) and "no such key" not in str(error):
+                raise
+        self._open()
+        return self._in_epoch(command)
+
+    def _in_epoch(self, command: Callable[[Pipeline], Any]) -> tuple[UUID, Any]:
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.get(self._epoch_key)
+        command(pipeline)
+        epoch, reply = pipeline.execute()
+        if epoch is None:
+            raise ResponseError("NOGROUP opened by none")
+        return UUID(epoch.decode()), reply
 
     def _open(self) -> None:
         """Make stream, group and epoch where they are missing.
@@ -268,11 +279,10 @@ class Inbox:
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.set(self._epoch_key, str(uuid7()), nx=True)
         pipeline.xgroup_create(self._stream, _GROUP, "0", mkstream=True)
-        pipeline.get(self._epoch_key)
-        _, created, epoch = pipeline.execute(raise_on_error=False)
-        if isinstance(created, RedisError) and "BUSYGROUP" not in str(created):
-            raise created
-        self._epoch = UUID(epoch.decode())
+        epoch_made, created = pipeline.execute(raise_on_error=False)
+        for reply in (epoch_made, created):
+            if isinstance(reply, RedisError) and "BUSYGROUP" not in str(reply):
+                raise reply
 
 
 def _fields(delivery: Delivery) -> dict[str, bytes]:

@@ -36,9 +36,8 @@ def create_app(environment: Environment) -> Flask:
     }
 
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.body_limit_bytes
     app.url_map.merge_slashes = False  # a doubled slash is a 404, not a redirect
-    app.register_blueprint(webhooks(doors))
+    app.register_blueprint(webhooks(doors, settings.body_limit_bytes))
     app.register_blueprint(health(partial(_check, redis, durability)))
     answer_with_problems(app)
     return app

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
 from app import metrics
+from app.ingest.bodies import read_body
 from app.ingest.intake import Door
 
 
@@ -16,6 +17,7 @@ class _Request:
     """What a provider's authentication sees of the request at hand."""
 
     topic: str | None
+    body_limit_bytes: int
 
     def header(self, name: str) -> str:
         """Return a header's value."""
@@ -23,11 +25,11 @@ class _Request:
 
     @property
     def body(self) -> bytes:
-        """Read the body, at most as much as is allowed; Flask answers 413 beyond, chunked or not."""
-        return request.get_data()
+        """Read the body."""
+        return read_body(request, self.body_limit_bytes)
 
 
-def webhooks(doors: Mapping[str, Door]) -> Blueprint:
+def webhooks(doors: Mapping[str, Door], body_limit_bytes: int) -> Blueprint:
     """Return the routes of all providers' doors."""
     blueprint = Blueprint("webhooks", __name__)
 
@@ -36,7 +38,7 @@ def webhooks(doors: Mapping[str, Door]) -> Blueprint:
         door = doors.get(provider)
         if door is None or not door.leads_to(topic):
             raise NotFound
-        receipt = door.receive(_Request(topic))
+        receipt = door.receive(_Request(topic, body_limit_bytes))
         text = "{}" if receipt is None else f'{{"receipt": "{receipt}"}}'
         metrics.ANSWER_SECONDS.labels(provider).observe(time.perf_counter() - started)
         return Response(text, content_type="application/json")

@@ -1,0 +1,180 @@
+"""The edge, over HTTP: the contract's statuses and no other, and nothing unauthentic in the inbox."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from redis import Redis
+
+from app import inbox
+from tests.running import Running
+from tests.servers import eventually
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def appended(kvitto: Running) -> Iterator[Callable[[], int]]:
+    """Count the entries ever appended."""
+    client = inbox.connect(kvitto.redis)
+    yield lambda: _entries_added(client)
+    client.close()
+
+
+def _entries_added(client: Redis) -> int:
+    info: Any = client.xinfo_stream("inbox:kompar") if client.exists("inbox:kompar") else {"entries-added": 0}
+    return int(info["entries-added"])
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found["status"] == status
+    return found
+
+
+def chunks(total: int) -> Iterator[bytes]:
+    for _ in range(total // MIB):
+        yield b"x" * MIB
+
+
+def test_a_delivery_is_answered_with_its_receipt(kvitto: Running, appended: Callable[[], int]) -> None:
+    before = appended()
+    answer = kvitto.post("applications", b"whatever it holds")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json().keys() == {"receipt"}
+    assert UUID(answer.json()["receipt"]).version == 7
+    assert appended() == before + 1
+
+
+@pytest.mark.parametrize("authorization", [None, "", "token", "token wrong", "Bearer xxxxx-yyyyy-zzzzz"])
+def test_without_the_token_it_is_401(kvitto: Running, appended: Callable[[], int], authorization: str | None) -> None:
+    before = appended()
+    headers = {} if authorization is None else {"Authorization": authorization}
+    problem(kvitto.client.post("/webhooks/kompar/applications", content=b"{}", headers=headers), 401)
+    assert appended() == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/webhooks/kompar/contracts", "/webhooks/kompar", "/webhooks/nobody/applications", "/webhooks", "/", "//webhooks/kompar/applications",
+     "/webhooks/kompar/applications/more", "/webhooks/kompar/%2e%2e/livez", "/static/x"],
+)  # fmt: skip
+def test_unknown_paths_are_404(kvitto: Running, appended: Callable[[], int], path: str) -> None:
+    before = appended()
+    answer = kvitto.client.post(path, content=b"{}", headers={"Authorization": "token xxxxx-yyyyy-zzzzz"})
+    problem(answer, 404)
+    assert appended() == before
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PROPFIND"])
+def test_other_methods_are_405(kvitto: Running, appended: Callable[[], int], method: str) -> None:
+    before = appended()
+    answer = kvitto.client.request(method, "/webhooks/kompar/applications")
+    assert answer.status_code == 405
+    assert "POST" in answer.headers["Allow"]
+    assert appended() == before
+
+
+def test_a_body_beyond_the_limit_is_413(kvitto: Running, appended: Callable[[], int]) -> None:
+    before = appended()
+    problem(kvitto.post("applications", b"x" * (30 * MIB)), 413)
+    assert appended() == before
+
+
+def test_a_chunked_body_beyond_the_limit_is_413(kvitto: Running, appended: Callable[[], int]) -> None:
+    before = appended()
+    headers = {"Authorization": "token xxxxx-yyyyy-zzzzz"}
+    problem(kvitto.client.post("/webhooks/kompar/applications", content=chunks(30 * MIB), headers=headers), 413)
+    assert appended() == before
+
+
+def test_a_chunked_body_within_the_limit_is_taken(kvitto: Running, appended: Callable[[], int]) -> None:
+    before = appended()
+    headers = {"Authorization": "token xxxxx-yyyyy-zzzzz"}
+    answer = kvitto.client.post("/webhooks/kompar/applications", content=chunks(3 * MIB), headers=headers)
+    assert answer.status_code == 200
+    assert appended() == before + 1
+
+
+def broken_off(kvitto: Running, rest: str) -> bytes:
+    """Send the beginning of a request, then nothing more; return the answer."""
+    host, port = kvitto.ingest.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as wire:
+        head = "POST /webhooks/kompar/decisions HTTP/1.1\r\nHost: x\r\nAuthorization: token xxxxx-yyyyy-zzzzz\r\n"
+        wire.sendall((head + rest).encode())
+        wire.shutdown(socket.SHUT_WR)
+        answer = b""
+        while portion := wire.recv(65536):
+            answer += portion
+        return answer
+
+
+@pytest.mark.parametrize("rest", ["Content-Length: 1000\r\n\r\nhalf", "Content-Length: 0\r\n"])
+def test_a_body_that_breaks_off_is_not_taken(kvitto: Running, appended: Callable[[], int], rest: str) -> None:
+    before = appended()
+    assert not broken_off(kvitto, rest).startswith(b"HTTP/1.1 200")
+    assert appended() == before
+
+
+def test_a_chunked_body_that_breaks_off_is_a_dead_letter_at_worst(kvitto: Running) -> None:
+    """The server beneath does not tell the application that chunks are missing; what came is kept."""
+    answer = broken_off(kvitto, "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+    if answer.startswith(b"HTTP/1.1 200"):
+        receipt = json.loads(answer.partition(b"\r\n\r\n")[2])["receipt"]
+        assert kvitto.outcome(receipt)["reason"] == "not-json"
+
+
+def test_a_slash_at_the_end_is_no_redirect(kvitto: Running) -> None:
+    headers = {"Authorization": "token xxxxx-yyyyy-zzzzz"}
+    assert kvitto.client.post("/webhooks/kompar/applications/", content=b"{}", headers=headers).status_code == 200
+
+
+def test_a_content_encoding_is_not_undone(kvitto: Running) -> None:
+    headers = {"Authorization": "token xxxxx-yyyyy-zzzzz", "Content-Encoding": "gzip"}
+    answer = kvitto.client.post("/webhooks/kompar/decisions", content=b"\x1f\x8b\x08", headers=headers)
+    assert answer.status_code == 200
+    assert kvitto.outcome(answer.json()["receipt"])["reason"] == "not-json"
+
+
+def test_health(kvitto: Running) -> None:
+    assert kvitto.client.get("/livez").status_code == 200
+    assert kvitto.client.get("/readyz").status_code == 200
+
+
+def test_a_server_that_no_longer_persists_is_noticed(kvitto: Running) -> None:
+    client = inbox.connect(kvitto.redis)
+    client.config_set("appendfsync", "everysec")
+    try:
+        found: list[httpx.Response] = []
+
+        def refused() -> bool:
+            found[:] = [kvitto.post("applications", b"{}")]
+            return found[0].status_code == 503
+
+        eventually(refused, "the edge looks at the settings again")
+        assert problem(found[0], 503)["reason"] == "redis-not-durable"
+        assert int(found[0].headers["Retry-After"]) > 0
+        assert kvitto.client.get("/readyz").status_code == 503
+    finally:
+        client.config_set("appendfsync", "always")
+        client.close()
+    assert kvitto.post("applications", b"{}").status_code == 200
+
+
+def test_a_full_server_is_503_and_loses_nothing(kvitto: Running) -> None:
+    client = inbox.connect(kvitto.redis)
+    client.config_set("maxmemory", 1)
+    try:
+        answer = kvitto.post("applications", b"{}")
+    finally:
+        client.config_set("maxmemory", 0)
+        client.close()
+    assert problem(answer, 503)["reason"] == "redis-full"
+    assert json.loads(answer.text)["title"].startswith("Nothing was kept")

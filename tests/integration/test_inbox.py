@@ -1,0 +1,170 @@
+"""The inbox, on a real Redis-compatible server."""
+
+import os
+from uuid import UUID
+
+import pytest
+from redis import Redis
+from uuid_utils.compat import uuid7
+
+from app.delivery import Delivery, Received
+from app.errors import Unavailable
+from app.inbox import Inbox, durability_faults
+
+
+def delivery(size: int = 10) -> Delivery:
+    return Delivery(uuid7(), "kompar", "applications", {"Solaris-Webhook-Id": "wh-ö"}, os.urandom(size))
+
+
+@pytest.fixture
+def inbox(redis: Redis) -> Inbox:
+    return Inbox(redis, "kompar")
+
+
+def receipts(batch: list[Received]) -> list[UUID]:
+    return [received.delivery.receipt for received in batch]
+
+
+def test_what_was_appended_is_claimed_as_it_was_even_if_it_came_before_the_group(inbox: Inbox) -> None:
+    sent = [delivery(), delivery()]
+    for each in sent:
+        inbox.append(each)
+    assert [received.delivery for received in inbox.claim("a")] == sent
+    assert inbox.claim("a") == []
+
+
+def test_the_first_append_rings_and_the_next_only_after_the_doorbell_was_cleared(inbox: Inbox) -> None:
+    assert [inbox.append(delivery()) for _ in range(3)] == [True, False, False]
+    inbox.clear_doorbell()
+    assert inbox.append(delivery())
+
+
+def test_a_successor_of_the_same_name_finds_what_was_claimed_before_it(inbox: Inbox, redis: Redis) -> None:
+    for _ in range(3):
+        inbox.append(delivery())
+    claimed = inbox.claim("a")
+    successor = Inbox(redis, "kompar")
+    assert receipts(successor.pending("a")) == receipts(claimed)
+    assert successor.pending("a", after=claimed[-1].position) == []
+    assert successor.pending("b") == []
+
+
+def test_a_claim_in_progress_is_not_taken_over_and_a_released_one_is(inbox: Inbox) -> None:
+    inbox.append(delivery())
+    claimed = inbox.claim("a")
+    inbox.take_over("b")
+    assert inbox.pending("b") == []
+    inbox.release("a")
+    inbox.take_over("b")
+    assert receipts(inbox.pending("b")) == receipts(claimed)
+    assert inbox.pending("a") == []
+
+
+def test_what_an_idle_consumer_left_is_taken_over(inbox: Inbox, redis: Redis) -> None:
+    inbox.append(delivery())
+    (claimed,) = inbox.claim("dead")
+    redis.xclaim("inbox:kompar", "workers", "dead", 0, [str(claimed.position)], idle=90_001, justid=True)
+    inbox.take_over("b")
+    assert receipts(inbox.pending("b")) == [claimed.delivery.receipt]
+
+
+def test_acknowledged_entries_are_gone(inbox: Inbox, redis: Redis) -> None:
+    inbox.append(delivery())
+    inbox.acknowledge(inbox.claim("a"))
+    assert redis.xlen("inbox:kompar") == 0
+    assert inbox.pending("a") == []
+
+
+def test_a_missing_group_is_made_anew_and_nothing_is_skipped(inbox: Inbox, redis: Redis) -> None:
+    inbox.append(delivery())
+    claimed = inbox.claim("a")
+    redis.xgroup_destroy("inbox:kompar", "workers")
+    assert receipts(inbox.claim("a")) == receipts(claimed)
+
+
+def test_an_emptied_server_begins_a_new_epoch(inbox: Inbox, redis: Redis) -> None:
+    inbox.append(delivery())
+    before = inbox.census()
+    redis.flushall()
+    inbox.append(delivery())
+    after = inbox.census()
+    assert (before.appended, after.appended) == (1, 1)
+    assert before.epoch != after.epoch
+    (received,) = inbox.claim("a")
+    assert received.epoch == after.epoch
+
+
+def test_a_worker_notices_that_another_process_opened_the_new_epoch(inbox: Inbox, redis: Redis) -> None:
+    inbox.append(delivery())
+    (before,) = inbox.claim("a")
+    redis.flushall()
+    census = Inbox(redis, "kompar").census()
+    inbox.append(delivery())
+    (after,) = inbox.claim("a")
+    assert after.epoch == census.epoch != before.epoch
+
+
+def test_batches_are_bounded_in_entries(inbox: Inbox) -> None:
+    for _ in range(501):
+        inbox.append(delivery())
+    assert [len(inbox.claim("a")) for _ in range(3)] == [500, 1, 0]
+
+
+def test_batches_are_bounded_in_bytes(inbox: Inbox) -> None:
+    for _ in range(120):
+        inbox.append(delivery(200_000))
+    assert [len(inbox.claim("a")) for _ in range(3)] == [50, 50, 20]
+
+
+def test_complete_until_stops_at_the_oldest_entry_that_waits(inbox: Inbox) -> None:
+    nothing_yet = inbox.backlog()
+    inbox.append(delivery())
+    inbox.append(delivery())
+    waiting = inbox.backlog()
+    claimed = inbox.claim("a")
+    assert waiting.entries == 2
+    assert nothing_yet.complete_until <= waiting.complete_until == claimed[0].received_at
+    inbox.acknowledge(claimed[:1])
+    assert inbox.backlog().complete_until == claimed[1].received_at
+
+
+def test_positions_are_those_of_all_entries(inbox: Inbox) -> None:
+    for _ in range(1203):
+        inbox.append(delivery())
+    census = inbox.census()
+    positions = inbox.positions(census.last)
+    assert census.appended == len(positions) == len(set(positions)) == 1203
+    assert positions[-1] == census.last
+
+
+def test_an_entry_of_another_make_stays_where_it_is(inbox: Inbox, redis: Redis) -> None:
+    redis.xadd("inbox:kompar", {"something": "else"})
+    inbox.append(delivery())
+    assert len(inbox.claim("a")) == 1
+    assert redis.xlen("inbox:kompar") == 2
+
+
+def test_a_full_server_refuses_and_still_drains_even_by_a_worker_that_starts_then(inbox: Inbox, redis: Redis) -> None:
+    assert inbox.claim("a") == []
+    inbox.append(delivery())
+    redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(Unavailable) as caught:
+            inbox.append(delivery())
+        assert caught.value.reason == "redis-full"
+        starting = Inbox(redis, "kompar")
+        starting.release("a")
+        starting.take_over("a")
+        starting.acknowledge(starting.claim("a"))
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert inbox.backlog().entries == 0
+
+
+def test_a_change_of_durability_is_noticed(redis: Redis) -> None:
+    assert durability_faults(redis) == []
+    redis.config_set("appendfsync", "everysec")
+    try:
+        assert [fault.name for fault in durability_faults(redis)] == ["redis appendfsync"]
+    finally:
+        redis.config_set("appendfsync", "always")

@@ -1,0 +1,145 @@
+"""A worker's station: what it does with deliveries and servers that fail."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+from uuid_utils.compat import uuid7
+
+from app.crypto.digests import Fingerprints
+from app.crypto.sealing import SealingKeys
+from app.delivery import Delivery
+from app.inbox import Inbox
+from app.providers.kompar.events import Kompar
+from app.providers.kompar.settings import KomparSettings
+from app.settling import Settler
+from app.storage.connection import Connection
+from app.storage.ledger import Ledger
+from workers.pipeline import Pipeline
+from workers.station import Station
+
+SEALS = SealingKeys((("a", b"s" * 32),))
+KOMPAR = Kompar(KomparSettings((("a", b"k" * 32),)), Fingerprints(b"k" * 32))
+
+
+@pytest.fixture
+def inbox(redis: Redis) -> Inbox:
+    return Inbox(redis, "kompar")
+
+
+@pytest.fixture
+def station(inbox: Inbox, database: str) -> Iterator[Station]:
+    ledger = Ledger(database, "kompar")
+    yield Station(inbox, ledger, Pipeline(Settler(SEALS, KOMPAR), ledger, inbox), "here/0", lambda: None)
+    ledger.close()
+
+
+def append(inbox: Inbox, *application_ids: str) -> None:
+    for application_id in application_ids:
+        receipt = uuid7()
+        body = json.dumps({"application_id": application_id, "accepted": True}).encode()
+        inbox.append(Delivery(receipt, "kompar", "decisions", {}, SEALS.seal(receipt, body)))
+
+
+def deliveries(connection: Connection) -> dict[str | None, tuple[Any, ...]]:
+    rows = connection.execute("SELECT entity_id, outcome, reason FROM reporting.deliveries")
+    return {row.entity_id: (row.outcome, row.reason) for row in rows}
+
+
+IDS = [f"id-{number}" for number in range(10)]
+
+
+def test_a_drain_empties_the_inbox(station: Station, inbox: Inbox, connection: Connection) -> None:
+    append(inbox, *IDS)
+    station.drain()
+    assert inbox.backlog().entries == 0
+    assert deliveries(connection) == dict.fromkeys(IDS, ("stored", None))
+
+
+def test_a_sweep_notes_how_complete_the_ledger_is(station: Station, inbox: Inbox, connection: Connection) -> None:
+    append(inbox, "a")
+    station.sweep()
+    (row,) = connection.execute("SELECT * FROM reporting.freshness")
+    (last,) = connection.execute("SELECT received_at FROM reporting.deliveries")
+    assert row.pending == 0
+    assert row.complete_until >= last.received_at
+
+
+def test_one_that_cannot_be_stored_becomes_a_dead_letter_and_the_others_are_stored(
+    station: Station, inbox: Inbox, connection: Connection
+) -> None:
+    connection.execute("ALTER TABLE kompar_decisions ADD CONSTRAINT not_three CHECK (entity_id <> 'id-3')")
+    append(inbox, *IDS)
+    station.drain()
+    assert inbox.backlog().entries == 0
+    found = deliveries(connection)
+    assert found.pop(None) == ("dead", "cannot-store")
+    assert found == {each: ("stored", None) for each in IDS if each != "id-3"}
+    (letter,) = connection.execute("SELECT detail FROM reporting.dead_letters")
+    assert letter.detail == "23514: not_three"
+
+
+def test_several_that_fail_in_one_way_are_our_bug_and_stay_in_the_inbox(
+    station: Station, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection.execute("ALTER TABLE kompar_decisions ADD CONSTRAINT not_two CHECK (entity_id NOT IN ('id-3', 'id-7'))")
+    append(inbox, *IDS)
+    station.drain()
+    assert inbox.backlog().entries == 2
+    assert deliveries(connection) == {each: ("stored", None) for each in IDS if each not in ("id-3", "id-7")}
+    assert caplog.text.count("fault of ours") == 2
+    connection.execute("ALTER TABLE kompar_decisions DROP CONSTRAINT not_two")
+    station.drain()
+    assert deliveries(connection) == dict.fromkeys(IDS, ("stored", None))
+
+
+def test_an_error_of_another_kind_leaves_everything_in_the_inbox(
+    station: Station, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    append(inbox, "a", "b")
+    connection.execute("ALTER TABLE kompar_decisions RENAME TO elsewhere")
+    station.drain()
+    assert inbox.backlog().entries == 2
+    assert "fault of ours" in caplog.text
+    connection.execute("ALTER TABLE elsewhere RENAME TO kompar_decisions")
+    station.drain()
+    assert deliveries(connection) == {"a": ("stored", None), "b": ("stored", None)}
+
+
+def test_a_server_that_fails_costs_time_only(
+    station: Station, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    append(inbox, "a")
+    station.drain()
+    connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'kvitto-ledger%'"
+    )
+    append(inbox, "b")
+    station.drain()
+    assert "postgres-unavailable" in str([record.__dict__.get("reason") for record in caplog.records])
+    assert inbox.backlog().entries == 1
+    station.sweep()
+    assert deliveries(connection) == {"a": ("stored", None), "b": ("stored", None)}
+
+
+def test_an_acknowledgement_that_was_lost_is_made_good(station: Station, inbox: Inbox, connection: Connection) -> None:
+    append(inbox, "a")
+    claimed = inbox.claim("here/0")
+    Pipeline(Settler(SEALS, KOMPAR), station._ledger, _Deaf(inbox)).take_in(claimed)
+    assert inbox.backlog().entries == 1
+    station.drain()
+    assert inbox.backlog().entries == 0
+    assert deliveries(connection) == {"a": ("stored", None)}
+    assert list(connection.execute("SELECT * FROM copies")) == []
+
+
+class _Deaf(Inbox):
+    """An inbox whose acknowledgements are lost on the way."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self.provider = inbox.provider
+
+    def acknowledge(self, batch: object) -> None:
+        pass
