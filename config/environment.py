@@ -49,7 +49,7 @@ class Environment:
     def check(self) -> None:
         """Raise Misconfigured with all faults found so far, if any."""
         if self.faults:
-            raise Misconfigured(self.faults)
+            raise Misconfigured(list(dict.fromkeys(self.faults)))
 
     def fault(self, name: str, problem: str, mend: str) -> None:
         """Note what is wrong with `name` and how to mend it."""

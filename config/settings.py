@@ -32,7 +32,8 @@ def _broker(environment: Environment) -> str:
     return environment.text("CELERY_BROKER_URL", environment.text("REDIS_URL"))
 
 
-def _providers(environment: Environment) -> tuple[str, ...]:
+def provider_names(environment: Environment) -> tuple[str, ...]:
+    """Return who is served."""
     return environment.names("PROVIDERS", "kompar")
 
 
@@ -53,7 +54,7 @@ class IngestSettings(_Settings):
         return cls(
             redis_url=environment.text("REDIS_URL"),
             broker_url=_broker(environment),
-            providers=_providers(environment),
+            providers=provider_names(environment),
             sealing_keys=environment.keys("SEALING_KEYS"),
             body_limit_bytes=environment.integer("BODY_LIMIT_BYTES", 25 * 1024 * 1024, 1024),
             bind=environment.address("INGEST_BIND", "127.0.0.1:8080"),
@@ -79,7 +80,7 @@ class WorkerSettings(_Settings):
             database_url=environment.text("DATABASE_URL"),
             redis_url=environment.text("REDIS_URL"),
             broker_url=_broker(environment),
-            providers=_providers(environment),
+            providers=provider_names(environment),
             sealing_keys=environment.keys("SEALING_KEYS"),
             fingerprint_key=environment.key("FINGERPRINT_KEY"),
             loss_accepted=environment.accepted("LOSS_ACCEPTED"),
@@ -95,7 +96,7 @@ class BeatSettings(_Settings):
 
     @classmethod
     def read(cls, environment: Environment) -> Self:
-        return cls(broker_url=_broker(environment), providers=_providers(environment))
+        return cls(broker_url=_broker(environment), providers=provider_names(environment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class AuditSettings(_Settings):
         return cls(
             database_url=environment.text("DATABASE_URL"),
             redis_url=environment.text("REDIS_URL"),
-            providers=_providers(environment),
+            providers=provider_names(environment),
         )
 
 

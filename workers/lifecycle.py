@@ -59,8 +59,8 @@ def _set_up_logging(**_: Any) -> None:
 def _refuse_or_start(**_: Any) -> None:
     """Refuse to start on settings or servers that could lose a delivery. A server that is down is waited for."""
     try:
-        settings = WorkerSettings.load()
         environment = Environment.of_process()
+        settings = WorkerSettings.read(environment)
         for name in settings.providers:
             providers.load(name, environment)
         environment.check()

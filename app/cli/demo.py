@@ -19,6 +19,7 @@ from app.local.data import Data
 from app.storage import dead_letters, reports
 from app.storage.connection import Connection, connect
 from config.environment import Environment
+from config.settings import provider_names
 
 _SENT = (
     "--applications", "12", "--decisions", "4", "--retried", "3", "--corrected", "1", "--undecryptable", "1",
@@ -82,10 +83,7 @@ def _serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 def _show(connection: Connection, environment: dict[str, str]) -> bool:
     """Show what landed; tell whether the audit adds up."""
-    boxes = [
-        Inbox(inbox.connect(environment["REDIS_URL"]), name)
-        for name in Environment(environment).names("PROVIDERS", "kompar")
-    ]
+    boxes = [Inbox(inbox.connect(environment["REDIS_URL"]), name) for name in provider_names(Environment(environment))]
     accounts = [_settled(connection, box) for box in boxes]
     _step("What landed: applications, current state")
     print_rows(reports.applications(connection), _APPLICATION, False, "none")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app import providers
 
-_LOCK_SECONDS = 15.0
+_LOCK_SECONDS = 10.0
 
 
 class DataInUse(Exception):  # noqa: N818

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app import inbox
+from app import inbox, providers
 from app.errors import Unavailable
 from app.local.data import Data
 from app.local.servers import free_port, prepare_postgres, prepare_valkey
@@ -18,6 +18,7 @@ from app.local.supervisor import Program, Supervisor
 from app.storage.connection import connect, create_database
 from app.storage.migrations import migrate
 from config.environment import Environment
+from config.settings import ConsoleSettings, IngestSettings, WorkerSettings, provider_names
 
 _START_SECONDS = 60.0
 _REDIS_CONF = Path(__file__).parents[2] / "config" / "redis.conf"
@@ -62,12 +63,13 @@ class Stack:
         self._start_servers()
         with connect(self._environment["DATABASE_URL"], "migrate") as connection:
             migrate(connection)
-        providers = Environment(self._environment).names("PROVIDERS", "kompar")
-        self._environment |= self._data.secret_files(providers, self._environment)
+        names = provider_names(Environment(self._environment))
+        self._environment |= self._data.secret_files(names, self._environment)
         self._environment |= {"PROMETHEUS_MULTIPROC_DIR": str(self._data.metrics)}
+        self._check(names)
         ingest, console = self._choose_bind("INGEST_BIND", 8080), self._choose_bind("CONSOLE_BIND", 8081)
         self._run("ingest", "ingest")
-        for provider in providers:
+        for provider in names:
             self._run(
                 f"worker-{provider}",
                 "worker",
@@ -90,6 +92,16 @@ class Stack:
     def stop(self) -> None:
         """Stop everything, servers last."""
         self._supervisor.stop()
+
+    def _check(self, names: tuple[str, ...]) -> None:
+        """Find what any process would refuse, before the first of them starts."""
+        environment = Environment(self._environment)
+        for settings in (IngestSettings, WorkerSettings, ConsoleSettings):
+            settings.read(environment)
+        for name in names:
+            providers.load_authentication(name, environment)
+            providers.load(name, environment)
+        environment.check()
 
     def _start_servers(self) -> None:
         if "DATABASE_URL" not in self._environment:

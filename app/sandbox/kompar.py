@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -23,14 +24,14 @@ class Answer:
     seconds: float
 
 
-def encrypt(document: dict[str, object], key: str) -> bytes:
+def encrypt(document: Mapping[str, object], key: str) -> bytes:
     """Return the body of a delivery; the key is a text of 32 characters.
 
     The IV is 16 hexadecimal characters used as text; on the wire it is base64 of the 8 bytes they spell.
     """
     spelled = os.urandom(8)
     padder = padding.PKCS7(128).padder()
-    plain = padder.update(json.dumps(document, ensure_ascii=False).encode()) + padder.finalize()
+    plain = padder.update(json.dumps(dict(document), ensure_ascii=False).encode()) + padder.finalize()
     encryptor = Cipher(algorithms.AES(key.encode()), modes.CBC(spelled.hex().encode())).encryptor()
     data = encryptor.update(plain) + encryptor.finalize()
     envelope = {"data": base64.b64encode(data).decode(), "iv": base64.b64encode(spelled).decode()}
@@ -45,7 +46,7 @@ class Sender:
         self._key = key
         self._speed = speed
 
-    def deliver(self, topic: str, document: dict[str, object]) -> list[Answer]:
+    def deliver(self, topic: str, document: Mapping[str, object]) -> list[Answer]:
         """Try until a try is answered with exactly 200, encrypting anew each time; return every answer."""
         answers = [self.send(topic, document)]
         for wait in SCHEDULE:
@@ -55,7 +56,7 @@ class Sender:
             answers.append(self.send(topic, document))
         return answers
 
-    def send(self, topic: str, document: dict[str, object], key: str | None = None) -> Answer:
+    def send(self, topic: str, document: Mapping[str, object], key: str | None = None) -> Answer:
         """Make one try."""
         started = time.monotonic()
         body = encrypt(document, key or self._key)

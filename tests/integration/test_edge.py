@@ -63,9 +63,18 @@ def test_without_the_token_it_is_401(kvitto: Running, appended: Callable[[], int
 
 @pytest.mark.parametrize(
     "path",
-    ["/webhooks/kompar/contracts", "/webhooks/kompar", "/webhooks/nobody/applications", "/webhooks", "/", "//webhooks/kompar/applications",
-     "/webhooks/kompar/applications/more", "/webhooks/kompar/%2e%2e/livez", "/static/x"],
-)  # fmt: skip
+    [
+        "/webhooks/kompar/contracts",
+        "/webhooks/kompar",
+        "/webhooks/nobody/applications",
+        "/webhooks",
+        "/",
+        "//webhooks/kompar/applications",
+        "/webhooks/kompar/applications/more",
+        "/webhooks/kompar/%2e%2e/livez",
+        "/static/x",
+    ],
+)
 def test_unknown_paths_are_404(kvitto: Running, appended: Callable[[], int], path: str) -> None:
     before = appended()
     answer = kvitto.client.post(path, content=b"{}", headers={"Authorization": "token xxxxx-yyyyy-zzzzz"})

@@ -73,9 +73,9 @@ def test_the_dashboard_role_reads_the_views_and_nothing_else(kvitto: Running) ->
     assert tables == []
     writable = kvitto.rows(
         """
-        SELECT relname FROM pg_class
-        WHERE relkind IN ('r', 'v')
-          AND has_table_privilege('kvitto_dashboard', oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+        SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE relkind IN ('r', 'v') AND nspname NOT IN ('pg_catalog', 'information_schema')
+          AND has_table_privilege('kvitto_dashboard', pg_class.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
         """
     )
     assert writable == []

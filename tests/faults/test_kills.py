@@ -1,0 +1,216 @@
+"""Killed at the worst moment: nothing lost, nothing doubled."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from app.sandbox.kompar import encrypt
+from tests import processes, servers
+from tests.running import KEY, KOMPAR, Running, running
+from tests.servers import eventually
+
+LOCK = "SELECT pg_advisory_{}lock(hashtextextended('kvitto/kompar', 0))"
+WAITING = """
+    SELECT count(*) AS n FROM pg_stat_activity
+    WHERE wait_event_type = 'Lock' AND starts_with(application_name, 'kvitto-ledger')
+"""
+
+
+def check_once(kvitto: Running, answers: list[str], events: int) -> None:
+    """Check that every 200 has its receipt and every event its effect, once."""
+    eventually(lambda: kvitto.audit()["in_flight"] == 0, "the inbox empty", 120)
+    account = kvitto.audit()
+    assert account["missing"] == 0
+    receipts = {str(row["receipt"]) for row in kvitto.rows("SELECT receipt FROM reporting.deliveries")}
+    assert set(answers) <= receipts
+    rows = kvitto.rows("SELECT revision FROM reporting.kompar_applications")
+    assert [row["revision"] for row in rows] == [1] * events
+    assert account["stored"] == events
+
+
+def worker_children(kvitto: Running) -> list[int]:
+    parent = processes.named(kvitto.process.pid, "celery", "worker")[0]
+    return list(processes.below(parent))
+
+
+@pytest.mark.parametrize("victim", ["children", "parent"])
+def test_a_worker_killed_in_mid_batch(fresh_kvitto: Running, victim: str) -> None:
+    kvitto = fresh_kvitto
+    with psycopg.connect(kvitto.database, autocommit=True) as connection:
+        connection.execute(LOCK.format(""))  # the next batch stops in its transaction, claimed and not stored
+        answers = [kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)) for number in range(200)]
+        eventually(lambda: kvitto.rows(WAITING)[0]["n"] > 0, "a batch in mid-transaction")
+        if victim == "children":
+            processes.kill(*worker_children(kvitto))
+        else:
+            processes.kill(processes.named(kvitto.process.pid, "celery", "worker")[0])
+        connection.execute(LOCK.format("un"))
+    check_once(kvitto, [answer.json()["receipt"] for answer in answers], 200)
+
+
+def test_a_worker_killed_again_and_again_under_load(fresh_kvitto: Running) -> None:
+    kvitto = fresh_kvitto
+    answers: list[str] = []
+    done = threading.Event()
+
+    def send() -> None:
+        with httpx.Client(
+            base_url=kvitto.ingest, headers={"Authorization": "token another-token"}, timeout=10
+        ) as client:
+            for number in range(1500):
+                body = encrypt({"application_id": f"{number}"}, KEY)
+                answers.append(client.post("/webhooks/kompar/applications", content=body).json()["receipt"])
+        done.set()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    kills = 0
+    while not done.wait(0.4):
+        for child in worker_children(kvitto)[:1]:
+            processes.kill(child)
+            kills += 1
+    sender.join()
+    assert kills >= 3
+    check_once(kvitto, answers, 1500)
+
+
+class Proxy:
+    """A TCP proxy to Redis that can withhold replies to appends."""
+
+    def __init__(self, url: str) -> None:
+        host, _, port = url.removeprefix("redis://").removesuffix("/0").rpartition(":")
+        self._target = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        self.on_append: Callable[[], None] | None = None
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._target)
+            appending = threading.Event()
+            threading.Thread(target=self._requests, args=(client, server, appending), daemon=True).start()
+            threading.Thread(target=self._replies, args=(server, client, appending), daemon=True).start()
+
+    def _requests(self, client: socket.socket, server: socket.socket, appending: threading.Event) -> None:
+        for data in _portions(client):
+            if b"XADD" in data:
+                appending.set()
+            server.sendall(data)
+        server.close()
+
+    def _replies(self, server: socket.socket, client: socket.socket, appending: threading.Event) -> None:
+        for data in _portions(server):
+            if appending.is_set() and self.on_append is not None:
+                self.on_append()  # the append is on disk, and its reply never arrives
+                break
+            appending.clear()
+            try:
+                client.sendall(data)
+            except OSError:
+                break
+        client.close()
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def _portions(source: socket.socket) -> Iterator[bytes]:
+    try:
+        while data := source.recv(1 << 20):
+            yield data
+    except OSError:
+        return
+
+
+def test_the_edge_killed_between_append_and_answer(tmp_path: Path) -> None:
+    with servers.valkey(tmp_path) as redis:
+        proxy = Proxy(redis)
+        environment = KOMPAR | {"REDIS_URL": proxy.url, "CELERY_BROKER_URL": redis}
+        with running(tmp_path / "data", environment) as kvitto:
+            body = {"application_id": "a"}
+            edges = processes.named(kvitto.process.pid, "granian", "ingest")
+            edges += [child for edge in edges for child in processes.below(edge)]
+
+            def kill_edge() -> None:
+                proxy.on_append = None
+                processes.kill(*edges)
+
+            proxy.on_append = kill_edge
+            with pytest.raises(httpx.HTTPError):
+                kvitto.post("applications", encrypt(body, KEY))
+            eventually(lambda: _answers(kvitto), "the edge is back")
+            again = kvitto.post("applications", encrypt(body, KEY))
+            assert again.status_code == 200
+            eventually(lambda: kvitto.audit()["receipts"] == 2, "both settled")
+            account = kvitto.audit()
+            assert (account["stored"], account["duplicate"], account["missing"]) == (1, 1, 0)
+        proxy.close()
+
+
+def _answers(kvitto: Running) -> bool:
+    try:
+        return kvitto.client.get("/readyz").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_a_lost_reply_is_a_503_and_the_copy_counts_once(tmp_path: Path) -> None:
+    with servers.valkey(tmp_path) as redis:
+        proxy = Proxy(redis)
+        with running(tmp_path / "data", KOMPAR | {"REDIS_URL": proxy.url, "CELERY_BROKER_URL": redis}) as kvitto:
+
+            def cut() -> None:
+                proxy.on_append = None
+
+            proxy.on_append = cut
+            body = {"application_id": "a"}
+            assert kvitto.post("applications", encrypt(body, KEY)).status_code == 503
+            assert kvitto.post("applications", encrypt(body, KEY)).status_code == 200
+            eventually(lambda: kvitto.audit()["receipts"] == 2, "both settled")
+            account = kvitto.audit()
+            assert (account["stored"], account["duplicate"], account["missing"]) == (1, 1, 0)
+        proxy.close()
+
+
+def test_redis_killed_under_a_backlog(fresh_kvitto: Running) -> None:
+    kvitto = fresh_kvitto
+    worker = processes.named(kvitto.process.pid, "celery", "worker")
+    for pid in worker:
+        os.kill(pid, signal.SIGSTOP)  # a backlog builds up
+    answers = [kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)) for number in range(300)]
+    processes.kill(*processes.named(kvitto.process.pid, "valkey-server"))
+    for pid in worker:
+        os.kill(pid, signal.SIGCONT)
+    eventually(lambda: _answers(kvitto), "ready again")
+    check_once(kvitto, [answer.json()["receipt"] for answer in answers], 300)
+
+
+def test_postgres_killed_under_load_delays_only(fresh_kvitto: Running) -> None:
+    kvitto = fresh_kvitto
+    answers = []
+    for number in range(300):
+        if number == 150:
+            processes.kill(processes.named(kvitto.process.pid, "bin/postgres")[0])
+        answers.append(kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)))
+    assert {answer.status_code for answer in answers} == {200}
+    eventually(lambda: _counted(kvitto), "postgres is back", 60)
+    check_once(kvitto, [answer.json()["receipt"] for answer in answers], 300)
+
+
+def _counted(kvitto: Running) -> bool:
+    try:
+        return bool(kvitto.rows("SELECT 1 AS one"))
+    except psycopg.OperationalError:
+        return False

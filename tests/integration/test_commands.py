@@ -1,0 +1,159 @@
+"""The commands, as an operator runs them."""
+
+import json
+import subprocess
+
+import psycopg
+import pytest
+
+from app import inbox
+from app.sandbox.kompar import encrypt
+from tests.running import KEY, KOMPAR, Running, command
+from tests.servers import bare_environment, eventually
+
+COMMANDS = [
+    [],
+    ["up"],
+    ["demo"],
+    ["ingest"],
+    ["worker"],
+    ["beat"],
+    ["console"],
+    ["migrate"],
+    ["audit"],
+    ["dead-letters"],
+    ["dead-letters", "list"],
+    ["dead-letters", "show"],
+    ["dead-letters", "replay"],
+    ["sandbox"],
+    ["sandbox", "send"],
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(arguments: list[str]) -> None:
+    done = subprocess.run(
+        command(*arguments, "--help"), env=bare_environment(), capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+
+
+def test_migrate_applies_once(postgres_server: str, database: str) -> None:
+    environment = bare_environment() | {"DATABASE_URL": database}
+
+    def migrate() -> str:
+        return subprocess.run(
+            command("migrate"), env=environment, capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+
+    assert migrate() == "nothing to apply\n"
+    fresh = database + "_fresh"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {fresh.rpartition('/')[2]}")
+    environment["DATABASE_URL"] = fresh
+    assert [line.split()[0] for line in migrate().splitlines()] == ["applied"] * 3
+
+
+def test_the_audit_tells_what_is_missing_and_exits_1(fresh_kvitto: Running) -> None:
+    answer = fresh_kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
+    fresh_kvitto.outcome(answer.json()["receipt"])
+    assert fresh_kvitto.audit()["missing"] == 0
+    client = inbox.connect(fresh_kvitto.redis)
+    lost = client.xadd("inbox:kompar", {"appended": "and then deleted by nobody knows whom"})
+    client.xdel("inbox:kompar", lost)
+    client.close()
+    assert fresh_kvitto.audit()["missing"] == 1
+    done = fresh_kvitto.run("audit")
+    assert done.returncode == 1
+    assert "DOES NOT ADD UP" in done.stdout
+
+
+def test_dead_letters_are_listed_shown_and_replayed_once_the_key_is_there(kvitto: Running) -> None:
+    key = "missing-key-missing-key-missing!"
+    answer = kvitto.post("applications", encrypt({"application_id": "late", "ssn": "19811218-9876"}, key))
+    receipt = answer.json()["receipt"]
+    assert kvitto.outcome(receipt)["reason"] == "cannot-open"
+
+    listed = json.loads(kvitto.run("dead-letters", "list", "--reason", "cannot-open", "--json").stdout)
+    assert receipt in [letter["receipt"] for letter in listed]
+    assert receipt in kvitto.run("dead-letters", "list").stdout
+    assert json.loads(kvitto.run("dead-letters", "show", receipt, "--json").stdout)[0]["sealed_bytes"] > 100
+    assert "no dead letter" in kvitto.run("dead-letters", "show", "00000000-0000-0000-0000-000000000000").stderr
+
+    def replay(*arguments: str, keys: str) -> list[dict[str, str]]:
+        environment = bare_environment() | kvitto.environment | {"KOMPAR_KEYS": keys}
+        done = subprocess.run(
+            command("dead-letters", "replay", *arguments, "--json"),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        found: list[dict[str, str]] = json.loads(done.stdout)
+        return found
+
+    added = f"{KOMPAR['KOMPAR_KEYS']},added={key}"
+    assert [each["outcome"] for each in replay(receipt, keys=KOMPAR["KOMPAR_KEYS"])] == ["dead"]
+    assert [each["outcome"] for each in replay(receipt, "--dry-run", keys=added)] == ["stored"]
+    assert kvitto.outcome(receipt)["outcome"] == "dead"
+    became = {each["receipt"]: each["outcome"] for each in replay("--reason", "cannot-open", keys=added)}
+    assert became[receipt] == "stored"
+    assert kvitto.outcome(receipt)["outcome"] == "stored"
+    assert replay(receipt, keys=added) == []
+    (row,) = kvitto.rows("SELECT * FROM reporting.kompar_applications WHERE application_id = 'late'")
+    assert row["extra"]["ssn"] == "19811218-****"
+    assert kvitto.audit()["missing"] == 0
+
+
+def test_the_sandbox_plays_kompar(fresh_kvitto: Running) -> None:
+    done = fresh_kvitto.run(
+        "sandbox",
+        "send",
+        "--applications",
+        "8",
+        "--decisions",
+        "2",
+        "--retried",
+        "3",
+        "--corrected",
+        "2",
+        "--undecryptable",
+        "1",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "16 × 200" in done.stdout
+    eventually(lambda: fresh_kvitto.audit()["in_flight"] == 0, "settled")
+    account = fresh_kvitto.audit()
+    assert (account["stored"], account["duplicate"], account["dead"]) == (12, 3, 1)
+
+
+def test_the_console_shows_the_ledger_to_who_has_the_password(kvitto: Running) -> None:
+    password = (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text()
+    http = kvitto.client
+    assert http.get(f"{kvitto.console}/readyz").status_code == 200
+    assert http.get(f"{kvitto.console}/").status_code == 401
+    assert http.get(f"{kvitto.console}/", auth=("any", "wrong")).status_code == 401
+    page = http.get(f"{kvitto.console}/", auth=("any", password))
+    assert page.status_code == 200
+    assert "Deliveries by outcome" in page.text
+    metrics = http.get(f"{kvitto.console}/metrics", auth=("any", password)).text
+    assert 'kvitto_receipts{outcome="stored",provider="kompar"}' in metrics
+    assert "kvitto_accepted_total" in metrics
+
+
+def test_the_demo_exits_0_and_shows_what_landed() -> None:
+    done = subprocess.run(
+        command("demo"),
+        env=bare_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr
+    for words in ("kvitto ready", "duplicate", "cannot-open", "kompar", "adds up"):
+        assert words in done.stdout
+    assert "\x1b[" not in done.stdout

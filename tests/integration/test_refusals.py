@@ -1,0 +1,67 @@
+"""Servers that could lose a delivery are refused at start, with the reason and the mend."""
+
+import base64
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from app.storage.connection import connect
+from app.storage.migrations import migrate
+from tests import servers
+from tests.running import KOMPAR, command
+from tests.servers import bare_environment
+
+KEYS = {
+    "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
+    "FINGERPRINT_KEY": base64.b64encode(b"f" * 32).decode(),
+    "INGEST_BIND": "127.0.0.1:0",
+}
+
+
+def refusal(process: str, database: str, redis: str, **more: str) -> str:
+    """Start a process that must refuse; return what it says."""
+    environment = bare_environment() | KOMPAR | KEYS | {"DATABASE_URL": database, "REDIS_URL": redis} | more
+    done = subprocess.run(command(process), env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 78, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("process", ["ingest", "worker"])
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("appendonly", "no"),
+        ("appendfsync", "everysec"),
+        ("maxmemory-policy", "allkeys-lru"),
+        ("no-appendfsync-on-rewrite", "yes"),
+    ],
+)
+def test_a_redis_that_evicts_or_does_not_persist(
+    tmp_path: Path, database: str, process: str, setting: str, value: str
+) -> None:
+    with servers.valkey(tmp_path, f"--{setting}", value) as redis:
+        said = refusal(process, database, redis)
+    assert f"redis {setting}" in said
+    assert f"CONFIG SET {setting}" in said
+    assert "LOSS_ACCEPTED=yes" in said
+
+
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
+def test_a_postgres_that_does_not_fsync(tmp_path: Path, valkey_server: str, setting: str) -> None:
+    with servers.postgres(tmp_path, "-c", f"{setting}=off") as database:
+        with connect(database, "test") as connection:
+            migrate(connection)
+        said = refusal("worker", database, valkey_server)
+    assert f"postgres {setting}" in said
+    assert "Set " in said
+
+
+def test_a_database_without_migrations(postgres_server: str, valkey_server: str) -> None:
+    assert "kvitto migrate" in refusal("worker", postgres_server, valkey_server)
+
+
+def test_everything_that_is_missing_is_told_at_once(database: str, valkey_server: str) -> None:
+    said = refusal("worker", database, valkey_server, SEALING_KEYS="", KOMPAR_KEYS="nolabel", FINGERPRINT_KEY="x")
+    assert all(name in said for name in ("SEALING_KEYS", "KOMPAR_KEYS", "FINGERPRINT_KEY"))

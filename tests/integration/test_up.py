@@ -1,0 +1,140 @@
+"""`kvitto up`: starts everything, keeps it running, ends cleanly, keeps its data."""
+
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from app.sandbox.kompar import encrypt
+from tests import processes
+from tests.running import BIND, KEY, KOMPAR, Running, command, running, start
+from tests.servers import bare_environment, eventually
+
+
+def deliver(kvitto: Running, application_id: str) -> str:
+    """Deliver an application and wait for its row."""
+    answer = kvitto.post("applications", encrypt({"application_id": application_id}, KEY))
+    assert answer.status_code == 200
+    assert kvitto.outcome(answer.json()["receipt"])["outcome"] == "stored"
+    return str(answer.json()["receipt"])
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_with_status_0_and_leaves_no_process_and_no_port(tmp_path: Path, how: signal.Signals) -> None:
+    with running(tmp_path / "data") as kvitto:
+        started = processes.below(kvitto.process.pid)
+        assert len(started) > 8
+        assert kvitto.stop(how) == 0
+        assert [pid for pid in started if processes.is_running(pid)] == []
+        for address in (kvitto.ingest, kvitto.console, kvitto.redis.removesuffix("/0")):
+            port = int(address.rpartition(":")[2])
+            with socket.socket() as probe:
+                assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_data_and_secrets_outlive_a_restart(tmp_path: Path) -> None:
+    with running(tmp_path / "data", {}) as kvitto:
+        kvitto.run("sandbox", "send", "--applications", "3", "--decisions", "0", "--retried", "0", "--corrected", "0")
+        eventually(lambda: kvitto.audit()["stored"] == 3, "three stored")
+    with running(tmp_path / "data", {}) as kvitto:
+        kvitto.run("sandbox", "send", "--applications", "4", "--decisions", "0", "--retried", "0", "--corrected", "0")
+        eventually(lambda: kvitto.audit()["stored"] == 4, "one more stored")
+        account = kvitto.audit()
+        assert (account["appended"], account["duplicate"], account["missing"]) == (7, 3, 0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("granian", "ingest"),
+        ("celery", "worker"),
+        ("celery", "beat"),
+        ("granian", "console"),
+        ("bin/postgres",),
+        ("valkey-server",),
+    ],
+    ids=["ingest", "worker", "beat", "console", "postgres", "valkey"],
+)
+def test_what_dies_is_started_again(fresh_kvitto: Running, words: tuple[str, ...]) -> None:
+    deliver(fresh_kvitto, "before")
+    first = processes.named(fresh_kvitto.process.pid, *words)[0]
+    processes.kill(first)
+    eventually(lambda: bool(set(processes.named(fresh_kvitto.process.pid, *words)) - {first}), "started again")
+    eventually(
+        lambda: fresh_kvitto.client.get("/readyz").status_code == 200 if _reachable(fresh_kvitto) else False, "ready"
+    )
+    deliver(fresh_kvitto, "after")
+    assert fresh_kvitto.audit()["missing"] == 0
+
+
+def _reachable(kvitto: Running) -> bool:
+    host, _, port = kvitto.ingest.removeprefix("http://").rpartition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def test_killed_it_takes_everything_along_and_starts_anew(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as kvitto:
+        deliver(kvitto, "before")
+        started = processes.below(kvitto.process.pid)
+        kvitto.process.kill()
+        kvitto.process.wait()
+        eventually(lambda: not [pid for pid in started if processes.is_running(pid)], "all of it ended")
+    with running(tmp_path / "data") as kvitto:
+        deliver(kvitto, "after")
+        assert kvitto.audit()["missing"] == 0
+
+
+def test_a_second_one_on_the_same_data_is_refused(kvitto: Running) -> None:
+    second = subprocess.run(
+        command("up", "--data", str(kvitto.data)),
+        env=bare_environment() | BIND,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert "is in use" in second.stderr
+    assert "--data" in second.stderr
+
+
+def test_servers_of_the_operators_own_are_used_and_left_running(
+    tmp_path: Path, database: str, valkey_server: str
+) -> None:
+    with running(tmp_path / "data", KOMPAR | {"DATABASE_URL": database, "REDIS_URL": valkey_server}) as kvitto:
+        assert (kvitto.database, kvitto.redis) == (database, valkey_server)
+        assert not processes.named(kvitto.process.pid, "postgres -D")
+        deliver(kvitto, "a")
+    port = int(valkey_server.removesuffix("/0").rpartition(":")[2])
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_taken_port_is_left_alone(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        found = start(tmp_path / "data", KOMPAR)
+        try:
+            assert not found.ingest.endswith(f":{taken.getsockname()[1]}")
+        finally:
+            assert found.stop() == 0
+            found.client.close()
+            assert found.process.stdout is not None
+            found.process.stdout.close()
+
+
+def test_wrong_settings_end_it_with_what_to_do(tmp_path: Path) -> None:
+    wrong = bare_environment() | BIND | KOMPAR | {"KOMPAR_KEYS": "sample=short"}
+    done = subprocess.run(
+        command("up", "--data", str(tmp_path / "data")),
+        env=wrong,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 78
+    assert "32-character" in done.stderr
+    assert not done.stdout

@@ -1,0 +1,45 @@
+"""Finds processes by their command line, below one that a test started."""
+
+import os
+from pathlib import Path
+
+
+def below(pid: int) -> dict[int, str]:
+    """Return the running descendants of a process with their command lines."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents[int(entry.name)] = (int(fields[1]), fields[0], _command(entry))
+            except OSError:
+                continue  # it ended meanwhile
+    found: dict[int, str] = {}
+    level = {pid}
+    while level:
+        level = {child for child, (parent, _, _) in parents.items() if parent in level}
+        found |= {child: parents[child][2] for child in level if parents[child][1] != "Z"}
+    return found
+
+
+def named(pid: int, *words: str) -> list[int]:
+    """Return the descendants of a process whose command line holds all of these words."""
+    return sorted(child for child, command in below(pid).items() if all(word in command for word in words))
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _command(entry: Path) -> str:
+    return (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
+def kill(*pids: int) -> None:
+    """Kill without warning."""
+    for pid in pids:
+        os.kill(pid, 9)

@@ -1,0 +1,74 @@
+"""The structure holds: layers, what the edge can reach, and that everything sent is taken."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from config.celery import sweep_schedule
+from tests.servers import bare_environment
+
+ROOT = Path(__file__).parents[1]
+SOURCES = [path for folder in ("app", "workers", "config") for path in (ROOT / folder).rglob("*.py")]
+
+
+def test_imports_point_inward() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_edge_loads_nothing_that_opens_or_stores() -> None:
+    code = """
+import os, sys
+os.environ |= {"REDIS_URL": "redis://127.0.0.1:1/0", "KOMPAR_TOKENS": "t", "SEALING_KEYS": "a=" + "A" * 43 + "="}
+import app.ingest.wsgi
+banned = ("marshmallow", "psycopg", "stdnum", "app.storage", "app.content", "app.masking", "app.event", "app.history",
+          "app.crypto.envelopes", "app.crypto.digests", "app.providers.kompar.envelope", "app.providers.kompar.events",
+          "app.providers.kompar.schemas", "app.providers.kompar.settings")
+print([name for name in banned if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=bare_environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_task_that_is_sent_exists() -> None:
+    defined = set(re.findall(r'@app\.task\(name="(\w+)"\)', (ROOT / "workers" / "tasks.py").read_text()))
+    scheduled = {entry["task"] for entry in sweep_schedule(("kompar",)).values()}
+    rung = set(re.findall(r'send_task\("(\w+)"', (ROOT / "app" / "doorbell.py").read_text()))
+    assert defined == scheduled | rung
+
+
+def test_a_providers_name_stands_in_its_own_folder_only() -> None:
+    """Beside its folder: its tables, the sandbox that plays it, and the default of PROVIDERS."""
+    allowed = {"app/providers/kompar", "app/sandbox", "config/settings.py", "app/storage/reports.py", "app/cli/demo.py"}
+    found = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if re.search(
+            r"kompar(?!,solaris)", re.sub(r'epilog="[^"]*"|#.*|"""(?s:.*?)"""', "", path.read_text()), re.IGNORECASE
+        )
+    }
+    assert {path for path in found if not any(path.startswith(prefix) for prefix in allowed)} == set()
+
+
+def test_modules_are_small_and_say_what_they_are() -> None:
+    for path in SOURCES:
+        text = path.read_text()
+        assert text.startswith('"""'), path
+        assert text.count("\n") < 320, path
+
+
+def test_nothing_names_this_machine_or_a_registry() -> None:
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    words = re.compile(r"--index-url|--extra-index|pypi\.org/simple|files\.pythonhosted|" + re.escape(str(ROOT)))
+    hits = [name for name in files if words.search((ROOT / name).read_text(errors="ignore"))]
+    assert [name for name in hits if name != os.path.relpath(__file__, ROOT)] == []
