@@ -1,0 +1,64 @@
+"""The README's commands work as they stand there."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from app.cli import _COMMANDS
+from tests.running import Running
+from tests.servers import bare_environment, eventually
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+LINES = [line.partition("#")[0].strip() for block in BLOCKS for line in block.replace("\\\n", "").splitlines()]
+# Shown in a table: these run until they are stopped, and have tests of their own.
+SERVERS = {"ingest", "worker", "beat", "console"}
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("kvitto ")])
+def test_commands(kvitto: Running, line: str) -> None:
+    done = kvitto.run(*line.split()[1:])
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("make ")])
+def test_make_targets(line: str) -> None:
+    subprocess.run([*line.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_a_delivery_of_your_own(kvitto: Running) -> None:
+    (line,) = [line for line in LINES if line.startswith("curl ")]
+    line = line.replace("http://127.0.0.1:8080", kvitto.ingest).replace(
+        "$(cat .kvitto/secrets/KOMPAR_TOKENS)", "another-token"
+    )
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=bare_environment(), check=True)
+    assert '"receipt"' in done.stdout
+    found = "SELECT * FROM reporting.kompar_decisions WHERE application_id = 'my-first'"
+    eventually(lambda: len(kvitto.rows(found)) == 1, "its row")
+
+
+def test_every_line_is_covered() -> None:
+    assert [line for line in LINES if line.split()[0] not in ("kvitto", "make", "curl")] == []
+    told = set(re.findall(r"kvitto ([a-z-]+)", README))
+    assert told <= set(_COMMANDS) | {"audit"}
+    assert told >= SERVERS
+
+
+def test_every_setting_is_told() -> None:
+    sources = "".join(path.read_text() for folder in ("app", "config") for path in (ROOT / folder).rglob("*.py"))
+    read = set(
+        re.findall(
+            r'\.(?:text|secret|secrets|labelled_secrets|keys|key|integer|address|names|accepted)\("([A-Z_]+)"', sources
+        )
+    )
+    assert read == set(re.findall(r"`([A-Z][A-Z_]+)`", README.partition("### Settings")[2].partition("###")[0])) - {
+        "NAME", "NAME_FILE", "PROMETHEUS_MULTIPROC_DIR",
+    }  # fmt: skip
+
+
+def test_every_make_target_is_listed_by_help() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert {line.split()[0] for line in done.stdout.splitlines()} >= {"install", "demo", "up", "test", "check", "help"}
