@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
 Content = Mapping[str, Any]
+# Checked key → flags, an empty list where its value passed.
+Doubts = Mapping[str, list[str]]
 
 
 class Entity(NamedTuple):
@@ -22,7 +24,7 @@ class Table:
 
     `state` holds one row per entity, from its merged revisions; `history` one row per revision.
     `row` turns content into the table's columns, and leaves out those that storage fills for every
-    table alike: entity_id, flags, revision, receipt, received_at, updated_at.
+    table alike: entity_id, flags, revision, received_at, updated_at; of a history receipt and identity too.
     """
 
     name: str
@@ -35,7 +37,7 @@ class Event:
     """A valid delivery's content, fit to be kept: national ids masked, files reduced to hashes.
 
     digests: top-level key → keyed hash of its clear value; what a repetition is recognised by.
-    doubts: checked top-level key → flags, an empty list where the value passed.
+    doubts: what is doubtful, by top-level key.
     identity: the provider's own id of the notification, if it sends one.
     horizon: how long after a version's receipt its retries may still arrive.
     table: where it is laid out, if its type has a table.
@@ -46,10 +48,10 @@ class Event:
     digests: Mapping[str, str]
     horizon: timedelta
     table: Table | None
-    doubts: Mapping[str, list[str]] = field(default_factory=dict)
+    doubts: Doubts = field(default_factory=dict)
     identity: str | None = None
 
 
-def flags_of(doubts: Mapping[str, list[str]]) -> list[str]:
+def flags_of(doubts: Doubts) -> list[str]:
     """Return the flags among `doubts`, each once, sorted."""
     return sorted({flag for flags in doubts.values() for flag in flags})

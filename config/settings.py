@@ -34,7 +34,7 @@ def _broker(environment: Environment) -> str:
 
 def provider_names(environment: Environment) -> tuple[str, ...]:
     """Return who is served."""
-    return environment.names("PROVIDERS", "kompar")
+    return environment.names("PROVIDERS", "kompar,solaris")
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def kvitto(context: click.Context, data: Path) -> None:
     \b
     Example:
       kvitto up
-      kvitto sandbox send --applications 20
+      kvitto sandbox send kompar --applications 20
       kvitto audit
     """
     context.obj = Data(data)

@@ -22,9 +22,9 @@ from config.environment import Environment
 from config.settings import provider_names
 
 _SENT = (
-    "--applications", "12", "--decisions", "4", "--retried", "3", "--corrected", "1", "--undecryptable", "1",
-    "--speed", "600",
-)  # fmt: skip
+    ("kompar", "--applications", "12", "--decisions", "4", "--retried", "3", "--undecryptable", "1", "--speed", "600"),
+    ("solaris", "--credit-lines", "3", "--repeated", "2"),
+)
 
 
 _APPLICATION = (
@@ -39,6 +39,9 @@ _APPLICATION = (
 )
 
 
+_CREDIT_LINE = ("id", "status", "decision", "offered_limit_cents", "offered_limit_currency", "revision", "flags")
+
+
 @click.command(epilog="Example: kvitto demo")
 def demo() -> None:
     """Start everything, have the sandbox deliver, and show what landed in Postgres and the audit.
@@ -47,8 +50,9 @@ def demo() -> None:
     """
     with tempfile.TemporaryDirectory(prefix="kvitto-demo-") as folder, _serving(Path(folder)) as up:
         environment = os.environ | Data(Path(folder)).published()
-        _step("The sandbox plays Kompar: encrypts, delivers, delivers again, once under a wrong key")
-        subprocess.run([*_kvitto(folder), "sandbox", "send", *_SENT], check=True, env=environment)  # noqa: S603
+        _step("The sandbox plays Kompar and Solaris: delivers, delivers again, once under a wrong key")
+        for sent in _SENT:
+            subprocess.run([*_kvitto(folder), "sandbox", "send", *sent], check=True, env=environment)  # noqa: S603
         with connect(environment["DATABASE_URL"], "demo") as connection:
             sound = _show(connection, environment)
         if not sound:
@@ -87,9 +91,11 @@ def _show(connection: Connection, environment: dict[str, str]) -> bool:
     accounts = [_settled(connection, box) for box in boxes]
     _step("What landed: applications, current state")
     print_rows(reports.applications(connection), _APPLICATION, False, "none")
+    _step("Credit lines, from Solaris")
+    print_rows(reports.credit_lines(connection), _CREDIT_LINE, False, "none")
     _step("Decisions")
     print_rows(reports.decisions(connection), ("application_id", "accepted", "offer_id", "revision"), False, "none")
-    _step("Recognised as retries, though each was encrypted anew")
+    _step("Recognised as retries, though Kompar encrypts each anew")
     print_rows(
         reports.newest_deliveries(connection, "duplicate"),
         ("receipt", "topic", "entity_id", "outcome"),

@@ -70,17 +70,17 @@ class Door:
         """
         provider = self._inbox.provider
         try:
-            topic = self._authentication.authenticate(request)
+            authentic = self._authentication.authenticate(request)
         except Refused as error:
             metrics.REFUSED.labels(provider, error.reason).inc()
             raise
-        if topic is None:
+        if authentic is None:
             return None
         self._durability.check()
         receipt = uuid7()
         sealed = self._seals.seal(receipt, request.body)
         headers = {name: value for name in self._authentication.kept_headers if (value := request.header(name))}
-        if self._inbox.append(Delivery(receipt, provider, topic, headers, sealed)):
+        if self._inbox.append(Delivery(receipt, provider, authentic.topic, headers, sealed)):
             self._ring()
         metrics.ACCEPTED.labels(provider).inc()
         return receipt

@@ -7,7 +7,7 @@ the subscription or drop the notification for good.
 import json
 import logging
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from app import metrics
@@ -43,6 +43,7 @@ def answer_with_problems(app: Flask) -> None:
 
 
 def _refused(error: Refused) -> Response:
+    logger.warning("refused", extra={"path": request.path[:100], "reason": error.reason, "detail": error.detail})
     return problem(401, error.reason)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
@@ -12,7 +13,7 @@ from app.ingest.bodies import read_body
 from app.ingest.intake import Door
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Request:
     """What a provider's authentication sees of the request at hand."""
 
@@ -23,9 +24,9 @@ class _Request:
         """Return a header's value."""
         return request.headers.get(name, "")
 
-    @property
+    @cached_property
     def body(self) -> bytes:
-        """Read the body."""
+        """Read the body, once."""
         return read_body(request, self.body_limit_bytes)
 
 

@@ -6,6 +6,7 @@ workers, which open and validate); both have a function `read(environment)`.
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from config.environment import Environment
@@ -30,6 +31,15 @@ class Request(Protocol):
         """The raw body."""
 
 
+@dataclass(frozen=True, slots=True)
+class Authentic:
+    """Why a request is believed: its topic, which credential matched (never its value), and what that covers."""
+
+    topic: str
+    by: str
+    signed: str
+
+
 class Authentication(Protocol):
     """Tells a provider's requests from anyone else's."""
 
@@ -38,8 +48,8 @@ class Authentication(Protocol):
     # Headers kept with the delivery, since its identity depends on them.
     kept_headers: tuple[str, ...]
 
-    def authenticate(self, request: Request) -> str | None:
-        """Return the delivery's topic, or None for a handshake, to be answered 200 and forgotten.
+    def authenticate(self, request: Request) -> Authentic | None:
+        """Return why the request is believed, or None for a handshake, to be answered 200 and forgotten.
 
         Raises:
             Refused: The request is not the provider's.

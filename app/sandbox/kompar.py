@@ -5,23 +5,15 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import httpx
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from app.sandbox.answers import Answer
+
 # Seconds between one failed try and the next: five tries in all.
 SCHEDULE = (30.0, 120.0, 900.0, 3600.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """How a try ended: status 0 means that no answer came."""
-
-    status: int
-    receipt: str | None
-    seconds: float
 
 
 def encrypt(document: Mapping[str, object], key: str) -> bytes:
@@ -66,8 +58,7 @@ class Sender:
             )
         except httpx.HTTPError:
             return Answer(0, None, time.monotonic() - started)
-        receipt = answer.json().get("receipt") if answer.status_code == 200 else None
-        return Answer(answer.status_code, receipt, time.monotonic() - started)
+        return Answer.of(answer, time.monotonic() - started)
 
     def close(self) -> None:
         """Close the connections."""

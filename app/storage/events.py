@@ -7,14 +7,13 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from app.event import Entity, flags_of
+from app.event import Doubts, Entity, flags_of
 from app.history import Occurrence, Verdict
 from app.storage.connection import Connection
 from app.storage.settlement import Settlement
 
-Doubts = Mapping[str, list[str]]
-# The key under which the flags of a verdict stand among the doubts: no provider's key is empty.
-_VERDICT = ""
+# Where the flags of a verdict stand among the doubts.
+_VERDICT = "(verdict)"
 
 
 @dataclass(frozen=True, slots=True)

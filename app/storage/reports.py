@@ -73,6 +73,11 @@ def applications(connection: Connection) -> Rows:
     return _rows(connection, "SELECT * FROM reporting.kompar_applications ORDER BY received_at, application_id")
 
 
+def credit_lines(connection: Connection) -> Rows:
+    """Return Solaris' credit lines, as they stand now, in order of receipt."""
+    return _rows(connection, "SELECT * FROM reporting.solaris_credit_lines ORDER BY received_at, id")
+
+
 def decisions(connection: Connection) -> Rows:
     """Return Kompar's decisions, in order of receipt."""
     return _rows(connection, "SELECT * FROM reporting.kompar_decisions ORDER BY received_at, application_id")

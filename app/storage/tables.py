@@ -23,7 +23,7 @@ _STATE = """
     GROUP BY entity_id
 """
 _HISTORY = """
-    SELECT entity_id, receipt, content, doubts, revision, received_at, received_at AS updated_at
+    SELECT entity_id, receipt, identity, content, doubts, revision, received_at, received_at AS updated_at
     FROM events
     WHERE provider = %s AND event_type = %s AND entity_id = ANY(%s) AND revision IS NOT NULL
 """

@@ -1,0 +1,100 @@
+"""What Solaris' events look like.
+
+Only what Solaris calls required is required; unknown statuses, decisions and currencies are flagged.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from typing import Any
+
+from marshmallow import INCLUDE, Schema, fields
+from stdnum import iban
+
+# Those of the webhook's page, and two that only the API's answers name.
+STATUSES = frozenset({
+    "credit_record_pending", "initial_scoring_pending", "account_snapshot_pending",
+    "account_snapshot_verification_pending", "offered", "identification_creation_pending", "identification_pending",
+    "identification_completed", "rejected", "expired", "credit_line_creation_pending", "credit_line_created",
+})  # fmt: skip
+DECISIONS = frozenset({"OFFERED", "PENDING", "REJECTED"})
+
+
+class _Lenient(Schema):
+    class Meta:
+        unknown = INCLUDE
+
+
+class Money(_Lenient):
+    """An amount: `value` counts units, cents as far as is known."""
+
+    value = fields.Integer(strict=True, required=True)
+    unit = fields.String(required=True)
+    currency = fields.String(required=True)
+
+
+class CreditLine(_Lenient):
+    """A freelancer's credit line application has changed; `id` is the application's."""
+
+    id = fields.String(allow_none=True)
+    credit_line_id = fields.String(allow_none=True)
+    decision = fields.String(allow_none=True)
+    identification_id = fields.String(allow_none=True)
+    mandate_reference_number = fields.String(allow_none=True)
+    net_disposable_income = fields.Nested(Money, allow_none=True)
+    offered_interest_rate = fields.Float(allow_none=True)
+    offered_limit = fields.Nested(Money, allow_none=True)
+    person_id = fields.String(allow_none=True)
+    reason = fields.String(allow_none=True)
+    recipient_iban = fields.String(allow_none=True)
+    status = fields.String(allow_none=True)
+    status_description = fields.String(allow_none=True)
+
+
+class OverdraftRate(_Lenient):
+    """An overdraft's daily rate changes; `id` is the overdraft's, and comes again with every change."""
+
+    id = fields.String(required=True)
+    interest_accrual_rate = fields.Float(required=True)
+    effective_from = fields.AwareDateTime(required=True, format="iso", default_timezone=UTC)
+
+
+class RejectedTransaction(_Lenient):
+    """An incoming transaction was rejected: the shape for decoupled and credit cards."""
+
+    status = fields.String(allow_none=True)
+    status_reason = fields.String(allow_none=True)
+    sender_name = fields.String(allow_none=True)
+    sender_iban = fields.String(allow_none=True)
+    person_id = fields.String(allow_none=True)
+    business_id = fields.String(allow_none=True)
+    account_id = fields.String(allow_none=True)
+
+
+def in_cents(money: Any) -> bool:
+    """Tell whether an amount counts cents."""
+    return bool(money["unit"] == "cents")
+
+
+def _is_euro(money: Any) -> bool:
+    return bool(money["currency"] == "EUR")
+
+
+Checks = Mapping[str, list[tuple[str, Callable[[Any], bool]]]]
+_MONEY: list[tuple[str, Callable[[Any], bool]]] = [("unknown-unit", in_cents), ("unknown-currency", _is_euro)]
+CREDIT_LINE_CHECKS: Checks = {
+    "status": [("unknown-status", STATUSES.__contains__)],
+    "decision": [("unknown-decision", DECISIONS.__contains__)],
+    "recipient_iban": [("iban-checksum", iban.is_valid)],
+    "net_disposable_income": _MONEY,
+    "offered_limit": _MONEY,
+}
+REJECTED_TRANSACTION_CHECKS: Checks = {"sender_iban": [("iban-checksum", iban.is_valid)]}
+
+
+def doubts(content: Mapping[str, Any], checks: Checks) -> dict[str, list[str]]:
+    """Return each checked key of a valid content with its flags, none where it passed."""
+    return {
+        key: [] if content[key] is None else [flag for flag, passes in found if not passes(content[key])]
+        for key, found in checks.items()
+        if key in content
+    }
