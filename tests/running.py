@@ -14,12 +14,13 @@ from typing import Any
 import httpx
 import psycopg
 from psycopg.rows import dict_row
+from redis import Redis
 
+from tests.providers.kompar_side import TOKEN
+from tests.providers.sides import names, side
 from tests.servers import bare_environment, eventually
 
-TOKEN = "xxxxx-yyyyy-zzzzz"
-KEY = "0123456789abcdef0123456789abcdef"
-KOMPAR = {"KOMPAR_TOKENS": f"another-token,{TOKEN}", "KOMPAR_KEYS": f"newer={'n' * 32},sample={KEY}"}
+SECRETS = {name: value for each in names() for name, value in side(each).environment.items()}
 BIND = {"INGEST_BIND": "127.0.0.1:0", "CONSOLE_BIND": "127.0.0.1:0"}
 
 
@@ -73,13 +74,19 @@ class Running:
         line = command("--data", str(self.data), *arguments)
         return subprocess.run(line, env=bare_environment(), capture_output=True, text=True, timeout=60, check=False)
 
-    def audit(self) -> dict[str, int]:
-        """Audit Kompar's books; the command's status must agree with them."""
+    def audit(self, provider: str = "kompar") -> dict[str, int]:
+        """Audit a provider's books; the command's status must agree with all of them."""
         done = self.run("audit", "--json")
-        (account,) = json.loads(done.stdout)
-        assert done.returncode == (1 if account["missing"] else 0)
-        found: dict[str, int] = account
-        return found
+        accounts = json.loads(done.stdout)
+        assert done.returncode == (1 if any(account["missing"] for account in accounts) else 0)
+        (found,) = [account for account in accounts if account["provider"] == provider]
+        return dict(found)
+
+    def entries(self, provider: str) -> int:
+        """Count the entries ever appended to an inbox."""
+        with Redis.from_url(self.redis) as client:
+            info: Any = client.xinfo_stream(f"inbox:{provider}") if client.exists(f"inbox:{provider}") else {}
+            return int(info.get("entries-added", 0))
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Stop it and return its exit status."""
@@ -88,7 +95,7 @@ class Running:
 
 
 @contextmanager
-def running(data: Path, environment: Mapping[str, str] = KOMPAR, *options: str) -> Iterator[Running]:
+def running(data: Path, environment: Mapping[str, str] = SECRETS, *options: str) -> Iterator[Running]:
     """Run `kvitto up` on a data folder."""
     found = start(data, environment, *options)
     try:
@@ -101,7 +108,7 @@ def running(data: Path, environment: Mapping[str, str] = KOMPAR, *options: str) 
         found.process.stdout.close()
 
 
-def start(data: Path, environment: Mapping[str, str] = KOMPAR, *options: str) -> Running:
+def start(data: Path, environment: Mapping[str, str] = SECRETS, *options: str) -> Running:
     """Start `kvitto up` and wait until it says that it is ready."""
     data.parent.mkdir(parents=True, exist_ok=True)
     log = (data.parent / "up.log").open("ab")

@@ -13,7 +13,8 @@ import pytest
 
 from app.sandbox.kompar import encrypt
 from tests import processes, servers
-from tests.running import KEY, KOMPAR, Running, running
+from tests.providers.kompar_side import KEY
+from tests.running import SECRETS, Running, running
 from tests.servers import eventually
 
 LOCK = "SELECT pg_advisory_{}lock(hashtextextended('kvitto/kompar', 0))"
@@ -137,7 +138,7 @@ def _portions(source: socket.socket) -> Iterator[bytes]:
 def test_the_edge_killed_between_append_and_answer(tmp_path: Path) -> None:
     with servers.valkey(tmp_path) as redis:
         proxy = Proxy(redis)
-        environment = KOMPAR | {"REDIS_URL": proxy.url, "CELERY_BROKER_URL": redis}
+        environment = SECRETS | {"REDIS_URL": proxy.url, "CELERY_BROKER_URL": redis}
         with running(tmp_path / "data", environment) as kvitto:
             body = {"application_id": "a"}
             edges = processes.named(kvitto.process.pid, "granian", "ingest")
@@ -169,7 +170,7 @@ def _answers(kvitto: Running) -> bool:
 def test_a_lost_reply_is_a_503_and_the_copy_counts_once(tmp_path: Path) -> None:
     with servers.valkey(tmp_path) as redis:
         proxy = Proxy(redis)
-        with running(tmp_path / "data", KOMPAR | {"REDIS_URL": proxy.url, "CELERY_BROKER_URL": redis}) as kvitto:
+        with running(tmp_path / "data", SECRETS | {"REDIS_URL": proxy.url, "CELERY_BROKER_URL": redis}) as kvitto:
 
             def cut() -> None:
                 proxy.on_append = None

@@ -8,7 +8,8 @@ import pytest
 
 from app import inbox
 from app.sandbox.kompar import encrypt
-from tests.running import KEY, KOMPAR, Running, command
+from tests.providers.kompar_side import KEY
+from tests.running import SECRETS, Running, command
 from tests.servers import bare_environment, eventually
 
 COMMANDS = [
@@ -94,8 +95,8 @@ def test_dead_letters_are_listed_shown_and_replayed_once_the_key_is_there(kvitto
         found: list[dict[str, str]] = json.loads(done.stdout)
         return found
 
-    added = f"{KOMPAR['KOMPAR_KEYS']},added={key}"
-    assert [each["outcome"] for each in replay(receipt, keys=KOMPAR["KOMPAR_KEYS"])] == ["dead"]
+    added = f"{SECRETS['KOMPAR_KEYS']},added={key}"
+    assert [each["outcome"] for each in replay(receipt, keys=SECRETS["KOMPAR_KEYS"])] == ["dead"]
     assert [each["outcome"] for each in replay(receipt, "--dry-run", keys=added)] == ["stored"]
     assert kvitto.outcome(receipt)["outcome"] == "dead"
     became = {each["receipt"]: each["outcome"] for each in replay("--reason", "cannot-open", keys=added)}

@@ -7,7 +7,8 @@ from random import Random
 
 from app.sandbox import people
 from app.sandbox.kompar import encrypt
-from tests.running import KEY, KOMPAR, running
+from tests.providers.kompar_side import KEY
+from tests.running import SECRETS, running
 from tests.servers import eventually
 
 EVENTS, TIMES = 1000, 5
@@ -19,7 +20,7 @@ def test_5000_deliveries_of_1000_events_are_stored_once_each(tmp_path: Path) -> 
     assert len(set(bodies)) == len(bodies)  # encrypted anew each time
     seed = int(os.environ.get("KVITTO_SEED", "1"))
     Random(seed).shuffle(bodies)
-    with running(tmp_path / "data", KOMPAR, "--concurrency", "3") as kvitto, ThreadPoolExecutor(8) as pool:
+    with running(tmp_path / "data", SECRETS, "--concurrency", "3") as kvitto, ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda body: kvitto.post("applications", body), bodies))
         assert {answer.status_code for answer in answers} == {200}
         receipts = {answer.json()["receipt"] for answer in answers}

@@ -9,7 +9,7 @@ import pytest
 from app.storage.connection import connect
 from app.storage.migrations import migrate
 from tests import servers
-from tests.running import KOMPAR, command
+from tests.running import SECRETS, command
 from tests.servers import bare_environment
 
 KEYS = {
@@ -21,7 +21,7 @@ KEYS = {
 
 def refusal(process: str, database: str, redis: str, **more: str) -> str:
     """Start a process that must refuse; return what it says."""
-    environment = bare_environment() | KOMPAR | KEYS | {"DATABASE_URL": database, "REDIS_URL": redis} | more
+    environment = bare_environment() | SECRETS | KEYS | {"DATABASE_URL": database, "REDIS_URL": redis} | more
     done = subprocess.run(command(process), env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 78, done.stderr
     assert "Traceback" not in done.stderr

@@ -9,7 +9,8 @@ import pytest
 
 from app.sandbox.kompar import encrypt
 from tests import processes
-from tests.running import BIND, KEY, KOMPAR, Running, command, running, start
+from tests.providers.kompar_side import KEY
+from tests.running import BIND, SECRETS, Running, command, running, start
 from tests.servers import bare_environment, eventually
 
 
@@ -104,7 +105,7 @@ def test_a_second_one_on_the_same_data_is_refused(kvitto: Running) -> None:
 def test_servers_of_the_operators_own_are_used_and_left_running(
     tmp_path: Path, database: str, valkey_server: str
 ) -> None:
-    with running(tmp_path / "data", KOMPAR | {"DATABASE_URL": database, "REDIS_URL": valkey_server}) as kvitto:
+    with running(tmp_path / "data", SECRETS | {"DATABASE_URL": database, "REDIS_URL": valkey_server}) as kvitto:
         assert (kvitto.database, kvitto.redis) == (database, valkey_server)
         assert not processes.named(kvitto.process.pid, "postgres -D")
         deliver(kvitto, "a")
@@ -115,7 +116,7 @@ def test_servers_of_the_operators_own_are_used_and_left_running(
 
 def test_a_taken_port_is_left_alone(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        found = start(tmp_path / "data", KOMPAR)
+        found = start(tmp_path / "data", SECRETS)
         try:
             assert not found.ingest.endswith(f":{taken.getsockname()[1]}")
         finally:
@@ -126,7 +127,7 @@ def test_a_taken_port_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_wrong_settings_end_it_with_what_to_do(tmp_path: Path) -> None:
-    wrong = bare_environment() | BIND | KOMPAR | {"KOMPAR_KEYS": "sample=short"}
+    wrong = bare_environment() | BIND | SECRETS | {"KOMPAR_KEYS": "sample=short"}
     done = subprocess.run(
         command("up", "--data", str(tmp_path / "data")),
         env=wrong,

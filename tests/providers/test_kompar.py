@@ -16,7 +16,7 @@ from app.providers.kompar.envelope import open_body
 from app.providers.kompar.events import Kompar
 from app.providers.kompar.settings import KomparSettings
 from app.sandbox.kompar import encrypt
-from tests.running import KEY, TOKEN
+from tests.providers.kompar_side import KEY, TOKEN
 
 SAMPLES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "samples" / "kompar.json").read_text())[
     "deliveries"
