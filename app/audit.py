@@ -7,6 +7,8 @@ from app.inbox import Inbox
 from app.storage import conservation
 from app.storage.connection import Connection
 
+COLUMNS = ("provider", "appended", "receipts", "copies", "in_flight", "missing", "stored", "duplicate", "dead")
+
 
 @dataclass(frozen=True, slots=True)
 class Account:

@@ -20,8 +20,8 @@ def _masked(key: str, value: Any) -> Any:
         return _hidden(value)
     if key == "company_id" and is_personal(value):
         return _hidden(value)
-    if key == "files" and isinstance(value, list):
-        return [_reduced(file) for file in value]
+    if key == "files":
+        return [_reduced(file) for file in value] if isinstance(value, list) else _reduced(value)
     if isinstance(value, Mapping):
         return mask(value)
     if isinstance(value, list):
@@ -53,6 +53,8 @@ def _hidden(value: Any) -> Any:
 
 
 def _reduced(file: Any) -> Any:
+    if file is None:
+        return None
     if not isinstance(file, Mapping):
         return _fingerprint(file)
     named = {key: file[key] for key in ("type", "filename") if isinstance(file.get(key), str)}

@@ -13,7 +13,7 @@ from app.storage import dead_letters
 from app.storage.connection import Connection, connect
 from app.storage.ledger import Ledger
 from app.storage.settlement import Outcome
-from config.environment import Environment
+from config.environment import Environment, Fault, Misconfigured
 from config.settings import WorkerSettings
 
 
@@ -50,7 +50,7 @@ class Replay:
         if name not in self._settlers:
             opener = self._openers.get(name)
             if opener is None:
-                raise LookupError(f"provider {name} is not among PROVIDERS; add it to replay its dead letters")
+                raise Misconfigured([Fault("PROVIDERS", f"lacks {name}", "Add it to replay its dead letters")])
             ledger = Ledger(self._settings.database_url, name, self._settings.loss_accepted)
             self._settlers[name] = Settler(SealingKeys(self._seals), opener), ledger
         return self._settlers[name]

@@ -17,7 +17,7 @@ def publisher_settings(broker_url: str) -> dict[str, Any]:
     return {
         "broker_url": broker_url,
         "broker_connection_retry_on_startup": True,
-        # Default: retried for seconds. A ring that fails is made up for by the sweep.
+        # A ring that fails is made up for by the sweep.
         "task_publish_retry": False,
         "task_ignore_result": True,  # nobody reads results; a backend would cost a round trip a task
         "broker_pool_limit": 32,  # at least the edge's threads, or publishers wait for each other
@@ -25,6 +25,7 @@ def publisher_settings(broker_url: str) -> dict[str, Any]:
             # Default: wait for ever on a server that hangs. The edge has 0.3 s for a ring.
             "socket_timeout": 0.3,
             "socket_connect_timeout": 0.2,
+            "max_retries": 0,  # default: connecting is tried again and again, for seconds, whatever `retry` says
             "priority_steps": [0],  # default: four keys polled per queue
         },
     }
@@ -69,8 +70,8 @@ def sweep_schedule(providers: tuple[str, ...]) -> dict[str, Any]:
             "task": "sweep",
             "schedule": timedelta(seconds=SWEEP_SECONDS),
             "args": (provider,),
-            # An unswept minute must not become twenty sweeps in a row.
-            "options": {"queue": provider, "expires": SWEEP_SECONDS},
+            # An unswept hour must not become a thousand sweeps; yet longer than a drain, or a backlog starves them.
+            "options": {"queue": provider, "expires": 6 * DRAIN_SECONDS},
         }
         for provider in providers
     }

@@ -40,6 +40,8 @@ class Environment:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
         self.faults: list[Fault] = []
+        # Every name that was read, set or not.
+        self.asked: set[str] = set()
 
     @classmethod
     def of_process(cls) -> "Environment":
@@ -57,6 +59,7 @@ class Environment:
 
     def text(self, name: str, default: str | None = None) -> str:
         """Return the variable, or the default; without one it is required."""
+        self.asked.add(name)
         value = self._variables.get(name, "").strip() or default
         if value is None:
             self.fault(name, "is not set", f"Set {name}")
@@ -65,6 +68,7 @@ class Environment:
 
     def secret(self, name: str) -> str:
         """Return a required secret, from NAME or from the file that NAME_FILE names."""
+        self.asked |= {name, f"{name}_FILE"}
         path = self._variables.get(f"{name}_FILE")
         if path is None:
             value = self._variables.get(name, "").strip()
@@ -74,10 +78,13 @@ class Environment:
         if name in self._variables:
             self.fault(name, f"is set beside {name}_FILE", "Keep one of the two")
         try:
-            return Path(path).read_text(encoding="utf-8").strip()
+            value = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             self.fault(f"{name}_FILE", f"cannot be read ({type(error).__name__})", "Name a readable text file")
             return ""
+        if not value:
+            self.fault(f"{name}_FILE", "names an empty file", "Write the secret into it")
+        return value
 
     def integer(self, name: str, default: int, minimum: int) -> int:
         """Return a whole number of at least `minimum`."""
@@ -111,7 +118,11 @@ class Environment:
 
     def secrets(self, name: str) -> tuple[str, ...]:
         """Return the comma-separated values of a secret, several valid at once."""
-        return tuple(value.strip() for value in self.secret(name).split(",") if value.strip())
+        secret = self.secret(name)
+        found = tuple(value.strip() for value in secret.split(",") if value.strip())
+        if secret and not found:
+            self.fault(name, "lists nothing", "Give at least one value")
+        return found
 
     def labelled_secrets(self, name: str) -> tuple[tuple[str, str], ...]:
         """Return the comma-separated `label=value` pairs of a secret, in order."""

@@ -54,9 +54,12 @@ def configure() -> None:
             "formatters": {"json": {"()": JsonFormatter}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
             "root": {"level": "INFO", "handlers": ["stderr"]},
-            # Celery tells every task's arrival and end; a drain is not worth a line.
             "loggers": {
-                name: {"level": "WARNING"} for name in ("celery.app.trace", "celery.worker.strategy", "celery.beat")
+                # Celery tells every task's arrival and end; a drain is not worth a line.
+                "celery.worker.strategy": {"level": "WARNING"},
+                "celery.beat": {"level": "WARNING"},
+                # It would write a failing task's message and traceback; tasks tell their failures themselves.
+                "celery.app.trace": {"level": "CRITICAL"},
             },
         }
     )

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from redis import Redis
 
-from app import inbox
+from app.inbox import server
 from app.storage.connection import Connection, connect
 from app.storage.migrations import migrate
 from tests import servers
@@ -55,7 +55,7 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def redis(valkey_server: str) -> Iterator[Redis]:
     """A client of an empty Valkey."""
-    client = inbox.connect(valkey_server)
+    client = server.connect(valkey_server)
     client.flushall()
     yield client
     client.close()

@@ -57,7 +57,7 @@ class Running:
         with psycopg.connect(self.database, row_factory=dict_row) as connection:
             return connection.execute(query, parameters).fetchall()
 
-    def outcome(self, receipt: str) -> dict[str, Any]:
+    def outcome(self, receipt: str, seconds: float = 30) -> dict[str, Any]:
         """Wait for a receipt's outcome."""
         found: list[dict[str, Any]] = []
 
@@ -66,7 +66,7 @@ class Running:
                 found[:] = self.rows("SELECT * FROM reporting.deliveries WHERE receipt = %s", receipt)
             return bool(found)
 
-        eventually(settled, f"receipt {receipt} in the ledger")
+        eventually(settled, f"receipt {receipt} in the ledger", seconds)
         return found[0]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:

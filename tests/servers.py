@@ -10,8 +10,8 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from app import inbox
 from app.errors import Unavailable
+from app.inbox import server
 from app.local.servers import free_port, prepare_postgres, prepare_valkey
 from app.storage.connection import connect
 
@@ -68,7 +68,7 @@ def _connects(dsn: str) -> bool:
 
 
 def _pings(url: str) -> bool:
-    client = inbox.connect(url)
+    client = server.connect(url)
     try:
         return bool(client.ping())
     except RedisError:

@@ -5,13 +5,13 @@ import sys
 from functools import cache, partial
 from typing import Any
 
-from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_process_shutdown
+from celery.signals import celeryd_init, setup_logging, worker_init, worker_process_init, worker_process_shutdown
 
 import config.logging
-from app import doorbell, inbox, providers
+from app import doorbell, providers
 from app.crypto.sealing import SealingKeys
 from app.errors import Unavailable
-from app.inbox import Inbox
+from app.inbox import Inbox, server
 from app.settling import Settler
 from app.storage.connection import connect, durability_faults
 from app.storage.ledger import Ledger
@@ -21,6 +21,7 @@ from config.settings import WorkerSettings
 from workers.celery import app
 from workers.pipeline import Pipeline
 from workers.slots import Slot
+from workers.standby import Standby
 from workers.station import Station
 
 logger = logging.getLogger(__name__)
@@ -39,15 +40,22 @@ def _slot() -> Slot:
 @cache
 def station(provider: str) -> Station:
     """Return this process's station at the provider's inbox, made at first use: after the fork."""
+    return _station(_inbox(provider), _slot())
+
+
+def _inbox(provider: str) -> Inbox:
+    return Inbox(server.connect(_settings().redis_url), provider)
+
+
+def _station(inbox: Inbox, slot: Slot) -> Station:
     settings = _settings()
     environment = Environment.of_process()
-    opener = providers.load(provider, environment)
+    opener = providers.load(inbox.provider, environment)
     environment.check()
     assert opener is not None  # noqa: S101 - else check() has raised
-    box = Inbox(inbox.connect(settings.redis_url), provider)
-    ledger = Ledger(settings.database_url, provider, settings.loss_accepted)
-    pipeline = Pipeline(Settler(SealingKeys(settings.sealing_keys), opener), ledger, box)
-    return Station(box, ledger, pipeline, _slot().name, partial(doorbell.ring, app, provider))
+    ledger = Ledger(settings.database_url, inbox.provider, settings.loss_accepted)
+    pipeline = Pipeline(Settler(SealingKeys(settings.sealing_keys), opener), ledger, inbox)
+    return Station(inbox, ledger, pipeline, slot.name, partial(doorbell.ring, app, inbox.provider))
 
 
 @setup_logging.connect
@@ -76,7 +84,7 @@ def _server_faults(settings: WorkerSettings) -> list[Fault]:
     faults = []
     try:
         if not settings.loss_accepted:
-            faults += inbox.durability_faults(inbox.connect(settings.redis_url))
+            faults += server.durability_faults(server.connect(settings.redis_url))
         with connect(settings.database_url, "check") as connection:
             faults += [] if settings.loss_accepted else durability_faults(connection)
             if pending(connection):
@@ -84,6 +92,13 @@ def _server_faults(settings: WorkerSettings) -> list[Fault]:
     except Unavailable as error:
         logger.warning("starting all the same", extra={"reason": error.reason, "detail": error.detail})
     return faults
+
+
+@worker_init.connect
+def _start_standby(**_: Any) -> None:
+    """Look after the inboxes from the main process too, with connections and a slot that no child shares."""
+    slot = Slot()
+    Standby({inbox: _station(inbox, slot) for inbox in map(_inbox, _settings().providers)}).start()
 
 
 @worker_process_init.connect

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from app import metrics
 from app.delivery import Received
 from app.errors import Rejected
 from app.inbox import Inbox
@@ -23,6 +24,7 @@ class Pipeline:
         settlements = [self._settler.settle(received) for received in batch]
         self._ledger.store(settlements)
         self._inbox.acknowledge(batch)
+        metrics.SETTLED.labels(self._inbox.provider).inc(len(batch))
 
     def bury(self, received: Received, cause: Rejected) -> None:
         """Store a delivery as a dead letter, whatever it holds, and acknowledge it."""

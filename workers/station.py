@@ -35,7 +35,7 @@ class Station:
         """Empty the inbox for a bounded time; ring again for what is left."""
         try:
             self._inbox.clear_doorbell()
-            if not self._empty(time.monotonic() + DRAIN_SECONDS):
+            if not self._empty():
                 self._ring()
         except Unavailable as error:
             self._stand_back(error)
@@ -50,13 +50,18 @@ class Station:
         except Unavailable as error:
             self._stand_back(error)
 
-    def _empty(self, deadline: float) -> bool:
-        """Take in this slot's own pending entries, then new ones; tell whether none was left."""
+    def _empty(self) -> bool:
+        """Take in this slot's own pending entries, then new ones; tell whether new ones were left.
+
+        What stays pending by a fault of ours is tried once, and for half of the time at most: it must
+        not keep new ones waiting.
+        """
+        now = time.monotonic()
         batch = self._inbox.pending(self._consumer)
-        while batch and time.monotonic() < deadline:
+        while batch and time.monotonic() < now + DRAIN_SECONDS / 2:
             take_in(self._pipeline, batch)
             batch = self._inbox.pending(self._consumer, after=batch[-1].position)
-        while time.monotonic() < deadline:
+        while time.monotonic() < now + DRAIN_SECONDS:
             batch = self._inbox.claim(self._consumer)
             if not batch:
                 return True

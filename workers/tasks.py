@@ -1,16 +1,26 @@
 """The tasks. They carry no delivery: losing one, or running it twice, costs or saves a moment only."""
 
+import logging
+
 from workers import lifecycle
 from workers.celery import app
+
+logger = logging.getLogger(__name__)
 
 
 @app.task(name="drain")
 def drain(provider: str) -> None:
     """Empty the provider's inbox: someone rang."""
-    lifecycle.station(provider).drain()
+    try:
+        lifecycle.station(provider).drain()
+    except Exception:
+        logger.exception("drain failed", extra={"provider": provider})
 
 
 @app.task(name="sweep")
 def sweep(provider: str) -> None:
     """Empty the provider's inbox whether or not someone rang."""
-    lifecycle.station(provider).sweep()
+    try:
+        lifecycle.station(provider).sweep()
+    except Exception:
+        logger.exception("sweep failed", extra={"provider": provider})

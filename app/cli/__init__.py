@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from app.errors import Unavailable
 from app.local.data import Data
 from config.environment import Misconfigured
 
@@ -21,6 +22,8 @@ _COMMANDS = {
     "dead-letters": "app.cli.dead_letters:dead_letters",
     "sandbox": "app.sandbox.commands:sandbox",
 }
+# These speak to what runs already, and find it in the data folder of `kvitto up`.
+_CLIENTS = ("migrate", "audit", "dead-letters", "sandbox")
 
 
 class _Commands(click.Group):
@@ -59,7 +62,7 @@ def kvitto(context: click.Context, data: Path) -> None:
       kvitto audit
     """
     context.obj = Data(data)
-    if context.invoked_subcommand not in ("up", "demo") and "DATABASE_URL" not in os.environ:
+    if context.invoked_subcommand in _CLIENTS and "DATABASE_URL" not in os.environ:
         for name, value in context.obj.published().items():
             os.environ.setdefault(name, value)
 
@@ -71,3 +74,6 @@ def main() -> None:
     except Misconfigured as error:
         click.echo(str(error), err=True)
         raise SystemExit(78) from error
+    except Unavailable as error:
+        click.echo(f"Error: a server cannot do its part now: {error}", err=True)
+        raise SystemExit(1) from error

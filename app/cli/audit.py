@@ -3,10 +3,8 @@
 import click
 
 from app import audit as auditing
-from app import inbox
 from app.cli.output import print_rows
-from app.errors import Unavailable
-from app.inbox import Inbox
+from app.inbox import Inbox, server
 from app.storage.connection import connect
 from config.settings import AuditSettings
 
@@ -28,13 +26,10 @@ _COLUMNS = (
 def audit(as_json: bool) -> None:
     """Check conservation: entries appended = receipts + copies + in flight. Exit 1 if it does not add up."""
     settings = AuditSettings.load()
-    redis = inbox.connect(settings.redis_url, timeout_seconds=10)
-    try:
-        with connect(settings.database_url, "audit") as connection:
-            accounts = [auditing.audit(connection, Inbox(redis, provider)) for provider in settings.providers]
-    except Unavailable as error:
-        raise click.ClickException(f"cannot audit: {error}") from error
-    print_rows([account.row() for account in accounts], _COLUMNS, as_json, empty="no providers")
+    redis = server.connect(settings.redis_url, timeout_seconds=10)
+    with connect(settings.database_url, "audit") as connection:
+        accounts = [auditing.audit(connection, Inbox(redis, provider)) for provider in settings.providers]
+    print_rows([account.row() for account in accounts], auditing.COLUMNS, as_json, empty="no providers")
     sound = all(account.missing == 0 for account in accounts)
     if not as_json:
         verdict = "adds up" if sound else "DOES NOT ADD UP"

@@ -9,7 +9,7 @@ from uuid import UUID
 import click
 
 from app.cli.output import print_rows
-from app.errors import REASONS, Unavailable
+from app.errors import REASONS
 from app.replay import Replay
 from app.storage import dead_letters as letters
 from app.storage.connection import Connection, connect
@@ -37,10 +37,7 @@ def _selection(
 
 
 def _connect() -> Connection:
-    try:
-        return connect(LedgerSettings.load().database_url, "dead-letters")
-    except Unavailable as error:
-        raise click.ClickException(f"Postgres: {error}") from error
+    return connect(LedgerSettings.load().database_url, "dead-letters")
 
 
 @click.group("dead-letters", epilog="Example: kvitto dead-letters list --reason cannot-open")

@@ -6,15 +6,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 
 from app import audit as auditing
-from app import inbox
 from app.cli.output import print_rows
-from app.inbox import Inbox
+from app.inbox import Inbox, server
 from app.local.data import Data
 from app.storage import dead_letters, reports
 from app.storage.connection import Connection, connect
@@ -49,7 +48,7 @@ def demo() -> None:
     On a terminal it keeps serving until Ctrl-C. Exits 1 if the audit does not add up.
     """
     with tempfile.TemporaryDirectory(prefix="kvitto-demo-") as folder, _serving(Path(folder)) as up:
-        environment = os.environ | Data(Path(folder)).published()
+        environment = dict(os.environ) | Data(Path(folder)).published()
         _step("The sandbox plays Kompar and Solaris: delivers, delivers again, once under a wrong key")
         for sent in _SENT:
             subprocess.run([*_kvitto(folder), "sandbox", "send", *sent], check=True, env=environment)  # noqa: S603
@@ -59,7 +58,8 @@ def demo() -> None:
             raise SystemExit(1)
         if sys.stdin.isatty() and sys.stdout.isatty():
             click.echo(f"\nStill serving; the console is at {environment['CONSOLE_BIND']}. Ctrl-C ends it.")
-            up.wait()
+            with suppress(KeyboardInterrupt):
+                up.wait()
 
 
 def _kvitto(folder: str | Path) -> list[str]:
@@ -68,10 +68,10 @@ def _kvitto(folder: str | Path) -> list[str]:
 
 @contextmanager
 def _serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run `kvitto up` until the tour is over."""
+    """Run `kvitto up` until the tour is over; it uses no server and no secret that the environment may name."""
     _step("kvitto up: Postgres, Valkey, ingest, worker, beat, console")
-    own = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
-    with subprocess.Popen([*_kvitto(folder), "up"], stdout=subprocess.PIPE, text=True, env=own) as up:  # noqa: S603
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "TERM")}
+    with subprocess.Popen([*_kvitto(folder), "up"], stdout=subprocess.PIPE, text=True, env=kept) as up:  # noqa: S603
         try:
             assert up.stdout is not None  # noqa: S101
             ready = up.stdout.readline()
@@ -79,15 +79,13 @@ def _serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
                 raise click.ClickException("kvitto up did not become ready; it says why above")
             click.echo(ready.strip())
             yield up
-        except KeyboardInterrupt:
-            pass
         finally:
             up.terminate()
 
 
 def _show(connection: Connection, environment: dict[str, str]) -> bool:
     """Show what landed; tell whether the audit adds up."""
-    boxes = [Inbox(inbox.connect(environment["REDIS_URL"]), name) for name in provider_names(Environment(environment))]
+    boxes = [Inbox(server.connect(environment["REDIS_URL"]), name) for name in provider_names(Environment(environment))]
     accounts = [_settled(connection, box) for box in boxes]
     _step("What landed: applications, current state")
     print_rows(reports.applications(connection), _APPLICATION, False, "none")
@@ -106,18 +104,7 @@ def _show(connection: Connection, environment: dict[str, str]) -> bool:
     letters = dead_letters.select(connection, dead_letters.Selection())
     print_rows(letters, ("receipt", "topic", "reason", "detail"), False, "none")
     _step("The audit: every entry appended is accounted for")
-    columns = (
-        "provider",
-        "appended",
-        "receipts",
-        "copies",
-        "in_flight",
-        "missing",
-        "stored",
-        "duplicate",
-        "dead",
-    )
-    print_rows([account.row() for account in accounts], columns, False, "none")
+    print_rows([account.row() for account in accounts], auditing.COLUMNS, False, "none")
     sound = all(account.missing == 0 and account.in_flight == 0 for account in accounts)
     click.secho("adds up" if sound else "DOES NOT ADD UP", fg="green" if sound else "red")
     return sound

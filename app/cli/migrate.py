@@ -2,7 +2,6 @@
 
 import click
 
-from app.errors import Unavailable
 from app.storage import migrations
 from app.storage.connection import connect
 from config.settings import LedgerSettings
@@ -12,11 +11,8 @@ from config.settings import LedgerSettings
 @click.option("--dry-run", is_flag=True, help="Only list what would be applied.")
 def migrate(dry_run: bool) -> None:
     """Apply pending migrations, all in one transaction."""
-    try:
-        with connect(LedgerSettings.load().database_url, "migrate") as connection:
-            names = migrations.pending(connection) if dry_run else migrations.migrate(connection)
-    except Unavailable as error:
-        raise click.ClickException(f"Postgres: {error}") from error
+    with connect(LedgerSettings.load().database_url, "migrate") as connection:
+        names = migrations.pending(connection) if dry_run else migrations.migrate(connection)
     for name in names:
         click.echo(f"{'pending' if dry_run else 'applied'}  {name}")
     if not names:

@@ -6,8 +6,9 @@ from typing import NoReturn
 
 import click
 
-from app import inbox, providers
+from app import providers
 from app.errors import Unavailable
+from app.inbox import server
 from config.environment import Environment, Misconfigured
 from config.granian import server_arguments
 from config.settings import BeatSettings, ConsoleSettings, IngestSettings
@@ -35,7 +36,7 @@ def ingest(threads: int) -> None:
 
 def _refuse_lossy(redis_url: str) -> None:
     try:
-        faults = inbox.durability_faults(inbox.connect(redis_url))
+        faults = server.durability_faults(server.connect(redis_url))
     except Unavailable as error:
         click.echo(f"redis: {error}; starting all the same, /readyz tells when it is there", err=True)
         return
@@ -54,6 +55,7 @@ def worker(names: tuple[str, ...], concurrency: int) -> None:
             f"{', '.join(sorted(unknown))} not in PROVIDERS ({','.join(known)})", param_hint="--provider"
         )
     queues = names or known
+    os.environ["PROVIDERS"] = ",".join(queues)  # it needs the keys of those it serves, and no others
     _become(
         "celery", "-A", "workers.celery", "worker", "--pool", "prefork", "-O", "fair",
         "--queues", ",".join(queues), "--hostname", f"{'+'.join(queues)}@%h", "--concurrency", str(concurrency),

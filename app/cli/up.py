@@ -1,5 +1,6 @@
 """`kvitto up`: everything on this machine."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -33,21 +34,18 @@ def up(found: Data, concurrency: int, data: Path | None) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    try:
-        stack = Stack(Data(data) if data else found, os.environ, concurrency, _tell)
-    except DataInUse as error:
-        raise click.ClickException(str(error)) from error
-    try:
-        click.echo(f"kvitto ready {stack.start()}")
-        while not stopping.wait(0.2):
-            stack.tend()
-    except _Stopped:
-        _tell("stopping")
-    except (ProgramRefused, NotReady, EmbeddedMissing) as error:
-        raise click.ClickException(str(error)) from error
-    finally:
-        stopping.set()
-        stack.stop()
+    with contextlib.ExitStack() as ending:
+        try:
+            stack = Stack(Data(data) if data else found, os.environ, concurrency, _tell)
+            ending.callback(stack.stop)
+            ending.callback(stopping.set)  # a second signal does not cut the end short
+            click.echo(f"kvitto ready {stack.start()}")
+            while not stopping.wait(0.2):
+                stack.tend()
+        except _Stopped:
+            _tell("stopping")
+        except (DataInUse, ProgramRefused, NotReady, EmbeddedMissing) as error:
+            raise click.ClickException(str(error)) from error
 
 
 class _Stopped(Exception):  # noqa: N818

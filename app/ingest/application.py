@@ -6,9 +6,9 @@ from celery import Celery
 from flask import Flask
 from redis import Redis
 
-from app import doorbell, inbox, providers
+from app import doorbell, providers
 from app.crypto.sealing import SealingKeys
-from app.inbox import Inbox
+from app.inbox import Inbox, server
 from app.ingest.health import health
 from app.ingest.intake import Door, Durability
 from app.ingest.problems import answer_with_problems
@@ -24,13 +24,14 @@ def create_app(environment: Environment) -> Flask:
     authentications = {name: providers.load_authentication(name, environment) for name in settings.providers}
     environment.check()
 
-    redis = inbox.connect(settings.redis_url)
-    durability = Durability(redis, settings.loss_accepted)
+    redis = server.connect(settings.redis_url)
+    inboxes = {name: Inbox(redis, name) for name in settings.providers}
+    durability = Durability(redis, list(inboxes.values()), settings.loss_accepted)
     seals = SealingKeys(settings.sealing_keys)
     celery = Celery("kvitto-edge", set_as_current=False)
     celery.conf.update(publisher_settings(settings.broker_url))
     doors = {
-        name: Door(authentication, Inbox(redis, name), seals, durability, partial(doorbell.ring, celery, name))
+        name: Door(authentication, inboxes[name], seals, durability, partial(doorbell.ring, celery, name))
         for name, authentication in authentications.items()
         if authentication is not None
     }
@@ -44,5 +45,5 @@ def create_app(environment: Environment) -> Flask:
 
 
 def _check(redis: Redis, durability: Durability) -> None:
-    inbox.ping(redis)
+    server.ping(redis)
     durability.check()

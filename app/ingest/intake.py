@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from redis import Redis
@@ -12,32 +12,46 @@ from app import metrics
 from app.crypto.sealing import SealingKeys
 from app.delivery import Delivery
 from app.errors import Refused, Unavailable
-from app.inbox import Inbox, durability_faults
+from app.inbox import Inbox
+from app.inbox.server import durability_faults
 from app.providers import Authentication, Request
 
 # How long a look at the server's settings is relied on.
 _TRUSTED_SECONDS = 10.0
+_DOUBTED_SECONDS = 1.0
 
 
 class Durability:
     """Knows whether the inbox server still fsyncs before it replies; looks again every few seconds."""
 
-    def __init__(self, redis: Redis, loss_accepted: bool) -> None:
+    def __init__(self, redis: Redis, inboxes: Sequence[Inbox], loss_accepted: bool) -> None:
         self._redis = redis
-        self._trusted_until = float("inf") if loss_accepted else 0.0
+        self._inboxes = inboxes
+        self._loss_accepted = loss_accepted
+        self._verdict: Unavailable | None = None
+        self._valid_until = 0.0
         self._lock = threading.Lock()
 
     def check(self) -> None:
         """Raise Unavailable unless a reply proves that a write is on disk."""
-        if time.monotonic() < self._trusted_until:
-            return
-        with self._lock:
-            if time.monotonic() < self._trusted_until:
-                return
-            faults = durability_faults(self._redis)
-            if faults:
-                raise Unavailable("redis-not-durable", "; ".join(fault.name for fault in faults))
-            self._trusted_until = time.monotonic() + _TRUSTED_SECONDS
+        with self._lock:  # one looks, the others wait for its verdict: a server that hangs is asked once
+            if time.monotonic() > self._valid_until:
+                self._verdict = self._look()
+                self._valid_until = time.monotonic() + (_TRUSTED_SECONDS if self._verdict is None else _DOUBTED_SECONDS)
+            verdict = self._verdict
+        if verdict is not None:
+            raise Unavailable(verdict.reason, verdict.detail)
+
+    def _look(self) -> Unavailable | None:
+        try:
+            faults = [] if self._loss_accepted else durability_faults(self._redis)
+            for inbox in self._inboxes:
+                inbox.open()  # while there is room: on a full server workers could not, and nothing would drain
+        except Unavailable as error:
+            return error
+        if faults:
+            return Unavailable("redis-not-durable", "; ".join(fault.name for fault in faults))
+        return None
 
 
 class Door:

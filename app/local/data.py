@@ -30,19 +30,22 @@ class Data:
         self._secrets = self.folder / "secrets"
         self._environment = self.folder / "environment.json"
 
-    def make(self) -> None:
-        """Make the folder, readable by its owner only."""
-        for folder in (self.folder, self.logs, self._secrets, self.metrics):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for stale in self.metrics.iterdir():
-            stale.unlink()
+    def open(self) -> int:
+        """Make the folder, readable by its owner only, and lock it.
 
-    def lock(self) -> int:
-        """Return a file descriptor whose lock keeps others out until every process that inherits it has ended.
+        Return a file descriptor whose lock keeps others out until every process that inherits it has ended.
 
         Raises:
             DataInUse: They did not end in time.
         """
+        for folder in (self.folder, self.logs, self._secrets, self.metrics):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = self._lock()
+        for stale in self.metrics.iterdir():
+            stale.unlink()
+        return descriptor
+
+    def _lock(self) -> int:
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:

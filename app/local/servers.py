@@ -42,7 +42,9 @@ def prepare_postgres(folder: Path, port: int) -> list[str]:
             "--no-locale",
             "--encoding=UTF8",
         ]
-        subprocess.run([*prefix, *initdb], check=True, capture_output=True, cwd="/")  # noqa: S603
+        made = subprocess.run([*prefix, *initdb], check=False, capture_output=True, text=True, cwd="/")  # noqa: S603
+        if made.returncode:
+            raise EmbeddedMissing(f"initdb failed:\n{made.stderr.strip()}")
         fresh.rename(folder)
     settings = {
         "listen_addresses": "127.0.0.1",

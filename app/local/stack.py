@@ -1,5 +1,6 @@
 """The whole of Kvitto on one machine: servers, edge, workers, beat, console, under one supervisor."""
 
+import re
 import signal
 import socket
 import sys
@@ -10,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app import inbox, providers
+from app import providers
 from app.errors import Unavailable
+from app.inbox import server
 from app.local.data import Data
 from app.local.servers import free_port, prepare_postgres, prepare_valkey
 from app.local.supervisor import Program, Supervisor
@@ -38,7 +40,8 @@ class Addresses:
     redis: str
 
     def __str__(self) -> str:
-        return f"ingest={self.ingest} console={self.console} database={self.database} redis={self.redis}"
+        servers = f"database={_without_password(self.database)} redis={_without_password(self.redis)}"
+        return f"ingest={self.ingest} console={self.console} {servers}"
 
 
 class Stack:
@@ -51,8 +54,7 @@ class Stack:
         self._environment = dict(environment)
         self._concurrency = concurrency
         self._tell = tell
-        data.make()
-        self._supervisor = Supervisor(tell, keep_open=[data.lock()])
+        self._supervisor = Supervisor(tell, keep_open=[data.open()])
 
     def start(self) -> Addresses:
         """Start everything and return its addresses once requests are answered.
@@ -66,7 +68,7 @@ class Stack:
         names = provider_names(Environment(self._environment))
         self._environment |= self._data.secret_files(names, self._environment)
         self._environment |= {"PROMETHEUS_MULTIPROC_DIR": str(self._data.metrics)}
-        self._check(names)
+        asked = self._check(names)
         ingest, console = self._choose_bind("INGEST_BIND", 8080), self._choose_bind("CONSOLE_BIND", 8081)
         self._run("ingest", "ingest")
         for provider in names:
@@ -82,7 +84,9 @@ class Stack:
         self._run("console", "console")
         self._await("ingest", lambda: _answers(f"{ingest}/readyz"))
         self._await("console", lambda: _answers(f"{console}/livez"))
-        self._data.publish(self._environment | {"INGEST_URL": ingest})
+        self._data.publish(
+            {name: self._environment[name] for name in asked if name in self._environment} | {"INGEST_URL": ingest}
+        )
         return Addresses(ingest, console, self._environment["DATABASE_URL"], self._environment["REDIS_URL"])
 
     def tend(self) -> None:
@@ -93,8 +97,8 @@ class Stack:
         """Stop everything, servers last."""
         self._supervisor.stop()
 
-    def _check(self, names: tuple[str, ...]) -> None:
-        """Find what any process would refuse, before the first of them starts."""
+    def _check(self, names: tuple[str, ...]) -> set[str]:
+        """Find what any process would refuse, before the first of them starts; return the names of all settings."""
         environment = Environment(self._environment)
         for settings in (IngestSettings, WorkerSettings, ConsoleSettings):
             settings.read(environment)
@@ -102,6 +106,7 @@ class Stack:
             providers.load_authentication(name, environment)
             providers.load(name, environment)
         environment.check()
+        return environment.asked
 
     def _start_servers(self) -> None:
         if "DATABASE_URL" not in self._environment:
@@ -146,6 +151,10 @@ class Stack:
         return f"http://{reachable}:{port_text}"
 
 
+def _without_password(url: str) -> str:
+    return re.sub(r"(?<=://)([^/@]*):[^/@]*@", r"\1:***@", url)
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -165,9 +174,9 @@ def _connects(dsn: str) -> bool:
 
 
 def _pings(url: str) -> bool:
-    client = inbox.connect(url)
+    client = server.connect(url)
     try:
-        inbox.ping(client)
+        server.ping(client)
     except Unavailable:
         return False
     finally:

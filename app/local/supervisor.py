@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 # What a program that refuses its configuration exits with: starting it again would not help.
@@ -33,7 +33,7 @@ class Program:
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     started_at: float = 0.0
-    start_again_at: float = field(default=0.0)
+    start_again_at: float = 0.0
 
 
 class Supervisor:

@@ -14,6 +14,17 @@ from config.environment import Fault
 
 Connection = psycopg.Connection[Any]
 
+_SESSION = {
+    "search_path": "kvitto",
+    # Python takes two times of one zone by their wall clocks: in the hour that autumn repeats, wrongly.
+    "timezone": "UTC",
+    # What the provider's lock relies on: each statement sees what the one before it in the queue committed.
+    "default_transaction_isolation": "read\\ committed",
+    "statement_timeout": "30s",
+    "lock_timeout": "20s",
+    "idle_in_transaction_session_timeout": "30s",
+}
+
 # SQLSTATE classes. 22 data, 23 integrity, 54 limits exceeded: the data's fault.
 _DATA = frozenset({"22", "23", "54"})
 # 08 connection, 25 transaction state, 40 rollback, 53 resources, 55 not now, 57 operator, 58 system.
@@ -33,8 +44,7 @@ def connect(dsn: str, name: str) -> Connection:
             row_factory=namedtuple_row,
             connect_timeout=3,
             application_name=f"kvitto-{name}",
-            options="-c search_path=kvitto -c statement_timeout=30s -c lock_timeout=20s"
-            " -c idle_in_transaction_session_timeout=30s",
+            options=" ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
             keepalives_idle=10,
             tcp_user_timeout=10_000,
         )

@@ -1,6 +1,6 @@
 """Dead letters: deliveries that could not be opened, validated or stored, kept sealed until they can."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,8 +8,9 @@ from uuid import UUID
 
 from app.delivery import Delivery, Position, Received
 from app.storage.connection import Connection
+from app.storage.settlement import Outcome
 
-_COLUMNS = "receipt, provider, topic, reason, detail, received_at, replayed_at"
+_COLUMNS = "receipt, provider, topic, dead_letters.reason, detail, received_at, replayed_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +35,40 @@ class Selection:
 _SELECTED = """
     outcome = 'dead'
     AND receipt = coalesce(%(receipt)s, receipt) AND provider = coalesce(%(provider)s, provider)
-    AND reason = coalesce(%(reason)s, reason) AND received_at >= coalesce(%(since)s, received_at)
+    AND dead_letters.reason = coalesce(%(reason)s, dead_letters.reason)
+    AND received_at >= coalesce(%(since)s, received_at)
 """
 
 
 def select(connection: Connection, selection: Selection, limit: int | None = None) -> list[dict[str, Any]]:
     """Return dead letters, oldest first."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM receipts WHERE {_SELECTED} ORDER BY received_at, receipt LIMIT %(limit)s",  # noqa: S608 - constants
+        f"""
+        SELECT {_COLUMNS} FROM dead_letters JOIN receipts USING (receipt)
+        WHERE {_SELECTED} ORDER BY received_at, receipt LIMIT %(limit)s
+        """,  # noqa: S608 - constants
         selection.parameters() | {"limit": limit},
     )
     return [row._asdict() for row in rows]
+
+
+def note(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
+    """Note why receipts are dead letters."""
+    for receipt, outcome in outcomes.items():
+        if outcome.name == "dead":
+            connection.execute(
+                """
+                INSERT INTO dead_letters (receipt, reason, detail) VALUES (%s, %s, %s)
+                ON CONFLICT (receipt) DO UPDATE SET reason = excluded.reason, detail = excluded.detail
+                """,
+                [receipt, outcome.reason, outcome.detail],
+            )
+
+
+def note_replayed(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
+    """Note that what was a dead letter is none any more."""
+    replayed = [receipt for receipt, outcome in outcomes.items() if outcome.name != "dead"]
+    connection.execute("UPDATE dead_letters SET replayed_at = clock_timestamp() WHERE receipt = ANY(%s)", [replayed])
 
 
 def find(connection: Connection, receipt: UUID) -> dict[str, Any] | None:
@@ -52,8 +76,8 @@ def find(connection: Connection, receipt: UUID) -> dict[str, Any] | None:
     row = connection.execute(
         f"""
         SELECT {_COLUMNS}, outcome::text AS outcome, processed_at, octet_length(sealed) AS sealed_bytes
-        FROM receipts JOIN bodies USING (receipt)
-        WHERE receipt = %s AND (outcome = 'dead' OR replayed_at IS NOT NULL)
+        FROM dead_letters JOIN receipts USING (receipt) JOIN bodies USING (receipt)
+        WHERE receipt = %s
         """,  # noqa: S608 - constants
         [receipt],
     ).fetchone()

@@ -1,15 +1,21 @@
 """The ledger of one provider: takes deliveries in, each exactly once, in one transaction a batch."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
+from psycopg.pq import TransactionStatus
+
 from app.errors import Unavailable
 from app.event import Event
 from app.history import Verdict, fold
-from app.storage import events, looks, receipts, tables
+from app.storage import dead_letters, events, looks, receipts, tables
 from app.storage.connection import Connection, connect, durability_faults, sorted_failures
 from app.storage.settlement import Outcome, Settlement
+
+# How long a look at the server's settings is relied on.
+_TRUSTED_SECONDS = 60.0
 
 _Write = Callable[[Connection, Sequence[Settlement], dict[UUID, Outcome]], None]
 
@@ -22,6 +28,7 @@ class Ledger:
         self._provider = provider
         self._loss_accepted = loss_accepted
         self._connection: Connection | None = None
+        self._trusted_until = 0.0
 
     def store(self, settlements: Sequence[Settlement]) -> None:
         """Take a batch in: receipts, events and current state, or nothing of it.
@@ -43,7 +50,9 @@ class Ledger:
         Those that are no longer dead letters are left alone. A dry run undoes everything.
         """
         with self._turn(undo=dry_run) as connection:
-            return _settle(connection, receipts.still_dead(connection, settlements), receipts.resettle)
+            outcomes = _settle(connection, receipts.still_dead(connection, settlements), receipts.resettle)
+            dead_letters.note_replayed(connection, outcomes)
+            return outcomes
 
     def look(self, look: looks.Look) -> None:
         """Note what the inbox looked like, for dashboards to know how complete they are."""
@@ -69,14 +78,19 @@ class Ledger:
                 yield connection
 
     def _open(self) -> Connection:
-        """Return the connection; every new one is checked, since entries are deleted on the strength of its commits."""
-        if self._connection is None or self._connection.closed:
-            connection = connect(self._dsn, f"ledger-{self._provider}")
-            if not self._loss_accepted and durability_faults(connection):
-                connection.close()
-                raise Unavailable("postgres-not-durable", "run: kvitto check")
-            self._connection = connection
-        return self._connection
+        """Return a connection fit for use, and checked lately: entries are deleted on the strength of its commits."""
+        connection = self._connection
+        if connection is not None and connection.info.transaction_status != TransactionStatus.IDLE:
+            connection.close()  # broken, or interrupted in mid-statement by a time limit
+            connection = None
+        if connection is None:
+            connection = self._connection = connect(self._dsn, f"ledger-{self._provider}")
+            self._trusted_until = 0.0
+        if not self._loss_accepted and time.monotonic() > self._trusted_until:
+            if faults := durability_faults(connection):
+                raise Unavailable("postgres-not-durable", "; ".join(fault.name for fault in faults))
+            self._trusted_until = time.monotonic() + _TRUSTED_SECONDS
+        return connection
 
 
 def _settle(connection: Connection, settlements: Sequence[Settlement], write: _Write) -> dict[UUID, Outcome]:
@@ -86,6 +100,7 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], write: _W
     verdicts = _fold(histories, valid)
     outcomes = {each.receipt: Outcome.of(each.result, verdicts.get(each.receipt)) for each in settlements}
     write(connection, settlements, outcomes)
+    dead_letters.note(connection, outcomes)
     events.insert(connection, valid, verdicts)
     revised = [row for rows in histories.values() for row in rows if row.verdict != verdicts[row.occurrence.receipt]]
     events.revise(connection, revised, verdicts)

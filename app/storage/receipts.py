@@ -48,10 +48,9 @@ def insert(connection: Connection, settlements: Sequence[Settlement], outcomes: 
         return
     connection.execute(
         """
-        INSERT INTO receipts (receipt, provider, topic, event_type, entity_id, outcome, reason, detail,
-                              received_at, epoch, seq)
+        INSERT INTO receipts (receipt, provider, topic, event_type, entity_id, outcome, reason, received_at, epoch, seq)
         SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::outcome[], %s::text[],
-                             %s::text[], %s::timestamptz[], %s::uuid[], %s::bigint[])
+                             %s::timestamptz[], %s::uuid[], %s::bigint[])
         """,
         arrays,
     )
@@ -98,26 +97,13 @@ def still_dead(connection: Connection, settlements: Sequence[Settlement]) -> lis
 
 
 def resettle(connection: Connection, settlements: Sequence[Settlement], outcomes: dict[UUID, Outcome]) -> None:
-    """Give dead letters their new outcome; `replayed_at` is set when one is a dead letter no more."""
+    """Give dead letters their new outcome."""
     for settlement in settlements:
         outcome = outcomes[settlement.receipt]
         _, event_type, entity_id = _entity(settlement)
         connection.execute(
-            """
-            UPDATE receipts
-            SET outcome = %(name)s::outcome, reason = %(reason)s, detail = %(detail)s, event_type = %(event_type)s,
-                entity_id = %(entity_id)s, processed_at = clock_timestamp(),
-                replayed_at = CASE WHEN %(name)s::outcome <> 'dead' THEN clock_timestamp() END
-            WHERE receipt = %(receipt)s
-            """,
-            {
-                "receipt": settlement.receipt,
-                "name": outcome.name,
-                "reason": outcome.reason,
-                "detail": outcome.detail,
-                "event_type": event_type,
-                "entity_id": entity_id,
-            },
+            "UPDATE receipts SET outcome = %s, reason = %s, event_type = %s, entity_id = %s WHERE receipt = %s",
+            [outcome.name, outcome.reason, event_type, entity_id, settlement.receipt],
         )
 
 
@@ -127,7 +113,7 @@ def _row(settlement: Settlement, outcome: Outcome) -> tuple[object, ...]:
     epoch, received_at, seq = _place(settlement.received)
     return (
         delivery.receipt, provider, delivery.topic, event_type, entity_id,
-        outcome.name, outcome.reason, outcome.detail, received_at, epoch, seq,
+        outcome.name, outcome.reason, received_at, epoch, seq,
     )  # fmt: skip
 
 

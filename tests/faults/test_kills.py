@@ -4,12 +4,15 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
+from redis import Redis
 
 from app.sandbox.kompar import encrypt
 from tests import processes, servers
@@ -183,6 +186,48 @@ def test_a_lost_reply_is_a_503_and_the_copy_counts_once(tmp_path: Path) -> None:
             account = kvitto.audit()
             assert (account["stored"], account["duplicate"], account["missing"]) == (1, 1, 0)
         proxy.close()
+
+
+def test_a_full_redis_drains_though_it_refuses_every_wake_up(fresh_kvitto: Running) -> None:
+    kvitto = fresh_kvitto
+    worker = processes.named(kvitto.process.pid, "celery", "worker")
+    for pid in worker:
+        os.kill(pid, signal.SIGSTOP)
+    answers = [kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)) for number in range(50)]
+    with Redis.from_url(kvitto.redis) as client:
+        client.config_set("maxmemory", 1)
+        client.delete("kompar", "solaris")  # the wake-ups that were sent before: none is left to start a drain
+        for pid in worker:
+            os.kill(pid, signal.SIGCONT)
+        eventually(lambda: client.xlen("inbox:kompar") == 0, "the inbox drained", 60)
+        client.config_set("maxmemory", 0)
+    check_once(kvitto, [answer.json()["receipt"] for answer in answers], 50)
+
+
+def test_a_hung_redis_is_answered_in_time(fresh_kvitto: Running) -> None:
+    server = processes.named(fresh_kvitto.process.pid, "valkey-server")
+    os.kill(server[0], signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            started = time.monotonic()
+            answers = list(pool.map(lambda _: fresh_kvitto.post("applications", b"{}"), range(16)))
+        assert {answer.status_code for answer in answers} == {503}
+        assert time.monotonic() - started < 5
+    finally:
+        os.kill(server[0], signal.SIGCONT)
+    eventually(lambda: fresh_kvitto.post("applications", b"{}").status_code == 200, "it is back")
+
+
+@pytest.mark.parametrize("hung", [True, False], ids=["hung", "gone"])
+def test_a_broker_that_fails_delays_no_answer(tmp_path: Path, hung: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, answers nothing
+        port = silent.getsockname()[1] if hung else 1
+        with running(tmp_path / "data", SECRETS | {"CELERY_BROKER_URL": f"redis://127.0.0.1:{port}/0"}) as kvitto:
+            started = time.monotonic()
+            answer = kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
+            assert answer.status_code == 200
+            assert time.monotonic() - started < 2
+            assert kvitto.outcome(answer.json()["receipt"], 60)["outcome"] == "stored"
 
 
 def test_redis_killed_under_a_backlog(fresh_kvitto: Running) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import psycopg
 import pytest
 
-from app import inbox
+from app.inbox import server
 from app.sandbox.kompar import encrypt
 from tests.providers.kompar_side import KEY
 from tests.running import SECRETS, Running, command
@@ -60,7 +60,7 @@ def test_the_audit_tells_what_is_missing_and_exits_1(fresh_kvitto: Running) -> N
     answer = fresh_kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
     fresh_kvitto.outcome(answer.json()["receipt"])
     assert fresh_kvitto.audit()["missing"] == 0
-    client = inbox.connect(fresh_kvitto.redis)
+    client = server.connect(fresh_kvitto.redis)
     lost = client.xadd("inbox:kompar", {"appended": "and then deleted by nobody knows whom"})
     client.xdel("inbox:kompar", lost)
     client.close()

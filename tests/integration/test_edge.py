@@ -10,7 +10,7 @@ import httpx
 import pytest
 from redis import Redis
 
-from app import inbox
+from app.inbox import server
 from tests.running import Running
 from tests.servers import eventually
 
@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 @pytest.fixture
 def appended(kvitto: Running) -> Iterator[Callable[[], int]]:
     """Count the entries ever appended."""
-    client = inbox.connect(kvitto.redis)
+    client = server.connect(kvitto.redis)
     yield lambda: _entries_added(client)
     client.close()
 
@@ -158,7 +158,7 @@ def test_health(kvitto: Running) -> None:
 
 
 def test_a_server_that_no_longer_persists_is_noticed(kvitto: Running) -> None:
-    client = inbox.connect(kvitto.redis)
+    client = server.connect(kvitto.redis)
     client.config_set("appendfsync", "everysec")
     try:
         found: list[httpx.Response] = []
@@ -178,7 +178,7 @@ def test_a_server_that_no_longer_persists_is_noticed(kvitto: Running) -> None:
 
 
 def test_a_full_server_is_503_and_loses_nothing(kvitto: Running) -> None:
-    client = inbox.connect(kvitto.redis)
+    client = server.connect(kvitto.redis)
     client.config_set("maxmemory", 1)
     try:
         answer = kvitto.post("applications", b"{}")

@@ -9,7 +9,8 @@ from uuid_utils.compat import uuid7
 
 from app.delivery import Delivery, Received
 from app.errors import Unavailable
-from app.inbox import Inbox, durability_faults
+from app.inbox import Inbox
+from app.inbox.server import durability_faults
 
 
 def delivery(size: int = 10) -> Delivery:
@@ -111,9 +112,19 @@ def test_batches_are_bounded_in_entries(inbox: Inbox) -> None:
 
 
 def test_batches_are_bounded_in_bytes(inbox: Inbox) -> None:
-    for _ in range(120):
-        inbox.append(delivery(200_000))
-    assert [len(inbox.claim("a")) for _ in range(3)] == [50, 50, 20]
+    for _ in range(50):
+        inbox.append(delivery(400_000))
+    sizes = []
+    while batch := inbox.claim("a"):
+        sizes.append(len(batch))
+    assert sum(sizes) == 50
+    assert max(sizes) * 400_000 <= 9 * 1024 * 1024
+
+
+def test_a_few_very_large_entries_are_a_batch_of_their_own(inbox: Inbox) -> None:
+    for _ in range(6):
+        inbox.append(delivery(5_000_000))
+    assert [len(inbox.claim("a")) for _ in range(3)] == [4, 2, 0]
 
 
 def test_complete_until_stops_at_the_oldest_entry_that_waits(inbox: Inbox) -> None:
@@ -142,6 +153,14 @@ def test_an_entry_of_another_make_stays_where_it_is(inbox: Inbox, redis: Redis) 
     inbox.append(delivery())
     assert len(inbox.claim("a")) == 1
     assert redis.xlen("inbox:kompar") == 2
+
+
+def test_many_entries_of_another_make_do_not_hide_what_is_pending_behind_them(inbox: Inbox, redis: Redis) -> None:
+    for _ in range(600):
+        redis.xadd("inbox:kompar", {"something": "else"})
+    inbox.append(delivery())
+    found = [received for _ in range(3) for received in inbox.claim("a")]
+    assert len(found) == 1
 
 
 def test_a_full_server_refuses_and_still_drains_even_by_a_worker_that_starts_then(inbox: Inbox, redis: Redis) -> None:

@@ -145,6 +145,29 @@ def test_a_server_that_fails_is_unavailable_and_its_successor_is_used(ledger: Le
     assert len(tables(connection)["deliveries"]) == 2
 
 
+def test_a_connection_interrupted_in_mid_statement_is_replaced(ledger: Ledger, connection: Connection) -> None:
+    ledger.store([settlement(1, 0, {"application_id": "a"})])
+    assert ledger._connection is not None
+    ledger._connection.pgconn.send_query(b"SELECT pg_sleep(60)")  # as a time limit's signal leaves it
+    ledger.store([settlement(2, 0, {"application_id": "b"})])
+    assert len(tables(connection)["deliveries"]) == 2
+
+
+def test_the_servers_time_zone_does_not_matter(ledger: Ledger, database: str, connection: Connection) -> None:
+    """In the hour that autumn repeats, wall clocks order times wrongly; 00:30Z and 01:10Z are both 02-something."""
+    name = database.rpartition("/")[2]
+    connection.execute(f"ALTER DATABASE {name} SET timezone = 'Europe/Stockholm'")
+    minutes = (datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp() * 1000 - START_MS) / 60_000
+    contents = [{"application_id": "a", "phone": "1"}, {"application_id": "a", "phone": "2"}]
+    batch = [settlement(1, minutes, contents[0]), settlement(2, minutes + 40, contents[1])]
+    ledger.store(batch)
+    ledger.store([settlement(3, minutes + 50, contents[0])])
+    ledger.store(batch)
+    assert [row.outcome for row in tables(connection)["deliveries"]] == ["stored", "stored", "duplicate"]
+    assert [row.phone for row in tables(connection)["decisions"]] == ["2"]
+    assert list(connection.execute("SELECT * FROM copies")) == []
+
+
 def test_a_missing_table_is_our_bug(ledger: Ledger, connection: Connection) -> None:
     connection.execute("DROP TABLE kompar_decisions CASCADE")
     with pytest.raises(psycopg.errors.UndefinedTable):

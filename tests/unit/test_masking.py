@@ -51,6 +51,11 @@ def test_files_are_reduced_to_name_type_size_and_hash() -> None:
     ]
 
 
+def test_one_file_outside_a_list_is_reduced_too() -> None:
+    assert "c2VjcmV0" not in str(mask({"files": {"filename": "k.pdf", "data": "c2VjcmV0"}}))
+    assert mask({"files": None}) == {"files": None}
+
+
 def test_what_is_masked_is_a_copy() -> None:
     content = {"ssn": "19811218-9876"}
     mask(content)

@@ -44,6 +44,7 @@ def test_all_faults_are_told_together_and_without_secrets() -> None:
     [
         ("SEALING_KEYS", f"a={KEY},a={KEY}"),
         ("SEALING_KEYS", "a=c2hvcnQ="),
+        ("SEALING_KEYS", ","),
         ("BODY_LIMIT_BYTES", "-1"),
         ("BODY_LIMIT_BYTES", "²"),
         ("INGEST_BIND", "8080"),
@@ -66,6 +67,9 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
         ConsoleSettings.load(read | {"CONSOLE_PASSWORD": "twice"})
     with pytest.raises(Misconfigured):
         ConsoleSettings.load(read | {"CONSOLE_PASSWORD_FILE": str(tmp_path / "none")})
+    file.write_text("\n")
+    with pytest.raises(Misconfigured):
+        ConsoleSettings.load(read)
 
 
 def test_a_provider_without_a_folder_is_a_fault() -> None:

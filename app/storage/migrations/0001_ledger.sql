@@ -14,10 +14,8 @@ CREATE TABLE receipts (
     entity_id    text,
     outcome      outcome NOT NULL,
     reason       text,
-    detail       text,
     received_at  timestamptz NOT NULL,
     processed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    replayed_at  timestamptz,
     -- Which life of the inbox it came through, and its place there (received_at has the milliseconds).
     epoch        uuid NOT NULL,
     seq          bigint NOT NULL,
@@ -25,7 +23,14 @@ CREATE TABLE receipts (
 );
 CREATE INDEX receipts_by_position ON receipts (provider, epoch, received_at, seq);
 CREATE INDEX receipts_by_outcome ON receipts (provider, outcome);
-CREATE INDEX receipts_dead ON receipts (received_at) WHERE outcome = 'dead' OR replayed_at IS NOT NULL;
+
+-- Why a receipt is, or was, a dead letter: kept when it is replayed.
+CREATE TABLE dead_letters (
+    receipt     uuid PRIMARY KEY REFERENCES receipts,
+    reason      text NOT NULL,
+    detail      text NOT NULL,
+    replayed_at timestamptz
+);
 
 -- Further entries of a receipt: an append whose answer was lost and that was made again.
 CREATE TABLE copies (

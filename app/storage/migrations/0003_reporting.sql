@@ -22,9 +22,8 @@ FROM events
 WHERE revision IS NOT NULL;
 
 CREATE VIEW reporting.dead_letters AS
-SELECT receipt, provider, topic, reason, detail, received_at, replayed_at
-FROM receipts
-WHERE outcome = 'dead' OR replayed_at IS NOT NULL;
+SELECT receipt, provider, topic, dead_letters.reason, detail, received_at, replayed_at
+FROM dead_letters JOIN receipts USING (receipt);
 
 CREATE VIEW reporting.conservation AS
 SELECT provider,
@@ -50,7 +49,9 @@ SELECT provider, complete_until, pending FROM looks;
 -- Roles belong to the whole server: another database's migration may have made this one, or be making it now.
 DO $$
 BEGIN
-    CREATE ROLE kvitto_dashboard LOGIN;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'kvitto_dashboard') THEN
+        CREATE ROLE kvitto_dashboard LOGIN;
+    END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN
     NULL;
 END

@@ -4,100 +4,35 @@ The only code that knows the stream. An entry stays until it is deleted after th
 who claims one and dies leaves it pending, and another takes it over.
 """
 
-import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.client import Pipeline
-from redis.exceptions import (
-    BusyLoadingError,
-    NoPermissionError,
-    OutOfMemoryError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
+from redis.exceptions import RedisError, ResponseError
 from uuid_utils.compat import uuid7
 
-from app import doorbell
+from app import doorbell, metrics
 from app.delivery import Delivery, Position, Received
-from app.errors import Unavailable
-from config.checks import REDIS_SETTINGS, redis_faults
-from config.environment import Fault
+from app.inbox.entries import to_delivery, to_fields
+from app.inbox.server import reachable
 
 _GROUP = "workers"
-_VERSION = b"1"
-# A batch ends at either bound; entries are read in portions, so that it overshoots by one at most.
+# A batch ends at either bound. Entries are read in portions sized by those before, the first of them small,
+# so that a few large ones do not fill the memory.
 _BATCH_ENTRIES = 500
 _BATCH_BYTES = 8 * 1024 * 1024
-_PORTION = 50
+_FIRST_PORTION = 4
 # Longer than a drain may take: who has not acknowledged by then is dead. Released entries count as this idle.
 _ABANDONED_MS = 90_000
 _REASSIGNED = 10_000
 _FIRST = Position(0, 0)
 
 logger = logging.getLogger(__name__)
-
-
-def connect(url: str, timeout_seconds: float = 2.0) -> Redis:
-    """Return a client that answers or fails within its time, and never repeats a command by itself.
-
-    redis-py's default of ten retries appended one delivery twice.
-    """
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=0.5,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
-        max_connections=256,
-    )
-
-
-@contextmanager
-def _reachable() -> Iterator[None]:
-    """Turn every failure of the server into Unavailable, with a slug that says which."""
-    try:
-        yield
-    except RedisError as error:
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: RedisError) -> Unavailable:
-    match error:
-        case OutOfMemoryError():
-            return Unavailable("redis-full")
-        case BusyLoadingError():
-            return Unavailable("redis-loading")
-        case RedisConnectionError() | RedisTimeoutError():
-            return Unavailable("redis-unreachable")
-        case _:
-            return Unavailable("redis-refuses", str(error).partition(" ")[0])
-
-
-def ping(redis: Redis) -> None:
-    """Raise Unavailable unless the server answers."""
-    with _reachable():
-        redis.ping()
-
-
-def durability_faults(redis: Redis) -> list[Fault]:
-    """Return what in the server's settings could lose a confirmed append."""
-    with _reachable():
-        try:
-            settings: Any = redis.config_get(*REDIS_SETTINGS)
-        except (NoPermissionError, ResponseError):
-            settings = {}  # hidden, as managed services do: unknown is not proven
-    return redis_faults(settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +49,11 @@ class Census:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How many entries wait, and the moment before which none does."""
+    """How many entries wait, the moment before which none does, and for how long the oldest has waited."""
 
     entries: int
     complete_until: datetime
+    waiting_seconds: float
 
 
 class Inbox:
@@ -129,6 +65,20 @@ class Inbox:
         self._stream = f"inbox:{provider}"
         self._epoch_key = f"inbox:{provider}:epoch"
 
+    def open(self) -> None:
+        """Make stream, group and epoch where they are missing.
+
+        The group begins at 0, never at $: entries that are there already are to be delivered. The epoch
+        names this life of the stream; a server that was emptied gets a new one.
+        """
+        with reachable():
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.set(self._epoch_key, str(uuid7()), nx=True)
+            pipeline.xgroup_create(self._stream, _GROUP, "0", mkstream=True)
+            for reply in pipeline.execute(raise_on_error=False):
+                if isinstance(reply, RedisError) and "BUSYGROUP" not in str(reply):
+                    raise reply
+
     def append(self, delivery: Delivery) -> bool:
         """Append durably and press the doorbell in one round trip; return whether to ring it.
 
@@ -137,9 +87,9 @@ class Inbox:
         Raises:
             Unavailable: Not proven. The entry may be there all the same, under the same receipt.
         """
-        with _reachable():
+        with reachable():
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.xadd(self._stream, _fields(delivery))  # type: ignore[arg-type]
+            pipeline.xadd(self._stream, to_fields(delivery))  # type: ignore[arg-type]
             doorbell.press(pipeline, self.provider)
             appended, pressed = pipeline.execute(raise_on_error=False)
             if isinstance(appended, RedisError):
@@ -148,7 +98,7 @@ class Inbox:
 
     def clear_doorbell(self) -> None:
         """Let the next append ring again."""
-        with _reachable():
+        with reachable():
             doorbell.clear(self._redis, self.provider)
 
     def claim(self, consumer: str) -> list[Received]:
@@ -157,7 +107,7 @@ class Inbox:
 
     def pending(self, consumer: str, after: Position = _FIRST) -> list[Received]:
         """Return a batch of what `consumer` claimed earlier and has not acknowledged, beyond `after`."""
-        return self._read(consumer, lambda batch: str(batch[-1].position if batch else after))
+        return self._read(consumer, lambda last: str(last or after))
 
     def take_over(self, consumer: str) -> None:
         """Make what others abandoned or released `consumer`'s own pending entries."""
@@ -170,7 +120,7 @@ class Inbox:
     def acknowledge(self, batch: Sequence[Received]) -> None:
         """Delete entries that are in the ledger now, in one step: none is left half acknowledged."""
         ids = [str(received.position) for received in batch]
-        with _reachable():
+        with reachable():
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.xack(self._stream, _GROUP, *ids)
             pipeline.xdel(self._stream, *ids)
@@ -178,19 +128,19 @@ class Inbox:
 
     def backlog(self) -> Backlog:
         """Look at what waits: everything received before `complete_until` has been acknowledged."""
-        with _reachable():
+        with reachable():
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.time()
             pipeline.xlen(self._stream)
             pipeline.xrange(self._stream, count=1)
             (seconds, micros), entries, oldest = pipeline.execute()
-        if oldest:
-            return Backlog(entries, Position.parse(oldest[0][0]).received_at)
-        return Backlog(0, datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros // 1000 * 1000))
+        now = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros // 1000 * 1000)
+        since = Position.parse(oldest[0][0]).received_at if oldest else now
+        return Backlog(entries, since, (now - since).total_seconds())
 
     def census(self) -> Census:
         """Read the server's own count of appends, for the audit."""
-        with _reachable():
+        with reachable():
             epoch, info = self._grouped(lambda pipeline: pipeline.xinfo_stream(self._stream))
         return Census(epoch, info["entries-added"], Position.parse(info["last-generated-id"]))
 
@@ -199,7 +149,7 @@ class Inbox:
         found: list[Position] = []
         while True:
             start = f"({found[-1]}" if found else "-"
-            with _reachable():
+            with reachable():
                 portion: Any = self._redis.xrange(self._stream, start, str(until), count=_BATCH_ENTRIES)
             found += [Position.parse(stream_id) for stream_id, _ in portion]
             if len(portion) < _BATCH_ENTRIES:
@@ -207,7 +157,7 @@ class Inbox:
 
     def _reassign(self, consumer: str, min_idle_ms: int, which: dict[str, Any], idle: int | None = None) -> None:
         """Give pending entries to `consumer`, without counting it as a delivery."""
-        with _reachable():
+        with reachable():
             _, found = self._grouped(
                 lambda pipeline: pipeline.xpending_range(self._stream, _GROUP, "-", "+", _REASSIGNED, **which)
             )
@@ -215,37 +165,43 @@ class Inbox:
                 ids = [entry["message_id"] for entry in found]
                 self._redis.xclaim(self._stream, _GROUP, consumer, min_idle_ms, ids, idle=idle, justid=True)
 
-    def _read(self, consumer: str, start: Any) -> list[Received]:
+    def _read(self, consumer: str, start: Callable[[Position | None], str]) -> list[Received]:
         batch: list[Received] = []
-        size = 0
-        while len(batch) < _BATCH_ENTRIES and size < _BATCH_BYTES:
-            portion = self._portion(consumer, start(batch))
-            batch += portion
-            size += sum(len(received.delivery.sealed) for received in portion)
-            if len(portion) < _PORTION:
+        last: Position | None = None
+        size, seen, count = 0, 0, _FIRST_PORTION
+        while count > 0:
+            epoch, entries = self._portion(consumer, start(last), count)
+            for stream_id, fields in entries:
+                size += sum(map(len, fields.values()))
+                batch += self._received(epoch, stream_id, fields)
+            if len(entries) < count:
                 break
+            seen += len(entries)
+            last = Position.parse(entries[-1][0])
+            count = min(_BATCH_ENTRIES - seen, (_BATCH_BYTES - size) * seen // max(size, 1))
         return batch
 
-    def _portion(self, consumer: str, start: str) -> list[Received]:
-        with _reachable():
+    def _portion(self, consumer: str, start: str, count: int) -> tuple[UUID, list[tuple[bytes, dict[bytes, bytes]]]]:
+        with reachable():
             epoch, reply = self._grouped(
-                lambda pipeline: pipeline.xreadgroup(_GROUP, consumer, {self._stream: start}, count=_PORTION)
+                lambda pipeline: pipeline.xreadgroup(_GROUP, consumer, {self._stream: start}, count=count)
             )
-            entries = reply[0][1] if reply else []
-            found = (self._received(epoch, stream_id, fields) for stream_id, fields in entries)
-            return [received for received in found if received is not None]
+        return epoch, reply[0][1] if reply else []
 
-    def _received(self, epoch: UUID, stream_id: bytes, fields: dict[bytes, bytes]) -> Received | None:
-        if not fields:  # deleted, yet still pending: nothing is left to take in
-            self._redis.xack(self._stream, _GROUP, stream_id)
-            return None
+    def _received(self, epoch: UUID, stream_id: bytes, fields: dict[bytes, bytes]) -> list[Received]:
+        """Return what was received; nothing for an entry that is gone or cannot be read."""
+        if not fields:  # deleted, yet still pending
+            with reachable():
+                self._redis.xack(self._stream, _GROUP, stream_id)
+            return []
         try:
-            delivery = _delivery(self.provider, fields)
+            delivery = to_delivery(self.provider, fields)
         except (KeyError, ValueError):
+            metrics.STUCK.labels(self.provider, "not-readable").inc()
             logger.error("entry not readable, left in the inbox", extra={"entry": stream_id.decode()})  # noqa: TRY400
-            return None
+            return []
         position = Position.parse(stream_id)
-        return Received(delivery, position.received_at, epoch, position)
+        return [Received(delivery, position.received_at, epoch, position)]
 
     def _grouped(self, command: Callable[[Pipeline], Any]) -> tuple[UUID, Any]:
         """Run a command that needs the group; return the epoch in which it ran, and its reply.
@@ -258,7 +214,7 @@ class Inbox:
         except ResponseError as error:
             if "NOGROUP" not in str(error) and "no such key" not in str(error):
                 raise
-        self._open()
+        self.open()
         return self._in_epoch(command)
 
     def _in_epoch(self, command: Callable[[Pipeline], Any]) -> tuple[UUID, Any]:
@@ -269,39 +225,3 @@ class Inbox:
         if epoch is None:
             raise ResponseError("NOGROUP opened by none")
         return UUID(epoch.decode()), reply
-
-    def _open(self) -> None:
-        """Make stream, group and epoch where they are missing.
-
-        The group begins at 0, never at $: entries that are there already are to be delivered. The epoch
-        names this life of the stream; a server that was emptied gets a new one.
-        """
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.set(self._epoch_key, str(uuid7()), nx=True)
-        pipeline.xgroup_create(self._stream, _GROUP, "0", mkstream=True)
-        epoch_made, created = pipeline.execute(raise_on_error=False)
-        for reply in (epoch_made, created):
-            if isinstance(reply, RedisError) and "BUSYGROUP" not in str(reply):
-                raise reply
-
-
-def _fields(delivery: Delivery) -> dict[str, bytes]:
-    return {
-        "v": _VERSION,
-        "receipt": delivery.receipt.bytes,
-        "topic": delivery.topic.encode(),
-        "headers": json.dumps(dict(delivery.headers)).encode(),
-        "sealed": delivery.sealed,
-    }
-
-
-def _delivery(provider: str, fields: dict[bytes, bytes]) -> Delivery:
-    if fields[b"v"] != _VERSION:
-        raise ValueError("written by a newer version")
-    return Delivery(
-        receipt=UUID(bytes=fields[b"receipt"]),
-        provider=provider,
-        topic=fields[b"topic"].decode(),
-        headers=json.loads(fields[b"headers"]),
-        sealed=fields[b"sealed"],
-    )
