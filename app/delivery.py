@@ -58,8 +58,12 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A delivery's content in clear: a JSON object. Lives in memory only."""
+    """A delivery's content in clear: a JSON object. Lives in memory only.
+
+    `opened_by` is the id of the provider's key that opened it, if it was encrypted.
+    """
 
     topic: str
     headers: Mapping[str, str]
     content: Mapping[str, Any]
+    opened_by: str | None = None

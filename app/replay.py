@@ -9,7 +9,7 @@ from app.crypto.sealing import SealingKeys
 from app.delivery import Received
 from app.errors import CANNOT_STORE, Unstorable
 from app.settling import Settler
-from app.storage import dead_letters
+from app.storage import receipts
 from app.storage.connection import Connection, connect
 from app.storage.ledger import Ledger
 from app.storage.settlement import Outcome
@@ -32,10 +32,10 @@ class Replay:
         """The connection that dead letters are read with."""
         return connect(self._settings.database_url, "replay")
 
-    def run(self, receipts: Iterable[UUID], dry_run: bool) -> Iterator[tuple[UUID, Outcome | None]]:
+    def run(self, letters: Iterable[UUID], dry_run: bool) -> Iterator[tuple[UUID, Outcome | None]]:
         """Yield each receipt with its new outcome; None where it is no dead letter any more."""
-        for receipt in receipts:
-            for received in dead_letters.load(self.connection, [receipt]):
+        for receipt in letters:
+            for received in receipts.load(self.connection, [receipt]):
                 yield receipt, self._settle(received, dry_run)
 
     def _settle(self, received: Received, dry_run: bool) -> Outcome | None:

@@ -105,7 +105,7 @@ class Environment:
         """Return comma-separated names, each a lower-case identifier, in order."""
         found = tuple(item.strip() for item in self.text(name, default).split(","))
         if not all(re.fullmatch(r"[a-z][a-z0-9_]*", item) for item in found) or len(set(found)) < len(found):
-            self.fault(name, "is not a list of different names", "Write them like kompar,solaris")
+            self.fault(name, "is not a list of different names", "Write lower-case names, separated by commas")
         return found
 
     def address(self, name: str, default: str) -> tuple[str, int]:

@@ -20,10 +20,11 @@ _COMMANDS = {
     "migrate": "app.cli.migrate:migrate",
     "audit": "app.cli.audit:audit",
     "dead-letters": "app.cli.dead_letters:dead_letters",
+    "explain": "app.cli.explain:explain",
     "sandbox": "app.sandbox.commands:sandbox",
 }
 # These speak to what runs already, and find it in the data folder of `kvitto up`.
-_CLIENTS = ("migrate", "audit", "dead-letters", "sandbox")
+_CLIENTS = ("migrate", "audit", "dead-letters", "explain", "sandbox")
 
 
 class _Commands(click.Group):

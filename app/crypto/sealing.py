@@ -29,6 +29,11 @@ class SealingKeys:
         header = bytes((_VERSION, len(label))) + label + nonce
         return header + self._ciphers[self._newest].encrypt(nonce, body, receipt.bytes)
 
+    @staticmethod
+    def key_of(sealed: bytes) -> str:
+        """Return the id of the key that a body was sealed with."""
+        return _split(sealed)[0]
+
     def unseal(self, receipt: UUID, sealed: bytes) -> bytes:
         """Return the body.
 

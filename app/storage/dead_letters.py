@@ -1,12 +1,11 @@
 """Dead letters: deliveries that could not be opened, validated or stored, kept sealed until they can."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from app.delivery import Delivery, Position, Received
 from app.storage.connection import Connection
 from app.storage.settlement import Outcome
 
@@ -82,24 +81,3 @@ def find(connection: Connection, receipt: UUID) -> dict[str, Any] | None:
         [receipt],
     ).fetchone()
     return row and row._asdict()
-
-
-def load(connection: Connection, receipts: Sequence[UUID]) -> list[Received]:
-    """Return deliveries as they were received, to be settled again."""
-    rows = connection.execute(
-        """
-        SELECT receipt, provider, topic, headers, sealed, received_at, epoch, seq
-        FROM receipts JOIN bodies USING (receipt)
-        WHERE receipt = ANY(%s)
-        """,
-        [list(receipts)],
-    )
-    return [
-        Received(
-            Delivery(row.receipt, row.provider, row.topic, row.headers, row.sealed),
-            row.received_at,
-            row.epoch,
-            Position(round(row.received_at.timestamp() * 1000), row.seq),
-        )
-        for row in rows
-    ]

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from app.delivery import Received
+from app.delivery import Delivery, Position, Received
 from app.event import Event
 from app.storage.connection import Connection
 from app.storage.settlement import Outcome, Settlement
@@ -84,6 +84,27 @@ def note_copies(connection: Connection, copies: Sequence[Settlement]) -> None:
             [copy.receipt for copy in copies],
         ],
     )
+
+
+def load(connection: Connection, receipts: Sequence[UUID]) -> list[Received]:
+    """Return deliveries as they were received."""
+    rows = connection.execute(
+        """
+        SELECT receipt, provider, topic, headers, sealed, received_at, epoch, seq
+        FROM receipts JOIN bodies USING (receipt)
+        WHERE receipt = ANY(%s)
+        """,
+        [list(receipts)],
+    )
+    return [
+        Received(
+            Delivery(row.receipt, row.provider, row.topic, row.headers, row.sealed),
+            row.received_at,
+            row.epoch,
+            Position(round(row.received_at.timestamp() * 1000), row.seq),
+        )
+        for row in rows
+    ]
 
 
 def still_dead(connection: Connection, settlements: Sequence[Settlement]) -> list[Settlement]:

@@ -28,6 +28,8 @@ COMMANDS = [
     ["dead-letters", "replay"],
     ["sandbox"],
     ["sandbox", "send"],
+    ["sandbox", "send", "kompar"],
+    ["sandbox", "send", "solaris"],
 ]
 
 
@@ -53,7 +55,7 @@ def test_migrate_applies_once(postgres_server: str, database: str) -> None:
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {fresh.rpartition('/')[2]}")
     environment["DATABASE_URL"] = fresh
-    assert [line.split()[0] for line in migrate().splitlines()] == ["applied"] * 3
+    assert [line.split()[0] for line in migrate().splitlines()] == ["applied"] * 4
 
 
 def test_the_audit_tells_what_is_missing_and_exits_1(fresh_kvitto: Running) -> None:
@@ -112,6 +114,7 @@ def test_the_sandbox_plays_kompar(fresh_kvitto: Running) -> None:
     done = fresh_kvitto.run(
         "sandbox",
         "send",
+        "kompar",
         "--applications",
         "8",
         "--decisions",

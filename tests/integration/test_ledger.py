@@ -56,7 +56,7 @@ def tables(connection: Connection) -> dict[str, list[Any]]:
 
 
 def clear(connection: Connection) -> None:
-    connection.execute("TRUNCATE receipts, copies, bodies, events, kompar_applications, kompar_decisions")
+    connection.execute("TRUNCATE receipts, dead_letters, copies, bodies, events, kompar_applications, kompar_decisions")
 
 
 contents = st.fixed_dictionaries(

@@ -37,10 +37,14 @@ def test_it_ends_with_status_0_and_leaves_no_process_and_no_port(tmp_path: Path,
 
 def test_data_and_secrets_outlive_a_restart(tmp_path: Path) -> None:
     with running(tmp_path / "data", {}) as kvitto:
-        kvitto.run("sandbox", "send", "--applications", "3", "--decisions", "0", "--retried", "0", "--corrected", "0")
+        kvitto.run(
+            "sandbox", "send", "kompar", "--applications", "3", "--decisions", "0", "--retried", "0", "--corrected", "0"
+        )
         eventually(lambda: kvitto.audit()["stored"] == 3, "three stored")
     with running(tmp_path / "data", {}) as kvitto:
-        kvitto.run("sandbox", "send", "--applications", "4", "--decisions", "0", "--retried", "0", "--corrected", "0")
+        kvitto.run(
+            "sandbox", "send", "kompar", "--applications", "4", "--decisions", "0", "--retried", "0", "--corrected", "0"
+        )
         eventually(lambda: kvitto.audit()["stored"] == 4, "one more stored")
         account = kvitto.audit()
         assert (account["appended"], account["duplicate"], account["missing"]) == (7, 3, 0)

@@ -75,7 +75,7 @@ def test_anything_else_is_refused(header: str | None) -> None:
 
 
 def test_the_sandbox_and_the_receiver_agree() -> None:
-    assert open_body(encrypt(dict(APPLICATION), KEY), KEYS) == APPLICATION
+    assert open_body(encrypt(dict(APPLICATION), KEY), KEYS) == (APPLICATION, "sample")
 
 
 def test_every_failure_to_open_looks_the_same() -> None:

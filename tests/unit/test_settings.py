@@ -24,7 +24,7 @@ GOOD = {
 def test_good_settings_are_read() -> None:
     settings = IngestSettings.load(GOOD)
     assert settings.broker_url == "redis://redis/0"
-    assert settings.providers == ("kompar",)
+    assert settings.providers == ("kompar", "solaris")
     assert settings.body_limit_bytes == 25 * 1024 * 1024
     assert [label for label, _ in settings.sealing_keys] == ["new", "old"]
 

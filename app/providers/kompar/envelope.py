@@ -16,19 +16,19 @@ from app.errors import CANNOT_OPEN, NOT_JSON, Rejected
 _UNOPENED = "no key opens it"
 
 
-def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
-    """Return the JSON object in `body`, trying every key.
+def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> tuple[dict[str, Any], str | None]:
+    """Return the JSON object in `body`, and the id of the key that opened it, if it was encrypted.
 
     Raises:
         Rejected: `not-json` for a body that is no JSON object; `cannot-open` for an envelope that no key opens.
     """
     outer = parse_object(body)
     if not outer.keys() & {"data", "iv"}:
-        return outer
+        return outer, None
     iv, ciphertext = _iv(outer), _decoded(outer, "data")
-    for _, key in keys:
+    for label, key in keys:
         try:
-            return parse_object(decrypt_cbc(key, iv, ciphertext))
+            return parse_object(decrypt_cbc(key, iv, ciphertext)), label
         except ValueError:
             continue  # a padding that is wrong: try the next key
         except Rejected as error:

@@ -63,7 +63,8 @@ class Kompar:
 
     def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> Payload:
         """Decrypt if it is an envelope, and parse."""
-        return Payload(topic, headers, open_body(body, self._keys))
+        content, opened_by = open_body(body, self._keys)
+        return Payload(topic, headers, content, opened_by)
 
     def validate(self, payload: Payload) -> Event:
         """Check against the topic's schema; the content is kept as it was sent, masked."""

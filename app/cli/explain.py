@@ -1,0 +1,37 @@
+"""`kvitto explain`: what Kvitto makes of one delivery, step by step."""
+
+import dataclasses
+from typing import BinaryIO
+from uuid import UUID
+
+import click
+
+from app.cli.output import print_rows
+from app.explain import Explainer
+from app.saved_request import SavedRequest
+from app.storage.connection import connect
+from config.environment import Environment
+from config.settings import LedgerSettings
+
+
+@click.command(epilog="Example: kvitto explain --request saved.http")
+@click.argument("receipt", type=click.UUID, required=False)
+@click.option(
+    "--request", "file", type=click.File("rb"), help="A request saved as text: line, headers, empty line, body."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain(receipt: UUID | None, file: BinaryIO | None, as_json: bool) -> None:
+    """Explain a receipt of the ledger, or a saved request as if it arrived now. Changes nothing."""
+    if (receipt is None) == (file is None):
+        raise click.UsageError("name a receipt, or a file with --request")
+    with connect(LedgerSettings.load().database_url, "explain") as connection:
+        explainer = Explainer(Environment.of_process(), connection)
+        try:
+            steps = list(explainer.receipt(receipt) if receipt else explainer.request(SavedRequest.parse(_text(file))))
+        except (LookupError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+    print_rows([dataclasses.asdict(step) for step in steps], ("step", "finding"), as_json, empty="")
+
+
+def _text(file: BinaryIO | None) -> bytes:
+    return file.read() if file else b""
