@@ -20,6 +20,7 @@ from tests.providers.kompar_side import TOKEN
 from tests.providers.sides import names, side
 from tests.servers import bare_environment, eventually
 
+ROOT = Path(__file__).parents[1]
 SECRETS = {name: value for each in names() for name, value in side(each).environment.items()}
 BIND = {"INGEST_BIND": "127.0.0.1:0", "CONSOLE_BIND": "127.0.0.1:0"}
 
@@ -95,9 +96,11 @@ class Running:
 
 
 @contextmanager
-def running(data: Path, environment: Mapping[str, str] = SECRETS, *options: str) -> Iterator[Running]:
+def running(
+    data: Path, environment: Mapping[str, str] = SECRETS, *options: str, project: Path = ROOT
+) -> Iterator[Running]:
     """Run `kvitto up` on a data folder."""
-    found = start(data, environment, *options)
+    found = start(data, environment, *options, project=project)
     try:
         yield found
     finally:
@@ -108,7 +111,7 @@ def running(data: Path, environment: Mapping[str, str] = SECRETS, *options: str)
         found.process.stdout.close()
 
 
-def start(data: Path, environment: Mapping[str, str] = SECRETS, *options: str) -> Running:
+def start(data: Path, environment: Mapping[str, str] = SECRETS, *options: str, project: Path = ROOT) -> Running:
     """Start `kvitto up` and wait until it says that it is ready."""
     data.parent.mkdir(parents=True, exist_ok=True)
     log = (data.parent / "up.log").open("ab")
@@ -116,6 +119,7 @@ def start(data: Path, environment: Mapping[str, str] = SECRETS, *options: str) -
         process = subprocess.Popen(
             command("up", "--data", str(data), *options),
             env=bare_environment() | BIND | dict(environment),
+            cwd=project,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

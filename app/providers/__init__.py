@@ -7,7 +7,7 @@ workers, which open and validate); both have a function `read(environment)`.
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from config.environment import Environment
 
@@ -77,17 +77,24 @@ def load(name: str, environment: Environment) -> Provider | None:
 
 
 def development_secrets(name: str) -> dict[str, str]:
-    """Return made-up values for the provider's secrets, by environment variable."""
-    module = importlib.import_module(f"{__name__}.{name}.settings")
-    return module.development_secrets()  # type: ignore[no-any-return]
+    """Return made-up values for the provider's secrets, by environment variable; none if there is no such folder."""
+    module = _module(name, "settings")
+    return module.development_secrets() if module else {}
 
 
 def _read(name: str, part: str, environment: Environment) -> object | None:
-    module = f"{__name__}.{name}.{part}"
-    try:
-        return importlib.import_module(module).read(environment)  # type: ignore[no-any-return]
-    except ModuleNotFoundError as error:
-        if error.name is None or not module.startswith(error.name):
-            raise  # the folder is there, something that it imports is not
+    module = _module(name, part)
+    if module is None:
         environment.fault("PROVIDERS", f"names {name!r}, which has no folder in app/providers", "Correct the name")
+        return None
+    return module.read(environment)  # type: ignore[no-any-return]
+
+
+def _module(name: str, part: str) -> Any:
+    path = f"{__name__}.{name}.{part}"
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not path.startswith(error.name):
+            raise  # the folder is there, something that it imports is not
         return None

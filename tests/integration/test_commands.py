@@ -26,6 +26,7 @@ COMMANDS = [
     ["dead-letters", "list"],
     ["dead-letters", "show"],
     ["dead-letters", "replay"],
+    ["explain"],
     ["sandbox"],
     ["sandbox", "send"],
     ["sandbox", "send", "kompar"],

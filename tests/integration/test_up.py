@@ -130,6 +130,21 @@ def test_a_taken_port_is_left_alone(tmp_path: Path) -> None:
             found.process.stdout.close()
 
 
+def test_a_provider_that_is_not_there_is_told(tmp_path: Path) -> None:
+    wrong = bare_environment() | BIND | SECRETS | {"PROVIDERS": "kompar,nobody"}
+    done = subprocess.run(
+        command("up", "--data", str(tmp_path / "data")),
+        env=wrong,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 78
+    assert "'nobody', which has no folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_wrong_settings_end_it_with_what_to_do(tmp_path: Path) -> None:
     wrong = bare_environment() | BIND | SECRETS | {"KOMPAR_KEYS": "sample=short"}
     done = subprocess.run(

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 
 from app.errors import Refused
 from app.providers import Authentic, Request
@@ -28,11 +29,11 @@ class SolarisAuthentication:
     topics: frozenset[str | None] = frozenset({None})
     kept_headers: tuple[str, ...] = (WEBHOOK_ID, EVENT_TYPE, ENTITY_ID, "Solaris-Webhook-Attempt")
 
-    def __init__(self, secrets: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, secrets: tuple[tuple[str, str], ...], clock: Callable[[], float] = time.monotonic) -> None:
         self._secrets: dict[str, list[bytes]] = defaultdict(list)
         for event_type, secret in secrets:
             self._secrets[event_type].append(secret.encode())
-        self._handshakes = _Allowance(_HANDSHAKES_PER_MINUTE)
+        self._handshakes = _Allowance(_HANDSHAKES_PER_MINUTE, clock)
 
     def authenticate(self, request: Request) -> Authentic | None:
         """Return the event type as the topic, or None for a handshake."""
@@ -56,13 +57,14 @@ class SolarisAuthentication:
 class _Allowance:
     """So many in any minute; handshakes are unsigned, and anyone could send them."""
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._taken: deque[float] = deque(maxlen=per_minute)
         self._lock = threading.Lock()
 
     def take(self) -> None:
         """Take one; raises Refused when the last minute's are used up."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             if len(self._taken) == self._taken.maxlen and now - self._taken[0] < 60:
                 raise Refused("too-many-handshakes")

@@ -1,0 +1,98 @@
+"""`kvitto explain`: step by step, and without a secret."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.sandbox.kompar import encrypt
+from tests.providers.kompar_side import KEY, TOKEN
+from tests.providers.sides import Sample, names, side
+from tests.providers.solaris_side import request
+from tests.running import Running
+
+
+def steps(kvitto: Running, *arguments: str) -> dict[str, str]:
+    done = kvitto.run("explain", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    for name in names():
+        assert not [secret for secret in side(name).secrets if secret in done.stdout]
+    return {step["step"]: step["finding"] for step in json.loads(done.stdout)}
+
+
+def save(tmp_path: Path, sample: Sample) -> str:
+    file = tmp_path / "saved.http"
+    head = "".join(f"{name}: {value}\r\n" for name, value in sample.headers.items())
+    file.write_bytes(f"POST {sample.path} HTTP/1.1\r\n{head}\r\n".encode() + sample.body)
+    return str(file)
+
+
+def deliver(kvitto: Running, document: dict[str, object]) -> str:
+    receipt = str(kvitto.post("applications", encrypt(document, KEY)).json()["receipt"])
+    kvitto.outcome(receipt)
+    return receipt
+
+
+def test_receipts(kvitto: Running) -> None:
+    document: dict[str, object] = {"application_id": "explained", "amount": 1, "ssn": "19811218-9876"}
+    first, again, changed = (deliver(kvitto, document | more) for more in ({}, {}, {"amount": 2, "purpose": "Båt"}))
+    found = steps(kvitto, first)
+    assert found["open"].startswith("opened with key sample; keys: application_id, amount, ssn")
+    assert found["history"] == "the first of its entity"
+    assert found["outcome"] == "stored as revision 1"
+    assert steps(kvitto, again)["history"] == f"brings nothing new to revision 1, receipt {first}"
+    assert steps(kvitto, again)["outcome"] == "duplicate"
+    found = steps(kvitto, changed)
+    assert found["validation"] == "valid; flags: purpose: unknown-purpose"
+    assert found["history"] == f"differs from revision 1, receipt {first}, in: amount, purpose"
+    assert found["outcome"] == "stored as revision 2, flagged unknown-purpose"
+    assert "9876" not in str(found)
+
+
+def test_a_receipt_that_is_a_dead_letter(kvitto: Running) -> None:
+    receipt = str(kvitto.post("applications", b"hello").json()["receipt"])
+    kvitto.outcome(receipt)
+    assert steps(kvitto, receipt)["outcome"].startswith("dead: not-json")
+
+
+def test_a_receipt_that_is_not_there(kvitto: Running) -> None:
+    done = kvitto.run("explain", "00000000-0000-0000-0000-000000000000")
+    assert done.returncode == 1
+    assert "no receipt" in done.stderr
+
+
+def test_a_saved_request_is_explained_and_not_kept(kvitto: Running, tmp_path: Path) -> None:
+    body = encrypt({"application_id": "never-sent"}, KEY)
+    sample = Sample("saved", "/webhooks/kompar/applications", {"Authorization": f"token {TOKEN}"}, body)
+    found = steps(kvitto, "--request", save(tmp_path, sample))
+    assert found["authentication"] == "token 2 of 2 matched; it covers nothing: the token alone"
+    assert found["outcome"] == "stored as revision 1"
+    assert kvitto.rows("SELECT * FROM reporting.deliveries WHERE entity_id = 'never-sent'") == []
+
+
+def test_a_signed_request(kvitto: Running, tmp_path: Path) -> None:
+    found = steps(kvitto, "--request", save(tmp_path, request("a", {"id": "x", "status": "odd"}, id="wh-x")))
+    assert found["authentication"].startswith("secret 1 of 2 for FREELANCER_CREDIT_LINE_APPLICATION matched; it covers")
+    assert found["identity"].endswith("recognised by its id, wh-x")
+    assert found["outcome"] == "stored as revision 1, flagged unknown-status"
+
+
+@pytest.mark.parametrize("sample", side("solaris").forged()[:2], ids=lambda sample: sample.name)
+def test_a_request_that_is_refused(kvitto: Running, tmp_path: Path, sample: Sample) -> None:
+    found = steps(kvitto, "--request", save(tmp_path, sample))
+    assert found["authentication"].startswith("refused: wrong-signature")
+    assert found["outcome"] == "401: nothing is kept"
+
+
+def test_a_handshake(kvitto: Running, tmp_path: Path) -> None:
+    headers = {"Solaris-Webhook-Event-Type": "WEBHOOK-SUBSCRIPTION"}
+    found = steps(kvitto, "--request", save(tmp_path, Sample("h", "/webhooks/solaris", headers, b"")))
+    assert found["outcome"] == "200: nothing is kept"
+
+
+def test_a_file_that_is_no_request(kvitto: Running, tmp_path: Path) -> None:
+    file = tmp_path / "x"
+    file.write_text("hello")
+    done = kvitto.run("explain", "--request", str(file))
+    assert done.returncode == 1
+    assert "the first line must be like" in done.stderr

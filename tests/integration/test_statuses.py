@@ -1,0 +1,105 @@
+"""What the edge can answer, whatever goes wrong beneath it: never a status that loses a delivery for good."""
+
+import base64
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis import Redis
+from werkzeug.exceptions import default_exceptions
+
+from app.errors import Rejected, Unavailable, Unstorable
+from app.ingest.application import create_app
+from config.environment import Environment
+from tests.providers.sides import Sample, names, side
+
+CONTRACT = {200, 401, 404, 405, 413, 503}
+GOOD = [sample for name in names() for sample in side(name).samples() if sample.expect["http"] == 200]
+
+
+@pytest.fixture
+def app(valkey_server: str, redis: Redis) -> Flask:
+    environment = {name: value for each in names() for name, value in side(each).environment.items()} | {
+        "REDIS_URL": valkey_server,
+        "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
+        "BODY_LIMIT_BYTES": "50000",
+    }
+    assert redis.ping()
+    return create_app(Environment(environment))
+
+
+@pytest.fixture
+def edge(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+FAILURES: list[Exception] = [
+    *(error() for error in default_exceptions.values()),
+    Unavailable("gone"),
+    Rejected("invalid"),
+    Unstorable("22000"),
+    ValueError("410"),
+    RecursionError(),
+    MemoryError(),
+    OSError(),
+    UnicodeDecodeError("utf-8", b"", 0, 1, ""),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: f"{type(failure).__name__}")
+def test_any_error_inside_is_answered_within_the_contract(app: Flask, failure: Exception) -> None:
+    @app.post("/fails")
+    def fail() -> Any:
+        raise failure
+
+    answer = app.test_client().post("/fails")
+    assert answer.status_code in CONTRACT - {200}
+    assert answer.content_type == "application/problem+json"
+    assert not isinstance(failure, ValueError) or str(failure) not in answer.text
+
+
+def test_an_unexpected_error_is_503_with_a_time_to_come_back(app: Flask) -> None:
+    @app.post("/fails")
+    def fail() -> Any:
+        raise ValueError("secret")
+
+    answer = app.test_client().post("/fails")
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "secret" not in answer.text
+
+
+methods = st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "BREW"])
+paths = st.one_of(
+    st.sampled_from(
+        sorted({sample.path for sample in GOOD} | {"/livez", "/readyz", "/", "/webhooks/", "//", "/webhooks/x/y"})
+    ),
+    st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0?#"), max_size=20).map(lambda text: "/" + text),
+)
+bodies = st.binary(max_size=200)
+headers = st.dictionaries(
+    st.sampled_from(["Authorization", "Content-Type", "Content-Length", "Content-Encoding", "Transfer-Encoding",
+                     "Host", "Expect", "Cookie", "Range", "Solaris-Webhook-Event-Type", "Solaris-Webhook-Signature",
+                     "X-Forwarded-Host"]),
+    st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126), max_size=30),
+    max_size=4,
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    method=methods, sample=st.sampled_from(GOOD) | st.builds(Sample, st.none(), paths, headers, bodies), sent=headers
+)
+def test_no_request_is_answered_otherwise(edge: FlaskClient, method: str, sample: Sample, sent: dict[str, str]) -> None:
+    path = sample.path
+    answer = edge.open(path, method=method, headers=sent | sample.headers, data=sample.body)
+    assert answer.status_code in CONTRACT
+    assert answer.status_code != 200 or method == "POST" or path in ("/livez", "/readyz")
+
+
+@pytest.mark.parametrize("sample", GOOD, ids=lambda sample: sample.name)
+def test_the_answer_does_not_depend_on_what_the_body_holds(edge: FlaskClient, sample: Sample) -> None:
+    assert edge.post(sample.path, headers=sample.headers, data=sample.body).status_code == 200

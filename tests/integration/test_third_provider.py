@@ -1,0 +1,112 @@
+"""The guide to adding a provider, followed to the letter in a copy of the project: no other file is touched."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.running import Running, running
+from tests.servers import bare_environment
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "app" / "providers" / "README.md").read_text()
+FILES = dict(re.findall(r"^`([\w/.]+\.(?:py|sql))`\n\n```\w+\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with the guide's files, and nothing else, added."""
+    copy = tmp_path_factory.mktemp("copy")
+    for name in ("app", "workers", "config", "tests", "pyproject.toml"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy / name)
+    assert len(FILES) == 6
+    for path, text in FILES.items():
+        assert not (copy / path).exists()
+        (copy / path).parent.mkdir(exist_ok=True)
+        (copy / path).write_text(text)
+    return copy
+
+
+def run(project: Path, *command: str) -> None:
+    """Run a tool in the copy, which stands before the project itself."""
+    done = subprocess.run(
+        command,
+        cwd=project,
+        env=bare_environment() | {"PYTHONPATH": str(project)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def tool(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+def test_the_layers_hold_without_an_edit(project: Path) -> None:
+    run(project, tool("lint-imports"), "--no-cache")
+
+
+def test_it_is_typed(project: Path) -> None:
+    run(project, tool("mypy"), "-p", "app.providers.acme", "-m", "tests.providers.acme_side", "--no-incremental")
+
+
+def test_what_holds_for_every_provider_holds_for_it(project: Path) -> None:
+    run(project, sys.executable, "-m", "pytest", "-q", "-k", "acme", "tests/providers/test_contract.py")
+
+
+@pytest.fixture(scope="module")
+def acme() -> ModuleType:
+    """Its side: the signer that Standard Webhooks publishes."""
+    module = ModuleType("acme_side")
+    exec(compile(FILES["tests/providers/acme_side.py"], "acme_side.py", "exec"), module.__dict__)  # noqa: S102 - the guide's own
+    return module
+
+
+@pytest.fixture(scope="module")
+def kvitto(project: Path, acme: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    environment = acme.SIDE.environment | {"PROVIDERS": "acme", "PYTHONPATH": str(project)}
+    with running(tmp_path_factory.mktemp("acme") / "data", environment, project=project) as found:
+        yield found
+
+
+def test_its_deliveries_reach_its_table(kvitto: Running, acme: ModuleType) -> None:
+    sent = [
+        acme.request("new", {"order": "o-1", "total": 1200}, "msg_a"),
+        acme.request("again", {"order": "o-1", "total": 1200}, "msg_a"),
+        acme.request("changed", {"order": "o-1", "total": 900, "gift": True}, "msg_b"),
+    ]
+    outcomes = []
+    for sample in sent:
+        answer = kvitto.client.post(sample.path, content=sample.body, headers=sample.headers)
+        assert answer.status_code == 200
+        outcomes.append(kvitto.outcome(answer.json()["receipt"])["outcome"])
+    assert outcomes == ["stored", "duplicate", "stored"]
+    (row,) = kvitto.rows("SELECT * FROM reporting.acme_orders")
+    assert (row["order"], row["total"], row["extra"], row["revision"]) == ("o-1", 900, {"gift": True}, 2)
+
+
+def test_what_was_tampered_with_is_refused(kvitto: Running, acme: ModuleType) -> None:
+    before = kvitto.entries("acme")
+    good = acme.request("good", {"order": "o-2"}, "msg_c")
+    tampered = [
+        replace(good, body=good.body.replace(b"o-2", b"o-3")),
+        replace(good, headers=good.headers | {"Webhook-Id": "msg_d"}),
+        replace(good, headers=good.headers | {"Webhook-Timestamp": "1"}),
+        *acme.SIDE.forged(),
+    ]
+    for sample in tampered:
+        answer = kvitto.client.post(sample.path, content=sample.body, headers=sample.headers)
+        assert answer.status_code == 401
+    assert kvitto.entries("acme") == before
