@@ -10,6 +10,9 @@ from typing import Any
 # A drain gives its slot back after this long, so that a sweep or a shutdown never waits for a backlog.
 DRAIN_SECONDS = 5.0
 SWEEP_SECONDS = 3.0
+# Between batches, so that what arrives together is stored together: a commit each would take the machine
+# from other providers. The first of a burst never waits for it.
+GATHER_SECONDS = 0.02
 
 
 def publisher_settings(broker_url: str) -> dict[str, Any]:
