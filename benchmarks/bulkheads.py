@@ -130,7 +130,7 @@ def main() -> None:
         description=__doc__, epilog="Example: python -m benchmarks.bulkheads --burst 20000"
     )
     arguments.add_argument("--burst", type=int, default=20_000)
-    arguments.add_argument("--senders", type=int, default=1, help="processes that send the burst")
+    arguments.add_argument("--senders", type=int, default=2, help="processes that send the burst")
     given = arguments.parse_args()
     print(f"making {given.burst} deliveries", file=sys.stderr)
     bodies = [encrypt(people.application(Random(number)), KEY) for number in range(given.burst)]

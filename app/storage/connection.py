@@ -72,9 +72,15 @@ def sorted_failures() -> Iterator[None]:
         kind = (error.sqlstate or "")[:2]
         if kind in _DATA:
             raise Unstorable(error.sqlstate or "", error.diag.constraint_name or "") from error
-        if kind in _SERVER or (not kind and isinstance(error, psycopg.OperationalError)):
+        if kind in _SERVER or _is_connection_lost(error):
             raise Unavailable("postgres-unavailable", error.sqlstate or "no connection") from error
         raise
+
+
+def _is_connection_lost(error: psycopg.Error) -> bool:
+    """Tell whether no answer came. A statement behind a failed one in the pipeline has no SQLSTATE either."""
+    aborted = isinstance(error, psycopg.errors.PipelineAborted)
+    return error.sqlstate is None and isinstance(error, psycopg.OperationalError) and not aborted
 
 
 def durability_faults(connection: Connection) -> list[Fault]:

@@ -72,7 +72,8 @@ class Ledger:
         """
         with sorted_failures():
             connection = self._open()
-            with connection.transaction(force_rollback=undo):
+            # Statements whose results nobody waits for travel together: half the round trips of a batch.
+            with connection.pipeline(), connection.transaction(force_rollback=undo):
                 lock = f"kvitto/{self._provider}"
                 connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [lock])
                 yield connection
