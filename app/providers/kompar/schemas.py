@@ -5,12 +5,14 @@ value is flagged, never refused: Kompar's own sandbox sends numbers that fail th
 """
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 from marshmallow import INCLUDE, Schema, fields
 from stdnum import luhn
+
+from app.event import Checks
 
 PURPOSES = frozenset({
     "Anledning till lån", "Anställa personal", "Betala leverantörer", "Betala löner", "Förvärv",
@@ -57,15 +59,6 @@ class Decision(_Lenient):
     offer_id = fields.String(allow_none=True)
     ssn = fields.String(allow_none=True)
     guarantors = fields.List(fields.Nested(Guarantor), allow_none=True)
-
-
-def doubts(content: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return each checked key of a valid content with its flags, none where it passed."""
-    return {
-        key: [] if content[key] is None or passes(content[key]) else [flag]
-        for key, (flag, passes) in _CHECKS.items()
-        if key in content
-    }
 
 
 def _is_purpose(purpose: str) -> bool:
@@ -116,9 +109,9 @@ def _is_date(year: int, month: int, day: int) -> bool:
         return False
 
 
-_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "company_id": ("company-id-checksum", _is_company),
-    "purpose": ("unknown-purpose", _is_purpose),
-    "ssn": ("ssn-checksum", _is_person),
-    "guarantors": ("ssn-checksum", _guarantors_pass),
+CHECKS: Checks = {
+    "company_id": [("company-id-checksum", _is_company)],
+    "purpose": [("unknown-purpose", _is_purpose)],
+    "ssn": [("ssn-checksum", _is_person)],
+    "guarantors": [("ssn-checksum", _guarantors_pass)],
 }

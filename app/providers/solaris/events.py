@@ -11,7 +11,7 @@ from app.content import flatten, parse_object
 from app.crypto.digests import Fingerprints
 from app.delivery import Payload
 from app.errors import INVALID, NO_ENTITY, Rejected
-from app.event import Content, Doubts, Entity, Event, Table
+from app.event import Checks, Content, Doubts, Entity, Event, Table, doubts_of
 from app.masking import mask
 from app.providers.solaris import schemas
 from app.providers.solaris.authentication import ENTITY_ID, WEBHOOK_ID
@@ -69,7 +69,7 @@ class _Kind:
 
     schema: Schema
     table: Table
-    checks: schemas.Checks
+    checks: Checks
     strict: bool = True
 
 
@@ -124,7 +124,7 @@ def _doubts(kind: _Kind | None, content: Content) -> Doubts:
         if kind.strict:
             raise Rejected(INVALID, flatten(error.messages_dict)) from error
         return _NO_SCHEMA
-    return schemas.doubts(content, kind.checks)
+    return doubts_of(content, kind.checks)
 
 
 def _entity_id(payload: Payload) -> str:

@@ -3,12 +3,14 @@
 Only what Solaris calls required is required; unknown statuses, decisions and currencies are flagged.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
 from marshmallow import INCLUDE, Schema, fields
 from stdnum import iban
+
+from app.event import Checks
 
 # Those of the webhook's page, and two that only the API's answers name.
 STATUSES = frozenset({
@@ -79,7 +81,6 @@ def _is_euro(money: Any) -> bool:
     return bool(money["currency"] == "EUR")
 
 
-Checks = Mapping[str, list[tuple[str, Callable[[Any], bool]]]]
 _MONEY: list[tuple[str, Callable[[Any], bool]]] = [("unknown-unit", in_cents), ("unknown-currency", _is_euro)]
 CREDIT_LINE_CHECKS: Checks = {
     "status": [("unknown-status", STATUSES.__contains__)],
@@ -89,12 +90,3 @@ CREDIT_LINE_CHECKS: Checks = {
     "offered_limit": _MONEY,
 }
 REJECTED_TRANSACTION_CHECKS: Checks = {"sender_iban": [("iban-checksum", iban.is_valid)]}
-
-
-def doubts(content: Mapping[str, Any], checks: Checks) -> dict[str, list[str]]:
-    """Return each checked key of a valid content with its flags, none where it passed."""
-    return {
-        key: [] if content[key] is None else [flag for flag, passes in found if not passes(content[key])]
-        for key, found in checks.items()
-        if key in content
-    }
