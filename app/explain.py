@@ -17,6 +17,7 @@ from app.saved_request import SavedRequest
 from app.storage import events, receipts
 from app.storage.connection import Connection
 from config.environment import Environment
+from config.settings import IngestSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,12 @@ class Explainer:
 
     def request(self, request: SavedRequest) -> Iterator[Step]:
         """Explain a request as if it arrived now."""
+        settings = IngestSettings.read(self._environment)
         authentication = providers.load_authentication(request.provider, self._environment)
         self._environment.check()
+        if request.provider not in settings.providers:
+            yield Step("outcome", f"404: {request.provider} is not among PROVIDERS; nothing is kept")
+            return
         assert authentication is not None  # noqa: S101 - else check() has raised
         if request.topic not in authentication.topics:
             yield Step("outcome", f"404: {request.provider} has no topic {request.topic!r}; nothing is kept")
@@ -52,6 +57,9 @@ class Explainer:
         if authentic is None:
             yield Step("authentication", "a handshake: unsigned and empty")
             yield Step("outcome", "200: nothing is kept")
+            return
+        if len(request.body) > settings.body_limit_bytes:
+            yield Step("outcome", f"413: {len(request.body)} bytes are beyond BODY_LIMIT_BYTES; nothing is kept")
             return
         yield Step("authentication", f"{authentic.by} matched; it covers {authentic.signed}")
         headers = {name: value for name in authentication.kept_headers if (value := request.header(name))}
@@ -73,6 +81,9 @@ class Explainer:
         delivery, received_at = found[0].delivery, found[0].received_at
         yield Step("request", f"provider {delivery.provider}, topic {delivery.topic}, received {received_at}")
         yield Step("authentication", "passed when it was received; its credentials are not kept")
+        outcome = receipts.outcome(self._connection, receipt)
+        yield Step("ledger", _told(outcome.name, outcome.reason))
+        yield Step("now", "were it settled now:" if outcome.name == "dead" else "as it is settled:")
         yield from self._opened(delivery, received_at)
 
     def _seals(self) -> SealingKeys:
@@ -120,15 +131,21 @@ def _compared(verdict: Verdict, occurrence: Occurrence, earlier: list[tuple[int,
     if not earlier:
         return "the first of its entity"
     if verdict.revision is None:
-        revision, version = next((n, each) for n, each in reversed(earlier) if occurrence.brings_nothing_new_to(each))
+        same = [(n, each) for n, each in reversed(earlier) if each.identity == occurrence.identity]
+        revision, version = next((n, each) for n, each in same if occurrence.brings_nothing_new_to(each))
         return f"brings nothing new to revision {revision}, receipt {version.receipt}"
     revision, version = earlier[-1]
     changed = sorted(key for key, digest in occurrence.digests.items() if version.digests.get(key) != digest)
-    return f"differs from revision {revision}, receipt {version.receipt}, in: {', '.join(changed) or 'its id only'}"
+    what = f"in: {', '.join(changed)}" if changed else "by its id, or by coming later than retries do"
+    return f"differs from revision {revision}, receipt {version.receipt}, {what}"
 
 
 def _outcome(verdict: Verdict, flags: list[str]) -> str:
     if verdict.revision is None:
-        return f"duplicate{f', {verdict.reason}' if verdict.reason else ''}"
-    flagged = sorted({*flags, *verdict.flags})
-    return f"stored as revision {verdict.revision}{f', flagged {chr(44).join(flagged)}' if flagged else ''}"
+        return _told("duplicate", verdict.reason)
+    flagged = ", ".join(sorted({*flags, *verdict.flags}))
+    return _told(f"stored as revision {verdict.revision}", flagged and f"flagged {flagged}")
+
+
+def _told(outcome: str, more: str | None) -> str:
+    return f"{outcome}, {more}" if more else outcome

@@ -15,14 +15,15 @@ class SavedRequest:
 
     @classmethod
     def parse(cls, text: bytes) -> "SavedRequest":
-        """Read it; raises ValueError where the first line is no `POST /path HTTP/1.1`."""
+        """Read it; raises ValueError where the first line is no `POST /webhooks/… HTTP/1.1`."""
         newline = b"\r\n" if b"\r\n" in text.partition(b"\n")[0] + b"\n" else b"\n"
         head, _, body = text.partition(newline * 2)
         line, _, headers = head.partition(newline)
         words = line.decode("ascii", "replace").split()
-        if len(words) < 2 or not words[1].startswith("/"):
+        path = words[1].partition("?")[0].rstrip("/") if len(words) > 1 else ""
+        if words[:1] != ["POST"] or not path.startswith("/webhooks/") or path.count("/") > 3:
             raise ValueError("the first line must be like: POST /webhooks/PROVIDER/TOPIC HTTP/1.1")
-        return cls(words[1], BytesHeaderParser().parsebytes(headers), body)
+        return cls(path, BytesHeaderParser().parsebytes(headers), body)
 
     @property
     def provider(self) -> str:

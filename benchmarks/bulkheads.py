@@ -153,7 +153,11 @@ def main() -> None:
         before, during = percentile(served, alone, 0.99), percentile(served, under, 0.99)
         medians = percentile(served, alone, 0.5), percentile(served, under, 0.5)
         accounts = audit(served)
-    void = any(account["missing"] or account["in_flight"] for account in accounts)
+    sent = {"kompar": given.burst}
+    void = any(
+        account["missing"] or account["in_flight"] or account["appended"] < sent.get(account["provider"], 0)
+        for account in accounts
+    )
     print(f"{'':24}{'alone':>10}{'burst':>10}{'ratio':>8}")
     print(f"{'Solaris p50, ms':24}{medians[0]:10.1f}{medians[1]:10.1f}{medians[1] / medians[0]:8.2f}")
     print(f"{'Solaris p99, ms':24}{before:10.1f}{during:10.1f}{during / before:8.2f}   goal ≤ {GOAL}")

@@ -66,6 +66,13 @@ class Environment:
             return ""
         return value
 
+    def url(self, name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
+        """Return a URL of one of `schemes`; it may hold a password, so a fault does not repeat it."""
+        value = self.text(name, default)
+        if value and value.partition("://")[0] not in schemes:
+            self.fault(name, f"is no {schemes[0]}:// address", f"Write it like {schemes[0]}://user:password@host/name")
+        return value
+
     def secret(self, name: str) -> str:
         """Return a required secret, from NAME or from the file that NAME_FILE names."""
         self.asked |= {name, f"{name}_FILE"}

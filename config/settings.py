@@ -10,6 +10,9 @@ from config.environment import Environment
 # (id, 32 bytes), newest first: the first seals, all open.
 Keys = tuple[tuple[str, bytes], ...]
 
+_POSTGRES = ("postgresql", "postgres")
+_REDIS = ("redis", "rediss", "unix")
+
 
 class _Settings:
     """Reads a settings class from environment variables, all faults reported together."""
@@ -29,7 +32,7 @@ class _Settings:
 
 
 def _broker(environment: Environment) -> str:
-    return environment.text("CELERY_BROKER_URL", environment.text("REDIS_URL"))
+    return environment.url("CELERY_BROKER_URL", (*_REDIS, "redis+socket"), environment.url("REDIS_URL", _REDIS))
 
 
 def provider_names(environment: Environment) -> tuple[str, ...]:
@@ -52,7 +55,7 @@ class IngestSettings(_Settings):
     @classmethod
     def read(cls, environment: Environment) -> Self:
         return cls(
-            redis_url=environment.text("REDIS_URL"),
+            redis_url=environment.url("REDIS_URL", _REDIS),
             broker_url=_broker(environment),
             providers=provider_names(environment),
             sealing_keys=environment.keys("SEALING_KEYS"),
@@ -77,8 +80,8 @@ class WorkerSettings(_Settings):
     @classmethod
     def read(cls, environment: Environment) -> Self:
         return cls(
-            database_url=environment.text("DATABASE_URL"),
-            redis_url=environment.text("REDIS_URL"),
+            database_url=environment.url("DATABASE_URL", _POSTGRES),
+            redis_url=environment.url("REDIS_URL", _REDIS),
             broker_url=_broker(environment),
             providers=provider_names(environment),
             sealing_keys=environment.keys("SEALING_KEYS"),
@@ -110,8 +113,8 @@ class AuditSettings(_Settings):
     @classmethod
     def read(cls, environment: Environment) -> Self:
         return cls(
-            database_url=environment.text("DATABASE_URL"),
-            redis_url=environment.text("REDIS_URL"),
+            database_url=environment.url("DATABASE_URL", _POSTGRES),
+            redis_url=environment.url("REDIS_URL", _REDIS),
             providers=provider_names(environment),
         )
 
@@ -124,7 +127,7 @@ class LedgerSettings(_Settings):
 
     @classmethod
     def read(cls, environment: Environment) -> Self:
-        return cls(database_url=environment.text("DATABASE_URL"))
+        return cls(database_url=environment.url("DATABASE_URL", _POSTGRES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ class ConsoleSettings(_Settings):
     @classmethod
     def read(cls, environment: Environment) -> Self:
         return cls(
-            database_url=environment.text("DATABASE_URL"),
+            database_url=environment.url("DATABASE_URL", _POSTGRES),
             bind=environment.address("CONSOLE_BIND", "127.0.0.1:8081"),
             password=environment.secret("CONSOLE_PASSWORD"),
         )

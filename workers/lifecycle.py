@@ -98,7 +98,7 @@ def _server_faults(settings: WorkerSettings) -> list[Fault]:
 def _start_standby(**_: Any) -> None:
     """Look after the inboxes from the main process too, with connections and a slot that no child shares."""
     slot = Slot()
-    Standby({inbox: _station(inbox, slot) for inbox in map(_inbox, _settings().providers)}).start()
+    Standby(slot, {inbox: _station(inbox, slot) for inbox in map(_inbox, _settings().providers)}).start()
 
 
 @worker_process_init.connect

@@ -1,7 +1,8 @@
 """Sweeps inboxes that nobody sweeps.
 
 Wake-ups travel through the broker. A full Redis refuses them, and only draining would make room: so
-each worker looks by itself, and drains what has waited for longer than wake-ups ever take.
+each worker watches by itself, and drains an inbox that nobody else has looked into for longer than
+sweeps ever take.
 """
 
 import logging
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 
 from app.errors import Unavailable
 from app.inbox import Inbox
+from workers.slots import Slot
 from workers.station import Station
 
 _LOOK_SECONDS = 5.0
@@ -19,22 +21,27 @@ logger = logging.getLogger(__name__)
 
 
 class Standby(threading.Thread):
-    """Looks into each inbox every few seconds; its stations are used by no one else."""
+    """Watches every inbox. Its slot and its stations are used by no one else; it holds the slot as long as it lives."""
 
-    def __init__(self, stations: Mapping[Inbox, Station]) -> None:
+    def __init__(self, slot: Slot, stations: Mapping[Inbox, Station]) -> None:
         super().__init__(name="standby", daemon=True)
+        self._slot = slot
         self._stations = stations
 
     def run(self) -> None:
-        """Look until the process ends."""
+        """Watch until the process ends."""
         while True:
             time.sleep(_LOOK_SECONDS)
             for inbox, station in self._stations.items():
-                try:
-                    if inbox.backlog().waiting_seconds > _PATIENCE_SECONDS:
-                        logger.warning("nobody drains: standing in", extra={"provider": inbox.provider})
-                        station.sweep()
-                except Unavailable:
-                    continue  # nothing to drain from, or to: looked at again soon
-                except Exception:
-                    logger.exception("standing in failed", extra={"provider": inbox.provider})
+                self._look(inbox, station)
+
+    def _look(self, inbox: Inbox, station: Station) -> None:
+        try:
+            if inbox.backlog().entries and inbox.unattended_seconds(but_by=self._slot.name) > _PATIENCE_SECONDS:
+                logger.warning("nobody drains: standing in", extra={"provider": inbox.provider})
+                station.start()
+                station.sweep()
+        except Unavailable:
+            return  # nothing to drain from, or to: looked at again soon
+        except Exception:
+            logger.exception("standing in failed", extra={"provider": inbox.provider})

@@ -3,29 +3,22 @@
 import click
 
 from app import audit as auditing
+from app import providers
 from app.cli.output import print_rows
 from app.inbox import Inbox, server
 from app.storage.connection import connect
+from config.environment import Environment
 from config.settings import AuditSettings
-
-_COLUMNS = (
-    "provider",
-    "appended",
-    "receipts",
-    "copies",
-    "in_flight",
-    "missing",
-    "stored",
-    "duplicate",
-    "dead",
-)
 
 
 @click.command(epilog="Example: kvitto audit --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def audit(as_json: bool) -> None:
-    """Check conservation: entries appended = receipts + copies + in flight. Exit 1 if it does not add up."""
-    settings = AuditSettings.load()
+    """Check conservation: entries appended = receipts + copies + in flight, none missing. Exit 1 if one is."""
+    environment = Environment.of_process()
+    settings = AuditSettings.read(environment)
+    providers.check_names(settings.providers, environment)
+    environment.check()
     redis = server.connect(settings.redis_url, timeout_seconds=10)
     with connect(settings.database_url, "audit") as connection:
         accounts = [auditing.audit(connection, Inbox(redis, provider)) for provider in settings.providers]

@@ -30,7 +30,11 @@ def explain(receipt: UUID | None, file: BinaryIO | None, as_json: bool) -> None:
             steps = list(explainer.receipt(receipt) if receipt else explainer.request(SavedRequest.parse(_text(file))))
         except (LookupError, ValueError) as error:
             raise click.ClickException(str(error)) from error
-    print_rows([dataclasses.asdict(step) for step in steps], ("step", "finding"), as_json, empty="")
+    if as_json:
+        print_rows([dataclasses.asdict(step) for step in steps], (), as_json, empty="")
+    else:
+        for step in steps:
+            click.echo(f"{click.style(f'{step.step:<16}', bold=True)}{step.finding}")
 
 
 def _text(file: BinaryIO | None) -> bytes:

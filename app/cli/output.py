@@ -10,11 +10,8 @@ from rich.table import Table
 
 
 def console() -> Console:
-    """Return a console on standard output that never wraps in a pipe."""
-    out = Console(highlight=False, soft_wrap=True)
-    if not out.is_terminal:
-        out.width = 400
-    return out
+    """Return a console on standard output that shortens nothing: what is too wide is the terminal's to wrap."""
+    return Console(highlight=False, soft_wrap=True, width=1000)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool, empty: str) -> None:

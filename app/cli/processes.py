@@ -1,6 +1,7 @@
 """`kvitto ingest|worker|beat|console`: one process each, which becomes the server that it configures."""
 
 import os
+import socket
 import sys
 from typing import NoReturn
 
@@ -9,9 +10,9 @@ import click
 from app import providers
 from app.errors import Unavailable
 from app.inbox import server
-from config.environment import Environment, Misconfigured
+from config.environment import Environment, Fault, Misconfigured
 from config.granian import server_arguments
-from config.settings import BeatSettings, ConsoleSettings, IngestSettings
+from config.settings import BeatSettings, ConsoleSettings, IngestSettings, WorkerSettings
 
 
 def _become(*arguments: str) -> NoReturn:
@@ -31,7 +32,21 @@ def ingest(threads: int) -> None:
     environment.check()
     if not settings.loss_accepted:
         _refuse_lossy(settings.redis_url)
+    _refuse_taken("INGEST_BIND", settings.bind)
     _become("granian", *server_arguments(settings.bind, threads), "app.ingest.wsgi:app")
+
+
+def _refuse_taken(name: str, bind: tuple[str, int]) -> None:
+    """Refuse an address that another process listens on: the server itself would share it without a word."""
+    family = socket.AF_INET6 if ":" in bind[0] else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(bind)
+        except OSError as error:
+            raise Misconfigured(
+                [Fault(name, f"cannot be bound ({error.strerror})", "Free the address or name another")]
+            ) from error
 
 
 def _refuse_lossy(redis_url: str) -> None:
@@ -49,12 +64,16 @@ def _refuse_lossy(redis_url: str) -> None:
 @click.option("--concurrency", default=2, show_default=True, help="Processes that open and validate in parallel.")
 def worker(names: tuple[str, ...], concurrency: int) -> None:
     """Drain inboxes: open, validate, store, acknowledge."""
-    known = BeatSettings.load().providers
+    environment = Environment.of_process()
+    known = WorkerSettings.read(environment).providers
     if unknown := set(names) - set(known):
         raise click.BadParameter(
             f"{', '.join(sorted(unknown))} not in PROVIDERS ({','.join(known)})", param_hint="--provider"
         )
     queues = names or known
+    for name in queues:
+        providers.load(name, environment)
+    environment.check()
     os.environ["PROVIDERS"] = ",".join(queues)  # it needs the keys of those it serves, and no others
     _become(
         "celery", "-A", "workers.celery", "worker", "--pool", "prefork", "-O", "fair",
@@ -74,4 +93,5 @@ def beat() -> None:
 def console() -> None:
     """Serve operators' pages, health and metrics, on a private port."""
     settings = ConsoleSettings.load()
+    _refuse_taken("CONSOLE_BIND", settings.bind)
     _become("granian", *server_arguments(settings.bind, 4), "app.console.wsgi:app")

@@ -22,11 +22,11 @@ from app.inbox.entries import to_delivery, to_fields
 from app.inbox.server import reachable
 
 _GROUP = "workers"
-# A batch ends at either bound. Entries are read in portions sized by those before, the first of them small,
-# so that a few large ones do not fill the memory.
+# A batch ends at either bound. Entries are read in small portions, so that it overshoots by one of them at most:
+# a few large bodies must not fill the memory.
 _BATCH_ENTRIES = 500
 _BATCH_BYTES = 8 * 1024 * 1024
-_FIRST_PORTION = 4
+_PORTION = 10
 # Longer than a drain may take: who has not acknowledged by then is dead. Released entries count as this idle.
 _ABANDONED_MS = 90_000
 _REASSIGNED = 10_000
@@ -49,11 +49,10 @@ class Census:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How many entries wait, the moment before which none does, and for how long the oldest has waited."""
+    """How many entries wait, and the moment before which none does."""
 
     entries: int
     complete_until: datetime
-    waiting_seconds: float
 
 
 class Inbox:
@@ -134,9 +133,16 @@ class Inbox:
             pipeline.xlen(self._stream)
             pipeline.xrange(self._stream, count=1)
             (seconds, micros), entries, oldest = pipeline.execute()
-        now = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros // 1000 * 1000)
-        since = Position.parse(oldest[0][0]).received_at if oldest else now
-        return Backlog(entries, since, (now - since).total_seconds())
+        if oldest:
+            return Backlog(entries, Position.parse(oldest[0][0]).received_at)
+        return Backlog(0, datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros // 1000 * 1000))
+
+    def unattended_seconds(self, but_by: str) -> float:
+        """Return for how long no consumer has looked in, not counting one; endless if there is no other."""
+        with reachable():
+            _, found = self._grouped(lambda pipeline: pipeline.xinfo_consumers(self._stream, _GROUP))
+        others = [each["idle"] / 1000 for each in found if each["name"].decode() != but_by]
+        return min(others, default=float("inf"))
 
     def census(self) -> Census:
         """Read the server's own count of appends, for the audit."""
@@ -168,23 +174,21 @@ class Inbox:
     def _read(self, consumer: str, start: Callable[[Position | None], str]) -> list[Received]:
         batch: list[Received] = []
         last: Position | None = None
-        size, seen, count = 0, 0, _FIRST_PORTION
-        while count > 0:
-            epoch, entries = self._portion(consumer, start(last), count)
+        size = 0
+        while len(batch) < _BATCH_ENTRIES and size < _BATCH_BYTES:
+            epoch, entries = self._portion(consumer, start(last))
             for stream_id, fields in entries:
                 size += sum(map(len, fields.values()))
                 batch += self._received(epoch, stream_id, fields)
-            if len(entries) < count:
+            if len(entries) < _PORTION:
                 break
-            seen += len(entries)
             last = Position.parse(entries[-1][0])
-            count = min(_BATCH_ENTRIES - seen, (_BATCH_BYTES - size) * seen // max(size, 1))
         return batch
 
-    def _portion(self, consumer: str, start: str, count: int) -> tuple[UUID, list[tuple[bytes, dict[bytes, bytes]]]]:
+    def _portion(self, consumer: str, start: str) -> tuple[UUID, list[tuple[bytes, dict[bytes, bytes]]]]:
         with reachable():
             epoch, reply = self._grouped(
-                lambda pipeline: pipeline.xreadgroup(_GROUP, consumer, {self._stream: start}, count=count)
+                lambda pipeline: pipeline.xreadgroup(_GROUP, consumer, {self._stream: start}, count=_PORTION)
             )
         return epoch, reply[0][1] if reply else []
 

@@ -76,6 +76,13 @@ def load(name: str, environment: Environment) -> Provider | None:
     return _read(name, "events", environment)  # type: ignore[return-value]
 
 
+def check_names(names: tuple[str, ...], environment: Environment) -> None:
+    """Note a fault for every name that has no folder."""
+    for name in names:
+        if _module(name, "authentication") is None:
+            environment.fault("PROVIDERS", f"names {name!r}, which has no folder in app/providers", "Correct the name")
+
+
 def development_secrets(name: str) -> dict[str, str]:
     """Return made-up values for the provider's secrets, by environment variable; none if there is no such folder."""
     module = _module(name, "settings")

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import click
+import httpx
 
 from app.sandbox import kompar as kompars
 from app.sandbox import people
@@ -45,6 +46,10 @@ _seed = click.option("--seed", default=1, show_default=True, help="The same seed
 def _receiver(url: str | None) -> str:
     if url is None:
         raise click.ClickException("nothing to send to: start `kvitto up`, or name the receiver with --url")
+    try:
+        httpx.get(f"{url}/livez", timeout=5)
+    except httpx.HTTPError as error:
+        raise click.ClickException(f"nothing answers at {url}: start `kvitto up`, or correct --url") from error
     return url
 
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 
+import click
 import httpx
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -44,7 +45,9 @@ class Sender:
         for wait in SCHEDULE:
             if answers[-1].status == 200:
                 break
-            time.sleep(wait / self._speed)
+            seconds = wait / self._speed
+            click.echo(f"answered {answers[-1].status or 'not at all'}; next try in {seconds:.1f} s", err=True)
+            time.sleep(seconds)
             answers.append(self.send(topic, document))
         return answers
 

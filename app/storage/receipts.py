@@ -107,6 +107,14 @@ def load(connection: Connection, receipts: Sequence[UUID]) -> list[Received]:
     ]
 
 
+def outcome(connection: Connection, receipt: UUID) -> Outcome:
+    """Return a receipt's outcome as the ledger has it."""
+    row = connection.execute("SELECT outcome, reason FROM receipts WHERE receipt = %s", [receipt]).fetchone()
+    if row is None:
+        raise LookupError(f"the ledger has no receipt {receipt}")
+    return Outcome(row.outcome, row.reason)
+
+
 def still_dead(connection: Connection, settlements: Sequence[Settlement]) -> list[Settlement]:
     """Return the settlements of receipts that are dead letters still."""
     rows = connection.execute(

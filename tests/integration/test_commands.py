@@ -111,6 +111,27 @@ def test_dead_letters_are_listed_shown_and_replayed_once_the_key_is_there(kvitto
     assert kvitto.audit()["missing"] == 0
 
 
+def test_the_audit_of_a_provider_that_is_not_there_is_refused(kvitto: Running) -> None:
+    environment = bare_environment() | kvitto.environment | {"PROVIDERS": "kompar,nobody"}
+    done = subprocess.run(command("audit"), env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 78
+    assert "'nobody', which has no folder" in done.stderr
+
+
+def test_the_sandbox_tells_that_nobody_listens() -> None:
+    environment = bare_environment() | SECRETS
+    done = subprocess.run(
+        command("sandbox", "send", "kompar", "--url", "http://127.0.0.1:1"),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "nothing answers" in done.stderr
+
+
 def test_the_sandbox_plays_kompar(fresh_kvitto: Running) -> None:
     done = fresh_kvitto.run(
         "sandbox",

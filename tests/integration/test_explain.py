@@ -52,7 +52,31 @@ def test_receipts(kvitto: Running) -> None:
 def test_a_receipt_that_is_a_dead_letter(kvitto: Running) -> None:
     receipt = str(kvitto.post("applications", b"hello").json()["receipt"])
     kvitto.outcome(receipt)
-    assert steps(kvitto, receipt)["outcome"].startswith("dead: not-json")
+    found = steps(kvitto, receipt)
+    assert found["ledger"] == "dead, not-json"
+    assert found["now"] == "were it settled now:"
+    assert found["outcome"].startswith("dead: not-json")
+
+
+def test_a_notification_is_compared_with_those_of_its_own_id(kvitto: Running) -> None:
+    receipts = []
+    for webhook_id in ("wh-e1", "wh-e2", "wh-e1"):
+        sample = request("a", {"id": "explained", "status": "offered"}, id=webhook_id)
+        receipts.append(kvitto.client.post(sample.path, content=sample.body, headers=sample.headers).json()["receipt"])
+        kvitto.outcome(receipts[-1])
+    assert steps(kvitto, receipts[1])["history"].startswith(
+        f"differs from revision 1, receipt {receipts[0]}, by its id"
+    )
+    assert steps(kvitto, receipts[2])["history"] == f"brings nothing new to revision 1, receipt {receipts[0]}"
+
+
+@pytest.mark.parametrize(
+    "line", ["GET /webhooks/kompar/decisions", "POST /nowhere/kompar/decisions", "POST /webhooks/a/b/c"]
+)
+def test_what_the_edge_would_not_route_is_no_request(kvitto: Running, tmp_path: Path, line: str) -> None:
+    file = tmp_path / "saved.http"
+    file.write_text(f"{line} HTTP/1.1\r\n\r\n{{}}")
+    assert kvitto.run("explain", "--request", str(file)).returncode == 1
 
 
 def test_a_receipt_that_is_not_there(kvitto: Running) -> None:

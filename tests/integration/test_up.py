@@ -10,7 +10,7 @@ import pytest
 from app.sandbox.kompar import encrypt
 from tests import processes
 from tests.providers.kompar_side import KEY
-from tests.running import BIND, SECRETS, Running, command, running, start
+from tests.running import BIND, SECRETS, Running, command, running
 from tests.servers import bare_environment, eventually
 
 
@@ -118,16 +118,20 @@ def test_servers_of_the_operators_own_are_used_and_left_running(
         assert probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_taken_port_is_left_alone(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        found = start(tmp_path / "data", SECRETS)
-        try:
-            assert not found.ingest.endswith(f":{taken.getsockname()[1]}")
-        finally:
-            assert found.stop() == 0
-            found.client.close()
-            assert found.process.stdout is not None
-            found.process.stdout.close()
+def test_a_taken_port_is_refused_and_left_alone(kvitto: Running, tmp_path: Path) -> None:
+    """Even one taken by another Kvitto, whose server would share it."""
+    taken = bare_environment() | BIND | SECRETS | {"INGEST_BIND": kvitto.ingest.removeprefix("http://")}
+    done = subprocess.run(
+        command("up", "--data", str(tmp_path / "data")),
+        env=taken,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "INGEST_BIND: cannot be bound" in done.stderr
+    assert not done.stdout
 
 
 def test_a_provider_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ def test_all_faults_are_told_together_and_without_secrets() -> None:
         ("BODY_LIMIT_BYTES", "-1"),
         ("BODY_LIMIT_BYTES", "²"),
         ("INGEST_BIND", "8080"),
+        ("REDIS_URL", "http://x"),
+        ("CELERY_BROKER_URL", "amqp://x"),
         ("INGEST_BIND", "host:99999"),
         ("PROVIDERS", "kompar,kompar"),
     ],
