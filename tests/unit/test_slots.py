@@ -2,29 +2,45 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from workers.slots import Slot
 from workers.standby import Standby
 
 
-def test_slots_of_one_host_differ_and_are_given_back(tmp_path: Path) -> None:
-    first, second = Slot(tmp_path), Slot(tmp_path)
+@pytest.fixture
+def take(tmp_path: Path) -> Iterator[Callable[[], Slot]]:
+    """Take slots, all given back at the end."""
+    taken: list[Slot] = []
+
+    def one() -> Slot:
+        taken.append(Slot(tmp_path))
+        return taken[-1]
+
+    yield one
+    for slot in taken:
+        slot.release()
+
+
+def test_slots_of_one_host_differ_and_are_given_back(take: Callable[[], Slot]) -> None:
+    first, second = take(), take()
     assert first.name != second.name
-    given_back = first.name
     first.release()
-    assert Slot(tmp_path).name == given_back
-    second.release()
+    assert take().name == first.name
 
 
-def test_a_slot_is_free_again_however_its_process_ended(tmp_path: Path) -> None:
-    code = "import os, sys; from pathlib import Path; from workers.slots import Slot; s = Slot(Path(sys.argv[1])); "
-    code += "print(s.name, flush=True); os.kill(os.getpid(), 9)"
+def test_a_slot_is_free_again_however_its_process_ended(take: Callable[[], Slot], tmp_path: Path) -> None:
+    code = "import os, sys; from pathlib import Path; from workers.slots import Slot; slot = Slot(Path(sys.argv[1])); "
+    code += "print(slot.name, flush=True); os.kill(os.getpid(), 9)"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == -9
-    assert Slot(tmp_path).name == done.stdout.strip()
+    assert take().name == done.stdout.strip()
 
 
-def test_the_standby_holds_its_slot_as_long_as_it_lives(tmp_path: Path) -> None:
+def test_the_standby_holds_its_slot_as_long_as_it_lives(take: Callable[[], Slot], tmp_path: Path) -> None:
     standby = Standby(Slot(tmp_path), {})
-    assert Slot(tmp_path).name != standby._slot.name
+    assert take().name != standby._slot.name
+    standby._slot.release()
