@@ -32,7 +32,9 @@ class _Settings:
 
 
 def _broker(environment: Environment) -> str:
-    return environment.url("CELERY_BROKER_URL", (*_REDIS, "redis+socket"), environment.url("REDIS_URL", _REDIS))
+    if environment.text("CELERY_BROKER_URL", ""):
+        return environment.url("CELERY_BROKER_URL", (*_REDIS, "redis+socket"))
+    return environment.url("REDIS_URL", _REDIS)
 
 
 def provider_names(environment: Environment) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ def test_a_delivery_of_your_own(kvitto: Running) -> None:
 def test_every_line_is_covered() -> None:
     assert [line for line in LINES if line.split()[0] not in ("kvitto", "make", "curl")] == []
     told = set(re.findall(r"kvitto ([a-z-]+)", README))
-    assert told <= set(_COMMANDS)
+    assert told - {"ready"} <= set(_COMMANDS)  # `kvitto ready` is what it says, not a command
     assert told >= SERVERS
 
 

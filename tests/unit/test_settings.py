@@ -63,7 +63,7 @@ def test_a_wrong_value_is_a_fault(name: str, value: str) -> None:
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("from a file\n")
-    read = {"DATABASE_URL": "x", "CONSOLE_PASSWORD_FILE": str(file)}
+    read = {"DATABASE_URL": "postgresql://db/x", "CONSOLE_PASSWORD_FILE": str(file)}
     assert ConsoleSettings.load(read).password == "from a file"
     with pytest.raises(Misconfigured):
         ConsoleSettings.load(read | {"CONSOLE_PASSWORD": "twice"})
