@@ -10,9 +10,10 @@ from typing import Any
 # A drain gives its slot back after this long, so that a sweep or a shutdown never waits for a backlog.
 DRAIN_SECONDS = 5.0
 SWEEP_SECONDS = 3.0
-# Between batches, so that what arrives together is stored together: a commit each would take the machine
-# from other providers. The first of a burst never waits for it.
-GATHER_SECONDS = 0.02
+# After a batch of more than a few, so that what arrives together is stored together: a commit for every three
+# would take the machine from other providers. What comes singly never waits.
+GATHER_SECONDS = 0.05
+FEW = 2
 
 
 def publisher_settings(broker_url: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from app.errors import Unavailable
 from app.inbox import Inbox
 from app.storage.ledger import Ledger
 from app.storage.looks import Look
-from config.celery import DRAIN_SECONDS, GATHER_SECONDS
+from config.celery import DRAIN_SECONDS, FEW, GATHER_SECONDS
 from workers.pipeline import Pipeline
 from workers.splitting import take_in
 
@@ -66,7 +66,8 @@ class Station:
             if not batch:
                 return True
             take_in(self._pipeline, batch)
-            time.sleep(GATHER_SECONDS)
+            if len(batch) > FEW:
+                time.sleep(GATHER_SECONDS)
         return False
 
     def _stand_back(self, error: Unavailable) -> None:
