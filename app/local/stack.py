@@ -52,6 +52,7 @@ class Stack:
         self._environment = dict(environment)
         self._concurrency = concurrency
         self._tell = tell
+        self._promised: set[int] = set()
         self._supervisor = Supervisor(tell, keep_open=[data.open()])
 
     def start(self) -> Addresses:
@@ -139,12 +140,13 @@ class Stack:
     def _choose_bind(self, name: str, preferred: int) -> str:
         """Settle on an address: the one that was asked for, else the usual port, else any that is free."""
         if name not in self._environment:
-            port = preferred if _is_free(preferred) else free_port()
+            port = preferred if _is_free(preferred) and preferred not in self._promised else free_port(self._promised)
             self._environment[name] = f"127.0.0.1:{port}"
         host, _, port_text = self._environment[name].rpartition(":")
         if port_text == "0":
-            port_text = str(free_port())
+            port_text = str(free_port(self._promised))
             self._environment[name] = f"{host}:{port_text}"
+        self._promised.add(int(port_text))
         reachable = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104 - compared, not bound
         return f"http://{reachable}:{port_text}"
 
