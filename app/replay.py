@@ -22,10 +22,10 @@ class Replay:
 
     def __init__(self, environment: Environment) -> None:
         self._settings = WorkerSettings.read(environment)
-        self._seals = self._settings.sealing_keys
         self._settlers: dict[str, tuple[Settler, Ledger]] = {}
         self._openers = {name: providers.load(name, environment) for name in self._settings.providers}
         environment.check()
+        self._seals = SealingKeys(self._settings.sealing_keys)
 
     @cached_property
     def connection(self) -> Connection:
@@ -52,5 +52,5 @@ class Replay:
             if opener is None:
                 raise Misconfigured([Fault("PROVIDERS", f"lacks {name}", "Add it to replay its dead letters")])
             ledger = Ledger(self._settings.database_url, name, self._settings.loss_accepted)
-            self._settlers[name] = Settler(SealingKeys(self._seals), opener), ledger
+            self._settlers[name] = Settler(self._seals, opener), ledger
         return self._settlers[name]

@@ -30,6 +30,18 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "app.cli", *arguments]
 
 
+def run(*arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a `kvitto` command with these settings and no others; its status is the caller's to check."""
+    return subprocess.run(
+        command(*arguments),
+        env=bare_environment() | dict(environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @dataclass(slots=True)
 class Running:
     """A running Kvitto."""
@@ -72,8 +84,7 @@ class Running:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a `kvitto` command beside it."""
-        line = command("--data", str(self.data), *arguments)
-        return subprocess.run(line, env=bare_environment(), capture_output=True, text=True, timeout=60, check=False)
+        return run("--data", str(self.data), *arguments, environment={})
 
     def audit(self, provider: str = "kompar") -> dict[str, int]:
         """Audit a provider's books; the command's status must agree with all of them."""

@@ -80,7 +80,7 @@ def check_names(names: tuple[str, ...], environment: Environment) -> None:
     """Note a fault for every name that has no folder."""
     for name in names:
         if _module(name, "authentication") is None:
-            environment.fault("PROVIDERS", f"names {name!r}, which has no folder in app/providers", "Correct the name")
+            _unknown(name, environment)
 
 
 def development_secrets(name: str) -> dict[str, str]:
@@ -92,9 +92,13 @@ def development_secrets(name: str) -> dict[str, str]:
 def _read(name: str, part: str, environment: Environment) -> object | None:
     module = _module(name, part)
     if module is None:
-        environment.fault("PROVIDERS", f"names {name!r}, which has no folder in app/providers", "Correct the name")
+        _unknown(name, environment)
         return None
     return module.read(environment)  # type: ignore[no-any-return]
+
+
+def _unknown(name: str, environment: Environment) -> None:
+    environment.fault("PROVIDERS", f"names {name!r}, which has no folder in app/providers", "Correct the name")
 
 
 def _module(name: str, part: str) -> Any:

@@ -2,7 +2,6 @@
 
 import signal
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,8 @@ import pytest
 from app.sandbox.kompar import encrypt
 from tests import processes
 from tests.providers.kompar_side import KEY
-from tests.running import BIND, SECRETS, Running, command, running
-from tests.servers import bare_environment, eventually
+from tests.running import BIND, SECRETS, Running, run, running
+from tests.servers import eventually
 
 
 def deliver(kvitto: Running, application_id: str) -> str:
@@ -93,14 +92,7 @@ def test_killed_it_takes_everything_along_and_starts_anew(tmp_path: Path) -> Non
 
 
 def test_a_second_one_on_the_same_data_is_refused(kvitto: Running) -> None:
-    second = subprocess.run(
-        command("up", "--data", str(kvitto.data)),
-        env=bare_environment() | BIND,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    second = run("up", "--data", str(kvitto.data), environment=BIND)
     assert second.returncode == 1
     assert "is in use" in second.stderr
     assert "--data" in second.stderr
@@ -120,45 +112,24 @@ def test_servers_of_the_operators_own_are_used_and_left_running(
 
 def test_a_taken_port_is_refused_and_left_alone(kvitto: Running, tmp_path: Path) -> None:
     """Even one taken by another Kvitto, whose server would share it."""
-    taken = bare_environment() | BIND | SECRETS | {"INGEST_BIND": kvitto.ingest.removeprefix("http://")}
-    done = subprocess.run(
-        command("up", "--data", str(tmp_path / "data")),
-        env=taken,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    taken = BIND | SECRETS | {"INGEST_BIND": kvitto.ingest.removeprefix("http://")}
+    done = run("up", "--data", str(tmp_path / "data"), environment=taken)
     assert done.returncode == 1
     assert "INGEST_BIND: cannot be bound" in done.stderr
     assert not done.stdout
 
 
 def test_a_provider_that_is_not_there_is_told(tmp_path: Path) -> None:
-    wrong = bare_environment() | BIND | SECRETS | {"PROVIDERS": "kompar,nobody"}
-    done = subprocess.run(
-        command("up", "--data", str(tmp_path / "data")),
-        env=wrong,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    wrong = BIND | SECRETS | {"PROVIDERS": "kompar,nobody"}
+    done = run("up", "--data", str(tmp_path / "data"), environment=wrong)
     assert done.returncode == 78
     assert "'nobody', which has no folder" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_wrong_settings_end_it_with_what_to_do(tmp_path: Path) -> None:
-    wrong = bare_environment() | BIND | SECRETS | {"KOMPAR_KEYS": "sample=short"}
-    done = subprocess.run(
-        command("up", "--data", str(tmp_path / "data")),
-        env=wrong,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    wrong = BIND | SECRETS | {"KOMPAR_KEYS": "sample=short"}
+    done = run("up", "--data", str(tmp_path / "data"), environment=wrong)
     assert done.returncode == 78
     assert "32-character" in done.stderr
     assert not done.stdout
