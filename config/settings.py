@@ -32,7 +32,7 @@ class _Settings:
 
 
 def _broker(environment: Environment) -> str:
-    if environment.text("CELERY_BROKER_URL", ""):
+    if environment.given("CELERY_BROKER_URL"):
         return environment.url("CELERY_BROKER_URL", (*_REDIS, "redis+socket"))
     return environment.url("REDIS_URL", _REDIS)
 
@@ -130,6 +130,22 @@ class LedgerSettings(_Settings):
     @classmethod
     def read(cls, environment: Environment) -> Self:
         return cls(database_url=environment.url("DATABASE_URL", _POSTGRES))
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateSettings(_Settings):
+    """The schema's owner; `role_passwords` are (role, password) to give to the roles of the other processes."""
+
+    database_url: str
+    role_passwords: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        given = environment.given("ROLE_PASSWORDS")
+        return cls(
+            database_url=environment.url("DATABASE_URL", _POSTGRES),
+            role_passwords=environment.labelled_secrets("ROLE_PASSWORDS") if given else (),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,11 @@ _COMMANDS = {
     "audit": "app.cli.audit:audit",
     "dead-letters": "app.cli.dead_letters:dead_letters",
     "explain": "app.cli.explain:explain",
+    "reveal": "app.cli.reveal:reveal",
     "sandbox": "app.sandbox.commands:sandbox",
 }
 # These speak to what runs already, and find it in the data folder of `kvitto up`.
-_CLIENTS = ("migrate", "audit", "dead-letters", "explain", "sandbox")
+_CLIENTS = ("migrate", "audit", "dead-letters", "explain", "reveal", "sandbox")
 
 
 class _Commands(click.Group):
