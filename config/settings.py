@@ -46,6 +46,7 @@ def provider_names(environment: Environment) -> tuple[str, ...]:
 class IngestSettings(_Settings):
     """The public edge. Providers' tokens and secrets are read by their own folders."""
 
+    database_url: str
     redis_url: str
     broker_url: str
     providers: tuple[str, ...]
@@ -57,6 +58,7 @@ class IngestSettings(_Settings):
     @classmethod
     def read(cls, environment: Environment) -> Self:
         return cls(
+            database_url=environment.url("DATABASE_URL", _POSTGRES),
             redis_url=environment.url("REDIS_URL", _REDIS),
             broker_url=_broker(environment),
             providers=provider_names(environment),

@@ -40,22 +40,19 @@ def _slot() -> Slot:
 @cache
 def station(provider: str) -> Station:
     """Return this process's station at the provider's inbox, made at first use: after the fork."""
-    return _station(_inbox(provider), _slot())
+    return _station(provider, _slot())
 
 
-def _inbox(provider: str) -> Inbox:
-    return Inbox(server.connect(_settings().redis_url), provider)
-
-
-def _station(inbox: Inbox, slot: Slot) -> Station:
+def _station(provider: str, slot: Slot) -> Station:
     settings = _settings()
     environment = Environment.of_process()
-    opener = providers.load(inbox.provider, environment)
+    opener = providers.load(provider, environment)
     environment.check()
     assert opener is not None  # noqa: S101 - else check() has raised
-    ledger = Ledger(settings.database_url, inbox.provider, settings.loss_accepted)
-    pipeline = Pipeline(Settler(SealingKeys(settings.sealing_keys), opener), ledger, inbox)
-    return Station(inbox, ledger, pipeline, slot.name, partial(doorbell.ring, app, inbox.provider))
+    inbox = Inbox(server.connect(settings.redis_url), provider)
+    ledger = Ledger(settings.database_url, provider, settings.loss_accepted)
+    pipeline = partial(Pipeline, Settler(SealingKeys(settings.sealing_keys), opener), ledger)
+    return Station(inbox, ledger, pipeline, slot.name, partial(doorbell.ring, app, provider))
 
 
 @setup_logging.connect
@@ -98,16 +95,13 @@ def _server_faults(settings: WorkerSettings) -> list[Fault]:
 def _start_standby(**_: Any) -> None:
     """Look after the inboxes from the main process too, with connections and a slot that no child shares."""
     slot = Slot()
-    Standby(slot, {inbox: _station(inbox, slot) for inbox in map(_inbox, _settings().providers)}).start()
+    Standby(slot, [_station(provider, slot) for provider in _settings().providers]).start()
 
 
 @worker_process_init.connect
 def _start_stations(**_: Any) -> None:
     for provider in _settings().providers:
-        try:
-            station(provider).start()
-        except Unavailable as error:
-            logger.warning("left to the sweep", extra={"provider": provider, "reason": error.reason})
+        station(provider).start()
 
 
 @worker_process_shutdown.connect

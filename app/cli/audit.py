@@ -14,7 +14,7 @@ from config.settings import AuditSettings
 @click.command(epilog="Example: kvitto audit --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def audit(as_json: bool) -> None:
-    """Check conservation: entries appended = receipts + copies + in flight, none missing. Exit 1 if one is."""
+    """Check conservation: appended + overflowed = receipts + copies + in flight, none missing. Exit 1 if one is."""
     environment = Environment.of_process()
     settings = AuditSettings.read(environment)
     providers.check_names(settings.providers, environment)
@@ -26,5 +26,8 @@ def audit(as_json: bool) -> None:
     sound = all(account.missing == 0 for account in accounts)
     if not as_json:
         verdict = "adds up" if sound else "DOES NOT ADD UP"
-        click.secho(f"{verdict}: appended = receipts + copies + in flight + missing", fg="green" if sound else "red")
+        click.secho(
+            f"{verdict}: appended + overflowed = receipts + copies + in flight + missing",
+            fg="green" if sound else "red",
+        )
     raise SystemExit(0 if sound else 1)

@@ -33,6 +33,8 @@ def ingest(threads: int) -> None:
     if not settings.loss_accepted:
         _refuse_lossy(settings.redis_url)
     _refuse_taken("INGEST_BIND", settings.bind)
+    # Large bodies go back to the system at once; by default glibc learns to keep them, once for every thread.
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1024 * 1024))
     _become("granian", *server_arguments(settings.bind, threads), "app.ingest.wsgi:app")
 
 

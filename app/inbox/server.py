@@ -73,3 +73,10 @@ def durability_faults(redis: Redis) -> list[Fault]:
         except (NoPermissionError, ResponseError):
             settings = {}  # hidden, as managed services do: unknown is not proven
     return redis_faults(settings)
+
+
+def used_share(redis: Redis) -> float:
+    """Return how much of its memory limit the server uses, 0 to 1; 0 if it has none."""
+    with reachable():
+        memory: Any = redis.info("memory")
+    return memory["used_memory"] / memory["maxmemory"] if memory.get("maxmemory") else 0.0

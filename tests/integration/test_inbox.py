@@ -35,9 +35,9 @@ def test_what_was_appended_is_claimed_as_it_was_even_if_it_came_before_the_group
 
 
 def test_the_first_append_rings_and_the_next_only_after_the_doorbell_was_cleared(inbox: Inbox) -> None:
-    assert [inbox.append(delivery()) for _ in range(3)] == [True, False, False]
+    assert [inbox.append(delivery()).pressed for _ in range(3)] == [True, False, False]
     inbox.clear_doorbell()
-    assert inbox.append(delivery())
+    assert inbox.append(delivery()).pressed
 
 
 def test_a_successor_of_the_same_name_finds_what_was_claimed_before_it(inbox: Inbox, redis: Redis) -> None:
