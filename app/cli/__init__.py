@@ -18,13 +18,14 @@ _COMMANDS = {
     "beat": "app.cli.processes:beat",
     "console": "app.cli.processes:console",
     "migrate": "app.cli.migrate:migrate",
+    "check": "app.cli.check:check",
     "audit": "app.cli.audit:audit",
     "dead-letters": "app.cli.dead_letters:dead_letters",
     "explain": "app.cli.explain:explain",
     "sandbox": "app.sandbox.commands:sandbox",
 }
 # These speak to what runs already, and find it in the data folder of `kvitto up`.
-_CLIENTS = ("migrate", "audit", "dead-letters", "explain", "sandbox")
+_CLIENTS = ("migrate", "check", "audit", "dead-letters", "explain", "sandbox")
 
 
 class _Commands(click.Group):

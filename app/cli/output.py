@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def console() -> Console:
@@ -14,8 +15,14 @@ def console() -> Console:
     return Console(highlight=False, soft_wrap=True, width=1000)
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool, empty: str) -> None:
-    """Print rows as a table, or as JSON; numbers stand to the right."""
+def print_rows(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    as_json: bool,
+    empty: str,
+    styles: Mapping[Any, str] | None = None,
+) -> None:
+    """Print rows as a table, or as JSON; numbers stand to the right, values in `styles` are coloured."""
     if as_json:
         click.echo(json.dumps([dict(row) for row in rows], indent=2, default=str, ensure_ascii=False))
         return
@@ -27,7 +34,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_jso
         numbers = all(isinstance(row.get(column), int) for row in rows)
         table.add_column(column, justify="right" if numbers else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(_text(row.get(column)) for column in columns))
+        values = [row.get(column) for column in columns]
+        table.add_row(*(Text(_text(value), _style(value, styles or {})) for value in values))
     console().print(table)
 
 
@@ -37,3 +45,7 @@ def _text(value: Any) -> str:
     if hasattr(value, "isoformat"):
         return str(value.isoformat(sep=" ", timespec="milliseconds"))
     return str(value)
+
+
+def _style(value: Any, styles: Mapping[Any, str]) -> str:
+    return styles.get(value, "") if isinstance(value, str) else ""
