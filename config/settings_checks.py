@@ -13,8 +13,7 @@ _EVERYWHERE = ("", "0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
 
 def judge_secrets(secrets: Secrets) -> list[Finding]:
     """Judge secrets by their length and by whether each stands in one place only."""
-    given = {name: values for name, values in secrets.items() if values}
-    return [*_short(given), *_shared(given)] or [ok("secrets", f"{len(given)} given, none short or shared")]
+    return [*_short(secrets), *_shared(secrets)] or [ok("secrets", f"{len(secrets)} settings, none short or shared")]
 
 
 def judge_files(modes: Mapping[str, int]) -> list[Finding]:

@@ -65,8 +65,10 @@ def kvitto(context: click.Context, data: Path) -> None:
     """
     context.obj = Data(data)
     if context.invoked_subcommand in _CLIENTS and "DATABASE_URL" not in os.environ:
-        for name, value in context.obj.published().items():
-            os.environ.setdefault(name, value)
+        published = context.obj.published()
+        # A mix of two environments would be neither's.
+        if context.invoked_subcommand != "check" or not published.keys() & os.environ.keys():
+            os.environ.update({name: value for name, value in published.items() if name not in os.environ})
 
 
 def main() -> None:

@@ -45,8 +45,7 @@ class Configuration:
 
     def address(self, name: str) -> str | None:
         """Return a server's address; None if none of the processes has it, or it is wrong."""
-        faulty = {wrong.name.removesuffix("_FILE") for wrong in self._needed_by}
-        return None if faulty & set(_ADDRESSES[name][0]) or name in self._unclear else self._values.get(name)
+        return None if self._faulty() & set(_ADDRESSES[name][0]) or name in self._unclear else self._values.get(name)
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong with the settings, or dangerous about them."""
@@ -57,10 +56,15 @@ class Configuration:
             yield fault(_ADDRESSES[name][0][0], "cannot be read as an address", mend)
         if not self._needed_by and not self._unclear:
             yield ok("settings", f"complete for {', '.join(self.processes)}")
-        yield from settings_checks.judge_secrets(self._environment.values)
+        sound = {name: values for name, values in self._environment.values.items() if name not in self._faulty()}
+        yield from settings_checks.judge_secrets(sound)
         yield from settings_checks.judge_files(self._environment.modes())
         yield from settings_checks.judge_binds(self._binds)
         yield settings_checks.judge_loss(bool(self.get("loss_accepted")))
+
+    def _faulty(self) -> set[str]:
+        """Return the names of settings that no process would start with."""
+        return {wrong.name.removesuffix("_FILE") for wrong in self._needed_by}
 
     def _read(self, process: str) -> None:
         self._environment.faults.clear()

@@ -42,6 +42,7 @@ def connect(dsn: str, name: str) -> Connection:
             dsn,
             autocommit=True,
             row_factory=namedtuple_row,
+            client_encoding="utf8",  # under SQL_ASCII, texts would be bytes
             connect_timeout=3,
             application_name=f"kvitto-{name}",
             options=" ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
