@@ -82,7 +82,7 @@ def _writes(facts: Facts) -> Finding:
         return (fault if refuses else warning)("redis last write", "of a snapshot failed", mend)
     if facts.get("aof_last_bgrewrite_status", "ok") != "ok":
         return warning("redis last write", "the rewrite of the append-only file failed", "Free memory or disk space")
-    return ok("redis last write", "ok")
+    return ok("redis last write", "succeeded")
 
 
 def _replicas(facts: Facts) -> Finding:

@@ -51,7 +51,8 @@ def _short(secrets: Secrets) -> Iterator[Finding]:
         for position, value in enumerate(values, start=1):
             if len(value) < _SHORTEST:
                 found = f"value {position} of {len(values)} has {len(value)} characters: it can be guessed"
-                yield warning(name, found, f"Use {_SHORTEST} at least, as from: openssl rand -hex 16")
+                mend = f"Use {_SHORTEST} at least (openssl rand -hex 16), or ask its issuer for a longer one"
+                yield warning(name, found, mend)
 
 
 def _shared(secrets: Secrets) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ def check(processes: tuple[str, ...], as_json: bool) -> None:
     diagnosis = diagnose(os.environ, processes or tuple(PROCESSES))
     findings = [*diagnosis.settings, *diagnosis.servers]
     rows = [dataclasses.asdict(finding) for finding in findings]
-    print_rows(rows, ("what", "verdict", "found", "mend"), as_json, empty="", styles=_STYLES)
+    print_rows(rows, ("what", "verdict", "found", "mend"), as_json, empty="", styles=_STYLES, wrapped=("found", "mend"))
     if not as_json:
         _sum_up(Counter(finding.verdict for finding in findings))
     raise SystemExit(diagnosis.status)

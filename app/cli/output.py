@@ -1,6 +1,7 @@
 """What commands print: aligned and coloured on a terminal, plain in a pipe, JSON on request."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,8 +22,12 @@ def print_rows(
     as_json: bool,
     empty: str,
     styles: Mapping[Any, str] | None = None,
+    wrapped: Sequence[str] = (),
 ) -> None:
-    """Print rows as a table, or as JSON; numbers stand to the right, values in `styles` are coloured."""
+    """Print rows as a table, or as JSON; numbers stand to the right, values in `styles` are coloured.
+
+    On a terminal, columns in `wrapped` are wrapped at words so that rows fit its width.
+    """
     if as_json:
         click.echo(json.dumps([dict(row) for row in rows], indent=2, default=str, ensure_ascii=False))
         return
@@ -32,11 +37,11 @@ def print_rows(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         numbers = all(isinstance(row.get(column), int) for row in rows)
-        table.add_column(column, justify="right" if numbers else "left", no_wrap=True)
+        table.add_column(column, justify="right" if numbers else "left", no_wrap=column not in wrapped)
     for row in rows:
         values = [row.get(column) for column in columns]
         table.add_row(*(Text(_text(value), _style(value, styles or {})) for value in values))
-    console().print(table)
+    (Console(highlight=False) if wrapped and sys.stdout.isatty() else console()).print(table)
 
 
 def _text(value: Any) -> str:

@@ -10,10 +10,10 @@ import click
 from app import providers
 from app.errors import Unavailable
 from app.inbox import server
-from app.processes import read_ingest
+from app.processes import read_beat, read_ingest
 from config.environment import Environment, Fault, Misconfigured
 from config.granian import server_arguments
-from config.settings import BeatSettings, ConsoleSettings, WorkerSettings
+from config.settings import ConsoleSettings, WorkerSettings
 
 
 def _become(*arguments: str) -> NoReturn:
@@ -83,7 +83,9 @@ def worker(names: tuple[str, ...], concurrency: int) -> None:
 @click.command(epilog="Example: kvitto beat")
 def beat() -> None:
     """Have every inbox swept every few seconds; run one of these."""
-    BeatSettings.load()
+    environment = Environment.of_process()
+    read_beat(environment)
+    environment.check()
     _become("celery", "-A", "workers.celery", "beat", "--loglevel", "WARNING", "--pidfile", "")
 
 

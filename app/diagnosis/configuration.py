@@ -56,11 +56,15 @@ class Configuration:
             yield fault(_ADDRESSES[name][0][0], "cannot be read as an address", mend)
         if not self._needed_by and not self._unclear:
             yield ok("settings", f"complete for {', '.join(self.processes)}")
-        sound = {name: values for name, values in self._environment.values.items() if name not in self._faulty()}
-        yield from settings_checks.judge_secrets(sound)
+        yield from settings_checks.judge_secrets(self._secrets())
         yield from settings_checks.judge_files(self._environment.modes())
         yield from settings_checks.judge_binds(self._binds)
         yield settings_checks.judge_loss(bool(self.get("loss_accepted")))
+
+    def _secrets(self) -> dict[str, tuple[str, ...]]:
+        """Return the secrets to judge by their values; an address may share its own with another."""
+        values = self._environment.values.items()
+        return {name: found for name, found in values if name not in self._faulty() and not name.endswith("_URL")}
 
     def _faulty(self) -> set[str]:
         """Return the names of settings that no process would start with."""

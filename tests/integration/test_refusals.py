@@ -89,3 +89,8 @@ def test_a_database_without_migrations(postgres_server: str, valkey_server: str)
 def test_everything_that_is_missing_is_told_at_once(database: str, valkey_server: str) -> None:
     said = refusal("worker", database, valkey_server, SEALING_KEYS="", KOMPAR_KEYS="nolabel", FINGERPRINT_KEY="x")
     assert all(name in said for name in ("SEALING_KEYS", "KOMPAR_KEYS", "FINGERPRINT_KEY"))
+
+
+@pytest.mark.parametrize("process", ["ingest", "worker", "beat"])
+def test_a_provider_without_a_folder(database: str, valkey_server: str, process: str) -> None:
+    assert "'nobody', which has no folder" in refusal(process, database, valkey_server, PROVIDERS="nobody")
