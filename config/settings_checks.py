@@ -6,6 +6,8 @@ from config.findings import Finding, fault, ok, warning
 
 # Secrets by the setting's name: every value that it lists.
 Secrets = Mapping[str, tuple[str, ...]]
+# (host, port)
+Address = tuple[str, int]
 
 _SHORTEST = 16
 _EVERYWHERE = ("", "0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
@@ -33,10 +35,10 @@ def judge_loss(accepted: bool) -> Finding:
     return ok("LOSS_ACCEPTED", "no")
 
 
-def judge_binds(binds: Mapping[str, tuple[str, int]]) -> list[Finding]:
+def judge_binds(binds: Mapping[str, Address]) -> list[Finding]:
     """Judge where ingest and console listen, by setting."""
     findings = []
-    if len(set(binds.values())) < len(binds):
+    if len(binds) > 1 and _collide(*binds.values()):
         findings.append(fault("CONSOLE_BIND", "is the address of INGEST_BIND too", "Give the console another port"))
     if (console := binds.get("CONSOLE_BIND")) and console[0] in _EVERYWHERE:
         mend = "Bind it to a private address; one password is all that guards it"
@@ -44,6 +46,12 @@ def judge_binds(binds: Mapping[str, tuple[str, int]]) -> list[Finding]:
     return findings or [
         ok("addresses", ", ".join(f"{name} {host}:{port}" for name, (host, port) in binds.items()) or "none")
     ]
+
+
+def _collide(one: Address, other: Address) -> bool:
+    """Tell whether two processes cannot listen on both; port 0 is any that is free."""
+    hosts = {one[0], other[0]}
+    return one[1] == other[1] != 0 and (len(hosts) == 1 or not hosts.isdisjoint(_EVERYWHERE))
 
 
 def _short(secrets: Secrets) -> Iterator[Finding]:

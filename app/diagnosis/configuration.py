@@ -32,12 +32,8 @@ class Configuration:
         for process in processes:
             self._read(process)
         self._values["loss_accepted"] = self._environment.accepted("LOSS_ACCEPTED")
-        self._unclear: list[str] = []
-        self._unclear += [
-            name
-            for name, (_, is_clear) in _ADDRESSES.items()
-            if (address := self.address(name)) and not is_clear(address)
-        ]
+        given = {name: address for name in _ADDRESSES if (address := self._given(name))}
+        self._unclear = [name for name, address in given.items() if not _ADDRESSES[name][1](address)]
 
     def get(self, name: str) -> Any:
         """Return a setting by its field's name; None if none of the processes has it."""
@@ -45,7 +41,7 @@ class Configuration:
 
     def address(self, name: str) -> str | None:
         """Return a server's address; None if none of the processes has it, or it is wrong."""
-        return None if self._faulty() & set(_ADDRESSES[name][0]) or name in self._unclear else self._values.get(name)
+        return None if name in self._unclear else self._given(name)
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong with the settings, or dangerous about them."""
@@ -60,6 +56,9 @@ class Configuration:
         yield from settings_checks.judge_files(self._environment.modes())
         yield from settings_checks.judge_binds(self._binds)
         yield settings_checks.judge_loss(bool(self.get("loss_accepted")))
+
+    def _given(self, name: str) -> str | None:
+        return None if self._faulty() & set(_ADDRESSES[name][0]) else self._values.get(name)
 
     def _secrets(self) -> dict[str, tuple[str, ...]]:
         """Return the secrets to judge by their values; an address may share its own with another."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from config import postgres_checks, redis_checks
+from config import postgres_checks, redis_checks, settings_checks
 from config.findings import Finding, Verdict, clock, headroom, to_faults
 
 REDIS: dict[str, Any] = {
@@ -85,3 +85,18 @@ def test_clocks_that_differ(seconds: float, verdict: Verdict) -> None:
 )
 def test_room_that_is_left(used: int, verdict: Verdict) -> None:
     assert headroom("a room", used, 100, "make room").verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("ingest", "console", "collide"),
+    [
+        (("127.0.0.1", 8080), ("127.0.0.1", 8080), True),
+        (("::", 8080), ("127.0.0.1", 8080), True),
+        (("127.0.0.1", 8080), ("127.0.0.1", 8081), False),
+        (("127.0.0.1", 8080), ("10.0.0.1", 8080), False),
+        (("127.0.0.1", 0), ("127.0.0.1", 0), False),
+    ],
+)
+def test_two_processes_on_one_address(ingest: tuple[str, int], console: tuple[str, int], collide: bool) -> None:
+    found = settings_checks.judge_binds({"INGEST_BIND": ingest, "CONSOLE_BIND": console})
+    assert (("CONSOLE_BIND", Verdict.FAULT) in doubted(found)) is collide
