@@ -12,10 +12,11 @@ from app import doorbell, providers
 from app.crypto.sealing import SealingKeys
 from app.errors import Unavailable
 from app.inbox import Inbox, server
+from app.processes import read_worker
 from app.settling import Settler
-from app.storage.connection import connect, durability_faults
+from app.storage import server as ledger_server
+from app.storage.connection import connect
 from app.storage.ledger import Ledger
-from app.storage.migrations import pending
 from config.environment import Environment, Fault, Misconfigured
 from config.settings import WorkerSettings
 from workers.celery import app
@@ -65,9 +66,7 @@ def _refuse_or_start(**_: Any) -> None:
     """Refuse to start on settings or servers that could lose a delivery. A server that is down is waited for."""
     try:
         environment = Environment.of_process()
-        settings = WorkerSettings.read(environment)
-        for name in settings.providers:
-            providers.load(name, environment)
+        settings = read_worker(environment)
         environment.check()
         faults = _server_faults(settings)
         if faults:
@@ -80,12 +79,9 @@ def _refuse_or_start(**_: Any) -> None:
 def _server_faults(settings: WorkerSettings) -> list[Fault]:
     faults = []
     try:
-        if not settings.loss_accepted:
-            faults += server.durability_faults(server.connect(settings.redis_url))
+        faults += server.start_faults(server.connect(settings.redis_url), settings.loss_accepted)
         with connect(settings.database_url, "check") as connection:
-            faults += [] if settings.loss_accepted else durability_faults(connection)
-            if pending(connection):
-                faults.append(Fault("DATABASE_URL", "lacks migrations", "Run: kvitto migrate"))
+            faults += ledger_server.start_faults(connection, settings.loss_accepted)
     except Unavailable as error:
         logger.warning("starting all the same", extra={"reason": error.reason, "detail": error.detail})
     return faults

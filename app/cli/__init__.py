@@ -18,6 +18,7 @@ _COMMANDS = {
     "beat": "app.cli.processes:beat",
     "console": "app.cli.processes:console",
     "migrate": "app.cli.migrate:migrate",
+    "check": "app.cli.check:check",
     "audit": "app.cli.audit:audit",
     "dead-letters": "app.cli.dead_letters:dead_letters",
     "explain": "app.cli.explain:explain",
@@ -25,7 +26,7 @@ _COMMANDS = {
     "sandbox": "app.sandbox.commands:sandbox",
 }
 # These speak to what runs already, and find it in the data folder of `kvitto up`.
-_CLIENTS = ("migrate", "audit", "dead-letters", "explain", "reveal", "sandbox")
+_CLIENTS = ("migrate", "check", "audit", "dead-letters", "explain", "reveal", "sandbox")
 
 
 class _Commands(click.Group):
@@ -65,8 +66,10 @@ def kvitto(context: click.Context, data: Path) -> None:
     """
     context.obj = Data(data)
     if context.invoked_subcommand in _CLIENTS and "DATABASE_URL" not in os.environ:
-        for name, value in context.obj.published().items():
-            os.environ.setdefault(name, value)
+        published = context.obj.published()
+        # A mix of two environments would be neither's.
+        if context.invoked_subcommand != "check" or not published.keys() & os.environ.keys():
+            os.environ.update({name: value for name, value in published.items() if name not in os.environ})
 
 
 def main() -> None:

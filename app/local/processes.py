@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from app import providers
+from app.processes import read_beat, read_ingest, read_worker
 from config.environment import Environment
-from config.settings import BeatSettings, ConsoleSettings, IngestSettings, WorkerSettings
+from config.settings import ConsoleSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ def processes(names: Iterable[str], concurrency: int) -> list[Process]:
             f"worker-{name}",
             ("worker", "--provider", name, "--concurrency", str(concurrency)),
             "kvitto_worker",
-            partial(_read_worker, name),
+            partial(read_worker, names=(name,)),
         )
         for name in names
     ]
     return [
-        Process("ingest", ("ingest",), "kvitto_ingest", _read_ingest),
+        Process("ingest", ("ingest",), "kvitto_ingest", read_ingest),
         *workers,
-        Process("beat", ("beat",), "", BeatSettings.read),
+        Process("beat", ("beat",), "", read_beat),
         Process("console", ("console",), "kvitto_console", ConsoleSettings.read),
     ]
 
@@ -50,13 +50,3 @@ def check(found: Iterable[Process], variables: Mapping[str, str]) -> None:
     for process in found:
         process.read(environment)
     environment.check()
-
-
-def _read_ingest(environment: Environment) -> None:
-    for name in IngestSettings.read(environment).providers:
-        providers.load_authentication(name, environment)
-
-
-def _read_worker(provider: str, environment: Environment) -> None:
-    WorkerSettings.read(environment)
-    providers.load(provider, environment)

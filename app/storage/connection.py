@@ -47,6 +47,7 @@ def arguments(name: str, **session: str) -> dict[str, Any]:
     return {
         "autocommit": True,
         "row_factory": namedtuple_row,
+        "client_encoding": "utf8",  # under SQL_ASCII, texts would be bytes
         "connect_timeout": 3,
         "application_name": f"kvitto-{name}",
         "options": " ".join(f"-c {setting}={value}" for setting, value in (_SESSION | session).items()),

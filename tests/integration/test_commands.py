@@ -21,6 +21,7 @@ COMMANDS = [
     ["beat"],
     ["console"],
     ["migrate"],
+    ["check"],
     ["audit"],
     ["dead-letters"],
     ["dead-letters", "list"],

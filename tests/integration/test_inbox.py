@@ -199,3 +199,14 @@ def test_a_change_of_durability_is_noticed(redis: Redis) -> None:
         assert [fault.name for fault in durability_faults(redis)] == ["redis appendfsync"]
     finally:
         redis.config_set("appendfsync", "always")
+
+
+def test_a_demotion_to_a_writable_replica_is_noticed(redis: Redis) -> None:
+    redis.config_set("replica-read-only", "no")
+    redis.replicaof("127.0.0.1", "1")
+    try:
+        assert [fault.name for fault in durability_faults(redis)] == ["redis replica-read-only"]
+    finally:
+        redis.replicaof("NO", "ONE")
+        redis.config_set("replica-read-only", "yes")
+    assert durability_faults(redis) == []

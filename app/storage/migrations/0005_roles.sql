@@ -36,7 +36,7 @@ GRANT USAGE ON SCHEMA kvitto, reporting TO kvitto_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts, events, dead_letters, looks TO kvitto_worker;
 GRANT SELECT, INSERT ON copies, bodies TO kvitto_worker;
 GRANT INSERT ON reveals TO kvitto_worker;
-GRANT SELECT ON public.kvitto_migrations TO kvitto_worker;
+GRANT SELECT ON public.kvitto_migrations TO kvitto_ingest, kvitto_worker, kvitto_console;
 GRANT SELECT ON ALL TABLES IN SCHEMA reporting TO kvitto_worker, kvitto_console;
 GRANT USAGE ON SCHEMA reporting TO kvitto_console;
 ALTER DEFAULT PRIVILEGES IN SCHEMA reporting GRANT SELECT ON TABLES TO kvitto_worker, kvitto_console;
