@@ -53,7 +53,7 @@ def _station(provider: str, slot: Slot) -> Station:
     inbox = Inbox(server.connect(settings.redis_url), provider)
     ledger = Ledger(settings.database_url, provider, settings.loss_accepted)
     pipeline = partial(Pipeline, Settler(SealingKeys(settings.sealing_keys), opener), ledger)
-    return Station(inbox, ledger, pipeline, slot.name, partial(doorbell.ring, app, provider))
+    return Station(inbox, ledger, pipeline, slot, partial(doorbell.ring, app, provider))
 
 
 @setup_logging.connect

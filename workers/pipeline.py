@@ -19,6 +19,9 @@ class Source(Protocol):
     def claim(self, consumer: str) -> list[Received]:
         """Claim a batch that nobody has; empty if there is none."""
 
+    def claimants(self) -> list[str]:
+        """Return who holds claims."""
+
     def release(self, consumer: str) -> None:
         """Leave what `consumer` has claimed to whoever comes first."""
 

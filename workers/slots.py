@@ -13,14 +13,26 @@ class Slot:
     """The lowest free number on this host, held by a file lock until the process ends, however it ends."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        folder = directory or Path(tempfile.gettempdir()) / f"kvitto-slots-{os.getuid()}"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file, number = _lock_first_free(folder)
+        self._folder = directory or Path(tempfile.gettempdir()) / f"kvitto-slots-{os.getuid()}"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file, number = _lock_first_free(self._folder)
         self.name = f"{socket.gethostname()}/{number}"
 
     def release(self) -> None:
         """Give the number back."""
         self._file.close()
+
+    def is_dead(self, name: str) -> bool:
+        """Tell whether `name` is a slot of this host that no process holds."""
+        host, _, number = name.rpartition("/")
+        if host != socket.gethostname() or name == self.name or not (self._folder / number).exists():
+            return False
+        with (self._folder / number).open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
 
 
 def _lock_first_free(folder: Path) -> tuple[IO[bytes], int]:

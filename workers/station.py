@@ -12,7 +12,8 @@ from app.storage.looks import Look
 from app.storage.overflow import Overflow
 from config.celery import DRAIN_SECONDS, FEW, GATHER_SECONDS
 from workers.pipeline import Pipeline, Source
-from workers.splitting import take_in
+from workers.slots import Slot
+from workers.trials import Trials
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class Station:
         inbox: Inbox,
         ledger: Ledger,
         pipeline: Callable[[Source], Pipeline],
-        consumer: str,
+        slot: Slot,
         ring: Callable[[], None],
     ) -> None:
         self.inbox = inbox
@@ -33,7 +34,9 @@ class Station:
         self._ledger = ledger
         self._inbox_pipeline = pipeline(self.inbox)
         self._overflow_pipeline = pipeline(self.overflow)
-        self._consumer = consumer
+        self._trials = Trials(ledger)
+        self._slot = slot
+        self._consumer = slot.name
         self._ring = ring
 
     def start(self) -> None:
@@ -60,11 +63,19 @@ class Station:
 
     def sweep(self) -> None:
         """Take over what dead workers left, empty overflow and inbox, and note how complete the ledger is."""
+        for source in (self.overflow, self.inbox):
+            with self._standing_back(source):
+                self._free(source)
         with self._standing_back(self.inbox):
             self.inbox.take_over(self._consumer)
         self.drain()
         with self._standing_back(self.inbox):
             self._look()
+
+    def _free(self, source: Source) -> None:
+        """Release what slots of this host hold that no process has any more; those of other hosts fall idle."""
+        for name in filter(self._slot.is_dead, source.claimants()):
+            source.release(name)
 
     def _look(self) -> None:
         backlog, waiting = self.inbox.backlog(), self.overflow.waiting()
@@ -79,7 +90,7 @@ class Station:
         """
         batch = self.inbox.pending(self._consumer)
         while batch and time.monotonic() < until - DRAIN_SECONDS / 2:
-            take_in(self._inbox_pipeline, batch)
+            self._trials.take_in(self._inbox_pipeline, batch, until)
             batch = self.inbox.pending(self._consumer, after=batch[-1].position)
         return self._take_new(self._inbox_pipeline, until)
 
@@ -88,7 +99,7 @@ class Station:
             batch = pipeline.source.claim(self._consumer)
             if not batch:
                 return True
-            take_in(pipeline, batch)
+            self._trials.take_in(pipeline, batch, until)
             if len(batch) > FEW:
                 time.sleep(GATHER_SECONDS)
         return False

@@ -157,10 +157,12 @@ class Inbox:
 
     def unattended_seconds(self, but_by: str) -> float:
         """Return for how long no consumer has looked in, not counting one; endless if there is no other."""
-        with reachable():
-            _, found = self._grouped(lambda pipeline: pipeline.xinfo_consumers(self._stream, _GROUP))
-        others = [each["idle"] / 1000 for each in found if each["name"].decode() != but_by]
+        others = [each["idle"] / 1000 for each in self._consumers() if each["name"].decode() != but_by]
         return min(others, default=float("inf"))
+
+    def claimants(self) -> list[str]:
+        """Return who holds claims."""
+        return [each["name"].decode() for each in self._consumers() if each["pending"]]
 
     def census(self) -> Census:
         """Read the server's own count of appends, for the audit."""
@@ -178,6 +180,11 @@ class Inbox:
             found += [Position.parse(stream_id) for stream_id, _ in portion]
             if len(portion) < _BATCH_ENTRIES:
                 return found
+
+    def _consumers(self) -> list[Any]:
+        with reachable():
+            found: list[Any] = self._grouped(lambda pipeline: pipeline.xinfo_consumers(self._stream, _GROUP))[1]
+        return found
 
     def _reassign(self, consumer: str, min_idle_ms: int, which: dict[str, Any], idle: int | None = None) -> None:
         """Give pending entries to `consumer`, without counting it as a delivery."""

@@ -83,6 +83,18 @@ class Overflow:
             ).fetchall()
         return sorted(map(self._received, rows), key=lambda each: each.position)
 
+    def claimants(self) -> list[str]:
+        """Return who holds claims."""
+        with self._connected() as connection:
+            rows = connection.execute(
+                """
+                SELECT DISTINCT claimed_by FROM overflow
+                WHERE provider = %s AND sealed IS NOT NULL AND claimed_at IS NOT NULL
+                """,
+                [self.provider],
+            )
+            return [row.claimed_by for row in rows]
+
     def release(self, consumer: str) -> None:
         """Leave what `consumer` claimed to whoever comes first."""
         with self._connected() as connection:

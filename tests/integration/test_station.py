@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from app.settling import Settler
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from workers.pipeline import Pipeline
+from workers.slots import Slot
 from workers.station import Station
 
 SEALS = SealingKeys((("a", b"s" * 32),))
@@ -31,9 +33,16 @@ def inbox(redis: Redis) -> Inbox:
 
 
 @pytest.fixture
-def station(inbox: Inbox, database: str) -> Iterator[Station]:
+def slot(tmp_path: Path) -> Iterator[Slot]:
+    found = Slot(tmp_path)
+    yield found
+    found.release()
+
+
+@pytest.fixture
+def station(inbox: Inbox, database: str, slot: Slot) -> Iterator[Station]:
     ledger = Ledger(database, "kompar")
-    yield Station(inbox, ledger, partial(Pipeline, Settler(SEALS, KOMPAR), ledger), "here/0", lambda: None)
+    yield Station(inbox, ledger, partial(Pipeline, Settler(SEALS, KOMPAR), ledger), slot, lambda: None)
     ledger.close()
 
 
@@ -125,9 +134,11 @@ def test_a_server_that_fails_costs_time_only(
     assert deliveries(connection) == {"a": ("stored", None), "b": ("stored", None)}
 
 
-def test_an_acknowledgement_that_was_lost_is_made_good(station: Station, inbox: Inbox, connection: Connection) -> None:
+def test_an_acknowledgement_that_was_lost_is_made_good(
+    station: Station, inbox: Inbox, slot: Slot, connection: Connection
+) -> None:
     append(inbox, "a")
-    claimed = inbox.claim("here/0")
+    claimed = inbox.claim(slot.name)
     Pipeline(Settler(SEALS, KOMPAR), station._ledger, _Deaf(inbox)).take_in(claimed)
     assert inbox.backlog().entries == 1
     station.drain()
@@ -144,3 +155,17 @@ class _Deaf(Inbox):
 
     def acknowledge(self, batch: object) -> None:
         pass
+
+
+def test_what_a_slot_without_a_process_had_claimed_is_taken_in_at_the_next_sweep(
+    station: Station, inbox: Inbox, connection: Connection, tmp_path: Path
+) -> None:
+    dead, alive = Slot(tmp_path), Slot(tmp_path)
+    append(inbox, "a", "b")
+    assert len(inbox.claim(dead.name)) == 2
+    append(inbox, "c")
+    assert len(inbox.claim(alive.name)) == 1
+    dead.release()
+    station.sweep()
+    assert deliveries(connection).keys() == {"a", "b"}
+    alive.release()

@@ -1,0 +1,24 @@
+"""Notes of tries of deliveries that run alone: made before the try, removed after it; a worker's death leaves one."""
+
+from uuid import UUID
+
+from app.storage.connection import Connection
+
+
+def begin(connection: Connection, receipt: UUID, worker: UUID) -> int:
+    """Note a try by `worker`; return how many of its tries, this one included, have begun and not ended."""
+    row = connection.execute(
+        """
+        INSERT INTO solo_tries (receipt, worker) VALUES (%s, %s)
+        ON CONFLICT (receipt, worker) DO UPDATE SET tries = solo_tries.tries + 1
+        RETURNING tries
+        """,
+        [receipt, worker],
+    ).fetchone()
+    assert row is not None  # noqa: S101 - it returns what it wrote
+    return int(row.tries)
+
+
+def forget(connection: Connection, receipt: UUID) -> None:
+    """Remove every note of a delivery whose try came to an end."""
+    connection.execute("DELETE FROM solo_tries WHERE receipt = %s", [receipt])
