@@ -3,7 +3,7 @@
 import click
 
 from app.storage import migrations
-from app.storage.connection import connect
+from app.storage.connection import session
 from config.settings import LedgerSettings
 
 
@@ -11,7 +11,7 @@ from config.settings import LedgerSettings
 @click.option("--dry-run", is_flag=True, help="Only list what would be applied.")
 def migrate(dry_run: bool) -> None:
     """Apply pending migrations, all in one transaction."""
-    with connect(LedgerSettings.load().database_url, "migrate") as connection:
+    with session(LedgerSettings.load().database_url, "migrate") as connection:
         names = migrations.pending(connection) if dry_run else migrations.migrate(connection)
     for name in names:
         click.echo(f"{'pending' if dry_run else 'applied'}  {name}")

@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, Response, render_template, request
 from app.console.gauges import exposition
 from app.errors import Unavailable
 from app.storage import reports
-from app.storage.connection import Connection, connect, sorted_failures
+from app.storage.connection import Connection, session
 from config.settings import ConsoleSettings
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
     app = Flask(__name__, static_folder=None)
 
     def read(query: Callable[[Connection], T]) -> T:
-        with sorted_failures(), connect(settings.database_url, "console") as connection:
+        with session(settings.database_url, "console") as connection:
             return query(connection)
 
     @app.before_request
