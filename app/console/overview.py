@@ -40,11 +40,11 @@ def read(connection: Connection) -> Overview:
 def troubles(providers: reports.Rows) -> Iterator[str]:
     """Yield what an operator has to look at, a sentence each."""
     if not providers:
-        yield "No worker has looked into an inbox yet. Start one: kvitto worker."
+        yield "No inbox has been swept yet. Are workers and beat running?"
     for row in providers:
         name, letters = row["provider"], row["dead_letters"]
-        if row["state"] == "not drained":
-            yield f"{name}: no worker has looked into its inbox yet. Start one: kvitto worker --provider {name}."
+        if row["state"] == "not swept":
+            yield f"{name}: its inbox has not been swept yet. Are its worker and beat running?"
         if row["state"] == "behind":
             yield f"{name}: the ledger is behind. Are its worker, beat and Redis running?"
         if letters:
@@ -75,5 +75,5 @@ def _standing(name: str, counted: dict[str, Any], fresh: dict[str, Any] | None) 
 
 def _state(fresh: dict[str, Any] | None) -> str:
     if fresh is None:
-        return "not drained"
+        return "not swept"
     return "behind" if fresh["behind_seconds"] > _LATE_SECONDS else "up to date"

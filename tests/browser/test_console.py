@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 from app.sandbox.kompar import encrypt
 from tests.providers.kompar_side import KEY
 from tests.running import Running
+from tests.servers import eventually
 
 _ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -55,6 +56,8 @@ def dead_letter(kvitto: Running) -> str:
     assert kvitto.outcome(receipt)["outcome"] == "stored"
     receipt = str(kvitto.post("applications", b"no JSON").json()["receipt"])
     assert kvitto.outcome(receipt)["outcome"] == "dead"
+    swept = "SELECT FROM reporting.freshness WHERE provider = 'kompar'"
+    eventually(lambda: len(kvitto.rows(swept)) == 1, "a sweep")
     return receipt
 
 

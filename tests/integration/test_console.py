@@ -29,10 +29,10 @@ def test_all_is_well(database: str, connection: Connection) -> None:
     assert "up to date" in found
 
 
-def test_nobody_drains(database: str) -> None:
+def test_nobody_sweeps(database: str) -> None:
     found = page(database)
     assert "Something is wrong" in found
-    assert "No worker has looked into an inbox yet" in found
+    assert "No inbox has been swept yet" in found
 
 
 def test_a_provider_that_is_behind(database: str, connection: Connection) -> None:

@@ -19,7 +19,7 @@ def test_a_backlog_that_is_drained_in_time_is_no_trouble() -> None:
     ("row", "words"),
     [
         ({"state": "behind"}, "p: the ledger is behind"),
-        ({"state": "not drained"}, "kvitto worker --provider p"),
+        ({"state": "not swept"}, "has not been swept yet"),
         ({"dead_letters": 1}, "1 delivery waits"),
         ({"dead_letters": 2}, "2 deliveries wait"),
     ],
