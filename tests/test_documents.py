@@ -35,6 +35,6 @@ def test_every_key_of_a_national_id_is_told() -> None:
 
 def test_every_secret_s_rotation_is_told() -> None:
     settings = (ROOT / "README.md").read_text().partition("### Settings")[2].partition("###")[0]
-    secrets = re.findall(r"^\| `([A-Z_]+)` \| secret;", settings, re.MULTILINE) + ["CONSOLE_PASSWORD"]
+    secrets = [*re.findall(r"^\| `([A-Z_]+)` \| secret;", settings, re.MULTILINE), "CONSOLE_PASSWORD"]
     assert len(secrets) > 5
     assert [name for name in secrets if f"| `{name}` |" not in DOCUMENTS["SECURITY.md"]] == []
