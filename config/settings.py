@@ -35,7 +35,9 @@ def _broker(environment: Environment) -> str:
     if environment.text("CELERY_BROKER_URL", ""):
         return environment.url("CELERY_BROKER_URL", (*_REDIS, "redis+socket"))
     # Celery has a name of its own for a socket file.
-    return environment.url("REDIS_URL", _REDIS).replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+    return (
+        environment.url("REDIS_URL", _REDIS).replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+    )
 
 
 def provider_names(environment: Environment) -> tuple[str, ...]:
