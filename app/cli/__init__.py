@@ -85,7 +85,7 @@ def kvitto(context: click.Context, data: Path) -> None:
       kvitto audit
     """
     context.obj = Data(data)
-    if context.invoked_subcommand in _CLIENTS and "DATABASE_URL" not in os.environ:
+    if context.invoked_subcommand in _CLIENTS and not {"DATABASE_URL", "DATABASE_URL_FILE"} & os.environ.keys():
         _adopt(context.obj.published())
 
 
