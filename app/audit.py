@@ -1,4 +1,4 @@
-"""The audit: every entry ever appended to an inbox is a receipt, a copy of one, or in flight."""
+"""The audit: every entry ever appended to an inbox or the overflow is a receipt, a copy of one, or in flight."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,15 +7,27 @@ from app.inbox import Inbox
 from app.storage import conservation
 from app.storage.connection import Connection
 
-COLUMNS = ("provider", "appended", "receipts", "copies", "in_flight", "missing", "stored", "duplicate", "dead")
+COLUMNS = (
+    "provider",
+    "appended",
+    "overflowed",
+    "receipts",
+    "copies",
+    "in_flight",
+    "missing",
+    "stored",
+    "duplicate",
+    "dead",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One provider's books: appended = receipts + copies + in_flight + missing, and missing must be 0."""
+    """One provider's books: appended + overflowed = receipts + copies + in_flight + missing, and missing must be 0."""
 
     provider: str
     appended: int
+    overflowed: int
     receipts: int
     copies: int
     in_flight: int
@@ -26,7 +38,7 @@ class Account:
     @property
     def missing(self) -> int:
         """Entries that nobody can account for; negative when there are more than were appended."""
-        return self.appended - self.receipts - self.copies - self.in_flight
+        return self.appended + self.overflowed - self.receipts - self.copies - self.in_flight
 
     def row(self) -> dict[str, Any]:
         """Return the account as a row to print."""
@@ -42,13 +54,15 @@ def audit(connection: Connection, inbox: Inbox) -> Account:
     census = inbox.census()
     waiting = inbox.positions(census.last)
     found = conservation.accounts(connection, inbox.provider, census.epoch, census.last, waiting)
+    overflow = conservation.overflowed(connection, inbox.provider)
     outcomes = conservation.outcomes(connection).get(inbox.provider, {})
     return Account(
         provider=inbox.provider,
         appended=census.appended,
-        receipts=found.receipts,
-        copies=found.copies,
-        in_flight=found.unsettled,
+        overflowed=overflow.rows,
+        receipts=found.receipts + overflow.accounts.receipts,
+        copies=found.copies + overflow.accounts.copies,
+        in_flight=found.unsettled + overflow.accounts.unsettled,
         stored=outcomes.get("stored", 0),
         duplicate=outcomes.get("duplicate", 0),
         dead=outcomes.get("dead", 0),

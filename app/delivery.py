@@ -48,12 +48,14 @@ class Received:
     """A delivery as the ledger takes it: with its time of receipt and, unless replayed, its place in the inbox.
 
     `epoch` names the life of the inbox that `position` belongs to: an emptied or replaced server begins a new one.
+    `claims` counts how often a worker took it up: more than a few times, and it may be what ends its workers.
     """
 
     delivery: Delivery
     received_at: datetime
     epoch: UUID
     position: Position
+    claims: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,13 @@ itself out after a few seconds, and the sweep comes anyway: a lost wake-up costs
 import logging
 from typing import TYPE_CHECKING
 
+import kombu
 from celery import Celery
 from redis import Redis
 
 from app import metrics
+from app.errors import Unavailable
+from config.celery import publisher_settings
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
@@ -36,6 +39,16 @@ def ring(celery: Celery, provider: str) -> None:
     except Exception as error:  # whatever the broker raises, the delivery is safe already
         metrics.RINGS_FAILED.labels(provider).inc()
         logger.warning("ring failed", extra={"provider": provider, "error": type(error).__name__})
+
+
+def reach(broker_url: str) -> None:
+    """Raise Unavailable unless the broker answers."""
+    options = publisher_settings(broker_url)["broker_transport_options"]
+    try:
+        with kombu.Connection(broker_url, transport_options=options) as connection:
+            connection.connect()
+    except Exception as error:  # whatever the broker's client raises; its text may hold the address
+        raise Unavailable("broker-unreachable", type(error).__name__) from error
 
 
 def _key(provider: str) -> str:

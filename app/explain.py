@@ -13,6 +13,7 @@ from app.delivery import Delivery
 from app.errors import Refused, Rejected
 from app.event import Event, flags_of
 from app.history import Occurrence, Verdict, fold
+from app.masking import mask_text
 from app.saved_request import SavedRequest
 from app.storage import events, receipts
 from app.storage.connection import Connection
@@ -100,7 +101,7 @@ class Explainer:
             body = self._seals().unseal(delivery.receipt, delivery.sealed)
             payload = provider.open(delivery.topic, delivery.headers, body)
             how = f"with key {payload.opened_by}" if payload.opened_by else "without a key: it is not encrypted"
-            yield Step("open", f"opened {how}; keys: {', '.join(payload.content)}")
+            yield Step("open", f"opened {how}; keys: {mask_text(', '.join(payload.content))}")
             event = provider.validate(payload)
         except Rejected as error:
             yield Step("outcome", f"dead: {error}")

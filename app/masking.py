@@ -8,11 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 _ID_KEYS = frozenset({"ssn", "personal_id", "personnummer"})
+_NATIONAL_ID = re.compile(r"(?<!\d)((?:\d\d)?\d{6})[-+ ]?\d{4}(?!\d)", re.ASCII)
 
 
 def mask(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy with every national id masked, at any depth, and every file reduced to its hash."""
-    return {key: _masked(key, value) for key, value in content.items()}
+    return {mask_text(key): _masked(key, value) for key, value in content.items()}
+
+
+def mask_text(text: str) -> str:
+    """Return a text (the name of a key, say) with whatever is written like a national id masked."""
+    return _NATIONAL_ID.sub(r"\1-****", text)
 
 
 def _masked(key: str, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from prometheus_client import Counter, Histogram
 
 ACCEPTED = Counter("kvitto_accepted", "Deliveries answered 200, durable", ["provider"])
+OVERFLOWED = Counter("kvitto_overflowed", "Of them kept in Postgres instead of Redis", ["provider"])
 REFUSED = Counter("kvitto_refused", "Requests answered 401", ["provider", "reason"])
 UNAVAILABLE = Counter("kvitto_unavailable", "Requests answered 503", ["reason"])
 ANSWER_SECONDS = Histogram(

@@ -52,8 +52,8 @@ def worker_settings(broker_url: str) -> dict[str, Any]:
         },
         "task_acks_late": False,  # a drain carries nothing; requeueing one would only pile up wake-ups
         "task_ignore_result": True,
-        "task_time_limit": 60,  # a stuck drain must not hold its slot for ever
-        "task_soft_time_limit": 45,
+        "task_time_limit": 30,  # a stuck drain must not hold its slot for ever
+        "task_soft_time_limit": 25,
         "worker_prefetch_multiplier": 1,  # a wake-up waits in the queue, where a free slot can take it
         "worker_cancel_long_running_tasks_on_connection_loss": False,  # never stop a store in mid-commit
         "worker_enable_remote_control": False,  # pub/sub, one more thing that fails on reconnect

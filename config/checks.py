@@ -14,6 +14,7 @@ _REDIS = {
     "no-appendfsync-on-rewrite": ("no", "CONFIG SET no-appendfsync-on-rewrite no, and in redis.conf"),
     "maxmemory-policy": ("noeviction", "CONFIG SET maxmemory-policy noeviction, and in redis.conf"),
 }
+_REPLICA = "replica-read-only"
 _POSTGRES = {
     "fsync": ({"on"}, "Set fsync = on in postgresql.conf and restart"),
     "full_page_writes": ({"on"}, "Set full_page_writes = on in postgresql.conf and reload"),
@@ -26,15 +27,19 @@ OVERRIDE = "or, if losing deliveries is acceptable, set LOSS_ACCEPTED=yes"
 
 
 def redis_faults(settings: Mapping[str, str]) -> list[Fault]:
-    """Return what in Redis' CONFIG GET could lose an entry whose append was confirmed.
+    """Return what in Redis' CONFIG GET, and its `role`, could lose an entry whose append was confirmed.
 
     A setting that the server hides (managed services refuse CONFIG) counts as a fault: not known is not proven.
     """
-    return [
+    faults = [
         Fault(f"redis {name}", f"is {settings.get(name, 'unknown')!r}, must be {right!r}", f"{mend}; {OVERRIDE}")
         for name, (right, mend) in _REDIS.items()
         if settings.get(name) != right
     ]
+    if settings.get("role") == "slave" and settings.get(_REPLICA) == "no":
+        problem = "is 'no' on a replica, which forgets its own writes when it next follows its primary"
+        faults.append(Fault(f"redis {_REPLICA}", problem, f"Name the primary in REDIS_URL; {OVERRIDE}"))
+    return faults
 
 
 def postgres_faults(settings: Mapping[str, str]) -> list[Fault]:
@@ -46,5 +51,5 @@ def postgres_faults(settings: Mapping[str, str]) -> list[Fault]:
     ]
 
 
-REDIS_SETTINGS = tuple(_REDIS)
+REDIS_SETTINGS = (*_REDIS, _REPLICA)
 POSTGRES_SETTINGS = tuple(_POSTGRES)

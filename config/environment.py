@@ -66,12 +66,17 @@ class Environment:
             return ""
         return value
 
-    def url(self, name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
-        """Return a URL of one of `schemes`; it may hold a password, so a fault does not repeat it."""
-        value = self.text(name, default)
+    def url(self, name: str, schemes: tuple[str, ...]) -> str:
+        """Return a URL of one of `schemes`; it may hold a password, so it is a secret."""
+        value = self.secret(name)
         if value and value.partition("://")[0] not in schemes:
             self.fault(name, f"is no {schemes[0]}:// address", f"Write it like {schemes[0]}://user:password@host/name")
         return value
+
+    def given(self, name: str) -> bool:
+        """Tell whether an optional secret is set, itself or by its file."""
+        self.asked |= {name, f"{name}_FILE"}
+        return any(self._variables.get(each, "").strip() for each in (name, f"{name}_FILE"))
 
     def secret(self, name: str) -> str:
         """Return a required secret, from NAME or from the file that NAME_FILE names."""

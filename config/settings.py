@@ -32,7 +32,7 @@ class _Settings:
 
 
 def _broker(environment: Environment) -> str:
-    if environment.text("CELERY_BROKER_URL", ""):
+    if environment.given("CELERY_BROKER_URL"):
         return environment.url("CELERY_BROKER_URL", (*_REDIS, "redis+socket"))
     # Celery has a name of its own for a socket file.
     return (
@@ -49,6 +49,7 @@ def provider_names(environment: Environment) -> tuple[str, ...]:
 class IngestSettings(_Settings):
     """The public edge. Providers' tokens and secrets are read by their own folders."""
 
+    database_url: str
     redis_url: str
     broker_url: str
     providers: tuple[str, ...]
@@ -60,6 +61,7 @@ class IngestSettings(_Settings):
     @classmethod
     def read(cls, environment: Environment) -> Self:
         return cls(
+            database_url=environment.url("DATABASE_URL", _POSTGRES),
             redis_url=environment.url("REDIS_URL", _REDIS),
             broker_url=_broker(environment),
             providers=provider_names(environment),
@@ -133,6 +135,22 @@ class LedgerSettings(_Settings):
     @classmethod
     def read(cls, environment: Environment) -> Self:
         return cls(database_url=environment.url("DATABASE_URL", _POSTGRES))
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateSettings(_Settings):
+    """The schema's owner; `role_passwords` are (role, password) to give to the roles of the other processes."""
+
+    database_url: str
+    role_passwords: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        given = environment.given("ROLE_PASSWORDS")
+        return cls(
+            database_url=environment.url("DATABASE_URL", _POSTGRES),
+            role_passwords=environment.labelled_secrets("ROLE_PASSWORDS") if given else (),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ class Running:
     def audit(self, provider: str = "kompar") -> dict[str, int]:
         """Audit a provider's books; the command's status must agree with all of them."""
         done = self.run("audit", "--json")
+        assert done.stdout, done.stderr
         accounts = json.loads(done.stdout)
         assert done.returncode == (1 if any(account["missing"] for account in accounts) else 0)
         (found,) = [account for account in accounts if account["provider"] == provider]

@@ -12,10 +12,11 @@ from app import doorbell, providers
 from app.crypto.sealing import SealingKeys
 from app.errors import Unavailable
 from app.inbox import Inbox, server
+from app.processes import read_worker
 from app.settling import Settler
-from app.storage.connection import connect, durability_faults
+from app.storage import server as ledger_server
+from app.storage.connection import connect
 from app.storage.ledger import Ledger
-from app.storage.migrations import pending
 from config.environment import Environment, Fault, Misconfigured
 from config.settings import WorkerSettings
 from workers.celery import app
@@ -40,22 +41,19 @@ def _slot() -> Slot:
 @cache
 def station(provider: str) -> Station:
     """Return this process's station at the provider's inbox, made at first use: after the fork."""
-    return _station(_inbox(provider), _slot())
+    return _station(provider, _slot())
 
 
-def _inbox(provider: str) -> Inbox:
-    return Inbox(server.connect(_settings().redis_url), provider)
-
-
-def _station(inbox: Inbox, slot: Slot) -> Station:
+def _station(provider: str, slot: Slot) -> Station:
     settings = _settings()
     environment = Environment.of_process()
-    opener = providers.load(inbox.provider, environment)
+    opener = providers.load(provider, environment)
     environment.check()
     assert opener is not None  # noqa: S101 - else check() has raised
-    ledger = Ledger(settings.database_url, inbox.provider, settings.loss_accepted)
-    pipeline = Pipeline(Settler(SealingKeys(settings.sealing_keys), opener), ledger, inbox)
-    return Station(inbox, ledger, pipeline, slot.name, partial(doorbell.ring, app, inbox.provider))
+    inbox = Inbox(server.connect(settings.redis_url), provider)
+    ledger = Ledger(settings.database_url, provider, settings.loss_accepted)
+    pipeline = partial(Pipeline, Settler(SealingKeys(settings.sealing_keys), opener), ledger)
+    return Station(inbox, ledger, pipeline, slot.name, partial(doorbell.ring, app, provider))
 
 
 @setup_logging.connect
@@ -68,9 +66,7 @@ def _refuse_or_start(**_: Any) -> None:
     """Refuse to start on settings or servers that could lose a delivery. A server that is down is waited for."""
     try:
         environment = Environment.of_process()
-        settings = WorkerSettings.read(environment)
-        for name in settings.providers:
-            providers.load(name, environment)
+        settings = read_worker(environment)
         environment.check()
         faults = _server_faults(settings)
         if faults:
@@ -83,12 +79,9 @@ def _refuse_or_start(**_: Any) -> None:
 def _server_faults(settings: WorkerSettings) -> list[Fault]:
     faults = []
     try:
-        if not settings.loss_accepted:
-            faults += server.durability_faults(server.connect(settings.redis_url))
+        faults += server.start_faults(server.connect(settings.redis_url), settings.loss_accepted)
         with connect(settings.database_url, "check") as connection:
-            faults += [] if settings.loss_accepted else durability_faults(connection)
-            if pending(connection):
-                faults.append(Fault("DATABASE_URL", "lacks migrations", "Run: kvitto migrate"))
+            faults += ledger_server.start_faults(connection, settings.loss_accepted)
     except Unavailable as error:
         logger.warning("starting all the same", extra={"reason": error.reason, "detail": error.detail})
     return faults
@@ -98,16 +91,13 @@ def _server_faults(settings: WorkerSettings) -> list[Fault]:
 def _start_standby(**_: Any) -> None:
     """Look after the inboxes from the main process too, with connections and a slot that no child shares."""
     slot = Slot()
-    Standby(slot, {inbox: _station(inbox, slot) for inbox in map(_inbox, _settings().providers)}).start()
+    Standby(slot, [_station(provider, slot) for provider in _settings().providers]).start()
 
 
 @worker_process_init.connect
 def _start_stations(**_: Any) -> None:
     for provider in _settings().providers:
-        try:
-            station(provider).start()
-        except Unavailable as error:
-            logger.warning("left to the sweep", extra={"provider": provider, "reason": error.reason})
+        station(provider).start()
 
 
 @worker_process_shutdown.connect

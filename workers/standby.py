@@ -8,10 +8,9 @@ sweeps ever take.
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from app.errors import Unavailable
-from app.inbox import Inbox
 from workers.slots import Slot
 from workers.station import Station
 
@@ -23,7 +22,7 @@ logger = logging.getLogger(__name__)
 class Standby(threading.Thread):
     """Watches every inbox. Its slot and its stations are used by no one else; it holds the slot as long as it lives."""
 
-    def __init__(self, slot: Slot, stations: Mapping[Inbox, Station]) -> None:
+    def __init__(self, slot: Slot, stations: Sequence[Station]) -> None:
         super().__init__(name="standby", daemon=True)
         self._slot = slot
         self._stations = stations
@@ -32,16 +31,25 @@ class Standby(threading.Thread):
         """Watch until the process ends."""
         while True:
             time.sleep(_LOOK_SECONDS)
-            for inbox, station in self._stations.items():
-                self._look(inbox, station)
+            for station in self._stations:
+                self._look(station)
 
-    def _look(self, inbox: Inbox, station: Station) -> None:
+    def _look(self, station: Station) -> None:
         try:
-            if inbox.backlog().entries and inbox.unattended_seconds(but_by=self._slot.name) > _PATIENCE_SECONDS:
-                logger.warning("nobody drains: standing in", extra={"provider": inbox.provider})
+            if self._is_neglected(station):
+                logger.warning("nobody drains: standing in", extra={"provider": station.inbox.provider})
                 station.start()
                 station.sweep()
         except Unavailable:
-            return  # nothing to drain from, or to: looked at again soon
+            return  # nothing to drain to: looked at again soon
         except Exception:
-            logger.exception("standing in failed", extra={"provider": inbox.provider})
+            logger.exception("standing in failed", extra={"provider": station.inbox.provider})
+
+    def _is_neglected(self, station: Station) -> bool:
+        """Tell whether something waits that nobody looks after; no wake-up comes through a Redis that is gone."""
+        waiting = station.overflow.waiting().entries
+        try:
+            waiting += station.inbox.backlog().entries
+            return waiting > 0 and station.inbox.unattended_seconds(but_by=self._slot.name) > _PATIENCE_SECONDS
+        except Unavailable:
+            return waiting > 0

@@ -1,82 +1,111 @@
-"""One worker slot at one provider's inbox: how it empties it, and what it does when a server fails."""
+"""One worker slot at one provider's inbox and overflow: how it empties them, and what it does when a server fails."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from app.errors import Unavailable
 from app.inbox import Inbox
 from app.storage.ledger import Ledger
 from app.storage.looks import Look
+from app.storage.overflow import Overflow
 from config.celery import DRAIN_SECONDS, FEW, GATHER_SECONDS
-from workers.pipeline import Pipeline
+from workers.pipeline import Pipeline, Source
 from workers.splitting import take_in
 
 logger = logging.getLogger(__name__)
 
 
 class Station:
-    """Drains one inbox under a consumer name of its own."""
+    """Drains overflow and inbox under a consumer name of its own."""
 
     def __init__(
-        self, inbox: Inbox, ledger: Ledger, pipeline: Pipeline, consumer: str, ring: Callable[[], None]
+        self,
+        inbox: Inbox,
+        ledger: Ledger,
+        pipeline: Callable[[Source], Pipeline],
+        consumer: str,
+        ring: Callable[[], None],
     ) -> None:
-        self._inbox = inbox
+        self.inbox = inbox
+        self.overflow = Overflow(ledger.connected, inbox.provider)
         self._ledger = ledger
-        self._pipeline = pipeline
+        self._inbox_pipeline = pipeline(self.inbox)
+        self._overflow_pipeline = pipeline(self.overflow)
         self._consumer = consumer
         self._ring = ring
 
     def start(self) -> None:
         """Leave what a predecessor of this slot had claimed to whoever sweeps first."""
-        self._inbox.release(self._consumer)
+        for source in (self.overflow, self.inbox):
+            with self._standing_back(source):
+                source.release(self._consumer)
 
     def drain(self) -> None:
-        """Empty the inbox for a bounded time; ring again for what is left."""
-        try:
-            self._inbox.clear_doorbell()
-            if not self._empty():
+        """Empty overflow and inbox for a bounded time; ring again for what is left.
+
+        Without Postgres nothing could be stored, so nothing is claimed; without Redis the overflow is drained all the
+        same, in half of the time at most: it must not keep the inbox waiting.
+        """
+        until = time.monotonic() + DRAIN_SECONDS
+        with self._standing_back(self.inbox):
+            self.inbox.clear_doorbell()
+        with self._standing_back(self.overflow):
+            emptied = self._take_new(self._overflow_pipeline, until - DRAIN_SECONDS / 2)
+            with self._standing_back(self.inbox):
+                emptied &= self._empty_inbox(until)
+            if not emptied:
                 self._ring()
-        except Unavailable as error:
-            self._stand_back(error)
 
     def sweep(self) -> None:
-        """Take over what dead workers left, empty the inbox, and note how complete the ledger is."""
-        try:
-            self._inbox.take_over(self._consumer)
-            self.drain()
-            backlog = self._inbox.backlog()
-            self._ledger.look(Look(backlog.entries, backlog.complete_until))
-        except Unavailable as error:
-            self._stand_back(error)
+        """Take over what dead workers left, empty overflow and inbox, and note how complete the ledger is."""
+        with self._standing_back(self.inbox):
+            self.inbox.take_over(self._consumer)
+        self.drain()
+        with self._standing_back(self.inbox):
+            self._look()
 
-    def _empty(self) -> bool:
+    def _look(self) -> None:
+        backlog, waiting = self.inbox.backlog(), self.overflow.waiting()
+        complete_until = min(backlog.complete_until, waiting.oldest_at or backlog.complete_until)
+        self._ledger.look(Look(backlog.entries + waiting.entries, complete_until))
+
+    def _empty_inbox(self, until: float) -> bool:
         """Take in this slot's own pending entries, then new ones; tell whether new ones were left.
 
         What stays pending by a fault of ours is tried once, and for half of the time at most: it must
         not keep new ones waiting.
         """
-        now = time.monotonic()
-        batch = self._inbox.pending(self._consumer)
-        while batch and time.monotonic() < now + DRAIN_SECONDS / 2:
-            take_in(self._pipeline, batch)
-            batch = self._inbox.pending(self._consumer, after=batch[-1].position)
-        while time.monotonic() < now + DRAIN_SECONDS:
-            batch = self._inbox.claim(self._consumer)
+        batch = self.inbox.pending(self._consumer)
+        while batch and time.monotonic() < until - DRAIN_SECONDS / 2:
+            take_in(self._inbox_pipeline, batch)
+            batch = self.inbox.pending(self._consumer, after=batch[-1].position)
+        return self._take_new(self._inbox_pipeline, until)
+
+    def _take_new(self, pipeline: Pipeline, until: float) -> bool:
+        while time.monotonic() < until:
+            batch = pipeline.source.claim(self._consumer)
             if not batch:
                 return True
-            take_in(self._pipeline, batch)
+            take_in(pipeline, batch)
             if len(batch) > FEW:
                 time.sleep(GATHER_SECONDS)
         return False
 
-    def _stand_back(self, error: Unavailable) -> None:
-        """Nothing is decided, nothing is lost: the next sweep tries again, whichever slot it falls to."""
-        logger.warning(
-            "stood back",
-            extra={"provider": self._inbox.provider, "reason": error.reason, "detail": error.detail},
-        )
+    @contextmanager
+    def _standing_back(self, source: Source) -> Iterator[None]:
+        """Let a server's failure pass: nothing is decided, nothing is lost, and the next sweep tries again."""
         try:
-            self._inbox.release(self._consumer)
+            yield
+        except Unavailable as error:
+            logger.warning(
+                "stood back", extra={"provider": source.provider, "reason": error.reason, "detail": error.detail}
+            )
+            self._release(source)
+
+    def _release(self, source: Source) -> None:
+        try:
+            source.release(self._consumer)
         except Unavailable:
-            logger.warning("not released; taken over when idle", extra={"provider": self._inbox.provider})
+            logger.warning("not released; taken over when idle", extra={"provider": source.provider})

@@ -20,13 +20,15 @@ _COMMANDS = {
     "beat": "app.cli.processes:beat",
     "console": "app.cli.processes:console",
     "migrate": "app.cli.migrate:migrate",
+    "check": "app.cli.check:check",
     "audit": "app.cli.audit:audit",
     "dead-letters": "app.cli.dead_letters:dead_letters",
     "explain": "app.cli.explain:explain",
+    "reveal": "app.cli.reveal:reveal",
     "sandbox": "app.sandbox.commands:sandbox",
 }
 # These speak to what runs already, and find it in the data folder of `kvitto up`.
-_CLIENTS = ("migrate", "audit", "dead-letters", "explain", "sandbox")
+_CLIENTS = ("migrate", "check", "audit", "dead-letters", "explain", "reveal", "sandbox")
 # How to mend what a server cannot do now, by the reason.
 _MENDS = {
     "postgres-unavailable": "Start Postgres (kvitto up brings one), or correct DATABASE_URL",
@@ -86,7 +88,10 @@ def kvitto(context: click.Context, data: Path) -> None:
     """
     context.obj = Data(data)
     if context.invoked_subcommand in _CLIENTS and not {"DATABASE_URL", "DATABASE_URL_FILE"} & os.environ.keys():
-        _adopt(context.obj.published())
+        published = context.obj.published()
+        # A mix of two environments would be neither's.
+        if context.invoked_subcommand != "check" or not published.keys() & os.environ.keys():
+            _adopt(published)
 
 
 def _adopt(published: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from config.settings import AuditSettings
 @click.command(short_help="Check that every 200 has its receipt.", epilog="Example: kvitto audit --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def audit(as_json: bool) -> None:
-    """Check conservation: entries appended = receipts + copies + in flight, none missing. Exit 1 if one is."""
+    """Check conservation: appended + overflowed = receipts + copies + in flight, none missing. Exit 1 if one is."""
     environment = Environment.of_process()
     settings = AuditSettings.read(environment)
     providers.check_names(settings.providers, environment)
@@ -27,5 +27,6 @@ def audit(as_json: bool) -> None:
     sound = all(account.missing == 0 for account in accounts)
     if not as_json:
         verdict = "adds up" if sound else "DOES NOT ADD UP"
-        say(f"{verdict}: appended = receipts + copies + in flight + missing", "green" if sound else "bold red")
+        told = "appended + overflowed = receipts + copies + in flight + missing"
+        say(f"{verdict}: {told}", "green" if sound else "bold red")
     raise SystemExit(0 if sound else 1)

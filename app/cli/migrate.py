@@ -1,18 +1,30 @@
-"""`kvitto migrate`: brings the database's schema up to date."""
+"""`kvitto migrate`: brings the database's schema up to date, and gives the processes' roles their passwords."""
 
 import click
 
 from app.storage import migrations
 from app.storage.connection import session
-from config.settings import LedgerSettings
+from app.storage.roles import ROLES, set_passwords
+from config.environment import Fault, Misconfigured
+from config.settings import MigrateSettings
 
 
-@click.command(epilog="Example: DATABASE_URL=postgresql://kvitto@db/kvitto kvitto migrate")
+@click.command(
+    short_help="Bring the schema up to date.",
+    epilog="Example: DATABASE_URL=postgresql://owner@db/kvitto kvitto migrate",
+)
 @click.option("--dry-run", is_flag=True, help="Only list what would be applied.")
 def migrate(dry_run: bool) -> None:
-    """Apply pending migrations, all in one transaction."""
-    with session(LedgerSettings.load().database_url, "migrate") as connection:
+    """Apply pending migrations, all in one transaction; set the roles' passwords if ROLE_PASSWORDS names any."""
+    settings = MigrateSettings.load()
+    if unknown := {role for role, _ in settings.role_passwords} - set(ROLES):
+        raise Misconfigured(
+            [Fault("ROLE_PASSWORDS", f"names {', '.join(sorted(unknown))}", f"Name roles among {', '.join(ROLES)}")]
+        )
+    with session(settings.database_url, "migrate") as connection:
         names = migrations.pending(connection) if dry_run else migrations.migrate(connection)
+        if not dry_run:
+            set_passwords(connection, settings.role_passwords)
     for name in names:
         click.echo(f"{'pending' if dry_run else 'applied'}  {name}")
     if not names:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 
-def console(stderr: bool = False) -> Console:
-    """Return a console that shortens nothing: what is too wide is the terminal's to wrap.
+def console(stderr: bool = False, fitted: bool = False) -> Console:
+    """Return a console that shortens nothing: what is too wide is the terminal's to wrap, unless `fitted` to it.
 
     Nothing in a text is markup, and NO_COLOR keeps escape sequences out of it (no-color.org).
     """
@@ -21,8 +22,8 @@ def console(stderr: bool = False) -> Console:
         highlight=False,
         markup=False,
         emoji=False,
-        soft_wrap=True,
-        width=1000,
+        soft_wrap=not fitted,
+        width=None if fitted else 1000,
         color_system=None if os.environ.get("NO_COLOR") else "auto",
     )
 
@@ -32,8 +33,18 @@ def say(text: str, style: str = "", stderr: bool = False) -> None:
     console(stderr).print(Text(text, style))
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool, empty: str) -> None:
-    """Print rows as a table, or as JSON; numbers stand to the right."""
+def print_rows(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    as_json: bool,
+    empty: str,
+    styles: Mapping[Any, str] | None = None,
+    wrapped: Sequence[str] = (),
+) -> None:
+    """Print rows as a table, or as JSON; numbers stand to the right, values in `styles` are coloured.
+
+    On a terminal, columns in `wrapped` are wrapped at words so that rows fit its width.
+    """
     if as_json:
         click.echo(json.dumps([dict(row) for row in rows], indent=2, default=str, ensure_ascii=False))
         return
@@ -43,10 +54,11 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_jso
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         numbers = all(isinstance(row.get(column), int) for row in rows)
-        table.add_column(column, justify="right" if numbers else "left", no_wrap=True)
+        table.add_column(column, justify="right" if numbers else "left", no_wrap=column not in wrapped)
     for row in rows:
-        table.add_row(*(_text(row.get(column)) for column in columns))
-    console().print(table)
+        values = [row.get(column) for column in columns]
+        table.add_row(*(Text(_text(value), _style(value, styles or {})) for value in values))
+    (console(fitted=True) if wrapped and sys.stdout.isatty() else console()).print(table)
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:
@@ -72,3 +84,7 @@ def _text(value: Any) -> str:
 def _printable(text: str) -> str:
     """Spell out what is not printable: a provider's text must not steer the terminal."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def _style(value: Any, styles: Mapping[Any, str]) -> str:
+    return styles.get(value, "") if isinstance(value, str) else ""

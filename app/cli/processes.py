@@ -10,9 +10,10 @@ from app import providers
 from app.errors import Unavailable
 from app.inbox import server
 from app.local.ports import obstacle
+from app.processes import read_beat, read_ingest
 from config.environment import Environment, Fault, Misconfigured
 from config.granian import server_arguments
-from config.settings import BeatSettings, ConsoleSettings, IngestSettings, WorkerSettings
+from config.settings import ConsoleSettings, WorkerSettings
 
 
 def _become(*arguments: str) -> NoReturn:
@@ -28,13 +29,12 @@ def _become(*arguments: str) -> NoReturn:
 def ingest(threads: int) -> None:
     """Serve the webhooks: authenticate, seal, append to Redis, answer 200."""
     environment = Environment.of_process()
-    settings = IngestSettings.read(environment)
-    for name in settings.providers:
-        providers.load_authentication(name, environment)
+    settings = read_ingest(environment)
     environment.check()
-    if not settings.loss_accepted:
-        _refuse_lossy(settings.redis_url)
+    _refuse_unfit(settings.redis_url, settings.loss_accepted)
     _refuse_taken("INGEST_BIND", settings.bind)
+    # Large bodies go back to the system at once; by default glibc learns to keep them, once for every thread.
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1024 * 1024))
     _become("granian", *server_arguments(settings.bind, threads), "app.ingest.wsgi:app")
 
 
@@ -43,9 +43,9 @@ def _refuse_taken(name: str, bind: tuple[str, int]) -> None:
         raise Misconfigured([Fault(name, f"cannot be bound ({why})", "Free the address or name another")])
 
 
-def _refuse_lossy(redis_url: str) -> None:
+def _refuse_unfit(redis_url: str, loss_accepted: bool) -> None:
     try:
-        faults = server.durability_faults(server.connect(redis_url))
+        faults = server.start_faults(server.connect(redis_url), loss_accepted)
     except Unavailable as error:
         click.echo(f"redis: {error}; starting all the same, /readyz tells when it is there", err=True)
         return
@@ -85,7 +85,9 @@ def worker(names: tuple[str, ...], concurrency: int) -> None:
 @click.command(short_help="Have every inbox swept.", epilog="Example: kvitto beat")
 def beat() -> None:
     """Have every inbox swept every few seconds; run one of these."""
-    BeatSettings.load()
+    environment = Environment.of_process()
+    read_beat(environment)
+    environment.check()
     _become("celery", "-A", "workers.celery", "beat", "--loglevel", "WARNING", "--pidfile", "")
 
 

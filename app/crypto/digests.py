@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.content import canonical
+from app.masking import mask_text
 
 
 class Fingerprints:
@@ -15,8 +16,14 @@ class Fingerprints:
         self._key = key
 
     def digests(self, content: Mapping[str, Any]) -> dict[str, str]:
-        """Return each top-level key with the HMAC-SHA256 of its value's canonical text, base64."""
-        return {key: self._digest(value) for key, value in content.items()}
+        """Return each top-level key with the HMAC-SHA256 of its value's canonical text, base64.
+
+        A key that is itself written like a national id is digested too.
+        """
+        return {self._name(key): self._digest(value) for key, value in content.items()}
+
+    def _name(self, key: str) -> str:
+        return key if mask_text(key) == key else self._digest(key)
 
     def _digest(self, value: Any) -> str:
         return base64.b64encode(hmac.digest(self._key, canonical(value), "sha256")).decode()

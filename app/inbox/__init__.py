@@ -6,7 +6,7 @@ who claims one and dies leaves it pending, and another takes it over.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -28,7 +28,8 @@ _BATCH_ENTRIES = 500
 _BATCH_BYTES = 8 * 1024 * 1024
 _PORTION = 10
 # Longer than a drain may take: who has not acknowledged by then is dead. Released entries count as this idle.
-_ABANDONED_MS = 90_000
+ABANDONED_SECONDS = 45
+_ABANDONED_MS = ABANDONED_SECONDS * 1000
 _REASSIGNED = 10_000
 _FIRST = Position(0, 0)
 
@@ -55,6 +56,14 @@ class Backlog:
     complete_until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where an entry stands now, and whether whoever appended it has to ring."""
+
+    position: Position
+    pressed: bool
+
+
 class Inbox:
     """The inbox of one provider."""
 
@@ -78,8 +87,8 @@ class Inbox:
                 if isinstance(reply, RedisError) and "BUSYGROUP" not in str(reply):
                     raise reply
 
-    def append(self, delivery: Delivery) -> bool:
-        """Append durably and press the doorbell in one round trip; return whether to ring it.
+    def append(self, delivery: Delivery) -> Appended:
+        """Append durably and press the doorbell in one round trip.
 
         The reply proves that the entry is on disk (checked at start: appendfsync always).
 
@@ -93,6 +102,14 @@ class Inbox:
             appended, pressed = pipeline.execute(raise_on_error=False)
             if isinstance(appended, RedisError):
                 raise appended
+        return Appended(Position.parse(appended), pressed is True)
+
+    def press_doorbell(self) -> bool:
+        """Press the doorbell for what was kept elsewhere; return whether to ring it."""
+        with reachable():
+            pipeline = self._redis.pipeline(transaction=False)
+            doorbell.press(pipeline, self.provider)
+            (pressed,) = pipeline.execute()
         return pressed is True
 
     def clear_doorbell(self) -> None:
@@ -106,7 +123,8 @@ class Inbox:
 
     def pending(self, consumer: str, after: Position = _FIRST) -> list[Received]:
         """Return a batch of what `consumer` claimed earlier and has not acknowledged, beyond `after`."""
-        return self._read(consumer, lambda last: str(last or after))
+        batch = self._read(consumer, lambda last: str(last or after))
+        return self._with_claims(consumer, batch) if batch else []
 
     def take_over(self, consumer: str) -> None:
         """Make what others abandoned or released `consumer`'s own pending entries."""
@@ -184,6 +202,14 @@ class Inbox:
                 break
             last = Position.parse(entries[-1][0])
         return batch
+
+    def _with_claims(self, consumer: str, batch: list[Received]) -> list[Received]:
+        """Return the entries with how often each was handed out, by the server's own count."""
+        first, last = str(batch[0].position), str(batch[-1].position)
+        with reachable():
+            found: Any = self._redis.xpending_range(self._stream, _GROUP, first, last, _REASSIGNED, consumer)
+        claims = {Position.parse(entry["message_id"]): entry["times_delivered"] for entry in found}
+        return [replace(received, claims=claims.get(received.position, 1)) for received in batch]
 
     def _portion(self, consumer: str, start: str) -> tuple[UUID, list[tuple[bytes, dict[bytes, bytes]]]]:
         with reachable():

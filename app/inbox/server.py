@@ -1,6 +1,7 @@
 """The server that holds the inboxes: connecting to it, and what its failures mean."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,8 +20,13 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from app.errors import Unavailable
+from config import redis_checks
 from config.checks import REDIS_SETTINGS, redis_faults
 from config.environment import Fault, Misconfigured
+from config.findings import Facts, to_faults
+
+# Keys of the inboxes, of the doorbell, and of Celery's transport.
+_OWN = (b"inbox:", b"doorbell:", b"_kombu.", b"unacked")
 
 
 def connect(url: str, timeout_seconds: float = 2.0) -> Redis:
@@ -39,6 +45,15 @@ def connect(url: str, timeout_seconds: float = 2.0) -> Redis:
     except ValueError as error:
         mend = "Write it like redis://user:password@host:6379/0, special characters as %XX"
         raise Misconfigured([Fault("REDIS_URL", "cannot be read as an address", mend)]) from error
+
+
+def is_address(url: str) -> bool:
+    """Tell whether a server can be named like this; whether one is there is another question."""
+    try:
+        connect(url).close()
+    except Misconfigured:
+        return False
+    return True
 
 
 @contextmanager
@@ -74,8 +89,57 @@ def ping(redis: Redis) -> None:
 def durability_faults(redis: Redis) -> list[Fault]:
     """Return what in the server's settings could lose a confirmed append."""
     with reachable():
-        try:
-            settings: Any = redis.config_get(*REDIS_SETTINGS)
-        except (NoPermissionError, ResponseError):
-            settings = {}  # hidden, as managed services do: unknown is not proven
-    return redis_faults(settings)
+        return redis_faults(_told(lambda: redis.info("replication")) | _settings(redis, REDIS_SETTINGS))
+
+
+def used_share(redis: Redis) -> float:
+    """Return how much of its memory limit the server uses, 0 to 1; 0 if it has none."""
+    with reachable():
+        memory: Any = redis.info("memory")
+    return memory["used_memory"] / memory["maxmemory"] if memory.get("maxmemory") else 0.0
+
+
+def start_faults(redis: Redis, loss_accepted: bool) -> list[Fault]:
+    """Return why a process must not start on this server."""
+    with reachable():
+        unfit = to_faults(redis_checks.unfit(_told(redis.info)))
+    return unfit if loss_accepted else unfit + durability_faults(redis)
+
+
+def facts(redis: Redis, providers: Collection[str]) -> Facts:
+    """Return what the server tells of itself, for config.redis_checks.
+
+    Beside its own names: `clock`, seconds that it differs from this machine's; `foreign` of the `looked_at` keys.
+    """
+    with reachable():
+        told = _told(redis.info) | _settings(redis, (*REDIS_SETTINGS, *redis_checks.CONFIG))
+        told["clock"] = _clock(redis)
+        return told if told.get("loading") else told | _keys(redis, providers)
+
+
+def _settings(redis: Redis, names: Collection[str]) -> dict[str, Any]:
+    return _told(lambda: redis.config_get(*names))
+
+
+def _told(ask: Callable[[], Any]) -> dict[str, Any]:
+    """Return the answer; nothing if it is hidden, as managed services do: unknown is not proven."""
+    try:
+        return dict(ask())
+    except (NoPermissionError, ResponseError):
+        return {}
+
+
+def _clock(redis: Redis) -> float:
+    """Return how many seconds at least the server's clock differs from this machine's."""
+    before = time.time()
+    seconds, micros = redis.time()
+    after = time.time()
+    return max(0.0, before - (seconds + micros / 1e6), seconds + micros / 1e6 - after)
+
+
+def _keys(redis: Redis, providers: Collection[str]) -> dict[str, int]:
+    """Look at some keys; a queue of Celery's is named like its provider."""
+    found: Any = redis.scan(count=1000)
+    keys: list[bytes] = found[1]
+    own = [key for key in keys if key.startswith(_OWN) or key.decode(errors="replace") in providers]
+    return {"looked_at": len(keys), "foreign": len(keys) - len(own)}

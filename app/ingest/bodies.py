@@ -1,19 +1,24 @@
 """Reads a request's raw body, counting: declared or chunked, no more than the limit is ever held."""
 
+from contextlib import ExitStack
+
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from app.ingest.room import LARGE_BYTES, Room
 
 _PORTION = 64 * 1024
 
 
-def read_body(request: Request, limit_bytes: int) -> bytes:
-    """Return the whole raw body; a content encoding is not undone.
+def read_body(request: Request, limit_bytes: int, room: Room, held: ExitStack) -> bytes:
+    """Return the whole raw body; a content encoding is not undone. A large one takes a place in `room` while `held`.
 
     Werkzeug's own limit cuts a chunked body short without a word, so it is not used.
 
     Raises:
         RequestEntityTooLarge: More than `limit_bytes` are declared, or came.
         ClientDisconnected: Fewer came than were declared.
+        Unavailable: There is no room for a large body now.
     """
     declared = request.content_length
     if declared is not None and declared > limit_bytes:
@@ -25,6 +30,8 @@ def read_body(request: Request, limit_bytes: int) -> bytes:
         size += len(portion)
         if size > limit_bytes:
             raise RequestEntityTooLarge
+        if size > LARGE_BYTES >= size - len(portion):
+            held.enter_context(room)
         portions.append(portion)
     if declared is not None and size != declared:
         raise ClientDisconnected

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from werkzeug.exceptions import NotFound
 from app import metrics
 from app.ingest.bodies import read_body
 from app.ingest.intake import Door
+from app.ingest.room import Room
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class _Request:
 
     topic: str | None
     body_limit_bytes: int
+    room: Room
+    held: ExitStack
 
     def header(self, name: str) -> str:
         """Return a header's value."""
@@ -27,19 +31,21 @@ class _Request:
     @cached_property
     def body(self) -> bytes:
         """Read the body, once."""
-        return read_body(request, self.body_limit_bytes)
+        return read_body(request, self.body_limit_bytes, self.room, self.held)
 
 
 def webhooks(doors: Mapping[str, Door], body_limit_bytes: int) -> Blueprint:
     """Return the routes of all providers' doors."""
     blueprint = Blueprint("webhooks", __name__)
+    room = Room()
 
     def receive(provider: str, topic: str | None = None) -> Response:
         started = time.perf_counter()
         door = doors.get(provider)
         if door is None or not door.leads_to(topic):
             raise NotFound
-        receipt = door.receive(_Request(topic, body_limit_bytes))
+        with ExitStack() as held:
+            receipt = door.receive(_Request(topic, body_limit_bytes, room, held))
         text = "{}" if receipt is None else f'{{"receipt": "{receipt}"}}'
         metrics.ANSWER_SECONDS.labels(provider).observe(time.perf_counter() - started)
         return Response(text, content_type="application/json")

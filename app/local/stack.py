@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app import providers
 from app.local.data import Data
 from app.local.ports import free_port, obstacle
+from app.local.processes import Process, check, processes
 from app.local.servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
 from app.local.supervisor import Program, Supervisor
 from app.storage.connection import create_database, session
 from app.storage.migrations import migrate
 from config.environment import Environment
-from config.settings import ConsoleSettings, IngestSettings, WorkerSettings, provider_names
+from config.settings import provider_names
 
 _START_SECONDS = 60.0
 _REDIS_CONF = Path(__file__).parents[2] / "config" / "redis.conf"
@@ -53,6 +53,7 @@ class Stack:
         self._concurrency = concurrency
         self._tell = tell
         self._promised: set[int] = set()
+        self._embedded_postgres = "DATABASE_URL" not in environment
         self._supervisor = Supervisor(tell, keep_open=[data.open()])
 
     def start(self) -> Addresses:
@@ -67,20 +68,13 @@ class Stack:
         names = provider_names(Environment(self._environment))
         self._environment |= self._data.secret_files(names, self._environment)
         self._environment |= {"PROMETHEUS_MULTIPROC_DIR": str(self._data.metrics)}
-        asked = self._check(names)
+        found = processes(names, self._concurrency)
+        check(found, self._environment)
         ingest, console = self._choose_bind("INGEST_BIND", 8080), self._choose_bind("CONSOLE_BIND", 8081)
-        self._run("ingest", "ingest")
-        for provider in names:
-            self._run(
-                f"worker-{provider}",
-                "worker",
-                "--provider",
-                provider,
-                "--concurrency",
-                str(self._concurrency),
-            )
-        self._run("beat", "beat")
-        self._run("console", "console")
+        settings = {process.name: process.own(self._environment) for process in found}
+        asked = set().union(*settings.values())
+        for process in found:
+            self._run(process, but=asked - settings[process.name])
         self._await("ingest", lambda: _answers(f"{ingest}/readyz"))
         self._await("console", lambda: _answers(f"{console}/livez"))
         self._data.publish(
@@ -96,37 +90,36 @@ class Stack:
         """Stop everything, servers last."""
         self._supervisor.stop()
 
-    def _check(self, names: tuple[str, ...]) -> set[str]:
-        """Find what any process would refuse, before the first of them starts; return the names of all settings."""
-        environment = Environment(self._environment)
-        for settings in (IngestSettings, WorkerSettings, ConsoleSettings):
-            settings.read(environment)
-        for name in names:
-            providers.load_authentication(name, environment)
-            providers.load(name, environment)
-        environment.check()
-        return environment.asked
-
     def _start_servers(self) -> None:
-        if "DATABASE_URL" not in self._environment:
+        if self._embedded_postgres:
             port = free_port()
-            self._program("postgres", prepare_postgres(self._data.postgres, port), signal.SIGINT)
+            self._program("postgres", prepare_postgres(self._data.postgres, port), self._environment, signal.SIGINT)
             server = f"postgresql://kvitto@127.0.0.1:{port}"
             self._await("postgres", lambda: postgres_answers(f"{server}/postgres"))
             create_database(f"{server}/postgres", "kvitto")
             self._environment["DATABASE_URL"] = f"{server}/kvitto"
         if "REDIS_URL" not in self._environment:
             port = free_port()
-            self._program("valkey", prepare_valkey(self._data.valkey, port, _REDIS_CONF))
+            self._program("valkey", prepare_valkey(self._data.valkey, port, _REDIS_CONF), self._environment)
             url = self._environment["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
             self._await("valkey", lambda: valkey_answers(url))
 
-    def _run(self, name: str, *arguments: str) -> None:
-        self._program(name, [sys.executable, "-m", "app.cli", *arguments])
+    def _run(self, process: Process, but: set[str]) -> None:
+        """Run a process, without the settings that are others'; on the embedded Postgres in its own role."""
+        own = {name: value for name, value in self._environment.items() if name not in but}
+        if self._embedded_postgres and "DATABASE_URL" in own:
+            own["DATABASE_URL"] = own["DATABASE_URL"].replace("//kvitto@", f"//{process.role}@")
+        self._program(process.name, [sys.executable, "-m", "app.cli", *process.arguments], own)
 
-    def _program(self, name: str, command: list[str], stop_signal: signal.Signals = signal.SIGTERM) -> None:
+    def _program(
+        self,
+        name: str,
+        command: list[str],
+        environment: Mapping[str, str],
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
         log = self._data.logs / f"{name}.log"
-        self._supervisor.start(Program(name, command, self._environment, log, stop_signal))
+        self._supervisor.start(Program(name, command, environment, log, stop_signal))
 
     def _await(self, name: str, ready: Callable[[], bool]) -> None:
         started = time.monotonic()

@@ -21,9 +21,10 @@ _SESSION = {
     "timezone": "UTC",
     # What the provider's lock relies on: each statement sees what the one before it in the queue committed.
     "default_transaction_isolation": "read\\ committed",
-    "statement_timeout": "30s",
-    "lock_timeout": "20s",
-    "idle_in_transaction_session_timeout": "30s",
+    # In this order, and all before a task's soft time limit: the server gives up first, and says why.
+    "lock_timeout": "8s",
+    "statement_timeout": "12s",
+    "idle_in_transaction_session_timeout": "15s",
 }
 
 # SQLSTATE classes. 22 data, 23 integrity, 54 limits exceeded: the data's fault.
@@ -41,16 +42,7 @@ def connect(dsn: str, name: str) -> Connection:
     """
     try:
         with sorted_failures():
-            return psycopg.connect(
-                dsn,
-                autocommit=True,
-                row_factory=namedtuple_row,
-                connect_timeout=3,
-                application_name=f"kvitto-{name}",
-                options=" ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
-                keepalives_idle=10,
-                tcp_user_timeout=10_000,
-            )
+            return psycopg.connect(dsn, **arguments(name))
     except psycopg.ProgrammingError as error:  # its text quotes the address, password and all
         mend = "Write it like postgresql://user:password@host/name, special characters as %XX"
         raise Misconfigured([Fault("DATABASE_URL", "cannot be read as an address", mend)]) from error
@@ -79,6 +71,20 @@ def _mended() -> Iterator[None]:
         raise Misconfigured(
             [Fault("DATABASE_URL", "names a role that may not do this", "Name one that may")]
         ) from error
+
+
+def arguments(name: str, **session: str) -> dict[str, Any]:
+    """Return what every connection is made with; `session` overrides settings of its session."""
+    return {
+        "autocommit": True,
+        "row_factory": namedtuple_row,
+        "client_encoding": "utf8",  # under SQL_ASCII, texts would be bytes
+        "connect_timeout": 3,
+        "application_name": f"kvitto-{name}",
+        "options": " ".join(f"-c {setting}={value}" for setting, value in (_SESSION | session).items()),
+        "keepalives_idle": 10,
+        "tcp_user_timeout": 10_000,
+    }
 
 
 def create_database(dsn: str, name: str) -> None:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from app.delivery import Position
 from app.storage.connection import Connection
+from app.storage.overflow import EPOCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,36 @@ def accounts(connection: Connection, provider: str, epoch: UUID, until: Position
     ).fetchone()
     assert row is not None  # noqa: S101 - aggregates return one row
     return Accounts(row.receipts, row.copies, row.unsettled)
+
+
+@dataclass(frozen=True, slots=True)
+class Overflowed:
+    """The overflow's books: every row is a receipt, a copy of one, or waits still."""
+
+    rows: int
+    accounts: Accounts
+
+
+def overflowed(connection: Connection, provider: str) -> Overflowed:
+    """Account for everything that came by the overflow, in one snapshot."""
+    row = connection.execute(
+        """
+        WITH taken AS (
+            SELECT received_at, seq, false AS copy FROM receipts WHERE provider = %(provider)s AND epoch = %(epoch)s
+            UNION ALL
+            SELECT received_at, seq, true FROM copies WHERE provider = %(provider)s AND epoch = %(epoch)s
+        ), matched AS (
+            SELECT taken.copy, overflow.sealed IS NOT NULL AS waiting
+            FROM overflow LEFT JOIN taken USING (received_at, seq) WHERE provider = %(provider)s
+        )
+        SELECT count(*) AS rows, count(*) FILTER (WHERE NOT copy) AS receipts, count(*) FILTER (WHERE copy) AS copies,
+               count(*) FILTER (WHERE copy IS NULL AND waiting) AS unsettled
+        FROM matched
+        """,
+        {"provider": provider, "epoch": EPOCH},
+    ).fetchone()
+    assert row is not None  # noqa: S101 - aggregates return one row
+    return Overflowed(row.rows, Accounts(row.receipts, row.copies, row.unsettled))
 
 
 def outcomes(connection: Connection) -> dict[str, dict[str, int]]:

@@ -1,14 +1,15 @@
 """The ledger of one provider: takes deliveries in, each exactly once, in one transaction a batch."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from uuid import UUID
 
 from psycopg.pq import TransactionStatus
 
 from app.errors import Unavailable
-from app.event import Event
+from app.event import Entity, Event
 from app.history import Verdict, fold
 from app.storage import dead_letters, events, looks, receipts, tables
 from app.storage.connection import Connection, connect, durability_faults, sorted_failures
@@ -40,9 +41,10 @@ class Ledger:
             Unavailable: Postgres; nothing was stored, or the answer to the commit was lost.
         """
         with self._turn() as connection:
-            fresh, copies = receipts.sift(connection, settlements)
-            _settle(connection, fresh, receipts.insert)
-            receipts.note_copies(connection, copies)
+            sifted = receipts.sift(connection, settlements)
+            receipts.move(connection, sifted.earlier)
+            _settle(connection, sifted.fresh, receipts.insert, moved=sifted.earlier)
+            receipts.note_copies(connection, sifted.copies)
 
     def replay(self, settlements: Sequence[Settlement], dry_run: bool = False) -> dict[UUID, Outcome]:
         """Settle dead letters again, in their place in the order of receipt; return what became of each.
@@ -53,6 +55,12 @@ class Ledger:
             outcomes = _settle(connection, receipts.still_dead(connection, settlements), receipts.resettle)
             dead_letters.note_replayed(connection, outcomes)
             return outcomes
+
+    @contextmanager
+    def connected(self) -> Iterator[Connection]:
+        """Lend the ledger's connection: what a worker needs of Postgres besides."""
+        with sorted_failures():
+            yield self._open()
 
     def look(self, look: looks.Look) -> None:
         """Note what the inbox looked like, for dashboards to know how complete they are."""
@@ -94,11 +102,18 @@ class Ledger:
         return connection
 
 
-def _settle(connection: Connection, settlements: Sequence[Settlement], write: _Write) -> dict[UUID, Outcome]:
-    """Fold the entities that the batch speaks of, and write what came of it."""
+def _settle(
+    connection: Connection, settlements: Sequence[Settlement], write: _Write, moved: Sequence[Settlement] = ()
+) -> dict[UUID, Outcome]:
+    """Fold the entities that the batch speaks of, and write what came of it.
+
+    `moved` are receipts whose time was found to be an earlier one: their entities are folded anew.
+    """
     valid = [settlement for settlement in settlements if isinstance(settlement.result, Event)]
-    histories = events.histories(connection, {settlement.event.entity for settlement in valid})
-    verdicts = _fold(histories, valid)
+    shifted = [settlement.event for settlement in moved if isinstance(settlement.result, Event)]
+    concerned = [settlement.event for settlement in valid] + shifted
+    histories = events.histories(connection, {event.entity for event in concerned})
+    verdicts = _fold(histories, valid, {event.entity: event.horizon for event in concerned})
     outcomes = {each.receipt: Outcome.of(each.result, verdicts.get(each.receipt)) for each in settlements}
     write(connection, settlements, outcomes)
     dead_letters.note(connection, outcomes)
@@ -107,17 +122,18 @@ def _settle(connection: Connection, settlements: Sequence[Settlement], write: _W
     events.revise(connection, revised, verdicts)
     changed = {row.entity for row in revised}
     changed |= {settlement.event.entity for settlement in valid if verdicts[settlement.receipt].revision}
-    tables.lay_out(connection, [settlement.event for settlement in valid if settlement.event.entity in changed])
+    changed |= {event.entity for event in shifted}
+    tables.lay_out(connection, [event for event in concerned if event.entity in changed])
     return outcomes
 
 
-def _fold(histories: events.Histories, settlements: Sequence[Settlement]) -> dict[UUID, Verdict]:
+def _fold(
+    histories: events.Histories, settlements: Sequence[Settlement], horizons: Mapping[Entity, timedelta]
+) -> dict[UUID, Verdict]:
     """Judge every receipt of the entities concerned: those stored before and those of the batch."""
     occurrences = {entity: [row.occurrence for row in rows] for entity, rows in histories.items()}
-    horizons = {}
     for settlement in settlements:
         occurrences.setdefault(settlement.event.entity, []).append(settlement.occurrence)
-        horizons[settlement.event.entity] = settlement.event.horizon
     verdicts: dict[UUID, Verdict] = {}
     for entity, found in occurrences.items():
         verdicts |= fold(found, horizons[entity])

@@ -1,6 +1,7 @@
 """Receipts: a row for every delivery that was answered 200, and its sealed body."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -11,33 +12,77 @@ from app.event import Event
 from app.storage.connection import Connection
 from app.storage.settlement import Outcome, Settlement
 
-_Place = tuple[UUID, datetime, int]
+_Place = tuple[datetime, UUID, int]
 
 
 def _place(received: Received) -> _Place:
-    return received.epoch, received.received_at, received.position.seq
+    return received.received_at, received.epoch, received.position.seq
 
 
-def sift(connection: Connection, settlements: Sequence[Settlement]) -> tuple[list[Settlement], list[Settlement]]:
-    """Return what the ledger lacks, and the copies: further entries of one receipt.
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """A batch, told apart: what the ledger lacks, and further entries of receipts.
 
-    An entry met again (its acknowledgement was lost) is neither. A copy is another entry of the same
-    receipt: its append was repeated because the first one's answer was lost.
+    copies: came after the entry that their receipt was made of; earlier: came before it.
+    """
+
+    fresh: list[Settlement]
+    copies: list[Settlement]
+    earlier: list[Settlement]
+
+
+def sift(connection: Connection, settlements: Sequence[Settlement]) -> Sifted:
+    """Tell apart what the ledger lacks and what it has.
+
+    An entry met again (its acknowledgement was lost) is left out. A copy is another entry of the same
+    receipt: it was appended, the answer was lost, and so it was kept once more.
     """
     rows = connection.execute(
         "SELECT receipt, epoch, received_at, seq FROM receipts WHERE receipt = ANY(%s)",
         [[settlement.receipt for settlement in settlements]],
     )
-    places: dict[UUID, _Place] = {row.receipt: (row.epoch, row.received_at, row.seq) for row in rows}
-    fresh, copies = [], []
-    for settlement in sorted(settlements, key=lambda each: each.received.position):
+    places: dict[UUID, _Place] = {row.receipt: (row.received_at, row.epoch, row.seq) for row in rows}
+    known = {*places.values(), *_copies(connection, places)}
+    sifted = Sifted([], [], [])
+    for settlement in sorted(settlements, key=lambda each: _place(each.received)):
         place = _place(settlement.received)
         if settlement.receipt not in places:
             places[settlement.receipt] = place
-            fresh.append(settlement)
-        elif places[settlement.receipt] != place:
-            copies.append(settlement)
-    return fresh, copies
+            sifted.fresh.append(settlement)
+        elif place > places[settlement.receipt] and place not in known:
+            sifted.copies.append(settlement)
+        elif place < places[settlement.receipt] and place not in known:
+            places[settlement.receipt] = place
+            sifted.earlier.append(settlement)
+    return sifted
+
+
+def _copies(connection: Connection, receipts: Collection[UUID]) -> Iterator[_Place]:
+    if receipts:
+        query = "SELECT epoch, received_at, seq FROM copies WHERE receipt = ANY(%s)"
+        for row in connection.execute(query, [list(receipts)]):
+            yield row.received_at, row.epoch, row.seq
+
+
+def move(connection: Connection, earlier: Sequence[Settlement]) -> None:
+    """Give receipts the place of an earlier entry of theirs, and note the place they had as a copy's.
+
+    So the time of receipt is that of the first entry, whichever was taken in first.
+    """
+    for settlement in earlier:
+        received_at, epoch, seq = _place(settlement.received)
+        connection.execute(
+            """
+            INSERT INTO copies (provider, epoch, received_at, seq, receipt)
+            SELECT provider, epoch, received_at, seq, receipt FROM receipts WHERE receipt = %s
+            """,
+            [settlement.receipt],
+        )
+        connection.execute(
+            "UPDATE receipts SET received_at = %s, epoch = %s, seq = %s WHERE receipt = %s",
+            [received_at, epoch, seq, settlement.receipt],
+        )
+        connection.execute("UPDATE events SET received_at = %s WHERE receipt = %s", [received_at, settlement.receipt])
 
 
 def insert(connection: Connection, settlements: Sequence[Settlement], outcomes: dict[UUID, Outcome]) -> None:
@@ -69,7 +114,7 @@ def note_copies(connection: Connection, copies: Sequence[Settlement]) -> None:
     """Note further entries of receipts, so that the audit can account for every entry."""
     if not copies:
         return
-    epochs, times, seqs = zip(*(_place(copy.received) for copy in copies), strict=True)
+    times, epochs, seqs = zip(*(_place(copy.received) for copy in copies), strict=True)
     connection.execute(
         """
         INSERT INTO copies (provider, epoch, received_at, seq, receipt)
@@ -139,7 +184,7 @@ def resettle(connection: Connection, settlements: Sequence[Settlement], outcomes
 def _row(settlement: Settlement, outcome: Outcome) -> tuple[object, ...]:
     delivery = settlement.received.delivery
     provider, event_type, entity_id = _entity(settlement)
-    epoch, received_at, seq = _place(settlement.received)
+    received_at, epoch, seq = _place(settlement.received)
     return (
         delivery.receipt, provider, delivery.topic, event_type, entity_id,
         outcome.name, outcome.reason, received_at, epoch, seq,

@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -170,7 +169,7 @@ def _answers(kvitto: Running) -> bool:
         return False
 
 
-def test_a_lost_reply_is_a_503_and_the_copy_counts_once(tmp_path: Path) -> None:
+def test_an_append_whose_reply_is_lost_goes_to_the_overflow_too_and_counts_once(tmp_path: Path) -> None:
     with servers.valkey(tmp_path) as redis:
         proxy = Proxy(redis)
         with running(tmp_path / "data", SECRETS | {"REDIS_URL": proxy.url, "CELERY_BROKER_URL": redis}) as kvitto:
@@ -179,12 +178,11 @@ def test_a_lost_reply_is_a_503_and_the_copy_counts_once(tmp_path: Path) -> None:
                 proxy.on_append = None
 
             proxy.on_append = cut
-            body = {"application_id": "a"}
-            assert kvitto.post("applications", encrypt(body, KEY)).status_code == 503
-            assert kvitto.post("applications", encrypt(body, KEY)).status_code == 200
-            eventually(lambda: kvitto.audit()["receipts"] == 2, "both settled")
+            assert kvitto.post("applications", encrypt({"application_id": "a"}, KEY)).status_code == 200
+            eventually(lambda: kvitto.audit()["copies"] == 1, "both settled")
             account = kvitto.audit()
-            assert (account["stored"], account["duplicate"], account["missing"]) == (1, 1, 0)
+            assert (account["appended"], account["overflowed"], account["receipts"]) == (1, 1, 1)
+            assert (account["stored"], account["duplicate"], account["missing"]) == (1, 0, 0)
         proxy.close()
 
 
@@ -202,20 +200,6 @@ def test_a_full_redis_drains_though_it_refuses_every_wake_up(fresh_kvitto: Runni
         eventually(lambda: client.xlen("inbox:kompar") == 0, "the inbox drained", 60)
         client.config_set("maxmemory", 0)
     check_once(kvitto, [answer.json()["receipt"] for answer in answers], 50)
-
-
-def test_a_hung_redis_is_answered_in_time(fresh_kvitto: Running) -> None:
-    server = processes.named(fresh_kvitto.process.pid, "valkey-server")
-    os.kill(server[0], signal.SIGSTOP)
-    try:
-        with ThreadPoolExecutor(16) as pool:
-            started = time.monotonic()
-            answers = list(pool.map(lambda _: fresh_kvitto.post("applications", b"{}"), range(16)))
-        assert {answer.status_code for answer in answers} == {503}
-        assert time.monotonic() - started < 5
-    finally:
-        os.kill(server[0], signal.SIGCONT)
-    eventually(lambda: fresh_kvitto.post("applications", b"{}").status_code == 200, "it is back")
 
 
 @pytest.mark.parametrize("hung", [True, False], ids=["hung", "gone"])

@@ -20,12 +20,14 @@ COMMANDS = [
     ["beat"],
     ["console"],
     ["migrate"],
+    ["check"],
     ["audit"],
     ["dead-letters"],
     ["dead-letters", "list"],
     ["dead-letters", "show"],
     ["dead-letters", "replay"],
     ["explain"],
+    ["reveal"],
     ["sandbox"],
     ["sandbox", "send"],
     ["sandbox", "send", "kompar"],
@@ -48,7 +50,7 @@ def test_migrate_applies_once(postgres_server: str, database: str) -> None:
     fresh = database + "_fresh"
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {fresh.rpartition('/')[2]}")
-    assert [line.split()[0] for line in migrate(fresh).splitlines()] == ["applied"] * 4
+    assert [line.split()[0] for line in migrate(fresh).splitlines()] == ["applied"] * 6
 
 
 def test_the_audit_tells_what_is_missing_and_exits_1(fresh_kvitto: Running) -> None:

@@ -35,9 +35,9 @@ def test_what_was_appended_is_claimed_as_it_was_even_if_it_came_before_the_group
 
 
 def test_the_first_append_rings_and_the_next_only_after_the_doorbell_was_cleared(inbox: Inbox) -> None:
-    assert [inbox.append(delivery()) for _ in range(3)] == [True, False, False]
+    assert [inbox.append(delivery()).pressed for _ in range(3)] == [True, False, False]
     inbox.clear_doorbell()
-    assert inbox.append(delivery())
+    assert inbox.append(delivery()).pressed
 
 
 def test_a_successor_of_the_same_name_finds_what_was_claimed_before_it(inbox: Inbox, redis: Redis) -> None:
@@ -199,3 +199,14 @@ def test_a_change_of_durability_is_noticed(redis: Redis) -> None:
         assert [fault.name for fault in durability_faults(redis)] == ["redis appendfsync"]
     finally:
         redis.config_set("appendfsync", "always")
+
+
+def test_a_demotion_to_a_writable_replica_is_noticed(redis: Redis) -> None:
+    redis.config_set("replica-read-only", "no")
+    redis.replicaof("127.0.0.1", "1")
+    try:
+        assert [fault.name for fault in durability_faults(redis)] == ["redis replica-read-only"]
+    finally:
+        redis.replicaof("NO", "ONE")
+        redis.config_set("replica-read-only", "yes")
+    assert durability_faults(redis) == []

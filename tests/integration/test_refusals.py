@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.local.ports import free_port
 from app.storage.connection import connect
 from app.storage.migrations import migrate
 from tests import servers
@@ -55,6 +56,29 @@ def test_a_postgres_that_does_not_fsync(tmp_path: Path, valkey_server: str, sett
     assert "Set " in said
 
 
+@pytest.mark.parametrize("process", ["ingest", "worker"])
+def test_a_redis_that_can_never_be_an_inbox(tmp_path: Path, database: str, process: str) -> None:
+    with servers.valkey(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as redis:
+        said = refusal(process, database, redis, LOSS_ACCEPTED="yes")
+    assert "redis mode: cluster" in said
+
+
+def test_a_replica_that_forgets_what_it_took(tmp_path: Path, database: str) -> None:
+    options = ("--replicaof", "127.0.0.1 1", "--replica-read-only", "no")
+    with servers.valkey(tmp_path, *options) as redis:
+        said = refusal("ingest", database, redis)
+    assert "redis replica-read-only" in said
+    assert "Name the primary" in said
+
+
+def test_a_database_that_can_never_be_the_ledger(postgres_server: str, valkey_server: str) -> None:
+    with connect(postgres_server, "test") as connection:
+        connection.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII'")
+    said = refusal("worker", postgres_server.replace("/postgres", "/ascii"), valkey_server, LOSS_ACCEPTED="yes")
+    assert "postgres encoding: is SQL_ASCII" in said
+    assert "kvitto migrate" in said
+
+
 def test_a_database_without_migrations(postgres_server: str, valkey_server: str) -> None:
     assert "kvitto migrate" in refusal("worker", postgres_server, valkey_server)
 
@@ -62,3 +86,8 @@ def test_a_database_without_migrations(postgres_server: str, valkey_server: str)
 def test_everything_that_is_missing_is_told_at_once(database: str, valkey_server: str) -> None:
     said = refusal("worker", database, valkey_server, SEALING_KEYS="", KOMPAR_KEYS="nolabel", FINGERPRINT_KEY="x")
     assert all(name in said for name in ("SEALING_KEYS", "KOMPAR_KEYS", "FINGERPRINT_KEY"))
+
+
+@pytest.mark.parametrize("process", ["ingest", "worker", "beat"])
+def test_a_provider_without_a_folder(database: str, valkey_server: str, process: str) -> None:
+    assert "'nobody', which has no folder" in refusal(process, database, valkey_server, PROVIDERS="nobody")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ def inbox(redis: Redis) -> Inbox:
 @pytest.fixture
 def station(inbox: Inbox, database: str) -> Iterator[Station]:
     ledger = Ledger(database, "kompar")
-    yield Station(inbox, ledger, Pipeline(Settler(SEALS, KOMPAR), ledger, inbox), "here/0", lambda: None)
+    yield Station(inbox, ledger, partial(Pipeline, Settler(SEALS, KOMPAR), ledger), "here/0", lambda: None)
     ledger.close()
 
 

@@ -5,6 +5,7 @@ import hashlib
 
 import pytest
 
+from app.crypto.digests import Fingerprints
 from app.masking import is_personal, mask
 
 
@@ -60,3 +61,18 @@ def test_what_is_masked_is_a_copy() -> None:
     content = {"ssn": "19811218-9876"}
     mask(content)
     assert content == {"ssn": "19811218-9876"}
+
+
+@pytest.mark.parametrize("key", ["19811218-9876", "8112189876", "811218+9876", "holder 19811218-9876"])
+def test_a_key_that_is_a_national_id_is_masked_at_any_depth(key: str) -> None:
+    assert "9876" not in str(mask({"holders": [{key: "x"}], key: 1}))
+    assert "9876" not in str(Fingerprints(b"k" * 32).digests({key: 1}))
+
+
+@pytest.mark.parametrize("key", ["amount", "iban_2", "5560360793123", "2026-11-22"])
+def test_other_keys_keep_their_names(key: str) -> None:
+    assert list(mask({key: 1})) == [key]
+
+
+def test_two_keys_masked_alike_are_told_apart_by_their_digests() -> None:
+    assert len(Fingerprints(b"k" * 32).digests({"19811218-9876": 1, "19811218-9884": 1})) == 2

@@ -41,6 +41,6 @@ def test_a_slot_is_free_again_however_its_process_ended(take: Callable[[], Slot]
 
 
 def test_the_standby_holds_its_slot_as_long_as_it_lives(take: Callable[[], Slot], tmp_path: Path) -> None:
-    standby = Standby(Slot(tmp_path), {})
+    standby = Standby(Slot(tmp_path), [])
     assert take().name != standby._slot.name
     standby._slot.release()

@@ -1,0 +1,38 @@
+"""`kvitto check`: what is dangerous about settings and servers, before a process starts."""
+
+import dataclasses
+import os
+from collections import Counter
+
+import click
+
+from app.cli.output import print_rows
+from app.diagnosis import diagnose
+from app.processes import PROCESSES
+from config.findings import Verdict
+
+_STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "bold red"}
+
+
+@click.command(short_help="Test settings and servers.", epilog="Example: kvitto check ingest worker --json")
+@click.argument("processes", metavar="[PROCESS]...", nargs=-1, type=click.Choice(list(PROCESSES)))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(processes: tuple[str, ...], as_json: bool) -> None:
+    """Test settings and servers of ingest, worker, beat, console, migrate (default: all), and say what is dangerous.
+
+    Changes nothing. Exit 78 on a fault of settings, else 1 on a fault of a server or one that cannot be reached,
+    else 0: warnings are for you to judge.
+    """
+    diagnosis = diagnose(os.environ, processes or tuple(PROCESSES))
+    findings = [*diagnosis.settings, *diagnosis.servers]
+    rows = [dataclasses.asdict(finding) for finding in findings]
+    print_rows(rows, ("what", "verdict", "found", "mend"), as_json, empty="", styles=_STYLES, wrapped=("found", "mend"))
+    if not as_json:
+        _sum_up(Counter(finding.verdict for finding in findings))
+    raise SystemExit(diagnosis.status)
+
+
+def _sum_up(counts: Counter[Verdict]) -> None:
+    worst = next(verdict for verdict in reversed(Verdict) if counts[verdict])
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
+    click.secho(told, fg=_STYLES[worst].rpartition(" ")[2], bold=True)

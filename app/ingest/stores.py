@@ -1,0 +1,76 @@
+"""Where deliveries are kept until a worker takes them: a provider's inbox in Redis, or the overflow in Postgres."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+from app import metrics
+from app.delivery import Delivery
+from app.errors import Unavailable, Unstorable
+from app.inbox import Inbox
+from app.ingest.watch import Watch
+from app.storage import overflow
+from app.storage.pool import Pool
+
+# Larger bodies go to the overflow first: a few of them must not fill Redis.
+LARGE_BYTES = 256 * 1024
+# Without Redis there is no doorbell to tell who rang already.
+_RING_SECONDS = 1.0
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+class Stores:
+    """One provider's two stores. Each is watched; a delivery is kept by the first that proves it."""
+
+    def __init__(self, inbox: Inbox, inbox_watch: Watch, pool: Pool, pool_watch: Watch, ring: Callable[[], None]):
+        self._inbox = inbox
+        self._inbox_watch = inbox_watch
+        self._pool = pool
+        self._pool_watch = pool_watch
+        self._ring = ring
+        self._rung_at = -_RING_SECONDS
+        self._last_at = _LONG_AGO
+
+    def keep(self, delivery: Delivery) -> None:
+        """Keep a delivery durably, and have a worker called.
+
+        Raises:
+            Unavailable: Proven by none. A store may have it all the same, under the same receipt.
+        """
+        roads = [(self._inbox_watch, self._append), (self._pool_watch, self._overflow)]
+        if len(delivery.sealed) > LARGE_BYTES or not self._inbox_watch.has_room:
+            roads.reverse()
+        causes = []
+        for watch, road in roads:
+            try:
+                watch.check()
+                return road(delivery)
+            except Unavailable as error:
+                watch.trip(error)
+                causes.append(error)
+        raise Unavailable(causes[0].reason, "; ".join(map(str, causes)))
+
+    def _append(self, delivery: Delivery) -> None:
+        appended = self._inbox.append(delivery)
+        self._last_at = max(self._last_at, appended.position.received_at)
+        if appended.pressed:
+            self._ring()
+
+    def _overflow(self, delivery: Delivery) -> None:
+        try:
+            self._pool.run(partial(overflow.append, delivery=delivery, not_before=self._last_at))
+        except Unstorable as error:  # nothing of a delivery can be refused: it is ours to mend
+            raise Unavailable("overflow-refuses", error.reason) from error
+        metrics.OVERFLOWED.labels(delivery.provider).inc()
+        if self._must_ring():
+            self._ring()
+
+    def _must_ring(self) -> bool:
+        try:
+            self._inbox_watch.check()
+            return self._inbox.press_doorbell()
+        except Unavailable as error:
+            self._inbox_watch.trip(error)
+        last, self._rung_at = self._rung_at, time.monotonic()
+        return self._rung_at - last >= _RING_SECONDS

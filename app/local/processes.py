@@ -1,0 +1,52 @@
+"""The processes of Kvitto: what each runs, and which settings are its own."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from app.processes import read_beat, read_ingest, read_worker
+from config.environment import Environment
+from config.settings import ConsoleSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process: its command line below `kvitto`, its role in Postgres, and what reads its settings."""
+
+    name: str
+    arguments: tuple[str, ...]
+    role: str
+    read: Callable[[Environment], object]
+
+    def own(self, variables: Mapping[str, str]) -> set[str]:
+        """Return the names of its settings, set or not."""
+        environment = Environment(variables)
+        self.read(environment)
+        return environment.asked
+
+
+def processes(names: Iterable[str], concurrency: int) -> list[Process]:
+    """Return the processes that serve these providers, in the order in which they start."""
+    workers = [
+        Process(
+            f"worker-{name}",
+            ("worker", "--provider", name, "--concurrency", str(concurrency)),
+            "kvitto_worker",
+            partial(read_worker, names=(name,)),
+        )
+        for name in names
+    ]
+    return [
+        Process("ingest", ("ingest",), "kvitto_ingest", read_ingest),
+        *workers,
+        Process("beat", ("beat",), "", read_beat),
+        Process("console", ("console",), "kvitto_console", ConsoleSettings.read),
+    ]
+
+
+def check(found: Iterable[Process], variables: Mapping[str, str]) -> None:
+    """Raise Misconfigured with what any of the processes would refuse, before the first of them starts."""
+    environment = Environment(variables)
+    for process in found:
+        process.read(environment)
+    environment.check()

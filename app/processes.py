@@ -1,0 +1,40 @@
+"""What each process reads before it starts: its settings, and the secrets of the providers that it serves."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from app import providers
+from config.environment import Environment
+from config.settings import BeatSettings, ConsoleSettings, IngestSettings, MigrateSettings, WorkerSettings
+
+
+def read_ingest(environment: Environment) -> IngestSettings:
+    """Read what the edge needs; faults are noted in `environment`."""
+    settings = IngestSettings.read(environment)
+    for name in settings.providers:
+        providers.load_authentication(name, environment)
+    return settings
+
+
+def read_worker(environment: Environment, names: Collection[str] = ()) -> WorkerSettings:
+    """Read what a worker needs for these providers, by default for all; faults are noted in `environment`."""
+    settings = WorkerSettings.read(environment)
+    for name in names or settings.providers:
+        providers.load(name, environment)
+    return settings
+
+
+def read_beat(environment: Environment) -> BeatSettings:
+    """Read what beat needs; faults are noted in `environment`."""
+    settings = BeatSettings.read(environment)
+    providers.check_names(settings.providers, environment)
+    return settings
+
+
+PROCESSES: Mapping[str, Callable[[Environment], Any]] = {
+    "ingest": read_ingest,
+    "worker": read_worker,
+    "beat": read_beat,
+    "console": ConsoleSettings.read,
+    "migrate": MigrateSettings.read,
+}

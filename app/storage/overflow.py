@@ -1,0 +1,123 @@
+"""The overflow: what Redis could not take durably, or is too large to fill it with, waits in Postgres instead."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from app.delivery import Delivery, Position, Received
+from app.storage.connection import Connection
+
+# A batch ends at either bound.
+_BATCH_ENTRIES = 500
+_BATCH_BYTES = 8 * 1024 * 1024
+# The epoch of everything that came this way: unlike an inbox, the ledger's own database is never replaced alone.
+EPOCH = UUID(int=0)
+# Longer than a drain may take. A claim from the future is abandoned too: the clock was set back.
+_ABANDONED_SECONDS = 45
+_CLAIM = """
+    WITH waiting AS (
+        SELECT receipt, received_at, seq, octet_length(sealed) AS size FROM overflow
+        WHERE provider = %(provider)s AND sealed IS NOT NULL
+          AND (claimed_at IS NULL OR abs(extract(epoch FROM clock_timestamp() - claimed_at)) > %(abandoned)s)
+        ORDER BY received_at, seq LIMIT %(entries)s
+        FOR UPDATE SKIP LOCKED
+    ), summed AS (
+        SELECT receipt, sum(size) OVER (ORDER BY received_at, seq) - size AS before FROM waiting
+    )
+    UPDATE overflow SET claims = claims + 1, claimed_by = %(consumer)s, claimed_at = clock_timestamp()
+    FROM summed WHERE overflow.receipt = summed.receipt AND summed.before < %(bytes)s
+    RETURNING overflow.receipt, topic, headers, sealed, received_at, seq, claims
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many deliveries wait, and when the oldest was received."""
+
+    entries: int
+    oldest_at: datetime | None
+
+
+def append(connection: Connection, delivery: Delivery, not_before: datetime) -> None:
+    """Keep a delivery; received now by this server's clock, or at `not_before` if that is later.
+
+    Doing it again changes nothing.
+    """
+    connection.execute(
+        """
+        INSERT INTO overflow (receipt, provider, topic, headers, sealed, received_at)
+        VALUES (%s, %s, %s, %s, %b, greatest(date_trunc('milliseconds', clock_timestamp()), %s))
+        ON CONFLICT DO NOTHING
+        """,
+        [
+            delivery.receipt, delivery.provider, delivery.topic, Jsonb(dict(delivery.headers)), delivery.sealed,
+            not_before,
+        ],
+    )  # fmt: skip
+
+
+class Overflow:
+    """One provider's share of the overflow, as workers see it: claimed and acknowledged like an inbox."""
+
+    def __init__(self, connected: Callable[[], AbstractContextManager[Connection]], provider: str) -> None:
+        self._connected = connected
+        self.provider = provider
+
+    def claim(self, consumer: str) -> list[Received]:
+        """Claim a batch in order of receipt: what nobody has, or whose claimant has been silent for too long."""
+        with self._connected() as connection:
+            rows = connection.execute(
+                _CLAIM,
+                {
+                    "provider": self.provider,
+                    "consumer": consumer,
+                    "abandoned": _ABANDONED_SECONDS,
+                    "entries": _BATCH_ENTRIES,
+                    "bytes": _BATCH_BYTES,
+                },
+            ).fetchall()
+        return sorted(map(self._received, rows), key=lambda each: each.position)
+
+    def release(self, consumer: str) -> None:
+        """Leave what `consumer` claimed to whoever comes first."""
+        with self._connected() as connection:
+            connection.execute(
+                """
+                UPDATE overflow SET claimed_at = NULL
+                WHERE provider = %s AND sealed IS NOT NULL AND claimed_by = %s AND claimed_at IS NOT NULL
+                """,
+                [self.provider, consumer],
+            )
+
+    def acknowledge(self, batch: Sequence[Received]) -> None:
+        """Let go of the bodies of deliveries that are in the ledger now."""
+        receipts = [received.delivery.receipt for received in batch]
+        with self._connected() as connection:
+            connection.execute("UPDATE overflow SET sealed = NULL WHERE receipt = ANY(%s)", [receipts])
+
+    def waiting(self) -> Waiting:
+        """Look at what waits."""
+        with self._connected() as connection:
+            row = connection.execute(
+                """
+                SELECT count(*) AS entries, min(received_at) AS oldest_at FROM overflow
+                WHERE provider = %s AND sealed IS NOT NULL
+                """,
+                [self.provider],
+            ).fetchone()
+        assert row is not None  # noqa: S101 - aggregates return one row
+        return Waiting(row.entries, row.oldest_at)
+
+    def _received(self, row: Any) -> Received:
+        return Received(
+            Delivery(row.receipt, self.provider, row.topic, row.headers, row.sealed),
+            row.received_at,
+            EPOCH,
+            Position(round(row.received_at.timestamp() * 1000), row.seq),
+            row.claims,
+        )

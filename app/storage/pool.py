@@ -1,0 +1,83 @@
+"""Connections for threads that have a deadline to keep."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from app.errors import Unavailable
+from app.storage.connection import Connection, arguments, sorted_failures
+
+_SIZE = 8
+T = TypeVar("T")
+
+
+class Pool:
+    """A few connections, opened in the background; a server that hangs is let go of in time."""
+
+    def __init__(self, dsn: str, name: str, seconds: float) -> None:
+        self._seconds = seconds
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            dsn,
+            kwargs=arguments(name, statement_timeout=f"{round(seconds * 1000)}ms"),
+            min_size=1,
+            max_size=_SIZE,
+            reconnect_timeout=5,
+            name=name,
+            open=True,
+        )
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Return what `work` returns, done in time; it may be done twice, since a connection may have gone stale.
+
+        Raises:
+            Unavailable: Not done in time, or its answer was lost.
+        """
+        end = time.monotonic() + self._seconds
+        try:
+            return self._once(work, end)
+        except Unavailable:
+            if time.monotonic() > end - self._seconds / 2:
+                raise
+        return self._once(work, end)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+    def _once(self, work: Callable[[Connection], T], end: float) -> T:
+        try:
+            with (
+                sorted_failures(),
+                self._pool.connection(_left(end)) as connection,
+                _deadline(connection, _left(end)),
+            ):
+                return work(connection)
+        except PoolTimeout as error:
+            raise Unavailable("postgres-unavailable", "no connection in time") from error
+
+
+def _left(end: float) -> float:
+    return max(end - time.monotonic(), 0.05)
+
+
+@contextmanager
+def _deadline(connection: Connection, seconds: float) -> Iterator[None]:
+    """Cut the connection when its time is up: a server that hangs would not heed a time-out of its own."""
+    timer = threading.Timer(seconds, _cut, [connection])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _cut(connection: Connection) -> None:
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        wire.shutdown(socket.SHUT_RDWR)

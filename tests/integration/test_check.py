@@ -1,0 +1,222 @@
+"""`kvitto check` finds what is dangerous about real settings and servers, each with its mend."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app import providers
+from app.diagnosis import Diagnosis, diagnose
+from app.inbox import server
+from app.local.ports import free_port
+from app.processes import PROCESSES
+from app.storage.connection import connect
+from app.storage.migrations import migrate
+from config.findings import Finding, Verdict
+from tests import servers
+from tests.misconfigurations import FAULT, NOWHERE, SEEDS, WARNING, Environment, Sound, a_writable_replica, key
+from tests.providers.sides import names
+from tests.running import Running, command, run
+from tests.servers import bare_environment
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sound]:
+    folder = tmp_path_factory.mktemp("sound")
+    with servers.postgres(folder) as postgres, servers.valkey(folder, "--maxmemory", "1gb") as redis_url:
+        dsn = postgres.replace("/postgres", "/sound")
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE sound")
+        with connect(dsn, "test") as connection:
+            migrate(connection)
+        with psycopg.connect(dsn, autocommit=True) as connection, server.connect(redis_url) as redis:
+            connection.execute("CREATE ROLE least LOGIN; GRANT SELECT ON public.kvitto_migrations TO least")
+            environment = secret_files(folder) | {
+                "DATABASE_URL": dsn.replace("kvitto@", "least@"),
+                "REDIS_URL": redis_url,
+            }
+            yield Sound(environment, redis, folder / "valkey", connection)
+
+
+def secret_files(folder: Path) -> Environment:
+    values = {"SEALING_KEYS": f"a={key(b's')}", "FINGERPRINT_KEY": key(b"f"), "CONSOLE_PASSWORD": "p" * 20}
+    for name in names():
+        values |= providers.development_secrets(name)
+    for name, value in values.items():
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(value)
+    return {f"{name}_FILE": str(folder / name) for name in values}
+
+
+def look(environment: Environment) -> Diagnosis:
+    return diagnose(environment, tuple(PROCESSES))
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_one_thing_that_is_wrong_is_found_with_its_mend_and_nothing_else(sound: Sound, name: str) -> None:
+    seed, what, verdict, found, mend = SEEDS[name]
+    with seed(sound) as environment:
+        diagnosis = look(environment)
+    (finding,) = [each for each in told(diagnosis) if each.verdict is not Verdict.OK]
+    assert (finding.what, finding.verdict) == (what, verdict)
+    assert found in finding.found
+    assert mend in finding.mend
+    assert diagnosis.status == (0 if verdict is WARNING else 78 if finding in diagnosis.settings else 1)
+    assert not [secret for secret in secrets(environment) if secret in str(told(diagnosis))]
+
+
+def told(diagnosis: Diagnosis) -> list[Finding]:
+    return [*diagnosis.settings, *diagnosis.servers]
+
+
+def doubted(diagnosis: Diagnosis) -> dict[str, Finding]:
+    return {finding.what: finding for finding in told(diagnosis) if finding.verdict is not Verdict.OK}
+
+
+def secrets(environment: Environment) -> set[str]:
+    """Return all that must not be shown, keys of another application included."""
+    files = [Path(path) for name, path in environment.items() if name.endswith("_FILE")]
+    given = [environment[name] for name in ("SEALING_KEYS", "KOMPAR_TOKENS", "CONSOLE_PASSWORD") if name in environment]
+    wholes = [*given, *(file.read_text() for file in files if file.exists())]
+    parts = {part for whole in wholes for item in whole.split(",") for part in (item, item.partition("=")[2])}
+    return {part for part in parts if len(part) > 2} | {"not-known-to-us", "19811218"}
+
+
+def test_a_writable_replica_is_no_durable_inbox_either(sound: Sound) -> None:
+    with a_writable_replica(sound) as environment:
+        diagnosis = look(environment)
+        accepted = look(environment | {"LOSS_ACCEPTED": "yes"})
+    assert set(doubted(diagnosis)) == {"redis role", "redis replica-read-only"}
+    assert "Name the primary" in doubted(diagnosis)["redis replica-read-only"].mend
+    assert doubted(accepted)["redis replica-read-only"].verdict is WARNING
+    assert doubted(accepted)["redis role"].verdict is FAULT
+
+
+def test_a_cluster_is_no_inbox(sound: Sound, tmp_path: Path) -> None:
+    options = ("--maxmemory", "1gb", "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with servers.valkey(tmp_path, *options) as url:
+        found = doubted(look(sound.environment | {"REDIS_URL": url}))
+    assert found["redis mode"].verdict is FAULT
+    assert "not part of a cluster" in found["redis mode"].mend
+
+
+def test_a_postgres_that_loses_and_is_full(sound: Sound, tmp_path: Path) -> None:
+    options = ("fsync=off", "full_page_writes=off", "max_connections=23")
+    with (
+        servers.postgres(tmp_path, *(text for option in options for text in ("-c", option))) as dsn,
+        ExitStack() as held,
+    ):
+        with connect(dsn, "test") as connection:
+            migrate(connection)
+            connection.execute("CREATE ROLE least LOGIN; GRANT SELECT ON public.kvitto_migrations TO least")
+        for _ in range(18):
+            held.enter_context(connect(dsn, "test"))
+        environment = sound.environment | {"DATABASE_URL": dsn.replace("kvitto@", "least@")}
+        found = doubted(look(environment))
+        accepted = doubted(look(environment | {"LOSS_ACCEPTED": "yes"}))
+    assert set(found) == {"postgres fsync", "postgres full_page_writes", "postgres connections"}
+    assert {finding.verdict for finding in found.values()} == {FAULT}
+    assert "of 20 used" in found["postgres connections"].found
+    assert "Set fsync = on" in found["postgres fsync"].mend
+    assert accepted["postgres fsync"].verdict is WARNING
+
+
+def test_a_standby_takes_no_writes(sound: Sound, tmp_path: Path) -> None:
+    with servers.postgres(tmp_path) as dsn, connect(dsn, "test") as connection:
+        migrate(connection)
+    (tmp_path / "postgres" / "standby.signal").touch()
+    with servers.postgres(tmp_path) as dsn:
+        found = doubted(look(sound.environment | {"DATABASE_URL": dsn}))
+    assert found["postgres role"].verdict is FAULT
+    assert "standby" in found["postgres role"].found
+    assert "primary" in found["postgres role"].mend
+
+
+def test_an_encoding_that_is_not_unicode(sound: Sound) -> None:
+    sound.database.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII'")
+    found = doubted(look(sound.environment | {"DATABASE_URL": sound.dsn(database="ascii")}))
+    assert found["postgres encoding"].verdict is FAULT
+    assert "SQL_ASCII" in found["postgres encoding"].found
+    assert "ENCODING 'UTF8'" in found["postgres encoding"].mend
+
+
+# The command.
+
+
+def test_nothing_wrong_is_exit_0(sound: Sound) -> None:
+    done = run("check", environment=sound.environment)
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["what", "verdict", "found", "mend"]
+    assert lines[-1].endswith("ok, 0 warning, 0 fault")
+    assert "\x1b[" not in done.stdout
+    clocks = [line.split()[3] for line in lines if "clock" in line]
+    assert len(clocks) == 2
+    assert all(float(seconds) < 1 for seconds in clocks)
+
+
+def test_a_terminal_gets_colours_and_rows_that_fit(sound: Sound) -> None:
+    ours, its = pty.openpty()
+    environment = bare_environment() | sound.environment | {"COLUMNS": "100", "TERM": "xterm", "LOSS_ACCEPTED": "yes"}
+    with os.fdopen(ours, "rb", buffering=0) as shown, subprocess.Popen(command("check"), env=environment, stdout=its):
+        os.close(its)
+        text = b""
+        with suppress(OSError):  # how Linux tells that the other end is closed
+            while portion := shown.read(4096):
+                text += portion
+    lines = text.decode().splitlines()
+    assert "\x1b[33mwarning" in text.decode()
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in lines) <= 100
+
+
+def test_every_fault_of_every_process_is_told_at_once(sound: Sound) -> None:
+    environment = {"REDIS_URL": f"redis://{NOWHERE}/0", "DATABASE_URL": sound.dsn(database="template1")}
+    done = run("check", "--json", environment=environment)
+    assert done.returncode == 78
+    assert done.stderr == ""
+    findings = json.loads(done.stdout)
+    assert {tuple(finding) for finding in findings} == {("what", "verdict", "found", "mend")}
+    faults = {finding["what"]: finding for finding in findings if finding["verdict"] == "fault"}
+    assert set(faults) == {
+        "SEALING_KEYS", "FINGERPRINT_KEY", "KOMPAR_KEYS", "KOMPAR_TOKENS", "SOLARIS_SECRETS", "CONSOLE_PASSWORD",
+        "redis", "postgres migrations",
+    }  # fmt: skip
+    assert all(finding["mend"] for finding in faults.values())
+    assert "needed by ingest, worker" in faults["SEALING_KEYS"]["found"]
+
+
+def test_a_faulty_server_is_exit_1(sound: Sound) -> None:
+    done = run("check", "beat", environment=sound.environment | {"CELERY_BROKER_URL": f"redis://{NOWHERE}/0"})
+    assert done.returncode == 1
+    assert "broker-unreachable" in done.stdout
+
+
+def test_only_what_the_named_processes_use_is_looked_at(sound: Sound) -> None:
+    done = run("check", "beat", "--json", environment={"REDIS_URL": sound.environment["REDIS_URL"]})
+    assert done.returncode == 0, done.stdout
+    assert "postgres" not in done.stdout
+    assert "SEALING_KEYS" not in done.stdout
+    assert run("check", "nobody", environment={}).returncode == 2
+
+
+def test_before_the_first_migration_migrate_finds_all_well(sound: Sound) -> None:
+    done = run("check", "migrate", environment={"DATABASE_URL": sound.dsn(database="template1")})
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_runs_in_the_data_folder_is_looked_at_unless_the_environment_says_otherwise(kvitto: Running) -> None:
+    found = kvitto.run("check", "--json")
+    assert found.returncode == 0, found.stdout
+    verdicts = {finding["what"]: finding["verdict"] for finding in json.loads(found.stdout)}
+    assert verdicts.keys() >= {"redis", "postgres"}
+    assert verdicts["redis keys"] == "ok"  # Celery's own are among them
+    given = run("--data", str(kvitto.data), "check", environment={"INGEST_BIND": "127.0.0.1:8080"})
+    assert given.returncode == 78
+    assert "SEALING_KEYS" in given.stdout

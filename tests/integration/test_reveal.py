@@ -1,0 +1,68 @@
+"""One sealed body opened, and noted."""
+
+import json
+
+import psycopg
+import pytest
+
+from app.sandbox.kompar import encrypt
+from tests.providers.kompar_side import KEY
+from tests.running import Running
+
+DOCUMENT = {"application_id": "revealed", "name": "Göran Person", "ssn": "19811218-9876"}
+
+
+@pytest.fixture(scope="module")
+def receipt(kvitto: Running) -> str:
+    found: str = kvitto.post("applications", encrypt(DOCUMENT, KEY)).json()["receipt"]
+    kvitto.outcome(found)
+    return found
+
+
+def reveals(kvitto: Running, receipt: str) -> list[tuple[str, str]]:
+    rows = kvitto.rows("SELECT reason, operator FROM kvitto.reveals WHERE receipt = %s", receipt)
+    return [(row["reason"], row["operator"]) for row in rows]
+
+
+def test_a_body_is_revealed_in_clear_and_noted(kvitto: Running, receipt: str) -> None:
+    done = kvitto.run("reveal", receipt, "--reason", "complaint 4711")
+    assert json.loads(done.stdout) == DOCUMENT
+    assert [reason for reason, _ in reveals(kvitto, receipt)] == ["complaint 4711"]
+    assert all(operator for _, operator in reveals(kvitto, receipt))
+
+
+def test_the_raw_body_is_what_was_received(kvitto: Running) -> None:
+    body = b"neither JSON nor an envelope"
+    receipt = kvitto.post("applications", body).json()["receipt"]
+    assert kvitto.outcome(receipt)["outcome"] == "dead"
+    refused = kvitto.run("reveal", receipt, "--reason", "why is it dead")
+    assert refused.returncode == 1
+    assert "--raw" in refused.stderr
+    assert kvitto.run("reveal", receipt, "--reason", "why is it dead", "--raw").stdout.encode() == body
+    assert len(reveals(kvitto, receipt)) == 2
+
+
+@pytest.mark.parametrize("reason", [" ", "about 19811218-9876"])
+def test_nothing_is_revealed_without_a_reason_that_may_be_kept(kvitto: Running, receipt: str, reason: str) -> None:
+    before = reveals(kvitto, receipt)
+    done = kvitto.run("reveal", receipt, "--reason", reason)
+    assert done.returncode == 2
+    assert "9876" not in done.stdout + done.stderr
+    assert reveals(kvitto, receipt) == before
+
+
+def test_a_receipt_that_is_not_there_is_told(kvitto: Running) -> None:
+    done = kvitto.run("reveal", "00000000-0000-0000-0000-000000000000", "--reason", "a typing error")
+    assert done.returncode == 1
+    assert "no receipt" in done.stderr
+
+
+def test_the_workers_role_reveals_and_can_take_nothing_back(kvitto: Running, receipt: str) -> None:
+    worker = kvitto.database.replace("//kvitto@", "//kvitto_worker@")
+    with psycopg.connect(worker, autocommit=True) as connection:
+        add = "INSERT INTO kvitto.reveals (receipt, reason, operator) VALUES (%s, 'by hand', 'me')"
+        connection.execute(add, [receipt])
+        for undo in ("DELETE FROM kvitto.reveals", "UPDATE kvitto.reveals SET reason = 'none'"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(undo)
+    assert ("by hand", "me") in reveals(kvitto, receipt)

@@ -1,0 +1,125 @@
+"""Each process has its own role and its own settings, and no other's."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app.local.processes import Process, processes
+from tests import processes as running_processes
+from tests.providers.sides import names
+from tests.running import Running, run
+from tests.servers import eventually, postgres
+
+PROCESSES = processes(names(), 1)
+BY_NAME = {process.name: process for process in PROCESSES}
+# What each role must not do, tried on the schema as it is.
+REFUSED = {
+    "kvitto_ingest": [
+        "SELECT * FROM kvitto.receipts",
+        "SELECT * FROM kvitto.bodies",
+        "SELECT * FROM kvitto.kompar_applications",
+        "SELECT * FROM reporting.deliveries",
+        "INSERT INTO kvitto.reveals DEFAULT VALUES",
+    ],
+    "kvitto_worker": [
+        "DELETE FROM kvitto.receipts",
+        "DELETE FROM kvitto.events",
+        "UPDATE kvitto.bodies SET sealed = ''",
+        "DELETE FROM kvitto.bodies",
+        "SELECT * FROM kvitto.reveals",
+        "UPDATE kvitto.reveals SET reason = 'another'",
+        "DELETE FROM kvitto.reveals",
+        "TRUNCATE kvitto.receipts",
+        "CREATE TABLE kvitto.mine ()",
+        "CREATE ROLE mine",
+    ],
+    "kvitto_console": [
+        "SELECT * FROM kvitto.receipts",
+        "SELECT * FROM kvitto.bodies",
+        "DELETE FROM reporting.deliveries",
+        "CREATE TEMPORARY TABLE mine ()",
+    ],
+    "kvitto_dashboard": [
+        "SELECT * FROM kvitto.receipts",
+        "SELECT * FROM kvitto.events",
+        "CREATE TEMPORARY TABLE mine ()",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"), [(role, statement) for role, statements in REFUSED.items() for statement in statements]
+)
+def test_a_role_is_refused_what_is_not_its_own(kvitto: Running, role: str, statement: str) -> None:
+    with (
+        psycopg.connect(kvitto.database.replace("//kvitto@", f"//{role}@")) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute(statement)
+
+
+def test_the_console_and_dashboards_read_what_is_reported(database: str) -> None:
+    for role in ("kvitto_console", "kvitto_dashboard"):
+        with psycopg.connect(database.replace("//kvitto@", f"//{role}@")) as connection:
+            assert connection.execute("SELECT * FROM reporting.deliveries").fetchall() == []
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=lambda process: process.name)
+def test_a_running_process_knows_its_own_settings_only(kvitto: Running, process: Process) -> None:
+    known = {name for each in PROCESSES for name in each.own(kvitto.environment)}
+    (pid, *_) = [
+        pid
+        for pid, command in running_processes.below(kvitto.process.pid).items()
+        if _is(process, command) and "resource_tracker" not in command
+    ]
+    given = {item.split("=", 1)[0] for item in Path(f"/proc/{pid}/environ").read_text().split("\0") if item}
+    assert given & known <= process.own(kvitto.environment)
+    secrets = {name for name in given if name.endswith("_FILE")}
+    assert secrets <= {"SEALING_KEYS_FILE"} | _own_secrets(process)
+
+
+def _is(process: Process, command: str) -> bool:
+    kind, _, provider = process.name.partition("-")
+    words = {
+        "ingest": "app.ingest.wsgi",
+        "console": "app.console.wsgi",
+        "beat": "workers.celery beat",
+        "worker": f"--queues {provider} ",
+    }
+    return words[kind] in command
+
+
+def _own_secrets(process: Process) -> set[str]:
+    return {
+        "ingest": {"KOMPAR_TOKENS_FILE", "SOLARIS_SECRETS_FILE"},
+        "worker-kompar": {"KOMPAR_KEYS_FILE", "FINGERPRINT_KEY_FILE"},
+        "worker-solaris": {"FINGERPRINT_KEY_FILE"},
+        "beat": set(),
+        "console": {"CONSOLE_PASSWORD_FILE"},
+    }[process.name]
+
+
+def test_the_processes_use_their_roles(kvitto: Running) -> None:
+    query = "SELECT usename FROM pg_stat_activity WHERE starts_with(application_name, 'kvitto-ledger')"
+    eventually(lambda: bool(kvitto.rows(query)), "a worker at the ledger")
+    assert {row["usename"] for row in kvitto.rows(query)} == {"kvitto_worker"}
+
+
+def test_migrate_gives_the_roles_their_passwords(tmp_path: Path) -> None:
+    hba = tmp_path / "hba.conf"
+    hba.write_text("host all kvitto 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+    tmp_path.chmod(0o755)
+    with postgres(tmp_path, "-c", f"hba_file={hba}", "-c", "log_statement=all") as dsn:
+        passwords = {"ROLE_PASSWORDS": "kvitto_worker=correct-horse,kvitto_console=battery-staple"}
+        done = run("migrate", environment={"DATABASE_URL": dsn} | passwords)
+        assert done.returncode == 0, done.stderr
+        worker = dsn.replace("//kvitto@", "//kvitto_worker:correct-horse@")
+        with psycopg.connect(worker) as connection:
+            assert connection.execute("SELECT count(*) FROM kvitto.receipts").fetchone() == (0,)
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(worker.replace("correct-horse", "wrong"))
+        assert "correct-horse" not in (tmp_path / "postgres.log").read_text()
+        unknown = run("migrate", environment={"DATABASE_URL": dsn, "ROLE_PASSWORDS": "postgres=secret-secret"})
+        assert unknown.returncode == 78
+        assert "secret-secret" not in unknown.stderr
