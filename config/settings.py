@@ -34,7 +34,10 @@ class _Settings:
 def _broker(environment: Environment) -> str:
     if environment.given("CELERY_BROKER_URL"):
         return environment.url("CELERY_BROKER_URL", (*_REDIS, "redis+socket"))
-    return environment.url("REDIS_URL", _REDIS)
+    # Celery has a name of its own for a socket file.
+    return (
+        environment.url("REDIS_URL", _REDIS).replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+    )
 
 
 def provider_names(environment: Environment) -> tuple[str, ...]:

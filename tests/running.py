@@ -30,14 +30,15 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "app.cli", *arguments]
 
 
-def run(*arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, environment: Mapping[str, str], seconds: float = 60) -> subprocess.CompletedProcess[str]:
     """Run a `kvitto` command with these settings and no others; its status is the caller's to check."""
     return subprocess.run(
         command(*arguments),
         env=bare_environment() | dict(environment),
         capture_output=True,
         text=True,
-        timeout=60,
+        stdin=subprocess.DEVNULL,
+        timeout=seconds,
         check=False,
     )
 

@@ -2,12 +2,14 @@
 
 import importlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from app.errors import Unavailable
-from app.local.data import Data
+from app.local.data import Data, DataUnusable
 from config.environment import Misconfigured
 
 _COMMANDS = {
@@ -27,10 +29,30 @@ _COMMANDS = {
 }
 # These speak to what runs already, and find it in the data folder of `kvitto up`.
 _CLIENTS = ("migrate", "check", "audit", "dead-letters", "explain", "reveal", "sandbox")
+# How to mend what a server cannot do now, by the reason.
+_MENDS = {
+    "postgres-unavailable": "Start Postgres (kvitto up brings one), or correct DATABASE_URL",
+    "redis-unreachable": "Start Redis (kvitto up brings one), or correct REDIS_URL",
+    "redis-refuses": "Correct REDIS_URL, or what Redis allows this user",
+    "redis-full": "Raise its maxmemory, or wait until workers have drained it",
+    "redis-loading": "Wait until it has read its data",
+}
 
 
 class _Commands(click.Group):
     """Imports a command's module when the command is used: a process loads only what it needs."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what is wrong with settings, servers or the data folder is told in plain words."""
+        try:
+            return super().invoke(ctx)
+        except Misconfigured as error:
+            click.echo(f"{error}{_hint(ctx)}", err=True)
+            ctx.exit(78)
+        except Unavailable as error:
+            raise click.ClickException(f"{error}. {_MENDS.get(error.reason, 'Try again')}.") from error
+        except DataUnusable as error:
+            raise click.ClickException(str(error)) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
@@ -65,20 +87,26 @@ def kvitto(context: click.Context, data: Path) -> None:
       kvitto audit
     """
     context.obj = Data(data)
-    if context.invoked_subcommand in _CLIENTS and "DATABASE_URL" not in os.environ:
+    if context.invoked_subcommand in _CLIENTS and not {"DATABASE_URL", "DATABASE_URL_FILE"} & os.environ.keys():
         published = context.obj.published()
         # A mix of two environments would be neither's.
         if context.invoked_subcommand != "check" or not published.keys() & os.environ.keys():
-            os.environ.update({name: value for name, value in published.items() if name not in os.environ})
+            _adopt(published)
+
+
+def _adopt(published: Mapping[str, str]) -> None:
+    """Take over what the environment does not name itself, be it as NAME or as NAME_FILE."""
+    given = {name.removesuffix("_FILE") for name in os.environ}
+    os.environ |= {name: value for name, value in published.items() if name.removesuffix("_FILE") not in given}
+
+
+def _hint(context: click.Context) -> str:
+    """Say where a command that speaks to what runs already has looked for it."""
+    if context.invoked_subcommand not in _CLIENTS or not isinstance(context.obj, Data) or context.obj.published():
+        return ""
+    return f"\nNothing was served from {context.obj.folder} yet: kvitto up does, or name its folder with --data."
 
 
 def main() -> None:
-    """Run a command; a wrong configuration is told in plain words."""
-    try:
-        kvitto()
-    except Misconfigured as error:
-        click.echo(str(error), err=True)
-        raise SystemExit(78) from error
-    except Unavailable as error:
-        click.echo(f"Error: a server cannot do its part now: {error}", err=True)
-        raise SystemExit(1) from error
+    """Run the command that was asked for."""
+    kvitto()

@@ -14,7 +14,7 @@ from config.findings import Verdict
 _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "bold red"}
 
 
-@click.command(epilog="Example: kvitto check ingest worker --json")
+@click.command(short_help="Test settings and servers.", epilog="Example: kvitto check ingest worker --json")
 @click.argument("processes", metavar="[PROCESS]...", nargs=-1, type=click.Choice(list(PROCESSES)))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(processes: tuple[str, ...], as_json: bool) -> None:

@@ -2,17 +2,20 @@
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import click
 
-from app.cli.output import print_rows
+from app import providers
+from app.cli.output import print_fields, print_rows
 from app.errors import REASONS
 from app.replay import Replay
 from app.storage import dead_letters as letters
-from app.storage.connection import Connection, connect
+from app.storage.connection import Connection, session
 from app.storage.dead_letters import Selection
 from config.environment import Environment
 from config.settings import LedgerSettings
@@ -20,10 +23,16 @@ from config.settings import LedgerSettings
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+def _known(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    if name is None or providers.is_known(name):
+        return name
+    raise click.BadParameter(f"{name!r} has no folder in app/providers")
+
+
 def _filters(command: Any) -> Any:
     for option in (
         click.option("--since", type=click.DateTime(), help="Received at or after this time (UTC)."),
-        click.option("--provider", help="Of this provider."),
+        click.option("--provider", callback=_known, help="Of this provider."),
         click.option("--reason", type=click.Choice(REASONS), help="For this reason."),
     ):
         command = option(command)
@@ -36,25 +45,31 @@ def _selection(
     return Selection(receipt, provider, reason, since and since.replace(tzinfo=UTC))
 
 
-def _connect() -> Connection:
-    return connect(LedgerSettings.load().database_url, "dead-letters")
+def _connect() -> AbstractContextManager[Connection]:
+    return session(LedgerSettings.load().database_url, "dead-letters")
 
 
-@click.group("dead-letters", epilog="Example: kvitto dead-letters list --reason cannot-open")
+@click.group(
+    "dead-letters",
+    short_help="List, show and replay dead letters.",
+    epilog="Example: kvitto dead-letters list --reason cannot-open",
+)
 def dead_letters() -> None:
     """List, show and replay deliveries that are kept as dead letters."""
 
 
 @dead_letters.command("list", epilog="Example: kvitto dead-letters list --provider kompar --since 2026-11-01")
 @_filters
-@click.option("--limit", default=100, show_default=True, help="At most so many.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many.")
 @_json
 def list_(reason: str | None, provider: str | None, since: datetime | None, limit: int, as_json: bool) -> None:
     """List dead letters, oldest first."""
     with _connect() as connection:
-        rows = letters.select(connection, _selection(reason, provider, since), limit)
+        rows = letters.select(connection, _selection(reason, provider, since), limit + 1)
     columns = ("receipt", "provider", "topic", "reason", "detail", "received_at")
-    print_rows(rows, columns, as_json, empty="no dead letters")
+    print_rows(rows[:limit], columns, as_json, empty="no dead letters")
+    if len(rows) > limit:
+        click.echo(f"these are the oldest {limit}; for more: --limit", err=True)
 
 
 @dead_letters.command(epilog="Example: kvitto dead-letters show 01935b3e-7a60-7c3f-8d0a-0123456789ab --json")
@@ -65,11 +80,15 @@ def show(receipt: UUID, as_json: bool) -> None:
     with _connect() as connection:
         row = letters.find(connection, receipt)
     if row is None:
-        raise click.ClickException(f"{receipt} is no dead letter; see: kvitto dead-letters list")
+        raise _no_letter(receipt)
     if as_json:
         print_rows([row], (), as_json, empty="")
     else:
-        print_rows([{"field": name, "value": value} for name, value in row.items()], ("field", "value"), False, "")
+        print_fields(row)
+
+
+def _no_letter(receipt: UUID) -> click.ClickException:
+    return click.ClickException(f"{receipt} is no dead letter; see: kvitto dead-letters list")
 
 
 @dead_letters.command(epilog="Example: kvitto dead-letters replay --reason cannot-open --dry-run")
@@ -87,22 +106,31 @@ def replay(
 ) -> None:
     """Settle dead letters again, all or those selected; each keeps its time of receipt."""
     with _connect() as connection:
+        if receipt and letters.find(connection, receipt) is None:
+            raise _no_letter(receipt)
         found = [row["receipt"] for row in letters.select(connection, _selection(reason, provider, since, receipt))]
-    rows: list[dict[str, Any]] = []
-    with click.progressbar(length=len(found), label="replaying", file=sys.stderr) as progress:
-        for each, outcome in Replay(Environment.of_process()).run(found, dry_run):
-            if outcome is not None:
-                rows.append(
-                    {
-                        "receipt": each,
-                        "outcome": outcome.name,
-                        "reason": outcome.reason,
-                        "detail": outcome.detail,
-                    }
-                )
-            progress.update(1)
+        rows: list[dict[str, Any]] = []
+        interrupted = False
+        try:
+            rows += _replayed(found, dry_run)
+        except KeyboardInterrupt:
+            interrupted = True
     print_rows(rows, ("receipt", "outcome", "reason", "detail"), as_json, empty="no dead letters to replay")
     if not as_json and rows:
         counts = Counter(row["outcome"] for row in rows)
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         click.echo(f"{'would become' if dry_run else 'became'}: {told}")
+    if interrupted:
+        click.echo("interrupted; the same command replays the rest", err=True)
+        raise SystemExit(130)
+
+
+def _replayed(found: list[UUID], dry_run: bool) -> Iterator[dict[str, Any]]:
+    """Replay, with a bar on a terminal."""
+    replayed = Replay(Environment.of_process()).run(found, dry_run)
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(replayed, len(found), "replaying", file=sys.stderr, hidden=hidden) as steps:
+        for receipt, outcome in steps:
+            if outcome is not None:
+                told = {"outcome": outcome.name, "reason": outcome.reason, "detail": outcome.detail}
+                yield {"receipt": receipt} | told

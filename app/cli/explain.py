@@ -6,15 +6,17 @@ from uuid import UUID
 
 import click
 
-from app.cli.output import print_rows
+from app.cli.output import print_fields, print_rows
 from app.explain import Explainer
 from app.saved_request import SavedRequest
-from app.storage.connection import connect
+from app.storage.connection import session
 from config.environment import Environment
 from config.settings import LedgerSettings
 
 
-@click.command(epilog="Example: kvitto explain --request saved.http")
+@click.command(
+    short_help="Say step by step what becomes of a delivery.", epilog="Example: kvitto explain --request saved.http"
+)
 @click.argument("receipt", type=click.UUID, required=False)
 @click.option(
     "--request", "file", type=click.File("rb"), help="A request saved as text: line, headers, empty line, body."
@@ -24,7 +26,7 @@ def explain(receipt: UUID | None, file: BinaryIO | None, as_json: bool) -> None:
     """Explain a receipt of the ledger, or a saved request as if it arrived now. Changes nothing."""
     if (receipt is None) == (file is None):
         raise click.UsageError("name a receipt, or a file with --request")
-    with connect(LedgerSettings.load().database_url, "explain") as connection:
+    with session(LedgerSettings.load().database_url, "explain") as connection:
         explainer = Explainer(Environment.of_process(), connection)
         try:
             steps = list(explainer.receipt(receipt) if receipt else explainer.request(SavedRequest.parse(_text(file))))
@@ -33,8 +35,7 @@ def explain(receipt: UUID | None, file: BinaryIO | None, as_json: bool) -> None:
     if as_json:
         print_rows([dataclasses.asdict(step) for step in steps], (), as_json, empty="")
     else:
-        for step in steps:
-            click.echo(f"{click.style(f'{step.step:<16}', bold=True)}{step.finding}")
+        print_fields({step.step: step.finding for step in steps})
 
 
 def _text(file: BinaryIO | None) -> bytes:

@@ -3,13 +3,16 @@
 import click
 
 from app.storage import migrations
-from app.storage.connection import connect
+from app.storage.connection import session
 from app.storage.roles import ROLES, set_passwords
 from config.environment import Fault, Misconfigured
 from config.settings import MigrateSettings
 
 
-@click.command(epilog="Example: DATABASE_URL=postgresql://owner@db/kvitto kvitto migrate")
+@click.command(
+    short_help="Bring the schema up to date.",
+    epilog="Example: DATABASE_URL=postgresql://owner@db/kvitto kvitto migrate",
+)
 @click.option("--dry-run", is_flag=True, help="Only list what would be applied.")
 def migrate(dry_run: bool) -> None:
     """Apply pending migrations, all in one transaction; set the roles' passwords if ROLE_PASSWORDS names any."""
@@ -18,7 +21,7 @@ def migrate(dry_run: bool) -> None:
         raise Misconfigured(
             [Fault("ROLE_PASSWORDS", f"names {', '.join(sorted(unknown))}", f"Name roles among {', '.join(ROLES)}")]
         )
-    with connect(settings.database_url, "migrate") as connection:
+    with session(settings.database_url, "migrate") as connection:
         names = migrations.pending(connection) if dry_run else migrations.migrate(connection)
         if not dry_run:
             set_passwords(connection, settings.role_passwords)

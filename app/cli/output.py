@@ -1,6 +1,7 @@
 """What commands print: aligned and coloured on a terminal, plain in a pipe, JSON on request."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,9 +12,25 @@ from rich.table import Table
 from rich.text import Text
 
 
-def console() -> Console:
-    """Return a console on standard output that shortens nothing: what is too wide is the terminal's to wrap."""
-    return Console(highlight=False, soft_wrap=True, width=1000)
+def console(stderr: bool = False, fitted: bool = False) -> Console:
+    """Return a console that shortens nothing: what is too wide is the terminal's to wrap, unless `fitted` to it.
+
+    Nothing in a text is markup, and NO_COLOR keeps escape sequences out of it (no-color.org).
+    """
+    return Console(
+        stderr=stderr,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=not fitted,
+        width=None if fitted else 1000,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+    )
+
+
+def say(text: str, style: str = "", stderr: bool = False) -> None:
+    """Print one line, in a style where there is a terminal."""
+    console(stderr).print(Text(text, style))
 
 
 def print_rows(
@@ -41,7 +58,17 @@ def print_rows(
     for row in rows:
         values = [row.get(column) for column in columns]
         table.add_row(*(Text(_text(value), _style(value, styles or {})) for value in values))
-    (Console(highlight=False) if wrapped and sys.stdout.isatty() else console()).print(table)
+    (console(fitted=True) if wrapped and sys.stdout.isatty() else console()).print(table)
+
+
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """Print one thing's fields, a line each."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for name, value in fields.items():
+        table.add_row(name, _text(value))
+    console().print(table)
 
 
 def _text(value: Any) -> str:
@@ -49,7 +76,14 @@ def _text(value: Any) -> str:
         return "-"
     if hasattr(value, "isoformat"):
         return str(value.isoformat(sep=" ", timespec="milliseconds"))
-    return str(value)
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "-"
+    return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Spell out what is not printable: a provider's text must not steer the terminal."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _style(value: Any, styles: Mapping[Any, str]) -> str:

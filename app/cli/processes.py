@@ -1,7 +1,6 @@
 """`kvitto ingest|worker|beat|console`: one process each, which becomes the server that it configures."""
 
 import os
-import socket
 import sys
 from typing import NoReturn
 
@@ -10,6 +9,7 @@ import click
 from app import providers
 from app.errors import Unavailable
 from app.inbox import server
+from app.local.ports import obstacle
 from app.processes import read_beat, read_ingest
 from config.environment import Environment, Fault, Misconfigured
 from config.granian import server_arguments
@@ -22,8 +22,10 @@ def _become(*arguments: str) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", *arguments])  # noqa: S606 - no shell is wanted
 
 
-@click.command(epilog="Example: INGEST_BIND=0.0.0.0:8080 kvitto ingest")
-@click.option("--threads", default=32, show_default=True, help="Requests in progress at once.")
+@click.command(short_help="Serve the webhooks.", epilog="Example: INGEST_BIND=0.0.0.0:8080 kvitto ingest")
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=32, show_default=True, help="Requests in progress at once."
+)
 def ingest(threads: int) -> None:
     """Serve the webhooks: authenticate, seal, append to Redis, answer 200."""
     environment = Environment.of_process()
@@ -37,16 +39,8 @@ def ingest(threads: int) -> None:
 
 
 def _refuse_taken(name: str, bind: tuple[str, int]) -> None:
-    """Refuse an address that another process listens on: the server itself would share it without a word."""
-    family = socket.AF_INET6 if ":" in bind[0] else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(bind)
-        except OSError as error:
-            raise Misconfigured(
-                [Fault(name, f"cannot be bound ({error.strerror})", "Free the address or name another")]
-            ) from error
+    if why := obstacle(*bind):
+        raise Misconfigured([Fault(name, f"cannot be bound ({why})", "Free the address or name another")])
 
 
 def _refuse_unfit(redis_url: str, loss_accepted: bool) -> None:
@@ -61,7 +55,13 @@ def _refuse_unfit(redis_url: str, loss_accepted: bool) -> None:
 
 @click.command(epilog="Example: kvitto worker --provider kompar --concurrency 4")
 @click.option("--provider", "names", multiple=True, help="Whose inbox to drain; repeatable. Default: all in PROVIDERS.")
-@click.option("--concurrency", default=2, show_default=True, help="Processes that open and validate in parallel.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Processes that open and validate in parallel.",
+)
 def worker(names: tuple[str, ...], concurrency: int) -> None:
     """Drain inboxes: open, validate, store, acknowledge."""
     environment = Environment.of_process()
@@ -82,7 +82,7 @@ def worker(names: tuple[str, ...], concurrency: int) -> None:
     )  # fmt: skip
 
 
-@click.command(epilog="Example: kvitto beat")
+@click.command(short_help="Have every inbox swept.", epilog="Example: kvitto beat")
 def beat() -> None:
     """Have every inbox swept every few seconds; run one of these."""
     environment = Environment.of_process()
@@ -91,7 +91,10 @@ def beat() -> None:
     _become("celery", "-A", "workers.celery", "beat", "--loglevel", "WARNING", "--pidfile", "")
 
 
-@click.command(epilog="Example: CONSOLE_BIND=127.0.0.1:8081 kvitto console")
+@click.command(
+    short_help="Serve operators' page, health and metrics.",
+    epilog="Example: CONSOLE_BIND=127.0.0.1:8081 kvitto console",
+)
 def console() -> None:
     """Serve operators' pages, health and metrics, on a private port."""
     settings = ConsoleSettings.load()

@@ -13,12 +13,15 @@ from app.delivery import Received
 from app.errors import Rejected, Unstorable
 from app.masking import mask_text
 from app.storage import receipts, reveals
-from app.storage.connection import Connection, connect
+from app.storage.connection import Connection, session
 from config.environment import Environment
 from config.settings import WorkerSettings
 
 
-@click.command(epilog='Example: kvitto reveal 01935b3e-7a60-7c3f-8d0a-0123456789ab --reason "complaint 4711"')
+@click.command(
+    short_help="Print one delivery's body in clear.",
+    epilog='Example: kvitto reveal 01935b3e-7a60-7c3f-8d0a-0123456789ab --reason "complaint 4711"',
+)
 @click.argument("receipt", type=click.UUID)
 @click.option("--reason", required=True, help="Why; kept for good beside who and when.")
 @click.option("--raw", is_flag=True, help="The body as it was received, whatever it holds.")
@@ -32,7 +35,7 @@ def reveal(receipt: UUID, reason: str, raw: bool) -> None:
     environment = Environment.of_process()
     settings = WorkerSettings.read(environment)
     environment.check()
-    with connect(settings.database_url, "reveal") as connection:
+    with session(settings.database_url, "reveal") as connection:
         received = _taken_out(connection, receipt, reason.strip())
     try:
         body = SealingKeys(settings.sealing_keys).unseal(receipt, received.delivery.sealed)

@@ -9,14 +9,20 @@ from types import FrameType
 
 import click
 
-from app.local.data import Data, DataInUse
+from app.cli.output import say
+from app.local.data import Data
 from app.local.servers import EmbeddedMissing
 from app.local.stack import NotReady, Stack
 from app.local.supervisor import ProgramRefused
 
 
-@click.command(epilog="Example: INGEST_BIND=127.0.0.1:9000 kvitto --data /var/lib/kvitto up")
-@click.option("--concurrency", default=2, show_default=True, help="Worker processes per provider.")
+@click.command(
+    short_help="Serve everything on this machine.",
+    epilog="Example: INGEST_BIND=127.0.0.1:9000 kvitto --data /var/lib/kvitto up",
+)
+@click.option(
+    "--concurrency", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes per provider."
+)
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="The same as --data before the command.")
 @click.pass_obj
 def up(found: Data, concurrency: int, data: Path | None) -> None:
@@ -44,7 +50,7 @@ def up(found: Data, concurrency: int, data: Path | None) -> None:
                 stack.tend()
         except _Stopped:
             _tell("stopping")
-        except (DataInUse, ProgramRefused, NotReady, EmbeddedMissing) as error:
+        except (ProgramRefused, NotReady, EmbeddedMissing) as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -53,4 +59,4 @@ class _Stopped(Exception):  # noqa: N818
 
 
 def _tell(text: str) -> None:
-    click.echo(click.style("kvitto", dim=True) + f" {text}", err=True)
+    say(f"kvitto {text}", style="dim", stderr=True)

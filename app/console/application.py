@@ -1,19 +1,35 @@
 """Builds the console's Flask app: one page, health, metrics."""
 
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from flask import Blueprint, Flask, Response, render_template, request
 
+from app.console import overview as overviews
 from app.console.gauges import exposition
 from app.errors import Unavailable
 from app.storage import reports
-from app.storage.connection import Connection, connect, sorted_failures
+from app.storage.connection import Connection, session
+from config.environment import Misconfigured
 from config.settings import ConsoleSettings
 
 T = TypeVar("T")
 _OPEN = frozenset({"pages.livez", "pages.readyz"})  # probes carry no password, and learn nothing but health
+# The page is a document and a style sheet: nothing else is loaded, run, framed, sent or kept.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 
 
 def create_app(settings: ConsoleSettings) -> Flask:
@@ -21,7 +37,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
     app = Flask(__name__, static_folder=None)
 
     def read(query: Callable[[Connection], T]) -> T:
-        with sorted_failures(), connect(settings.database_url, "console") as connection:
+        with session(settings.database_url, "console") as connection:
             return query(connection)
 
     @app.before_request
@@ -31,9 +47,18 @@ def create_app(settings: ConsoleSettings) -> Flask:
             return None
         return Response("The password is CONSOLE_PASSWORD.\n", 401, {"WWW-Authenticate": 'Basic realm="kvitto"'})
 
+    @app.after_request
+    def harden(answer: Response) -> Response:
+        answer.headers.update(_HEADERS)
+        return answer
+
     @app.errorhandler(Unavailable)
-    def unavailable(error: Unavailable) -> Response:
-        return Response(f"Postgres cannot be read now: {error}\n", 503, content_type="text/plain")
+    @app.errorhandler(Misconfigured)
+    def unreadable(error: Unavailable | Misconfigured) -> Response:
+        trouble = f"The ledger cannot be read now: {error}"
+        if request.endpoint == "pages.overview":
+            return Response(_page([trouble], None), 503)
+        return Response(f"{trouble}\n", 503, content_type="text/plain; charset=utf-8")
 
     app.register_blueprint(_pages(read))
     return app
@@ -55,16 +80,19 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any]) -> Blueprint:
     def metrics() -> Response:
         return Response(read(exposition), content_type="text/plain; version=0.0.4; charset=utf-8")
 
+    @pages.get("/style.css")
+    def style() -> Response:
+        return Response(render_template("style.css"), content_type="text/css; charset=utf-8")
+
     @pages.get("/")
     def overview() -> str:
-        return render_template("overview.html", sections=read(lambda connection: list(_sections(connection))))
+        found: overviews.Overview = read(overviews.read)
+        return _page(found.troubles, found)
 
     return pages
 
 
-def _sections(connection: Connection) -> Iterator[tuple[str, reports.Rows, str]]:
-    yield "Deliveries by outcome", reports.conservation(connection), "No delivery yet."
-    yield "Freshness", reports.freshness(connection), "No worker has looked into an inbox yet."
-    yield "Dead letters", reports.newest_deliveries(connection, "dead"), "None."
-    yield "Throughput, last hour", reports.throughput(connection), "No delivery in the last hour."
-    yield "Newest events", reports.newest_events(connection), "None yet."
+def _page(troubles: list[str], overview: overviews.Overview | None) -> str:
+    now = datetime.now(UTC)
+    ago = partial(overviews.ago, now=now)
+    return render_template("overview.html", troubles=troubles, overview=overview, now=now, ago=ago)

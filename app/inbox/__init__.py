@@ -176,9 +176,9 @@ class Inbox:
         while True:
             start = f"({found[-1]}" if found else "-"
             with reachable():
-                portion: Any = self._redis.xrange(self._stream, start, str(until), count=_BATCH_ENTRIES)
+                portion: Any = self._redis.xrange(self._stream, start, str(until), count=_PORTION)
             found += [Position.parse(stream_id) for stream_id, _ in portion]
-            if len(portion) < _BATCH_ENTRIES:
+            if len(portion) < _PORTION:
                 return found
 
     def _consumers(self) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     NoPermissionError,
     OutOfMemoryError,
@@ -21,7 +22,7 @@ from redis.retry import Retry
 from app.errors import Unavailable
 from config import redis_checks
 from config.checks import REDIS_SETTINGS, redis_faults
-from config.environment import Fault
+from config.environment import Fault, Misconfigured
 from config.findings import Facts, to_faults
 
 # Keys of the inboxes, of the doorbell, and of Celery's transport.
@@ -32,22 +33,25 @@ def connect(url: str, timeout_seconds: float = 2.0) -> Redis:
     """Return a client that answers or fails within its time, and never repeats a command by itself.
 
     redis-py's default of ten retries appended one delivery twice.
+
+    Raises:
+        Misconfigured: `url` is no address.
     """
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=0.5,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
-        max_connections=256,
-    )
+    network = {} if url.startswith("unix") else {"socket_connect_timeout": 0.5, "socket_keepalive": True}
+    try:
+        return Redis.from_url(
+            url, socket_timeout=timeout_seconds, retry=Retry(NoBackoff(), 0), max_connections=256, **network
+        )
+    except ValueError as error:
+        mend = "Write it like redis://user:password@host:6379/0, special characters as %XX"
+        raise Misconfigured([Fault("REDIS_URL", "cannot be read as an address", mend)]) from error
 
 
 def is_address(url: str) -> bool:
     """Tell whether a server can be named like this; whether one is there is another question."""
     try:
         connect(url).close()
-    except ValueError:
+    except Misconfigured:
         return False
     return True
 
@@ -67,6 +71,8 @@ def _unavailable(error: RedisError) -> Unavailable:
             return Unavailable("redis-full")
         case BusyLoadingError():
             return Unavailable("redis-loading")
+        case AuthenticationError():  # a kind of ConnectionError, though the server answered
+            return Unavailable("redis-refuses", "wrong user or password")
         case RedisConnectionError() | RedisTimeoutError():
             return Unavailable("redis-unreachable")
         case _:

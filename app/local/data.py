@@ -14,8 +14,8 @@ from app import providers
 _LOCK_SECONDS = 10.0
 
 
-class DataInUse(Exception):  # noqa: N818
-    """Another process serves from this data folder."""
+class DataUnusable(Exception):  # noqa: N818
+    """The data folder is in use, or cannot be made, read or written; the text says what to do."""
 
 
 class Data:
@@ -36,13 +36,16 @@ class Data:
         Return a file descriptor whose lock keeps others out until every process that inherits it has ended.
 
         Raises:
-            DataInUse: They did not end in time.
+            DataUnusable: They did not end in time, or the folder cannot be written.
         """
-        for folder in (self.folder, self.logs, self._secrets, self.metrics):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = self._lock()
-        for stale in self.metrics.iterdir():
-            stale.unlink()
+        try:
+            for folder in (self.folder, self.logs, self._secrets, self.metrics):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = self._lock()
+            for stale in self.metrics.iterdir():
+                stale.unlink()
+        except OSError as error:
+            raise self._unusable("written", error) from error
         return descriptor
 
     def _lock(self) -> int:
@@ -54,7 +57,7 @@ class Data:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     os.close(descriptor)
-                    raise DataInUse(
+                    raise DataUnusable(
                         f"{self.folder} is in use; stop what serves from it, or name another with --data"
                     ) from None
                 time.sleep(0.1)
@@ -82,12 +85,22 @@ class Data:
         self._environment.chmod(0o600)
 
     def published(self) -> dict[str, str]:
-        """Return what `publish` wrote; empty if nothing ever ran here."""
+        """Return what `publish` wrote; empty if nothing ever ran here.
+
+        Raises:
+            DataUnusable: It cannot be read.
+        """
         try:
             found: dict[str, str] = json.loads(self._environment.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except FileNotFoundError:
             return {}
+        except (OSError, ValueError) as error:
+            raise self._unusable("read", error) from error
         return found
+
+    def _unusable(self, how: str, error: Exception) -> DataUnusable:
+        why = error.strerror if isinstance(error, OSError) else "environment.json is damaged"
+        return DataUnusable(f"{self.folder} cannot be {how} ({why}); name another folder with --data, or mend this one")
 
     def _kept(self, name: str, value: str) -> Path:
         path = self._secrets / name

@@ -4,9 +4,7 @@ import grp
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
-from collections.abc import Collection
 from pathlib import Path
 
 from app.errors import Unavailable
@@ -18,16 +16,6 @@ _NOBODY = "nobody"
 
 class EmbeddedMissing(Exception):  # noqa: N818
     """The wheels of the embedded servers are not installed."""
-
-
-def free_port(but: Collection[int] = ()) -> int:
-    """Return a loopback port that nothing listens on, and that is not promised to someone else already."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in but:
-            return port
 
 
 def prepare_postgres(folder: Path, port: int) -> list[str]:

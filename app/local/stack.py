@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 import sys
 import time
 import urllib.error
@@ -12,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.local.data import Data
+from app.local.ports import free_port, obstacle
 from app.local.processes import Process, check, processes
-from app.local.servers import free_port, postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
+from app.local.servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
 from app.local.supervisor import Program, Supervisor
-from app.storage.connection import connect, create_database
+from app.storage.connection import create_database, session
 from app.storage.migrations import migrate
 from config.environment import Environment
 from config.settings import provider_names
@@ -63,7 +63,7 @@ class Stack:
             ProgramRefused, NotReady, EmbeddedMissing, Misconfigured: With what to do about it.
         """
         self._start_servers()
-        with connect(self._environment["DATABASE_URL"], "migrate") as connection:
+        with session(self._environment["DATABASE_URL"], "migrate") as connection:
             migrate(connection)
         names = provider_names(Environment(self._environment))
         self._environment |= self._data.secret_files(names, self._environment)
@@ -133,8 +133,8 @@ class Stack:
     def _choose_bind(self, name: str, preferred: int) -> str:
         """Settle on an address: the one that was asked for, else the usual port, else any that is free."""
         if name not in self._environment:
-            port = preferred if _is_free(preferred) and preferred not in self._promised else free_port(self._promised)
-            self._environment[name] = f"127.0.0.1:{port}"
+            taken = preferred in self._promised or obstacle("127.0.0.1", preferred)
+            self._environment[name] = f"127.0.0.1:{free_port(self._promised) if taken else preferred}"
         host, _, port_text = self._environment[name].rpartition(":")
         if port_text == "0":
             port_text = str(free_port(self._promised))
@@ -146,16 +146,6 @@ class Stack:
 
 def _without_password(url: str) -> str:
     return re.sub(r"(?<=://)([^/@]*):[^/@]*@", r"\1:***@", url)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _answers(url: str) -> bool:

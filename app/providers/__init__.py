@@ -76,10 +76,15 @@ def load(name: str, environment: Environment) -> Provider | None:
     return _read(name, "events", environment)  # type: ignore[return-value]
 
 
+def is_known(name: str) -> bool:
+    """Tell whether there is a folder of this name."""
+    return _module(name, "authentication") is not None
+
+
 def check_names(names: tuple[str, ...], environment: Environment) -> None:
     """Note a fault for every name that has no folder."""
     for name in names:
-        if _module(name, "authentication") is None:
+        if not is_known(name):
             _unknown(name, environment)
 
 

@@ -16,5 +16,5 @@ class Answer:
     @classmethod
     def of(cls, answer: httpx.Response, seconds: float) -> "Answer":
         """Read a receiver's answer."""
-        receipt = answer.json().get("receipt") if answer.status_code == 200 else None
-        return cls(answer.status_code, receipt, seconds)
+        is_receipt = answer.status_code == 200 and answer.headers.get("Content-Type") == "application/json"
+        return cls(answer.status_code, answer.json().get("receipt") if is_receipt else None, seconds)

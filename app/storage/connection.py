@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+import psycopg.errors
 import psycopg.sql
 from psycopg.rows import namedtuple_row
 
 from app.errors import Unavailable, Unstorable
 from config.checks import POSTGRES_SETTINGS, postgres_faults
-from config.environment import Fault
+from config.environment import Fault, Misconfigured
 
 Connection = psycopg.Connection[Any]
 
@@ -37,9 +38,39 @@ def connect(dsn: str, name: str) -> Connection:
 
     Raises:
         Unavailable: Postgres cannot be reached.
+        Misconfigured: `dsn` is no address.
     """
-    with sorted_failures():
-        return psycopg.connect(dsn, **arguments(name))
+    try:
+        with sorted_failures():
+            return psycopg.connect(dsn, **arguments(name))
+    except psycopg.ProgrammingError as error:  # its text quotes the address, password and all
+        mend = "Write it like postgresql://user:password@host/name, special characters as %XX"
+        raise Misconfigured([Fault("DATABASE_URL", "cannot be read as an address", mend)]) from error
+
+
+@contextmanager
+def session(dsn: str, name: str) -> Iterator[Connection]:
+    """Connect for the duration of a block, and say how to mend whatever fails in it.
+
+    Raises:
+        Unavailable: Postgres cannot be reached, or not any more.
+        Misconfigured: It is reached, and lacks the schema or the privileges.
+    """
+    with _mended(), sorted_failures(), connect(dsn, name) as connection:
+        yield connection
+
+
+@contextmanager
+def _mended() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName) as error:
+        mend = "Run: kvitto migrate; or name the database, and a role that may read it"
+        raise Misconfigured([Fault("DATABASE_URL", "leads to no up-to-date schema of Kvitto", mend)]) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Misconfigured(
+            [Fault("DATABASE_URL", "names a role that may not do this", "Name one that may")]
+        ) from error
 
 
 def arguments(name: str, **session: str) -> dict[str, Any]:
@@ -79,7 +110,7 @@ def sorted_failures() -> Iterator[None]:
         if kind in _DATA:
             raise Unstorable(error.sqlstate or "", error.diag.constraint_name or "") from error
         if kind in _SERVER or _is_connection_lost(error):
-            raise Unavailable("postgres-unavailable", error.sqlstate or "no connection") from error
+            raise Unavailable("postgres-unavailable", error.sqlstate or _told_by_server(error)) from error
         raise
 
 
@@ -87,6 +118,16 @@ def _is_connection_lost(error: psycopg.Error) -> bool:
     """Tell whether no answer came. A statement behind a failed one in the pipeline has no SQLSTATE either."""
     aborted = isinstance(error, psycopg.errors.PipelineAborted)
     return error.sqlstate is None and isinstance(error, psycopg.OperationalError) and not aborted
+
+
+def _told_by_server(error: psycopg.Error) -> str:
+    """Say why a connection was refused, in words of our own: the driver's may quote a part of the address."""
+    said = str(error)
+    if "password" in said or "pg_hba.conf" in said:
+        return "wrong user or password"
+    if "FATAL" in said and said.rstrip().endswith("does not exist"):
+        return "no such database or user"
+    return "no connection"
 
 
 def durability_faults(connection: Connection) -> list[Fault]:

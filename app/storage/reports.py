@@ -68,6 +68,20 @@ def newest_deliveries(connection: Connection, outcome: str, limit: int = 10) -> 
     ]
 
 
+def newest_dead_letters(connection: Connection, limit: int = 10) -> Rows:
+    """Return the last dead letters that wait for their replay; `detail` quotes no value."""
+    return [
+        row._asdict()
+        for row in connection.execute(
+            """
+            SELECT receipt, provider, topic, reason, detail, received_at
+            FROM reporting.dead_letters WHERE replayed_at IS NULL ORDER BY received_at DESC, receipt DESC LIMIT %s
+            """,
+            [limit],
+        )
+    ]
+
+
 def applications(connection: Connection) -> Rows:
     """Return Kompar's applications, as they stand now, in order of receipt."""
     return _rows(connection, "SELECT * FROM reporting.kompar_applications ORDER BY received_at, application_id")

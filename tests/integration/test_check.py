@@ -15,7 +15,7 @@ import pytest
 from app import providers
 from app.diagnosis import Diagnosis, diagnose
 from app.inbox import server
-from app.local.servers import free_port
+from app.local.ports import free_port
 from app.processes import PROCESSES
 from app.storage.connection import connect
 from app.storage.migrations import migrate

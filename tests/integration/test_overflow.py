@@ -13,7 +13,8 @@ import httpx
 import pytest
 from redis import Redis
 
-from app.local.servers import free_port, prepare_valkey, valkey_answers
+from app.local.ports import free_port
+from app.local.servers import prepare_valkey, valkey_answers
 from app.sandbox.kompar import encrypt
 from tests import processes, servers
 from tests.providers.kompar_side import KEY

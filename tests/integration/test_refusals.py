@@ -1,17 +1,15 @@
 """Servers that could lose a delivery are refused at start, with the reason and the mend."""
 
 import base64
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from app.local.servers import free_port
+from app.local.ports import free_port
 from app.storage.connection import connect
 from app.storage.migrations import migrate
 from tests import servers
-from tests.running import SECRETS, command
-from tests.servers import bare_environment
+from tests.running import SECRETS, run
 
 KEYS = {
     "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
@@ -22,8 +20,7 @@ KEYS = {
 
 def refusal(process: str, database: str, redis: str, **more: str) -> str:
     """Start a process that must refuse; return what it says."""
-    environment = bare_environment() | SECRETS | KEYS | {"DATABASE_URL": database, "REDIS_URL": redis} | more
-    done = subprocess.run(command(process), env=environment, capture_output=True, text=True, timeout=30, check=False)
+    done = run(process, environment=SECRETS | KEYS | {"DATABASE_URL": database, "REDIS_URL": redis} | more)
     assert done.returncode == 78, done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.sandbox.kompar import encrypt
-from tests import processes
+from tests import processes, servers
 from tests.providers.kompar_side import KEY
 from tests.running import BIND, SECRETS, Running, run, running
 from tests.servers import eventually
@@ -133,3 +133,11 @@ def test_wrong_settings_end_it_with_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 78
     assert "32-character" in done.stderr
     assert not done.stdout
+
+
+def test_a_redis_behind_a_socket_file_serves(tmp_path: Path) -> None:
+    socket_file = tmp_path / "redis.socket"
+    settings = SECRETS | {"REDIS_URL": f"unix://{socket_file}?db=0"}
+    with servers.valkey(tmp_path, "--unixsocket", str(socket_file)), running(tmp_path / "data", settings) as kvitto:
+        deliver(kvitto, "a")
+        assert kvitto.audit()["missing"] == 0

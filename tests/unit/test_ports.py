@@ -1,6 +1,6 @@
 """Ports: never one twice."""
 
-from app.local.servers import free_port
+from app.local.ports import free_port
 
 
 def test_a_port_that_is_promised_is_not_given_again() -> None:

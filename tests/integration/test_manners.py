@@ -1,0 +1,264 @@
+"""The commands' manners: plain words for every mistake, colour on a terminal only, an end on Ctrl-C."""
+
+import json
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app.sandbox.kompar import encrypt
+from tests import processes, servers
+from tests.providers.kompar_side import KEY, TOKEN
+from tests.running import BIND, SECRETS, Running, command, run
+from tests.servers import bare_environment, eventually
+from tests.terminal import terminal
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+NOWHERE = {"DATABASE_URL": "postgresql://kvitto@127.0.0.1:1/kvitto", "REDIS_URL": "redis://127.0.0.1:1/0"}
+READERS = [("audit",), ("dead-letters", "list"), ("dead-letters", "show", NOBODY), ("dead-letters", "replay")]
+READERS += [("explain", NOBODY), ("migrate",), ("migrate", "--dry-run")]
+
+
+def refusal(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
+    """Run what must fail; return its status and what it says."""
+    done = run(*arguments, environment=environment)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["nothing"], 2, "No such command 'nothing'"),
+        (["audit", "--josn"], 2, "Did you mean '--json'?"),
+        (["audit", "extra"], 2, "unexpected extra argument"),
+        (["up", "--concurrency", "0"], 2, "0 is not in the range x>=1"),
+        (["worker", "--concurrency", "0"], 2, "0 is not in the range x>=1"),
+        (["ingest", "--threads", "0"], 2, "0 is not in the range x>=1"),
+        (["dead-letters", "list", "--limit", "-1"], 2, "-1 is not in the range x>=1"),
+        (["dead-letters", "list", "--provider", "kompra"], 2, "'kompra' has no folder in app/providers"),
+        (["dead-letters", "list", "--reason", "odd"], 2, "'odd' is not one of 'cannot-open'"),
+        (["dead-letters", "list", "--since", "yesterday"], 2, "does not match the formats"),
+        (["dead-letters", "show", "x"], 2, "'x' is not a valid UUID"),
+        (["dead-letters", "show", NOBODY], 1, "is no dead letter; see: kvitto dead-letters list"),
+        (["dead-letters", "replay", NOBODY], 1, "is no dead letter; see: kvitto dead-letters list"),
+        (["explain"], 2, "name a receipt, or a file with --request"),
+        (["explain", NOBODY], 1, "no receipt"),
+        (["explain", "--request", "/nowhere"], 2, "No such file or directory"),
+        (["explain", "--request", "/"], 2, "Is a directory"),
+        (["sandbox", "send", "kompar", "--applications", "-1"], 2, "-1 is not in the range x>=0"),
+        (["sandbox", "send", "kompar", "--speed", "0"], 2, "0.0 is not in the range x>0"),
+        (["sandbox", "send", "kompar", "--url", "127.0.0.1"], 1, "nothing answers at 127.0.0.1"),
+        (["sandbox", "send", "solaris", "--url", "http://["], 1, "nothing answers at http://["),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_argument_is_told(kvitto: Running, arguments: list[str], status: int, words: str) -> None:
+    found, said = refusal("--data", str(kvitto.data), *arguments, environment={})
+    assert (found, words in said) == (status, True), said
+
+
+@pytest.mark.parametrize("arguments", READERS, ids=" ".join)
+def test_servers_that_are_not_there_are_told_with_what_to_do(arguments: tuple[str, ...]) -> None:
+    status, said = refusal(*arguments, environment=SECRETS | NOWHERE)
+    assert status == 1
+    assert "postgres-unavailable: no connection. Start Postgres" in said
+    assert "DATABASE_URL" in said
+
+
+@pytest.mark.parametrize("arguments", READERS[:5], ids=" ".join)
+def test_a_database_without_the_schema_is_told(
+    arguments: tuple[str, ...], postgres_server: str, valkey_server: str
+) -> None:
+    environment = SECRETS | {"DATABASE_URL": postgres_server, "REDIS_URL": valkey_server}
+    status, said = refusal(*arguments, environment=environment)
+    assert status == 78
+    assert "kvitto migrate" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        ({"DATABASE_URL": "{postgres}/nowhere"}, 1, "no such database or user"),
+        ({"DATABASE_URL": "{nobody}/kvitto"}, 1, "no such database or user"),
+        ({"DATABASE_URL": "{dashboard}/kvitto"}, 78, "a role that may"),
+        ({"DATABASE_URL": "postgresql://x:hidden@["}, 78, "special characters as %XX"),
+        ({"DATABASE_URL": "postgresql://x:hid/den@host/x"}, 1, "no connection. Start Postgres"),
+        ({"REDIS_URL": "redis://127.0.0.1:1/0"}, 1, "redis-unreachable. Start Redis"),
+        ({"REDIS_URL": "unix:///nowhere"}, 1, "redis-unreachable. Start Redis"),
+        ({"REDIS_URL": "redis://x:hid/den@host/0"}, 78, "special characters as %XX"),
+        ({"REDIS_URL": "{redis}/999"}, 1, "Correct REDIS_URL"),
+        ({"REDIS_URL": "{unknown}/0"}, 1, "redis-refuses: wrong user or password. Correct REDIS_URL"),
+    ],
+)
+def test_a_wrong_address_is_told_without_its_password(
+    kvitto: Running, change: dict[str, str], status: int, words: str
+) -> None:
+    postgres, redis = kvitto.database.rpartition("/")[0], kvitto.redis.rpartition("/")[0]
+    places = {
+        "postgres": postgres,
+        "nobody": postgres.replace("kvitto@", "nobody@"),
+        "dashboard": postgres.replace("kvitto@", "kvitto_dashboard@"),
+        "redis": redis,
+        "unknown": redis.replace("://", "://nobody:hidden@"),
+    }
+    addresses = {name: value.format(**places) for name, value in change.items()}
+    found, said = refusal("audit", environment=kvitto.environment | addresses)
+    assert (found, words in said) == (status, True), said
+    assert "hid" not in said
+
+
+def test_a_wrong_password_of_postgres_is_told(tmp_path: Path) -> None:
+    rules = tmp_path / "pg_hba.conf"
+    rules.write_text("host all kvitto 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+    with servers.postgres(tmp_path, "-c", f"hba_file={rules}") as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("CREATE ROLE locked LOGIN PASSWORD 'right'")
+        wrong = dsn.replace("kvitto@", "locked:hidden@")
+        for address in (wrong, dsn.replace("kvitto@", "locked@")):
+            status, said = refusal("dead-letters", "list", environment={"DATABASE_URL": address})
+            assert status == 1
+            assert "wrong user or password" in said
+            assert "hidden" not in said
+
+
+def test_a_data_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "environment.json").write_text("{")
+    (tmp_path / "odd" / "environment.json").mkdir(parents=True)
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "logs").touch()
+    for folder, how in (("damaged", "read"), ("odd", "read")):
+        status, said = refusal("--data", str(tmp_path / folder), "audit", environment={})
+        assert (status, f"{folder} cannot be {how}" in said, "--data" in said) == (1, True, True)
+    for path in (tmp_path / "blocked", Path("/proc/kvitto")):
+        status, said = refusal("up", "--data", str(path), environment=BIND)
+        assert (status, "cannot be written" in said, "--data" in said) == (1, True, True)
+
+
+@pytest.mark.parametrize("arguments", [("audit",), ("sandbox", "send", "kompar")], ids=" ".join)
+def test_where_nothing_was_served_yet_the_way_to_it_is_told(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    status, said = refusal("--data", str(tmp_path / "none"), *arguments, environment={})
+    assert status == 78
+    assert f"Nothing was served from {tmp_path}/none yet: kvitto up does" in said
+
+
+@pytest.mark.parametrize(
+    ("provider", "secrets", "words"),
+    [
+        ("kompar", {"KOMPAR_KEYS": "a=short"}, "KOMPAR_KEYS: holds a key that is not 32 characters long"),
+        ("kompar", {"KOMPAR_KEYS_FILE": "/nowhere"}, "KOMPAR_KEYS_FILE: cannot be read"),
+        ("solaris", {"SOLARIS_SECRETS": "nolabel"}, "item 1 is not label=value"),
+        ("solaris", {"SOLARIS_SECRETS": "OTHER=x"}, "lacks FREELANCER_CREDIT_LINE_APPLICATION"),
+    ],
+)
+def test_the_sandbox_tells_wrong_secrets(kvitto: Running, provider: str, secrets: dict[str, str], words: str) -> None:
+    status, said = refusal("--data", str(kvitto.data), "sandbox", "send", provider, environment=secrets)
+    assert (status, words in said) == (78, True), said
+
+
+def test_a_taken_address_of_the_console_is_told(kvitto: Running) -> None:
+    taken = {"CONSOLE_BIND": kvitto.console.removeprefix("http://")}
+    status, said = refusal("console", environment=kvitto.environment | taken)
+    assert status == 78
+    assert "CONSOLE_BIND: cannot be bound (Address already in use). Free the address or name another." in said
+
+
+def test_no_summary_of_a_command_is_cut_short() -> None:
+    assert "..." not in run("--help", environment={}).stdout.replace("[ARGS]...", "")
+
+
+def test_tables_are_coloured_and_aligned_on_a_terminal(kvitto: Running) -> None:
+    with terminal("--data", str(kvitto.data), "audit", environment={}) as shown:
+        assert shown.end() == 0
+    assert "\x1b[1m" in shown.text
+    assert "\x1b[32madds up" in shown.text
+    plain = run("--data", str(kvitto.data), "audit", environment={})
+    assert "\x1b" not in plain.stdout + plain.stderr
+    header, first, *_ = plain.stdout.splitlines()
+    end = header.index("appended") + len("appended")
+    assert first[end - 1].isdigit()
+    assert first[end] == " "
+
+
+def test_no_color_is_heeded(kvitto: Running) -> None:
+    with terminal("--data", str(kvitto.data), "audit", environment={"NO_COLOR": "1"}) as shown:
+        assert shown.end() == 0
+    assert "adds up" in shown.text
+    assert "\x1b[32m" not in shown.text
+    assert "\x1b[1m" not in shown.text
+
+
+def test_a_bar_is_shown_on_a_terminal_and_nothing_of_it_in_a_pipe(kvitto: Running) -> None:
+    sent = ("--data", str(kvitto.data), "sandbox", "send", "solaris", "--credit-lines", "1")
+    with terminal(*sent, environment={}) as shown:
+        assert shown.end() == 0
+    assert "100%" in shown.text
+    assert "tries:" in shown.text
+    plain = run(*sent, environment={})
+    assert plain.stderr == ""
+    assert plain.stdout.count("\n") == 1
+
+
+def test_what_a_provider_sent_cannot_steer_the_terminal(kvitto: Running) -> None:
+    body = encrypt({"application_id": "[/red]\x1b[31m:smile:", "[bold]\x07": 1}, KEY)
+    receipt = str(kvitto.post("applications", body).json()["receipt"])
+    kvitto.outcome(receipt)
+    done = kvitto.run("explain", receipt)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert r"[/red]\x1b[31m:smile:" in done.stdout
+    assert r"[bold]\x07" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", ["--help", "audit", "audit --json", "dead-letters list"])
+def test_a_reader_that_goes_away_is_no_fault(kvitto: Running, arguments: str) -> None:
+    line = f'"$@" --data {kvitto.data} {arguments} | true'
+    done = subprocess.run(
+        ["bash", "-c", line, "-", *command()], capture_output=True, text=True, check=False, env=bare_environment()
+    )
+    assert done.stderr == ""
+
+
+def test_more_dead_letters_than_asked_for_are_hinted_at(fresh_kvitto: Running) -> None:
+    """And a replay that is interrupted tells what it did, and that the rest is left."""
+    receipts = [str(fresh_kvitto.post("decisions", b"no JSON").json()["receipt"]) for _ in range(300)]
+    fresh_kvitto.outcome(receipts[-1])
+    listed = fresh_kvitto.run("dead-letters", "list", "--limit", "2", "--json")
+    assert len(json.loads(listed.stdout)) == 2
+    assert "the oldest 2" in listed.stderr
+    replay = ("--data", str(fresh_kvitto.data), "dead-letters", "replay")
+    with terminal(*replay, environment={}) as shown:
+        shown.read(until="  1%")
+        shown.process.send_signal(signal.SIGINT)
+        assert shown.end() == 130
+    assert "became: " in shown.text
+    assert "interrupted; the same command replays the rest" in shown.text
+    assert "Traceback" not in shown.text
+
+
+def test_the_sandbox_ends_on_ctrl_c(kvitto: Running) -> None:
+    wrong = {"KOMPAR_TOKENS": f"not-{TOKEN}"}
+    with terminal("--data", str(kvitto.data), "sandbox", "send", "kompar", environment=wrong) as shown:
+        shown.read(until="answered 401; next try in")
+        shown.process.send_signal(signal.SIGINT)
+        assert shown.end() == 1
+    assert "Aborted!" in shown.text
+    assert "Traceback" not in shown.text
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_takes_along_what_it_started(how: signal.Signals, tmp_path: Path) -> None:
+    with terminal("demo", environment={"TMPDIR": str(tmp_path)}) as shown:
+        shown.read(until="kvitto ready")
+        started = processes.below(shown.process.pid)
+        shown.process.send_signal(how)
+        assert shown.end() == 1
+    assert "Traceback" not in shown.text
+    eventually(lambda: not [pid for pid in started if processes.is_running(pid)], "all of it ended")
+    assert list(tmp_path.glob(f"{tempfile.gettempprefix()}*")) + list(tmp_path.glob("kvitto-demo-*")) == []
