@@ -1,6 +1,13 @@
 """Every metric, once."""
 
-from prometheus_client import Counter, Histogram
+import os
+import socket
+
+from prometheus_client import Counter, Histogram, values
+
+if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    # A file per process, by default named by its number; containers that share the folder have the same numbers.
+    values.ValueClass = values.MultiProcessValue(lambda: f"{socket.gethostname()}-{os.getpid()}")
 
 ACCEPTED = Counter("kvitto_accepted", "Deliveries answered 200, durable", ["provider"])
 REFUSED = Counter("kvitto_refused", "Requests answered 401", ["provider", "reason"])

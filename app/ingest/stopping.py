@@ -16,8 +16,8 @@ import threading
 import time
 from collections.abc import Iterator
 
-# Long enough for connections that exist to have their requests read, which takes microseconds each.
-_TURNING_AWAY_SECONDS = 0.2
+# Ample for connections that exist to have their requests read; less than who gets no answer waits to try again.
+_TURNING_AWAY_SECONDS = 0.5
 _SO_ATTACH_FILTER = 26
 # A classic BPF program, as (code, jump if true, jump if false, operand): drop packets that would open a connection.
 _DROP_SYN = (
