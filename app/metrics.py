@@ -7,7 +7,9 @@ from prometheus_client import Counter, Histogram, values
 
 if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
     # A file per process, by default named by its number; containers that share the folder have the same numbers.
-    values.ValueClass = values.MultiProcessValue(lambda: f"{socket.gethostname()}-{os.getpid()}")
+    values.ValueClass = values.MultiProcessValue(  # type: ignore[no-untyped-call]
+        lambda: f"{socket.gethostname()}-{os.getpid()}"
+    )
 
 ACCEPTED = Counter("kvitto_accepted", "Deliveries answered 200, durable", ["provider"])
 REFUSED = Counter("kvitto_refused", "Requests answered 401", ["provider", "reason"])

@@ -72,7 +72,7 @@ def balancer(folder: Path, servers: Sequence[str]) -> Iterator[Balancer]:
             }
         )
     )
-    # In its container it is one user that is not root. Started by root, it would hand over to one who may not write here.
+    # In its container it runs as one user. Started by root, it would hand over to one who may not write here.
     user = "user root; " if os.geteuid() == 0 else ""
     command = [nginx, "-e", "stderr", "-c", str(configuration), "-g", f"{user}daemon off;"]
     subprocess.run([*command, "-t"], check=True, capture_output=True)

@@ -1,7 +1,7 @@
 """docker-compose.yml as an engine reads it: interpolated, merged, defaults taken."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,15 @@ from tests.running import ROOT
 FILE = ROOT / "docker-compose.yml"
 INTERPOLATED = re.compile(r"\$\$|\$\{(\w+):-([^}]*)\}")
 MOUNTED = "/run/secrets/"
+
+
+READERS: dict[str, Callable[[Environment], object]] = {
+    "ingest": IngestSettings.read,
+    "worker": WorkerSettings.read,
+    "beat": BeatSettings.read,
+    "console": ConsoleSettings.read,
+    "migrate": MigrateSettings.read,
+}
 
 
 def composition() -> dict[str, Any]:
@@ -34,19 +43,12 @@ def interpolated() -> set[str]:
 
 def read(service: Mapping[str, Any], environment: Environment) -> None:
     """Read what the service's process reads when it starts."""
-    command = service["command"][0]
-    settings = {
-        "ingest": IngestSettings,
-        "worker": WorkerSettings,
-        "beat": BeatSettings,
-        "console": ConsoleSettings,
-        "migrate": MigrateSettings,
-    }[command]
-    settings.read(environment)
+    process = service["command"][0]
+    READERS[process](environment)
     for name in service["environment"].get("PROVIDERS", "").split(","):
-        if command == "ingest":
+        if process == "ingest":
             providers.load_authentication(name, environment)
-        elif command == "worker":
+        elif process == "worker":
             providers.load(name, environment)
 
 

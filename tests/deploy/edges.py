@@ -35,15 +35,17 @@ class Edge:
 
     def wait(self) -> None:
         """Wait until it is ready."""
-        eventually(self._ready, f"ingest ready: {self._log.read_text()}")
+        eventually(lambda: self.is_ready(f"http://{self.address}"), f"ingest ready: {self._log.read_text()}")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(command("ingest"), env=self._environment, stdout=log, stderr=log)
 
-    def _ready(self) -> bool:
+    @staticmethod
+    def is_ready(url: str) -> bool:
+        """Tell whether the process at an address is ready."""
         try:
-            return httpx.get(f"http://{self.address}/readyz").status_code == 200
+            return httpx.get(f"{url}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 

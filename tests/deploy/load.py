@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import httpx
@@ -17,9 +17,11 @@ HEADERS = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"
 BODY = encrypt({"application_id": "under-load"}, KEY)
 
 
-def deliver(client: httpx.Client, body: bytes | Iterator[bytes] = BODY, **headers: str) -> httpx.Response:
+def deliver(
+    client: httpx.Client, body: bytes | Iterator[bytes] = BODY, headers: Mapping[str, str] = HEADERS
+) -> httpx.Response:
     """Deliver as Kompar would."""
-    return client.post(PATH, content=body, headers=HEADERS | headers)
+    return client.post(PATH, content=body, headers=HEADERS | dict(headers))
 
 
 class Load:

@@ -21,6 +21,8 @@ from tests.deploy.stubs import OK, stub
 from tests.providers.kompar_side import TOKEN
 
 LIMIT = 25 * 1024 * 1024
+NO_BODY = "Content-Length: 0\r\nConnection: close"
+FORWARDED = ("For", "Host", "Proto", "Port", "Prefix")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def test_a_delivery_over_tls_is_appended_and_answered_with_its_receipt(front: Fr
 
 def test_refusals_of_ingest_pass_as_they_are(front: Front) -> None:
     with front.balancer.client() as client:
-        assert deliver(client, Authorization="token wrong").status_code == 401
+        assert deliver(client, headers={"Authorization": "token wrong"}).status_code == 401
         answer = client.get(PATH)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -103,13 +105,9 @@ def test_what_was_not_sent_goes_to_the_other(tmp_path: Path) -> None:
 
 
 def test_what_the_sender_claims_of_itself_is_not_handed_on(tmp_path: Path) -> None:
-    forged = {
-        name: "203.0.113.9"
-        for name in ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix",
-                     "X-Real-IP", "Forwarded")
-    }  # fmt: skip
+    forged = dict.fromkeys([*(f"X-Forwarded-{what}" for what in FORWARDED), "X-Real-IP", "Forwarded"], "203.0.113.9")
     with stub(OK) as server, balancer(tmp_path, [server.address, server.address]) as found, found.client() as client:
-        deliver(client, **forged)
+        deliver(client, headers=forged)
     (headers,) = server.headers
     assert "203.0.113.9" not in headers.values()
     assert headers["x-forwarded-for"] == "127.0.0.1"
@@ -119,8 +117,8 @@ def test_what_the_sender_claims_of_itself_is_not_handed_on(tmp_path: Path) -> No
 def test_forged_origins_change_nothing_at_ingest(front: Front) -> None:
     forged = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Prefix": "/elsewhere", "Forwarded": "for=203.0.113.9"}
     with httpx.Client(base_url=f"http://{front.edges[1].address}") as client, Redis.from_url(front.redis) as redis:
-        assert deliver(client, **forged).status_code == 200
-        ((_, fields),) = redis.xrevrange("inbox:kompar", count=1)  # type: ignore[union-attr, misc]
+        assert deliver(client, headers=forged).status_code == 200
+        ((_, fields),) = redis.xrevrange("inbox:kompar", count=1)
     assert b"203.0.113.9" not in b"".join(fields.values())
     assert b"elsewhere" not in b"".join(fields.values())
 
@@ -182,7 +180,9 @@ def test_slow_senders_are_cut_off_and_never_reach_ingest(tmp_path: Path) -> None
 )
 def test_nothing_else_is_reached_and_nothing_is_redirected(front: Front, request_line: str, status: int) -> None:
     with front.balancer.connect() as connection:
-        connection.sendall(f"{request_line}\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(
+            f"{request_line}\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+        )
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert int(answer.split()[1]) == status
     assert b"nginx/" not in answer

@@ -27,8 +27,8 @@ def seconds(text: str) -> int:
 
 
 def test_it_fits_the_compose_specification() -> None:
-    command = [Path(sys.executable).parent / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", FILE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    line = [f"{Path(sys.executable).parent}/check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(FILE)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 

