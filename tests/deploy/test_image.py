@@ -95,7 +95,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment that holds what the image holds."""
     folder = tmp_path_factory.mktemp("image")
     venv.create(folder, with_pip=False)
-    pip = [sys.executable, "-m", "pip", "--python", f"{folder}/bin/python", "install", "--quiet"]
+    pip = [sys.executable, "-m", "pip", "--python", f"{folder}/bin/python", "install", "--quiet", "--no-compile"]
     subprocess.run([*pip, "--require-hashes", "-r", f"{ROOT}/requirements.runtime.lock"], check=True)
     subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
     return folder / "bin"
