@@ -91,8 +91,7 @@ def test_every_name_of_its_environment_is_read(service: dict[str, Any]) -> None:
     environment = Environment({name: value for name, value in service["environment"].items() if name == "PROVIDERS"})
     read(service, environment)
     unread = service["environment"].keys() - environment.asked - {"PROMETHEUS_MULTIPROC_DIR"}
-    # The edge's overflow, for when Redis takes nothing.
-    assert unread <= ({"DATABASE_URL_FILE"} if service["command"] == ["ingest"] else set())
+    assert not unread
 
 
 def test_only_the_balancer_and_the_consoles_loopback_are_published() -> None:
