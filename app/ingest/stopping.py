@@ -14,7 +14,6 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
 
 # Ample for connections that exist to have their requests read; less than who gets no answer waits to try again.
 _TURNING_AWAY_SECONDS = 0.5
@@ -43,9 +42,7 @@ def stop_gently() -> None:
 def _await_stop() -> None:
     signal.sigwait({signal.SIGTERM})
     try:
-        for listener in _listeners():
-            with listener:
-                _turn_away(listener)
+        _turn_away()
         time.sleep(_TURNING_AWAY_SECONDS)
     except OSError:
         logger.warning("stopping at once", exc_info=True)
@@ -53,20 +50,21 @@ def _await_stop() -> None:
         os.kill(os.getpid(), signal.SIGINT)  # Granian stops on either signal
 
 
-def _listeners() -> Iterator[socket.socket]:
-    """Yield the listening sockets of this process: the server keeps its own to itself."""
+def _turn_away() -> None:
+    """Have the kernel drop what would open a connection to this process; the server keeps its socket to itself."""
     for name in os.listdir("/proc/self/fd"):
         try:
-            candidate = socket.socket(fileno=os.dup(int(name)))
+            found = socket.socket(fileno=int(name))
         except OSError:
             continue  # no socket
-        if candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            yield candidate
-        else:
-            candidate.close()
+        try:
+            if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                _attach(found)
+        finally:
+            found.detach()  # the server's to close
 
 
-def _turn_away(listener: socket.socket) -> None:
+def _attach(listener: socket.socket) -> None:
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
     buffer = ctypes.create_string_buffer(code, len(code))
     program = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(buffer))
