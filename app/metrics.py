@@ -1,6 +1,15 @@
 """Every metric, once."""
 
-from prometheus_client import Counter, Histogram
+import os
+import socket
+
+from prometheus_client import Counter, Histogram, values
+
+if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    # A file per process, by default named by its number; containers that share the folder have the same numbers.
+    values.ValueClass = values.MultiProcessValue(  # type: ignore[no-untyped-call]
+        lambda: f"{socket.gethostname()}-{os.getpid()}"
+    )
 
 ACCEPTED = Counter("kvitto_accepted", "Deliveries answered 200, durable", ["provider"])
 OVERFLOWED = Counter("kvitto_overflowed", "Of them kept in Postgres instead of Redis", ["provider"])

@@ -4,10 +4,12 @@ import sys
 
 import config.logging
 from app.ingest.application import create_app
+from app.ingest.stopping import stop_gently
 from config.environment import Environment
 
 # A request is a few short bursts of Python between waits for Redis. By default a thread that comes back from
 # a wait may stand 5 ms behind each of the others; a burst of one provider would delay all.
 sys.setswitchinterval(0.0005)
 config.logging.configure()
+stop_gently()
 app = create_app(Environment.of_process())

@@ -1,0 +1,27 @@
+# Every process of Kvitto in one image: `docker run kvitto worker --provider kompar`.
+FROM python:3.13.11-slim-trixie AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /build
+# Dependencies first: they change less often than the code.
+COPY requirements.build.lock requirements.runtime.lock ./
+RUN pip install --require-hashes -r requirements.build.lock
+RUN python -m venv --without-pip /opt/kvitto \
+ && pip --python /opt/kvitto/bin/python install --require-hashes -r requirements.runtime.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY app app
+COPY config config
+COPY workers workers
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+ && pip --python /opt/kvitto/bin/python install --no-deps --no-index dist/*.whl
+
+FROM python:3.13.11-slim-trixie
+# Owners of secret files are told by number: deploy/make-secrets knows this one.
+RUN groupadd --gid 10001 kvitto \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir / --shell /usr/sbin/nologin kvitto
+COPY --from=build /opt/kvitto /opt/kvitto
+# The file system may be read-only: nothing but /tmp is written to.
+ENV PATH=/opt/kvitto/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+WORKDIR /
+USER 10001:10001
+ENTRYPOINT ["kvitto"]
+CMD ["--help"]

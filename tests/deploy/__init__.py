@@ -1,0 +1,1 @@
+"""What production is made of: image, compose file, balancer."""

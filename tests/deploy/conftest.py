@@ -1,0 +1,57 @@
+"""Two ingest processes behind the balancer, for tests that leave them running."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from redis import Redis
+
+from tests.conftest import TEMPLATE
+from tests.deploy.balancer import Balancer, balancer
+from tests.deploy.edges import Edge, edges
+
+SEALING_KEYS = f"a={base64.b64encode(b's' * 32).decode()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The balancer, what stands behind it, and the Redis beneath."""
+
+    balancer: Balancer
+    edges: list[Edge]
+    redis: str
+
+    def appended(self) -> int:
+        """Count the entries ever appended to Kompar's inbox."""
+        with Redis.from_url(self.redis) as client:
+            found: Any = client.xinfo_stream("inbox:kompar")
+            return int(found["entries-added"])
+
+
+@pytest.fixture(scope="module")
+def ledger(postgres_server: str) -> Iterator[str]:
+    """A migrated database for a module."""
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE deploy TEMPLATE {TEMPLATE}")
+        yield postgres_server.replace("/postgres", "/deploy")
+        connection.execute("DROP DATABASE deploy WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def edge_environment(valkey_server: str, ledger: str) -> dict[str, str]:
+    """What an ingest process needs beside the providers' secrets."""
+    return {"REDIS_URL": valkey_server, "DATABASE_URL": ledger, "SEALING_KEYS": SEALING_KEYS}
+
+
+@pytest.fixture(scope="module")
+def front(edge_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """Both ingest processes behind nginx."""
+    folder = tmp_path_factory.mktemp("front")
+    with (
+        edges(folder, edge_environment) as found,
+        balancer(folder, [edge.address for edge in found]) as running,
+    ):
+        yield Front(running, found, edge_environment["REDIS_URL"])

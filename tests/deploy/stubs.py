@@ -1,0 +1,41 @@
+"""A server that keeps what it is sent, and answers or hangs up."""
+
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+
+
+@dataclass(slots=True)
+class Stub:
+    """Where it listens, and the requests that came, each with its headers by lower-case name."""
+
+    address: str = ""
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+
+@contextmanager
+def stub(answer: bytes) -> Iterator[Stub]:
+    """Serve; an empty answer hangs up on every request once it has been read."""
+    found = Stub()
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            if not self.rfile.readline():
+                return
+            lines = iter(lambda: self.rfile.readline().decode().strip(), "")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            self.rfile.read(int(headers.get("content-length", "0")))
+            found.headers.append(headers)
+            self.wfile.write(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        found.address = f"127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield found
+        server.shutdown()
+        thread.join()

