@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import trustme
 
-from app.local.servers import free_port
+from app.local.ports import free_port
 from tests.running import ROOT
 from tests.servers import eventually, serving
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from redis import Redis
 
-from app.local.servers import free_port
+from app.local.ports import free_port
 from tests import processes
 from tests.deploy.balancer import Balancer, balancer
 from tests.deploy.composition import SERVICES

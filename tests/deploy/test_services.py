@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from redis import Redis
 
-from app.local.servers import free_port, prepare_valkey, valkey_answers
+from app.local.ports import free_port
+from app.local.servers import prepare_valkey, valkey_answers
 from app.storage.connection import create_database
 from tests import servers
 from tests.deploy.composition import MOUNTED, OURS, SERVICES, composition, environment_of
