@@ -138,6 +138,21 @@ class LedgerSettings(_Settings):
 
 
 @dataclass(frozen=True, slots=True)
+class ResealSettings(_Settings):
+    """Sealing anew, as the schema's owner: no process may change a body."""
+
+    database_url: str
+    sealing_keys: Keys
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        return cls(
+            database_url=environment.url("DATABASE_URL", _POSTGRES),
+            sealing_keys=environment.keys("SEALING_KEYS"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class MigrateSettings(_Settings):
     """The schema's owner; `role_passwords` are (role, password) to give to the roles of the other processes."""
 

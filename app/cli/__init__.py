@@ -25,10 +25,11 @@ _COMMANDS = {
     "dead-letters": "app.cli.dead_letters:dead_letters",
     "explain": "app.cli.explain:explain",
     "reveal": "app.cli.reveal:reveal",
+    "reseal": "app.cli.reseal:reseal",
     "sandbox": "app.sandbox.commands:sandbox",
 }
 # These speak to what runs already, and find it in the data folder of `kvitto up`.
-_CLIENTS = ("migrate", "check", "audit", "dead-letters", "explain", "reveal", "sandbox")
+_CLIENTS = ("migrate", "check", "audit", "dead-letters", "explain", "reveal", "reseal", "sandbox")
 # How to mend what a server cannot do now, by the reason.
 _MENDS = {
     "postgres-unavailable": "Start Postgres (kvitto up brings one), or correct DATABASE_URL",

@@ -22,12 +22,16 @@ class SealingKeys:
         self._ciphers = {label: AESGCM(key) for label, key in keys}
         self._newest = keys[0][0]
 
+    @property
+    def prefix(self) -> bytes:
+        """What every body begins with that the first key sealed."""
+        label = self._newest.encode()
+        return bytes((_VERSION, len(label))) + label
+
     def seal(self, receipt: UUID, body: bytes) -> bytes:
         """Return `body` sealed and bound to its receipt: it opens under no other."""
-        label = self._newest.encode()
         nonce = os.urandom(_NONCE)
-        header = bytes((_VERSION, len(label))) + label + nonce
-        return header + self._ciphers[self._newest].encrypt(nonce, body, receipt.bytes)
+        return self.prefix + nonce + self._ciphers[self._newest].encrypt(nonce, body, receipt.bytes)
 
     @staticmethod
     def key_of(sealed: bytes) -> str:

@@ -33,7 +33,7 @@ _DATA = frozenset({"22", "23", "54"})
 _SERVER = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 
 
-def connect(dsn: str, name: str) -> Connection:
+def connect(dsn: str, name: str, **session: str) -> Connection:
     """Return a connection that commits by itself outside `transaction()` and waits for nothing for ever.
 
     Raises:
@@ -42,21 +42,21 @@ def connect(dsn: str, name: str) -> Connection:
     """
     try:
         with sorted_failures():
-            return psycopg.connect(dsn, **arguments(name))
+            return psycopg.connect(dsn, **arguments(name, **session))
     except psycopg.ProgrammingError as error:  # its text quotes the address, password and all
         mend = "Write it like postgresql://user:password@host/name, special characters as %XX"
         raise Misconfigured([Fault("DATABASE_URL", "cannot be read as an address", mend)]) from error
 
 
 @contextmanager
-def session(dsn: str, name: str) -> Iterator[Connection]:
-    """Connect for the duration of a block, and say how to mend whatever fails in it.
+def session(dsn: str, name: str, statement_timeout: str = "10min") -> Iterator[Connection]:
+    """Connect for the duration of a block, and say how to mend whatever fails in it; who asks can wait a while.
 
     Raises:
         Unavailable: Postgres cannot be reached, or not any more.
         Misconfigured: It is reached, and lacks the schema or the privileges.
     """
-    with _mended(), sorted_failures(), connect(dsn, name) as connection:
+    with _mended(), sorted_failures(), connect(dsn, name, statement_timeout=statement_timeout) as connection:
         yield connection
 
 

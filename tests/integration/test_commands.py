@@ -28,6 +28,7 @@ COMMANDS = [
     ["dead-letters", "replay"],
     ["explain"],
     ["reveal"],
+    ["reseal"],
     ["sandbox"],
     ["sandbox", "send"],
     ["sandbox", "send", "kompar"],
