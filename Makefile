@@ -18,6 +18,7 @@ demo: install      ## start everything, deliver events, show what landed and the
 up: install        ## serve on this machine until Ctrl-C
 	@$(BIN)/kvitto up
 test: install      ## pass all tests
+	@tests/prepare
 	$(BIN)/python -m pytest
 bench: install     ## measure against yardsticks, on this machine
 	$(BIN)/python -m benchmarks.bulkheads

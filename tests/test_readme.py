@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import _COMMANDS
+from tests.deploy.composition import SERVICES, composition
 from tests.running import Running
 from tests.servers import bare_environment, eventually
 
@@ -29,6 +30,18 @@ def test_make_targets(line: str) -> None:
     subprocess.run([*line.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("sudo docker compose")])
+def test_compose_commands_name_services_that_exist(line: str) -> None:
+    words = line.partition("&&")[0].split()[3:]
+    assert words[0] in ("up", "build", "run")
+    assert {word for word in words[1:] if not word.startswith("-")} <= SERVICES.keys()
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"deploy/[\w/.-]+", "\n".join(LINES)))))
+def test_files_that_are_named_are_there_or_made(path: str) -> None:
+    assert (ROOT / path).exists() or f"/{Path(path).name}" in str(composition()["secrets"])
+
+
 def test_a_delivery_of_your_own(kvitto: Running) -> None:
     (line,) = [line for line in LINES if line.startswith("curl ")]
     line = line.replace("http://127.0.0.1:8080", kvitto.ingest).replace(
@@ -41,7 +54,7 @@ def test_a_delivery_of_your_own(kvitto: Running) -> None:
 
 
 def test_every_line_is_covered() -> None:
-    assert [line for line in LINES if line.split()[0] not in ("kvitto", "make", "curl")] == []
+    assert [line for line in LINES if line.split()[0] not in ("kvitto", "make", "curl", "sudo", "sudoedit")] == []
     told = set(re.findall(r"kvitto ([a-z-]+)", README))
     assert told - {"ready"} <= set(_COMMANDS)  # `kvitto ready` is what it says, not a command
     assert told >= SERVERS
