@@ -1,21 +1,31 @@
 """A delivery that ends its worker becomes a dead letter, and takes nothing along."""
 
+import base64
 import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from celery import Celery
+from redis import Redis
+from uuid_utils.compat import uuid7
 
+from app import doorbell
+from app.crypto.sealing import SealingKeys
+from app.delivery import Delivery
+from app.inbox import Inbox
 from app.sandbox.kompar import encrypt
+from app.storage.connection import Connection, connect
 from tests import processes
 from tests.providers.kompar_side import KEY
-from tests.running import SECRETS, Running, running
-from tests.servers import eventually
+from tests.running import SECRETS, Running, command, running
+from tests.servers import bare_environment, eventually
 
 ROOT = Path(__file__).parents[2]
 # What a fatal bug in our own code, or in a library, would look like.
@@ -50,8 +60,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "\nfrom collections.abc",
         "\nimport ctypes, os, re, signal\nfrom collections.abc",
     )
-    _edit(copy / "config/celery.py", '"task_time_limit": 30', '"task_time_limit": 7')
-    _edit(copy / "config/celery.py", '"task_soft_time_limit": 25', '"task_soft_time_limit": 6')
+    _edit(copy / "config/celery.py", "DRAIN_SECONDS = 5.0", "DRAIN_SECONDS = 1.0")
+    _edit(copy / "config/celery.py", '"task_time_limit": 30', '"task_time_limit": 3')
+    _edit(copy / "config/celery.py", '"task_soft_time_limit": 25', '"task_soft_time_limit": 2')
     return copy
 
 
@@ -96,34 +107,63 @@ def test_a_large_one_in_the_overflow_is_found_too(kvitto: Running) -> None:
     assert kvitto.audit()["overflowed"] == 1
 
 
-def test_ten_restarts_in_a_row_make_no_dead_letter(fresh_kvitto: Running) -> None:
-    kvitto = fresh_kvitto
-    with psycopg.connect(kvitto.database, autocommit=True) as connection:
+def test_ten_restarts_in_a_row_make_no_dead_letter(database: str, valkey_server: str, redis: Redis) -> None:
+    seals = SealingKeys((("a", b"s" * 32),))
+    inbox = Inbox(redis, "kompar")
+    for number in range(5):
+        receipt = uuid7()
+        sealed = seals.seal(receipt, encrypt({"application_id": f"{number}"}, KEY))
+        inbox.append(Delivery(receipt, "kompar", "applications", {}, sealed))
+    environment = bare_environment() | SECRETS | {"DATABASE_URL": database, "REDIS_URL": valkey_server}
+    environment |= {"SEALING_KEYS": f"a={_base64(b's')}", "FINGERPRINT_KEY": _base64(b"f"), "PROVIDERS": "kompar"}
+    celery = Celery(set_as_current=False, broker=valkey_server)
+    with connect(database, "test") as connection:
         connection.execute("SELECT pg_advisory_lock(hashtextextended('kvitto/kompar', 0))")
-        receipts = [send(kvitto, f"{number}") for number in range(5)]
         for _ in range(10):
-            eventually(lambda: _is_trying(kvitto), "a worker that waits for the ledger", 60)
-            processes.kill(*processes.named(kvitto.process.pid, "celery", "worker", "--queues kompar")[:1])
+            with _worker(environment) as worker:
+                doorbell.ring(celery, "kompar")
+                eventually(lambda: _is_trying(connection), "a worker that waits for the ledger", 60)
+                os.killpg(worker.pid, signal.SIGKILL)
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kvitto-ledger-kompar'"
             )
-    for receipt in receipts:
-        assert kvitto.outcome(receipt, 90)["outcome"] == "stored"
-    assert kvitto.audit()["dead"] == 0
+        connection.execute("SELECT pg_advisory_unlock_all()")
+        with _worker(environment) as worker:
+            doorbell.ring(celery, "kompar")
+            query = "SELECT count(*) AS n FROM reporting.deliveries WHERE outcome = 'stored'"
+            eventually(lambda: next(iter(connection.execute(query))).n == 5, "all stored", 60)
+            worker.terminate()
+        assert list(connection.execute("SELECT * FROM reporting.dead_letters")) == []
+    celery.close()
 
 
-def _is_trying(kvitto: Running) -> bool:
-    waiting = (
-        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'kvitto-ledger-kompar'"
+def _base64(letter: bytes) -> str:
+    return base64.b64encode(letter * 32).decode()
+
+
+def _worker(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command("worker", "--provider", "kompar", "--concurrency", "1"),
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    return bool(kvitto.rows(waiting))
+
+
+def _is_trying(connection: Connection) -> bool:
+    waiting = """
+        SELECT 1 FROM pg_stat_activity
+        WHERE wait_event_type = 'Lock' AND application_name = 'kvitto-ledger-kompar' AND datname = current_database()
+    """
+    return connection.execute(waiting).fetchone() is not None
 
 
 def test_an_outage_of_postgres_makes_no_dead_letter(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
     postgres = processes.named(kvitto.process.pid, "postgres", "-D")
     receipts = [send(kvitto, f"{number}") for number in range(5)]
-    for _ in range(6):
+    for _ in range(4):
         os.kill(postgres[0], signal.SIGINT)  # connections are cut, and the supervisor starts it again
         time.sleep(1)
         receipts.append(send(kvitto, f"{len(receipts)}"))
