@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from app.errors import Unavailable
 from app.inbox import Inbox
+from app.storage import witnesses
 from app.storage.ledger import Ledger
 from app.storage.looks import Look
 from app.storage.overflow import Overflow
@@ -59,7 +60,7 @@ class Station:
                 self._ring()
 
     def sweep(self) -> None:
-        """Take over what dead workers left, empty overflow and inbox, and note how complete the ledger is."""
+        """Take over what dead workers left, empty overflow and inbox, and note what was seen of them."""
         with self._standing_back(self.inbox):
             self.inbox.take_over(self._consumer)
         self.drain()
@@ -67,9 +68,13 @@ class Station:
             self._look()
 
     def _look(self) -> None:
+        """Note how complete the ledger is; and the inbox's own counter, which would be lost with its server."""
+        census = self.inbox.census()
         backlog, waiting = self.inbox.backlog(), self.overflow.waiting()
         complete_until = min(backlog.complete_until, waiting.oldest_at or backlog.complete_until)
         self._ledger.look(Look(backlog.entries + waiting.entries, complete_until))
+        with self._ledger.connected() as connection:
+            witnesses.note_census(connection, self.inbox.provider, census.epoch, census.appended, census.last)
 
     def _empty_inbox(self, until: float) -> bool:
         """Take in this slot's own pending entries, then new ones; tell whether new ones were left.

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from flask import Blueprint, Flask, Response, render_template, request
 
 from app.console.gauges import exposition
+from app.console.verdicts import verdicts
 from app.errors import Unavailable
 from app.storage import reports
 from app.storage.connection import Connection, connect, sorted_failures
@@ -63,6 +64,7 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any]) -> Blueprint:
 
 
 def _sections(connection: Connection) -> Iterator[tuple[str, reports.Rows, str]]:
+    yield "Does every 200 have its receipt?", verdicts(connection), "Not audited yet."
     yield "Deliveries by outcome", reports.conservation(connection), "No delivery yet."
     yield "Freshness", reports.freshness(connection), "No worker has looked into an inbox yet."
     yield "Dead letters", reports.newest_deliveries(connection, "dead"), "None."
