@@ -42,9 +42,7 @@ def audit(as_json: bool, accept_loss: UUID | None, reason: str | None) -> None:
         if accept_loss is not None and reason is not None:
             _accept(connection, accounts, accept_loss, reason)
             accounts = [auditing.audit(connection, inbox) for inbox in inboxes]
-    rows = [account.row() for account in accounts]
-    if as_json:
-        rows = [account.row() | {"losses": list(account.losses())} for account in accounts]
+    rows = [account.row() | {"losses": list(account.losses())} for account in accounts]
     print_rows(rows, auditing.COLUMNS, as_json, empty="no providers")
     sound = all(account.missing == 0 for account in accounts)
     if not as_json:
@@ -69,7 +67,7 @@ def _conclude(accounts: Sequence[Account], sound: bool) -> None:
         click.echo("\nEpochs that lost something:")
         print_rows(lost, auditing.LIFE_COLUMNS, False, empty="")
     if any(row["missing"] for row in lost):
-        click.echo("Have the provider send again what it delivered until then, and settle each epoch:")
+        click.echo("Have the provider send again what it delivered before last_seen_at; then settle each epoch:")
         click.echo("  kvitto audit --accept-loss EPOCH --reason …\n")
     verdict = "adds up" if sound else "DOES NOT ADD UP"
     click.secho(

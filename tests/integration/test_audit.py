@@ -15,6 +15,7 @@ from redis import Redis
 from uuid_utils.compat import uuid7
 
 from app.audit import audit
+from app.console.verdicts import verdicts
 from app.inbox import Inbox
 from app.local.servers import valkey_answers
 from app.sandbox.kompar import encrypt
@@ -326,6 +327,22 @@ def test_the_log_tells_of_a_change_at_once_and_repeats_it_now_and_then(inbox: In
     ]  # fmt: skip
     connection.execute("UPDATE audits SET told_at = told_at - interval '301 seconds'")
     assert [tells(4), tells(4)] == [True, False]
+
+
+def test_the_console_says_in_words_what_the_last_audit_came_to(inbox: Inbox, connection: Connection) -> None:
+    row = audit(connection, inbox).row()
+
+    def verdict(**found: int) -> str:
+        audits.note(connection, row | found)
+        (told,) = verdicts(connection)
+        return str(told["verdict"])
+
+    assert verdict() == "every delivery is accounted for"
+    assert verdict(accepted_loss=3) == "all accounted for but 3 whose loss was accepted"
+    assert verdict(accepted_loss=3, missing=4) == "4 MISSING: run kvitto audit"
+    connection.execute("UPDATE audits SET audited_at = audited_at - interval '10 minutes'")
+    (late,) = verdicts(connection)
+    assert late["verdict"] == "4 MISSING: run kvitto audit; NOT AUDITED for 10 min: do beat and workers run?"
 
 
 @pytest.mark.parametrize("load", ["settling", "backlog"])
