@@ -1,11 +1,16 @@
 """The audit: every entry ever appended to an inbox or the overflow is a receipt, a copy of one, or in flight."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from app.inbox import Inbox
-from app.storage import conservation
+from app.storage import conservation, losses, witnesses
 from app.storage.connection import Connection
+from app.storage.conservation import Accounts
+from app.storage.witnesses import Witness
 
 COLUMNS = (
     "provider",
@@ -14,56 +19,141 @@ COLUMNS = (
     "receipts",
     "copies",
     "in_flight",
+    "accepted_loss",
     "missing",
     "stored",
     "duplicate",
     "dead",
 )
+LIFE_COLUMNS = (
+    "provider", "epoch", "last_seen_at", "appended", "receipts", "copies", "in_flight", "accepted_loss", "missing",
+)  # fmt: skip
+_NONE = Accounts(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One epoch's books: appended = receipts + copies + in_flight + accepted_loss + missing, none ever below 0."""
+
+    epoch: UUID
+    last_seen_at: datetime | None
+    appended: int
+    receipts: int
+    copies: int
+    in_flight: int
+    accepted_loss: int
+
+    @classmethod
+    def of(cls, epoch: UUID, witness: Witness | None, found: Accounts, accepted: int) -> "Life":
+        """Balance the books; what the ledger holds, or what waits, was appended too, whoever saw it."""
+        known = found.receipts + found.copies + found.unsettled
+        appended = max(witness.appended if witness else 0, known)
+        return cls(
+            epoch=epoch,
+            last_seen_at=witness.seen_at if witness else None,
+            appended=appended,
+            receipts=found.receipts,
+            copies=found.copies,
+            in_flight=found.unsettled,
+            accepted_loss=min(accepted, appended - known),
+        )
+
+    @property
+    def lost(self) -> int:
+        """Entries that nobody can account for, whether or not someone settled them."""
+        return self.appended - self.receipts - self.copies - self.in_flight
+
+    @property
+    def missing(self) -> int:
+        """Entries lost that nobody settled."""
+        return self.lost - self.accepted_loss
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One provider's books: appended + overflowed = receipts + copies + in_flight + missing, and missing must be 0."""
+    """One provider's books: appended + overflowed = receipts + copies + in_flight + accepted_loss + missing.
+
+    `missing` must be 0. Sums over all epochs; since each has its own balance, none makes up for another's loss.
+    """
 
     provider: str
-    appended: int
     overflowed: int
-    receipts: int
-    copies: int
-    in_flight: int
+    overflow: Accounts
+    lives: tuple[Life, ...]
     stored: int
     duplicate: int
     dead: int
 
     @property
     def missing(self) -> int:
-        """Entries that nobody can account for; negative when there are more than were appended."""
-        return self.appended + self.overflowed - self.receipts - self.copies - self.in_flight
+        """Entries that nobody can account for, and nobody settled."""
+        found = self.overflow
+        return self._sum("missing") + self.overflowed - found.receipts - found.copies - found.unsettled
+
+    @property
+    def in_flight(self) -> int:
+        """Entries that wait still."""
+        return self._sum("in_flight") + self.overflow.unsettled
 
     def row(self) -> dict[str, Any]:
         """Return the account as a row to print."""
-        return asdict(self) | {"missing": self.missing}
+        return {
+            "provider": self.provider,
+            "appended": self._sum("appended"),
+            "overflowed": self.overflowed,
+            "receipts": self._sum("receipts") + self.overflow.receipts,
+            "copies": self._sum("copies") + self.overflow.copies,
+            "in_flight": self.in_flight,
+            "accepted_loss": self._sum("accepted_loss"),
+            "missing": self.missing,
+            "stored": self.stored,
+            "duplicate": self.duplicate,
+            "dead": self.dead,
+        }
+
+    def losses(self) -> Iterator[dict[str, Any]]:
+        """Return the epochs that lost something, as rows to print."""
+        for life in self.lives:
+            if life.lost:
+                yield {"provider": self.provider} | asdict(life) | {"missing": life.missing}
+
+    def _sum(self, name: str) -> int:
+        return sum(getattr(life, name) for life in self.lives)
 
 
 def audit(connection: Connection, inbox: Inbox) -> Account:
-    """Account for one provider's inbox while it is in use.
+    """Account for one provider's inbox while it is in use, all its epochs and the overflow.
 
-    The inbox is read first, the ledger after it, in one snapshot: an entry is deleted only after its
-    commit, so each one appended by then is seen waiting, or in the ledger, or both (counted once).
+    Witnesses are read first, the inbox after them: all they saw is in it, unless it was lost. The ledger is
+    read last, in one snapshot: an entry is deleted only after its commit, so each one appended by then is
+    seen waiting, or in the ledger, or both (counted once).
     """
-    census = inbox.census()
-    waiting = inbox.positions(census.last)
-    found = conservation.accounts(connection, inbox.provider, census.epoch, census.last, waiting)
+    lives = _lives(connection, inbox)
     overflow = conservation.overflowed(connection, inbox.provider)
     outcomes = conservation.outcomes(connection).get(inbox.provider, {})
     return Account(
         provider=inbox.provider,
-        appended=census.appended,
         overflowed=overflow.rows,
-        receipts=found.receipts + overflow.accounts.receipts,
-        copies=found.copies + overflow.accounts.copies,
-        in_flight=found.unsettled + overflow.accounts.unsettled,
+        overflow=overflow.accounts,
+        lives=lives,
         stored=outcomes.get("stored", 0),
         duplicate=outcomes.get("duplicate", 0),
         dead=outcomes.get("dead", 0),
     )
+
+
+def _lives(connection: Connection, inbox: Inbox) -> tuple[Life, ...]:
+    seen = witnesses.load(connection, inbox.provider)
+    accepted = losses.accepted(connection, inbox.provider)
+    census = inbox.census()
+    waiting = inbox.positions(census.last)
+    now = Witness(census.appended, census.last, datetime.now(UTC))
+    current = seen[census.epoch] = _agreed(now, seen.get(census.epoch, now))
+    found = conservation.accounts(connection, inbox.provider, census.epoch, current.last, waiting)
+    epochs = sorted(seen.keys() | found.keys())
+    return tuple(Life.of(epoch, seen.get(epoch), found.get(epoch, _NONE), accepted.get(epoch, 0)) for epoch in epochs)
+
+
+def _agreed(now: Witness, before: Witness) -> Witness:
+    """Return what both prove: a server that was set back to an earlier state counts fewer than were seen."""
+    return Witness(max(now.appended, before.appended), max(now.last, before.last), now.seen_at)

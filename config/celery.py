@@ -10,6 +10,7 @@ from typing import Any
 # A drain gives its slot back after this long, so that a sweep or a shutdown never waits for a backlog.
 DRAIN_SECONDS = 5.0
 SWEEP_SECONDS = 3.0
+AUDIT_SECONDS = 30.0
 # After a batch of more than a few, so that what arrives together is stored together: a commit for every three
 # would take the machine from other providers. What comes singly never waits.
 GATHER_SECONDS = 0.05
@@ -67,15 +68,17 @@ def worker_settings(broker_url: str) -> dict[str, Any]:
     }
 
 
-def sweep_schedule(providers: tuple[str, ...]) -> dict[str, Any]:
-    """Return beat's schedule: every provider's inbox is swept whatever the doorbell says."""
+def schedule(providers: tuple[str, ...]) -> dict[str, Any]:
+    """Return beat's schedule: every provider's inbox is swept whatever the doorbell says, and audited."""
+    tasks = {"sweep": SWEEP_SECONDS, "audit": AUDIT_SECONDS}
     return {
-        f"sweep-{provider}": {
-            "task": "sweep",
-            "schedule": timedelta(seconds=SWEEP_SECONDS),
+        f"{task}-{provider}": {
+            "task": task,
+            "schedule": timedelta(seconds=seconds),
             "args": (provider,),
             # An unswept hour must not become a thousand sweeps; yet longer than a drain, or a backlog starves them.
             "options": {"queue": provider, "expires": 6 * DRAIN_SECONDS},
         }
+        for task, seconds in tasks.items()
         for provider in providers
     }

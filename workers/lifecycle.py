@@ -19,6 +19,7 @@ from app.storage.connection import connect
 from app.storage.ledger import Ledger
 from config.environment import Environment, Fault, Misconfigured
 from config.settings import WorkerSettings
+from workers.auditor import Auditor
 from workers.celery import app
 from workers.pipeline import Pipeline
 from workers.slots import Slot
@@ -44,16 +45,29 @@ def station(provider: str) -> Station:
     return _station(provider, _slot())
 
 
+@cache
+def auditor(provider: str) -> Auditor:
+    """Return this process's auditor of the provider, made at first use: after the fork."""
+    return Auditor(_inbox(provider), _ledger(provider))
+
+
+def _inbox(provider: str) -> Inbox:
+    return Inbox(server.connect(_settings().redis_url), provider)
+
+
+def _ledger(provider: str) -> Ledger:
+    return Ledger(_settings().database_url, provider, _settings().loss_accepted)
+
+
 def _station(provider: str, slot: Slot) -> Station:
     settings = _settings()
     environment = Environment.of_process()
     opener = providers.load(provider, environment)
     environment.check()
     assert opener is not None  # noqa: S101 - else check() has raised
-    inbox = Inbox(server.connect(settings.redis_url), provider)
-    ledger = Ledger(settings.database_url, provider, settings.loss_accepted)
+    ledger = _ledger(provider)
     pipeline = partial(Pipeline, Settler(SealingKeys(settings.sealing_keys), opener), ledger)
-    return Station(inbox, ledger, pipeline, slot, partial(doorbell.ring, app, provider))
+    return Station(_inbox(provider), ledger, pipeline, slot, partial(doorbell.ring, app, provider))
 
 
 @setup_logging.connect

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from app.errors import Unavailable
 from app.inbox import Inbox
+from app.storage import witnesses
 from app.storage.ledger import Ledger
 from app.storage.looks import Look
 from app.storage.overflow import Overflow
@@ -62,7 +63,7 @@ class Station:
                 self._ring()
 
     def sweep(self) -> None:
-        """Take over what dead workers left, empty overflow and inbox, and note how complete the ledger is."""
+        """Take over what dead workers left, empty overflow and inbox, and note what was seen of them."""
         for source in (self.overflow, self.inbox):
             with self._standing_back(source):
                 self._free(source)
@@ -78,9 +79,13 @@ class Station:
             source.release(name)
 
     def _look(self) -> None:
+        """Note how complete the ledger is; and the inbox's own counter, which would be lost with its server."""
+        census = self.inbox.census()
         backlog, waiting = self.inbox.backlog(), self.overflow.waiting()
         complete_until = min(backlog.complete_until, waiting.oldest_at or backlog.complete_until)
         self._ledger.look(Look(backlog.entries + waiting.entries, complete_until))
+        with self._ledger.connected() as connection:
+            witnesses.note_census(connection, self.inbox.provider, census.epoch, census.appended, census.last)
 
     def _empty_inbox(self, until: float) -> bool:
         """Take in this slot's own pending entries, then new ones; tell whether new ones were left.

@@ -24,3 +24,12 @@ def sweep(provider: str) -> None:
         lifecycle.station(provider).sweep()
     except Exception:
         logger.exception("sweep failed", extra={"provider": provider})
+
+
+@app.task(name="audit")
+def audit(provider: str) -> None:
+    """Account for every entry that the provider's inbox ever held."""
+    try:
+        lifecycle.auditor(provider).audit()
+    except Exception:
+        logger.exception("audit failed", extra={"provider": provider})

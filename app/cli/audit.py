@@ -1,20 +1,36 @@
 """`kvitto audit`: does every 200 have its receipt?"""
 
+import getpass
+from collections.abc import Sequence
+from uuid import UUID
+
 import click
 
 from app import audit as auditing
 from app import providers
+from app.audit import Account
 from app.cli.output import console, print_rows, say
+from app.cli.reasons import without_national_id
 from app.inbox import Inbox, server
-from app.storage.connection import session
+from app.storage import losses
+from app.storage.connection import Connection, session
+from app.storage.losses import Loss
 from config.environment import Environment
 from config.settings import AuditSettings
 
 
 @click.command(short_help="Check that every 200 has its receipt.", epilog="Example: kvitto audit --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def audit(as_json: bool) -> None:
-    """Check conservation: appended + overflowed = receipts + copies + in flight, none missing. Exit 1 if one is."""
+@click.option("--accept-loss", type=click.UUID, metavar="EPOCH", help="Settle what this epoch lost, for good.")
+@click.option("--reason", callback=without_national_id, help="Why it is settled; kept beside who and when.")
+def audit(as_json: bool, accept_loss: UUID | None, reason: str | None) -> None:
+    """Check conservation: appended + overflowed = receipts + copies + in flight, none missing. Exit 1 if one is.
+
+    An epoch is one life of an inbox: a Redis that was emptied or replaced begins a new one, and what waited in the
+    old one is missing. Have the provider send it again, then settle the loss with --accept-loss and --reason.
+    """
+    if (accept_loss is None) != (reason is None):
+        raise click.UsageError("--accept-loss and --reason go together")
     environment = Environment.of_process()
     settings = AuditSettings.read(environment)
     providers.check_names(settings.providers, environment)
@@ -22,11 +38,38 @@ def audit(as_json: bool) -> None:
     redis = server.connect(settings.redis_url, timeout_seconds=10)
     waiting = console(stderr=True).status("comparing inboxes with the ledger")
     with waiting, session(settings.database_url, "audit") as connection:
-        accounts = [auditing.audit(connection, Inbox(redis, provider)) for provider in settings.providers]
-    print_rows([account.row() for account in accounts], auditing.COLUMNS, as_json, empty="no providers")
+        inboxes = [Inbox(redis, provider) for provider in settings.providers]
+        accounts = [auditing.audit(connection, inbox) for inbox in inboxes]
+        if accept_loss is not None and reason is not None:
+            _accept(connection, accounts, accept_loss, reason)
+            accounts = [auditing.audit(connection, inbox) for inbox in inboxes]
+    rows = [account.row() | {"losses": list(account.losses())} for account in accounts]
+    print_rows(rows, auditing.COLUMNS, as_json, empty="no providers")
     sound = all(account.missing == 0 for account in accounts)
     if not as_json:
-        verdict = "adds up" if sound else "DOES NOT ADD UP"
-        told = "appended + overflowed = receipts + copies + in flight + missing"
-        say(f"{verdict}: {told}", "green" if sound else "bold red")
+        _conclude(accounts, sound)
     raise SystemExit(0 if sound else 1)
+
+
+def _accept(connection: Connection, accounts: Sequence[Account], epoch: UUID, reason: str) -> None:
+    """Settle what an epoch lost; whose it is follows from the accounts."""
+    for account in accounts:
+        for life in account.lives:
+            if life.epoch == epoch and life.missing:
+                losses.accept(connection, Loss(account.provider, epoch, life.missing), reason, getpass.getuser())
+                return
+    raise click.ClickException(f"nothing is missing of epoch {epoch}; `kvitto audit` lists those that lost something")
+
+
+def _conclude(accounts: Sequence[Account], sound: bool) -> None:
+    """Say in words what the table comes to, epoch by epoch where something was lost."""
+    lost = [row for account in accounts for row in account.losses()]
+    if lost:
+        click.echo("\nEpochs that lost something:")
+        print_rows(lost, auditing.LIFE_COLUMNS, False, empty="")
+    if any(row["missing"] for row in lost):
+        click.echo("Have the provider send again what it delivered before last_seen_at; then settle each epoch:")
+        click.echo("  kvitto audit --accept-loss EPOCH --reason …\n")
+    verdict = "adds up" if sound else "DOES NOT ADD UP"
+    told = "appended + overflowed = receipts + copies + in flight + accepted loss + missing"
+    say(f"{verdict}: {told}", "green" if sound else "bold red")

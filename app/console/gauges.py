@@ -32,6 +32,18 @@ class _Ledger(Collector):
             behind.add_metric([row["provider"]], row["behind_seconds"])
         yield pending
         yield behind
+        yield from self._audits()
+
+    def _audits(self) -> Iterator[Metric]:
+        missing = GaugeMetricFamily(
+            "kvitto_missing", "Entries that the last audit could not account for", labels=["provider"]
+        )
+        ago = GaugeMetricFamily("kvitto_audited_seconds_ago", "Age of the last audit", labels=["provider"])
+        for row in reports.audits(self._connection):
+            missing.add_metric([row["provider"]], row["missing"])
+            ago.add_metric([row["provider"]], row["seconds_ago"])
+        yield missing
+        yield ago
 
 
 def exposition(connection: Connection) -> bytes:

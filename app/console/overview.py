@@ -10,6 +10,8 @@ from app.storage.connection import Connection
 
 # Inboxes are swept every few seconds: who is this far behind has no worker, or more than it can drain.
 _LATE_SECONDS = 60.0
+# Audits come every 30 s; a worker that drains a backlog may be late for a few.
+_UNAUDITED_SECONDS = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ def read(connection: Connection) -> Overview:
     fresh = {row["provider"]: row for row in reports.freshness(connection)}
     providers = [_standing(name, counted.get(name, {}), fresh.get(name)) for name in sorted(counted | fresh)]
     return Overview(
-        troubles=list(troubles(providers)),
+        troubles=[*shortfalls(reports.audits(connection)), *troubles(providers)],
         providers=providers,
         dead_letters=reports.newest_dead_letters(connection),
         throughput=reports.throughput(connection),
@@ -50,6 +52,16 @@ def troubles(providers: reports.Rows) -> Iterator[str]:
         if letters:
             what = "1 delivery waits as a dead letter" if letters == 1 else f"{letters} deliveries wait as dead letters"
             yield f"{name}: {what}. Mend the cause, then: kvitto dead-letters replay --provider {name}."
+
+
+def shortfalls(audits: reports.Rows) -> Iterator[str]:
+    """Yield what the last audits found, the gravest there is: a delivery that nobody can account for."""
+    for row in audits:
+        if row["missing"]:
+            yield f"{row['provider']}: {row['missing']} MISSING: run kvitto audit."
+        if row["seconds_ago"] > _UNAUDITED_SECONDS:
+            minutes = round(row["seconds_ago"] / 60)
+            yield f"{row['provider']}: not audited for {minutes} min. Are its worker and beat running?"
 
 
 def ago(moment: datetime, now: datetime) -> str:

@@ -14,6 +14,7 @@ from app.ingest.intake import Door
 from app.ingest.looks import look_at_postgres, look_at_redis
 from app.ingest.problems import answer_with_problems
 from app.ingest.stores import Stores
+from app.ingest.tally import Tally
 from app.ingest.views import webhooks
 from app.ingest.watch import Watch
 from app.storage.pool import Pool
@@ -41,12 +42,14 @@ def create_app(environment: Environment) -> Flask:
     )
     for watch in watches:
         watch.start()
+    tally = Tally(pool)
+    tally.start()
     seals = SealingKeys(settings.sealing_keys)
     celery = Celery("kvitto-edge", set_as_current=False)
     celery.conf.update(publisher_settings(settings.broker_url))
 
     def door(name: str, authentication: providers.Authentication) -> Door:
-        stores = Stores(inboxes[name], watches[0], pool, watches[1], partial(doorbell.ring, celery, name))
+        stores = Stores(inboxes[name], pool, watches, tally, partial(doorbell.ring, celery, name))
         return Door(name, authentication, seals, stores)
 
     doors = {name: door(name, found) for name, found in authentications.items() if found is not None}

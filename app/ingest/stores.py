@@ -9,6 +9,7 @@ from app import metrics
 from app.delivery import Delivery
 from app.errors import Unavailable, Unstorable
 from app.inbox import Inbox
+from app.ingest.tally import Tally
 from app.ingest.watch import Watch
 from app.storage import overflow
 from app.storage.pool import Pool
@@ -23,11 +24,14 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 class Stores:
     """One provider's two stores. Each is watched; a delivery is kept by the first that proves it."""
 
-    def __init__(self, inbox: Inbox, inbox_watch: Watch, pool: Pool, pool_watch: Watch, ring: Callable[[], None]):
+    def __init__(
+        self, inbox: Inbox, pool: Pool, watches: tuple[Watch, Watch], tally: Tally, ring: Callable[[], None]
+    ) -> None:
+        """Keep in `inbox` or by `pool`, each with its watch."""
         self._inbox = inbox
-        self._inbox_watch = inbox_watch
         self._pool = pool
-        self._pool_watch = pool_watch
+        self._inbox_watch, self._pool_watch = watches
+        self._tally = tally
         self._ring = ring
         self._rung_at = -_RING_SECONDS
         self._last_at = _LONG_AGO
@@ -53,6 +57,7 @@ class Stores:
 
     def _append(self, delivery: Delivery) -> None:
         appended = self._inbox.append(delivery)
+        self._tally.add(delivery.provider, appended)
         self._last_at = max(self._last_at, appended.position.received_at)
         if appended.pressed:
             self._ring()

@@ -21,32 +21,47 @@ class Accounts:
     unsettled: int
 
 
-def accounts(connection: Connection, provider: str, epoch: UUID, until: Position, waiting: list[Position]) -> Accounts:
-    """Account for all entries up to `until`, in one snapshot taken after `waiting` was read."""
-    row = connection.execute(
+def accounts(
+    connection: Connection, provider: str, current: UUID, until: Position, waiting: list[Position]
+) -> dict[UUID, Accounts]:
+    """Account for every epoch of an inbox, in one snapshot taken after `waiting` was read.
+
+    Of the current epoch, entries up to `until` count; of others all, and none of theirs can be waiting.
+    """
+    rows = connection.execute(
         """
-        WITH taken AS (
-            SELECT received_at, seq, false AS copy FROM receipts WHERE provider = %(provider)s AND epoch = %(epoch)s
+        SELECT epoch, count(*) FILTER (WHERE kind = 'receipt') AS receipts,
+               count(*) FILTER (WHERE kind = 'copy') AS copies,
+               count(*) FILTER (WHERE kind = 'unsettled') AS unsettled
+        FROM (
+            SELECT epoch, 'receipt' AS kind FROM receipts
+            WHERE provider = %(provider)s AND epoch <> %(overflow)s
+              AND (epoch <> %(current)s OR (received_at, seq) <= (%(until)s, %(seq)s))
             UNION ALL
-            SELECT received_at, seq, true FROM copies WHERE provider = %(provider)s AND epoch = %(epoch)s
-        )
-        SELECT (SELECT count(*) FROM taken WHERE NOT copy AND (received_at, seq) <= (%(until)s, %(seq)s)) AS receipts,
-               (SELECT count(*) FROM taken WHERE copy AND (received_at, seq) <= (%(until)s, %(seq)s)) AS copies,
-               (SELECT count(*) FROM (
-                   SELECT * FROM unnest(%(times)s::timestamptz[], %(seqs)s::bigint[])
-                   EXCEPT SELECT received_at, seq FROM taken) AS left_over) AS unsettled
+            SELECT epoch, 'copy' FROM copies
+            WHERE provider = %(provider)s AND epoch <> %(overflow)s
+              AND (epoch <> %(current)s OR (received_at, seq) <= (%(until)s, %(seq)s))
+            UNION ALL
+            SELECT %(current)s, 'unsettled'
+            FROM unnest(%(times)s::timestamptz[], %(seqs)s::bigint[]) AS waiting (received_at, seq)
+            WHERE NOT EXISTS (SELECT FROM receipts WHERE provider = %(provider)s AND epoch = %(current)s
+                              AND receipts.received_at = waiting.received_at AND receipts.seq = waiting.seq)
+              AND NOT EXISTS (SELECT FROM copies WHERE provider = %(provider)s AND epoch = %(current)s
+                              AND copies.received_at = waiting.received_at AND copies.seq = waiting.seq)
+        ) AS entries
+        GROUP BY epoch
         """,
         {
             "provider": provider,
-            "epoch": epoch,
+            "overflow": EPOCH,
+            "current": current,
             "until": until.received_at,
             "seq": until.seq,
             "times": [position.received_at for position in waiting],
             "seqs": [position.seq for position in waiting],
         },
-    ).fetchone()
-    assert row is not None  # noqa: S101 - aggregates return one row
-    return Accounts(row.receipts, row.copies, row.unsettled)
+    )
+    return {row.epoch: Accounts(row.receipts, row.copies, row.unsettled) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

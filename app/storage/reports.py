@@ -28,6 +28,18 @@ def freshness(connection: Connection) -> Rows:
     )
 
 
+def audits(connection: Connection) -> Rows:
+    """Return each provider's last audit, and how long ago it was."""
+    return _rows(
+        connection,
+        """
+        SELECT provider, missing, accepted_loss, in_flight, audited_at,
+               extract(epoch FROM clock_timestamp() - audited_at)::double precision AS seconds_ago
+        FROM reporting.audits ORDER BY provider
+        """,
+    )
+
+
 def throughput(connection: Connection) -> Rows:
     """Return the last ten minutes that saw deliveries, newest first."""
     return _rows(

@@ -51,7 +51,7 @@ def test_migrate_applies_once(postgres_server: str, database: str) -> None:
     fresh = database + "_fresh"
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {fresh.rpartition('/')[2]}")
-    assert [line.split()[0] for line in migrate(fresh).splitlines()] == ["applied"] * 6
+    assert [line.split()[0] for line in migrate(fresh).splitlines()] == ["applied"] * 8
 
 
 def test_the_audit_tells_what_is_missing_and_exits_1(fresh_kvitto: Running) -> None:

@@ -152,6 +152,20 @@ def test_positions_are_those_of_all_entries(inbox: Inbox) -> None:
     assert positions[-1] == census.last
 
 
+def test_positions_of_large_entries_are_found_too(inbox: Inbox) -> None:
+    appended = [inbox.append(delivery(1_000_000)).position for _ in range(25)]
+    assert inbox.positions(inbox.census().last) == appended
+
+
+def test_an_append_says_in_which_epoch_it_stands(inbox: Inbox, redis: Redis) -> None:
+    """Even the first after the server was emptied, which nobody has opened yet."""
+    for _ in range(2):
+        redis.flushall()
+        first, second = inbox.append(delivery()), inbox.append(delivery())
+        assert [received.epoch for received in inbox.claim("a")] == [first.epoch, second.epoch]
+        assert inbox.census().epoch == first.epoch
+
+
 def test_an_entry_of_another_make_stays_where_it_is(inbox: Inbox, redis: Redis) -> None:
     redis.xadd("inbox:kompar", {"something": "else"})
     inbox.append(delivery())

@@ -1,0 +1,61 @@
+"""One edge's tally of what Redis confirmed, reported to Postgres: Redis' own counter would be lost with it."""
+
+import logging
+import threading
+from functools import partial
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from app.errors import Unavailable
+from app.inbox import Appended
+from app.storage import tallies
+from app.storage.pool import Pool
+from app.storage.tallies import Tallied
+
+_REPORT_SECONDS = 1.0
+logger = logging.getLogger(__name__)
+
+
+class Tally:
+    """Counts per provider and epoch in memory, and reports the totals from a thread of its own: no answer waits."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._edge = uuid7()
+        self._lock = threading.Lock()
+        self._totals: dict[tuple[str, UUID], Tallied] = {}
+        self._reported: dict[tuple[str, UUID], Tallied] = {}
+
+    def start(self) -> None:
+        """Report every second from now on, and once more when the process ends."""
+        threading.Thread(target=self._run, name="tally").start()
+
+    def add(self, provider: str, appended: Appended) -> None:
+        """Count one confirmed entry."""
+        life = provider, appended.epoch
+        with self._lock:
+            before = self._totals.get(life, Tallied(*life, 0, appended.position))
+            last = max(before.last, appended.position)
+            self._totals[life] = Tallied(*life, before.appended + 1, last)
+
+    def report(self) -> None:
+        """Report what changed since it was last reported; what Postgres cannot take now is reported later."""
+        with self._lock:
+            changed = {life: total for life, total in self._totals.items() if self._reported.get(life) != total}
+        if not changed:
+            return
+        try:
+            self._pool.run(partial(tallies.note, edge=self._edge, tallied=list(changed.values())))
+        except Unavailable:
+            return  # the watch of Postgres tells
+        except Exception:
+            logger.exception("tally not reported")
+            return
+        self._reported |= changed
+
+    def _run(self) -> None:
+        main = threading.main_thread()
+        while main.is_alive():
+            main.join(_REPORT_SECONDS)
+            self.report()

@@ -1,0 +1,362 @@
+"""The audit, whatever becomes of Redis: what was in flight in a life that ended is missing, to the entry."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+from uuid_utils.compat import uuid7
+
+from app.audit import audit
+from app.console.overview import shortfalls
+from app.inbox import Inbox
+from app.local.servers import valkey_answers
+from app.sandbox.kompar import encrypt
+from app.storage import audits, reports, tallies, witnesses
+from app.storage.connection import Connection, connect
+from app.storage.tallies import Tallied
+from tests import processes
+from tests.integration.test_inbox import delivery
+from tests.providers.kompar_side import KEY
+from tests.running import Running, run
+from tests.servers import eventually
+
+N = 30
+
+
+def deliver(kvitto: Running, count: int) -> list[httpx.Response]:
+    """Deliver so many, each answered 200."""
+    body = encrypt({"application_id": "a"}, KEY)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: kvitto.post("applications", body), range(count)))
+    assert {answer.status_code for answer in answers} == {200}
+    return answers
+
+
+@contextmanager
+def sending(kvitto: Running) -> Iterator[list[httpx.Response]]:
+    """Deliver for the duration of a block; yield the answers so far."""
+    sent: list[httpx.Response] = []
+    done = threading.Event()
+
+    def send() -> None:
+        while not done.is_set():
+            sent.extend(deliver(kvitto, 20))
+
+    with ThreadPoolExecutor(1) as pool:
+        sender = pool.submit(send)
+        try:
+            yield sent
+        finally:
+            done.set()
+            sender.result()
+
+
+def workers(kvitto: Running) -> list[int]:
+    parents = processes.named(kvitto.process.pid, "celery", "worker")
+    return [*parents, *(child for parent in parents for child in processes.below(parent))]
+
+
+@contextmanager
+def stopped(pids: list[int]) -> Iterator[None]:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def settled(kvitto: Running) -> None:
+    eventually(lambda: kvitto.audit()["in_flight"] == 0, "all settled", 60)
+
+
+def replace_redis(kvitto: Running) -> None:
+    """Have Redis come back with an empty folder, as on another machine."""
+    (pid,) = processes.named(kvitto.process.pid, "valkey-server")
+    for file in (kvitto.data / "valkey").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    processes.kill(pid)
+    eventually(lambda: pid not in processes.named(kvitto.process.pid, "valkey-server"), "the old one gone")
+    eventually(lambda: valkey_answers(kvitto.redis), "a new one")
+    with Redis.from_url(kvitto.redis) as client:
+        eventually(lambda: bool(client.exists("inbox:kompar:epoch")), "the edge has begun a new epoch")
+
+
+def flush_redis(kvitto: Running) -> None:
+    with Redis.from_url(kvitto.redis) as client:
+        client.flushall()
+
+
+def tallied(kvitto: Running, count: int) -> None:
+    """Wait until the edge has reported so many entries."""
+    query = "SELECT coalesce(sum(appended), 0)::int AS n FROM kvitto.tallies WHERE provider = 'kompar'"
+    eventually(lambda: kvitto.rows(query)[0]["n"] == count, f"{count} tallied")
+
+
+def losses(kvitto: Running) -> list[dict[str, Any]]:
+    (account,) = [each for each in json.loads(kvitto.run("audit", "--json").stdout) if each["provider"] == "kompar"]
+    found: list[dict[str, Any]] = account["losses"]
+    return found
+
+
+def metrics(kvitto: Running) -> str:
+    password = (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text()
+    return kvitto.client.get(f"{kvitto.console}/metrics", auth=("any", password)).text
+
+
+def page(kvitto: Running) -> str:
+    password = (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text()
+    return kvitto.client.get(f"{kvitto.console}/", auth=("any", password)).text
+
+
+def worker_log(kvitto: Running) -> list[dict[str, Any]]:
+    lines = (kvitto.data / "logs" / "worker-kompar.log").read_text().splitlines()
+    entries = [json.loads(line) for line in lines if line.startswith("{")]
+    return [entry for entry in entries if "missing" in entry]
+
+
+def test_a_replaced_redis_loses_what_was_in_flight_and_everything_says_so(fresh_kvitto: Running) -> None:
+    kvitto = fresh_kvitto
+    deliver(kvitto, 10)
+    settled(kvitto)
+    with stopped(workers(kvitto)):
+        deliver(kvitto, N)
+        replace_redis(kvitto)
+        tallied(kvitto, 10 + N)
+        account = kvitto.audit()
+    assert (account["missing"], account["appended"], account["receipts"]) == (N, 10 + N, 10)
+    deliver(kvitto, 5)
+    settled(kvitto)
+    assert kvitto.audit()["missing"] == N
+    (lost,) = losses(kvitto)
+    assert (lost["appended"], lost["receipts"], lost["missing"], lost["accepted_loss"]) == (10 + N, 10, N, 0)
+    told = kvitto.run("audit")
+    assert told.returncode == 1
+    assert lost["epoch"] in told.stdout
+    assert "DOES NOT ADD UP" in told.stdout
+    eventually(lambda: f'kvitto_missing{{provider="kompar"}} {N}.0' in metrics(kvitto), "the metric", 60)
+    assert 'kvitto_missing{provider="solaris"} 0.0' in metrics(kvitto)
+    assert 'kvitto_audited_seconds_ago{provider="kompar"}' in metrics(kvitto)
+    (line,) = worker_log(kvitto)
+    assert (line["level"], line["missing"], line["epochs"]) == ("error", N, {lost["epoch"]: N})
+    assert f"{N} MISSING: run kvitto audit" in page(kvitto)
+
+
+def test_a_redis_replaced_with_nothing_in_flight_loses_nothing(fresh_kvitto: Running) -> None:
+    deliver(fresh_kvitto, N)
+    settled(fresh_kvitto)
+    replace_redis(fresh_kvitto)
+    deliver(fresh_kvitto, N)
+    settled(fresh_kvitto)
+    account = fresh_kvitto.audit()
+    assert (account["appended"], account["receipts"], account["missing"]) == (2 * N, 2 * N, 0)
+
+
+def test_a_loss_that_was_accepted_is_settled_and_shown_still(fresh_kvitto: Running) -> None:
+    kvitto = fresh_kvitto
+    with stopped(workers(kvitto)):
+        deliver(kvitto, N)
+        flush_redis(kvitto)
+        tallied(kvitto, N)
+        (lost,) = losses(kvitto)
+        assert lost["missing"] == N
+        epoch = lost["epoch"]
+        assert kvitto.run("audit", "--accept-loss", epoch).returncode == 2
+        refused = kvitto.run("audit", "--accept-loss", epoch, "--reason", "for 19811218-9876")
+        assert "national id" in refused.stderr
+        unknown = kvitto.run("audit", "--accept-loss", epoch[::-1], "--reason", "case 4711")
+        assert "nothing is missing of epoch" in unknown.stderr
+        as_worker = {"DATABASE_URL": kvitto.database.replace("//kvitto@", "//kvitto_worker@")}
+        accepting = ("audit", "--accept-loss", epoch, "--reason", "case 4711: sent again")
+        done = run(*accepting, environment=kvitto.environment | as_worker)
+        assert done.returncode == 0, done.stderr
+        assert epoch in done.stdout
+        account = kvitto.audit()
+    assert (account["missing"], account["accepted_loss"]) == (0, N)
+    (row,) = kvitto.rows("SELECT * FROM kvitto.accepted_losses")
+    assert (row["entries"], row["reason"], row["role"]) == (N, "case 4711: sent again", "kvitto_worker")
+    assert row["operator"]
+    assert "nothing is missing" in kvitto.run("audit", "--accept-loss", epoch, "--reason", "twice").stderr
+
+
+def test_two_lives_in_a_row_each_lose_their_own(fresh_kvitto: Running) -> None:
+    kvitto = fresh_kvitto
+    deliver(kvitto, 10)
+    settled(kvitto)
+    with stopped(workers(kvitto)):
+        deliver(kvitto, 3)
+        flush_redis(kvitto)
+        deliver(kvitto, 4)
+        replace_redis(kvitto)
+        deliver(kvitto, 5)
+        tallied(kvitto, 22)
+        account = kvitto.audit()
+        assert (account["missing"], account["in_flight"], account["appended"]) == (7, 5, 22)
+        assert [lost["missing"] for lost in losses(kvitto)] == [3, 4]
+    settled(kvitto)
+    assert kvitto.audit()["missing"] == 7
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_what_an_edge_had_confirmed_outlives_it(fresh_kvitto: Running, how: signal.Signals) -> None:
+    kvitto = fresh_kvitto
+    with stopped(workers(kvitto)):
+        deliver(kvitto, 6)
+        if how == signal.SIGKILL:
+            tallied(kvitto, 6)  # which takes a second; an edge that is told to stop reports at once
+        edges = processes.named(kvitto.process.pid, "app.ingest.wsgi")
+        os.kill(edges[0], how)
+        eventually(lambda: not any(map(processes.is_running, edges)), "the edge ended")
+        eventually(lambda: _is_ready(kvitto), "another edge")
+        deliver(kvitto, 7)
+        replace_redis(kvitto)
+        tallied(kvitto, 13)
+        assert kvitto.audit()["missing"] == 13
+
+
+def _is_ready(kvitto: Running) -> bool:
+    try:
+        return kvitto.client.get("/readyz").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_an_append_that_timed_out_is_in_the_overflow_and_not_missing(fresh_kvitto: Running) -> None:
+    kvitto = fresh_kvitto
+    with stopped(workers(kvitto)):
+        deliver(kvitto, 4)
+        with stopped(processes.named(kvitto.process.pid, "valkey-server")):
+            deliver(kvitto, 1)
+        eventually(lambda: kvitto.entries("kompar") == 5, "the append was made all the same")
+        assert kvitto.audit()["missing"] == 0
+        replace_redis(kvitto)
+        tallied(kvitto, 4)
+        account = kvitto.audit()
+        assert (account["missing"], account["overflowed"], account["in_flight"]) == (4, 1, 1)
+    settled(kvitto)
+    assert kvitto.audit()["missing"] == 4
+
+
+def test_a_tally_that_postgres_could_not_take_is_reported_later(fresh_kvitto: Running) -> None:
+    kvitto = fresh_kvitto
+    deliver(kvitto, 1)
+    settled(kvitto)
+    found = processes.below(kvitto.process.pid)
+    with stopped(workers(kvitto)):
+        with stopped([pid for pid, command in found.items() if "postgres" in command]):
+            deliver(kvitto, N)
+            flush_redis(kvitto)
+        tallied(kvitto, 1 + N)
+        assert kvitto.audit()["missing"] == N
+
+
+@pytest.fixture
+def inbox(redis: Redis) -> Inbox:
+    return Inbox(redis, "kompar")
+
+
+def witness(connection: Connection, inbox: Inbox) -> None:
+    census = inbox.census()
+    witnesses.note_census(connection, "kompar", census.epoch, census.appended, census.last)
+
+
+def test_a_census_is_a_witness_where_no_edge_reported(inbox: Inbox, redis: Redis, connection: Connection) -> None:
+    for _ in range(3):
+        inbox.append(delivery())
+    witness(connection, inbox)
+    redis.flushall()
+    account = audit(connection, inbox)
+    assert (account.missing, account.in_flight) == (3, 0)
+
+
+def test_an_older_census_that_arrives_late_changes_nothing(inbox: Inbox, redis: Redis, connection: Connection) -> None:
+    first = inbox.append(delivery())
+    inbox.append(delivery())
+    witness(connection, inbox)
+    witnesses.note_census(connection, "kompar", first.epoch, 1, first.position)
+    redis.flushall()
+    assert audit(connection, inbox).missing == 2
+
+
+def test_tallies_of_several_edges_add_up(inbox: Inbox, redis: Redis, connection: Connection) -> None:
+    for edge, count in ((uuid7(), 2), (uuid7(), 3)):
+        appended = [inbox.append(delivery()) for _ in range(count)][-1]
+        tallied = [Tallied("kompar", appended.epoch, count, appended.position)]
+        tallies.note(connection, edge, tallied)
+        tallies.note(connection, edge, tallied)
+    assert audit(connection, inbox).missing == 0
+    redis.flushall()
+    assert audit(connection, inbox).missing == 5
+
+
+def test_an_inbox_that_begins_anew_in_an_epoch_that_goes_on_is_found_out(
+    inbox: Inbox, redis: Redis, connection: Connection
+) -> None:
+    """Deleted by hand, or set back to an earlier state: the server's own counter has forgotten."""
+    edge = uuid7()
+    for count in (1, 2, 3):
+        appended = inbox.append(delivery())
+        tallies.note(connection, edge, [Tallied("kompar", appended.epoch, count, appended.position)])
+    redis.delete("inbox:kompar")
+    assert audit(connection, inbox).missing == 3
+    for count in (4, 5, 6, 7):
+        appended = inbox.append(delivery())
+        tallies.note(connection, edge, [Tallied("kompar", appended.epoch, count, appended.position)])
+        account = audit(connection, inbox)
+        assert (account.missing, account.in_flight) == (3, count - 3)
+
+
+def test_the_log_tells_of_a_change_at_once_and_repeats_it_now_and_then(inbox: Inbox, connection: Connection) -> None:
+    row = audit(connection, inbox).row()
+
+    def tells(missing: int) -> bool:
+        return audits.note(connection, row | {"missing": missing})
+
+    assert [tells(missing) for missing in (0, 3, 3, 4, 4, 0, 0, 4)] == [
+        False, True, False, True, False, False, False, True,
+    ]  # fmt: skip
+    connection.execute("UPDATE audits SET told_at = told_at - interval '301 seconds'")
+    assert [tells(4), tells(4)] == [True, False]
+
+
+def test_the_console_says_in_words_what_the_last_audit_came_to(inbox: Inbox, connection: Connection) -> None:
+    row = audit(connection, inbox).row()
+
+    def told(**found: int) -> list[str]:
+        audits.note(connection, row | found)
+        return list(shortfalls(reports.audits(connection)))
+
+    assert told() == []
+    assert told(accepted_loss=3) == []
+    assert told(accepted_loss=3, missing=4) == ["kompar: 4 MISSING: run kvitto audit."]
+    connection.execute("UPDATE audits SET missing = 0, audited_at = audited_at - interval '10 minutes'")
+    (late,) = shortfalls(reports.audits(connection))
+    assert late == "kompar: not audited for 10 min. Are its worker and beat running?"
+
+
+@pytest.mark.parametrize("load", ["settling", "backlog"])
+def test_under_load_nothing_is_ever_missing(fresh_kvitto: Running, load: str) -> None:
+    kvitto = fresh_kvitto
+    pids = workers(kvitto) if load == "backlog" else []
+    with connect(kvitto.database, "test") as connection, Redis.from_url(kvitto.redis) as client:
+        inbox = Inbox(client, "kompar")
+        with stopped(pids), sending(kvitto) as sent:
+            accounts = [audit(connection, inbox) for _ in range(50)]
+            eventually(lambda: len(sent) > 100, "a load")
+            accounts += [audit(connection, inbox) for _ in range(50)]
+    assert {account.missing for account in accounts} == {0}
+    assert [account for account in accounts if account.in_flight]
+    assert [account for account in accounts if list(account.losses())] == []
+    settled(kvitto)
+    account = kvitto.audit()
+    assert (account["receipts"], account["missing"]) == (len(sent), 0)
