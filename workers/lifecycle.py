@@ -8,7 +8,7 @@ from typing import Any
 from celery.signals import celeryd_init, setup_logging, worker_init, worker_process_init, worker_process_shutdown
 
 import config.logging
-from app import doorbell, providers
+from app import canary, doorbell, providers
 from app.crypto.sealing import SealingKeys
 from app.errors import Unavailable
 from app.inbox import Inbox, server
@@ -19,6 +19,7 @@ from app.storage.connection import connect
 from app.storage.ledger import Ledger
 from config.environment import Environment, Fault, Misconfigured
 from config.settings import WorkerSettings
+from workers.canaries import Canaries
 from workers.celery import app
 from workers.pipeline import Pipeline
 from workers.slots import Slot
@@ -50,10 +51,13 @@ def _station(provider: str, slot: Slot) -> Station:
     opener = providers.load(provider, environment)
     environment.check()
     assert opener is not None  # noqa: S101 - else check() has raised
-    inbox = Inbox(server.connect(settings.redis_url), provider)
+    redis = server.connect(settings.redis_url)
+    inbox = Inbox(redis, provider)
     ledger = Ledger(settings.database_url, provider, settings.loss_accepted)
-    pipeline = partial(Pipeline, Settler(SealingKeys(settings.sealing_keys), opener), ledger)
-    return Station(inbox, ledger, pipeline, slot.name, partial(doorbell.ring, app, provider))
+    seals = SealingKeys(settings.sealing_keys)
+    pipeline = partial(Pipeline, Settler(seals, opener), ledger)
+    canaries = Canaries(Inbox(redis, canary.road(provider)), ledger, seals, provider)
+    return Station(inbox, pipeline, slot.name, partial(doorbell.ring, app, provider), canaries)
 
 
 @setup_logging.connect

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 from app.errors import Unavailable
 from app.inbox import Inbox
-from app.storage.ledger import Ledger
 from app.storage.looks import Look
 from app.storage.overflow import Overflow
 from config.celery import DRAIN_SECONDS, FEW, GATHER_SECONDS
+from workers.canaries import Canaries
 from workers.pipeline import Pipeline, Source
 from workers.splitting import take_in
 
@@ -23,18 +23,19 @@ class Station:
     def __init__(
         self,
         inbox: Inbox,
-        ledger: Ledger,
         pipeline: Callable[[Source], Pipeline],
         consumer: str,
         ring: Callable[[], None],
+        canaries: Canaries,
     ) -> None:
         self.inbox = inbox
-        self.overflow = Overflow(ledger.connected, inbox.provider)
-        self._ledger = ledger
         self._inbox_pipeline = pipeline(self.inbox)
+        self._ledger = self._inbox_pipeline.ledger
+        self.overflow = Overflow(self._ledger.connected, inbox.provider)
         self._overflow_pipeline = pipeline(self.overflow)
         self._consumer = consumer
         self._ring = ring
+        self._canaries = canaries
 
     def start(self) -> None:
         """Leave what a predecessor of this slot had claimed to whoever sweeps first."""
@@ -57,6 +58,7 @@ class Station:
                 emptied &= self._empty_inbox(until)
             if not emptied:
                 self._ring()
+        self._canaries.take_in()
 
     def sweep(self) -> None:
         """Take over what dead workers left, empty overflow and inbox, and note how complete the ledger is."""
@@ -65,6 +67,14 @@ class Station:
         self.drain()
         with self._standing_back(self.inbox):
             self._look()
+
+    def waits_in_overflow(self) -> bool:
+        """Tell whether anything waits there, a canary included."""
+        return self.overflow.waiting().entries + self._canaries.waiting_in_overflow() > 0
+
+    def waits_in_inbox(self) -> bool:
+        """Tell whether anything waits there, a canary included."""
+        return self.inbox.backlog().entries + self._canaries.waiting_in_inbox() > 0
 
     def _look(self) -> None:
         backlog, waiting = self.inbox.backlog(), self.overflow.waiting()

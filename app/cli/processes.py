@@ -88,7 +88,7 @@ def beat() -> None:
     environment = Environment.of_process()
     read_beat(environment)
     environment.check()
-    _become("celery", "-A", "workers.celery", "beat", "--loglevel", "WARNING", "--pidfile", "")
+    _become("celery", "-A", "workers.beat", "beat", "--loglevel", "WARNING", "--pidfile", "")
 
 
 @click.command(epilog="Example: CONSOLE_BIND=127.0.0.1:8081 kvitto console")

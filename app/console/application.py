@@ -2,11 +2,13 @@
 
 import hmac
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 from flask import Blueprint, Flask, Response, render_template, request
 
 from app.console.gauges import exposition
+from app.console.readiness import doubts
 from app.errors import Unavailable
 from app.storage import reports
 from app.storage.connection import Connection, connect, sorted_failures
@@ -35,11 +37,12 @@ def create_app(settings: ConsoleSettings) -> Flask:
     def unavailable(error: Unavailable) -> Response:
         return Response(f"Postgres cannot be read now: {error}\n", 503, content_type="text/plain")
 
-    app.register_blueprint(_pages(read))
+    app.register_blueprint(_pages(read, settings))
     return app
 
 
-def _pages(read: Callable[[Callable[[Connection], Any]], Any]) -> Blueprint:
+def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: ConsoleSettings) -> Blueprint:
+    judge = partial(doubts, providers=settings.providers, limit_seconds=settings.canary_limit_seconds)
     pages = Blueprint("pages", __name__)
 
     @pages.get("/livez")
@@ -47,9 +50,9 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any]) -> Blueprint:
         return "alive\n"
 
     @pages.get("/readyz")
-    def readyz() -> str:
-        read(reports.conservation)
-        return "ready\n"
+    def readyz() -> Response:
+        found = read(judge)
+        return Response("\n".join(found or ["ready"]) + "\n", 503 if found else 200, content_type="text/plain")
 
     @pages.get("/metrics")
     def metrics() -> Response:

@@ -32,6 +32,16 @@ class _Ledger(Collector):
             behind.add_metric([row["provider"]], row["behind_seconds"])
         yield pending
         yield behind
+        yield from self._canaries()
+
+    def _canaries(self) -> Iterator[Metric]:
+        age = GaugeMetricFamily("kvitto_canary_age_seconds", "Age of the newest canary to arrive", labels=["provider"])
+        travel = GaugeMetricFamily("kvitto_canary_seconds", "How long it travelled", labels=["provider"])
+        for row in reports.canaries(self._connection):
+            age.add_metric([row["provider"]], row["age_seconds"])
+            travel.add_metric([row["provider"]], row["seconds"])
+        yield age
+        yield travel
 
 
 def exposition(connection: Connection) -> bytes:

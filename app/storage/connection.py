@@ -89,6 +89,13 @@ def _is_connection_lost(error: psycopg.Error) -> bool:
     return error.sqlstate is None and isinstance(error, psycopg.OperationalError) and not aborted
 
 
+@contextmanager
+def lent(connection: Connection) -> Iterator[Connection]:
+    """Lend a connection that stays its owner's; what Postgres raises meanwhile is sorted."""
+    with sorted_failures():
+        yield connection
+
+
 def durability_faults(connection: Connection) -> list[Fault]:
     """Return what in the server's settings could lose a commit."""
     rows = connection.execute(

@@ -9,9 +9,10 @@ import pytest
 from app.inbox import server
 from app.sandbox.kompar import encrypt
 from tests.providers.kompar_side import KEY
-from tests.running import SECRETS, Running, command
+from tests.running import ROOT, SECRETS, Running, command
 from tests.servers import bare_environment, eventually
 
+MIGRATIONS = list((ROOT / "app" / "storage" / "migrations").glob("*.sql"))
 COMMANDS = [
     [],
     ["up"],
@@ -22,6 +23,11 @@ COMMANDS = [
     ["console"],
     ["migrate"],
     ["check"],
+    ["health"],
+    ["health", "worker"],
+    ["health", "beat"],
+    ["health", "ingest"],
+    ["health", "console"],
     ["audit"],
     ["dead-letters"],
     ["dead-letters", "list"],
@@ -58,7 +64,7 @@ def test_migrate_applies_once(postgres_server: str, database: str) -> None:
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {fresh.rpartition('/')[2]}")
     environment["DATABASE_URL"] = fresh
-    assert [line.split()[0] for line in migrate().splitlines()] == ["applied"] * 6
+    assert [line.split()[0] for line in migrate().splitlines()] == ["applied"] * len(MIGRATIONS)
 
 
 def test_the_audit_tells_what_is_missing_and_exits_1(fresh_kvitto: Running) -> None:

@@ -30,6 +30,8 @@ REFUSED = {
         "SELECT * FROM kvitto.reveals",
         "UPDATE kvitto.reveals SET reason = 'another'",
         "DELETE FROM kvitto.reveals",
+        "DELETE FROM kvitto.overflow",
+        "DELETE FROM kvitto.canaries",
         "TRUNCATE kvitto.receipts",
         "CREATE TABLE kvitto.mine ()",
         "CREATE ROLE mine",
@@ -84,7 +86,7 @@ def _is(process: Process, command: str) -> bool:
     words = {
         "ingest": "app.ingest.wsgi",
         "console": "app.console.wsgi",
-        "beat": "workers.celery beat",
+        "beat": "workers.beat beat",
         "worker": f"--queues {provider} ",
     }
     return words[kind] in command
@@ -92,10 +94,10 @@ def _is(process: Process, command: str) -> bool:
 
 def _own_secrets(process: Process) -> set[str]:
     return {
-        "ingest": {"KOMPAR_TOKENS_FILE", "SOLARIS_SECRETS_FILE"},
+        "ingest": {"KOMPAR_TOKENS_FILE", "SOLARIS_SECRETS_FILE", "CANARY_SECRET_FILE"},
         "worker-kompar": {"KOMPAR_KEYS_FILE", "FINGERPRINT_KEY_FILE"},
         "worker-solaris": {"FINGERPRINT_KEY_FILE"},
-        "beat": set(),
+        "beat": {"CANARY_SECRET_FILE"},
         "console": {"CONSOLE_PASSWORD_FILE"},
     }[process.name]
 

@@ -18,6 +18,7 @@ from app.providers.kompar.settings import KomparSettings
 from app.settling import Settler
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
+from workers.canaries import Canaries
 from workers.pipeline import Pipeline
 from workers.station import Station
 
@@ -31,9 +32,10 @@ def inbox(redis: Redis) -> Inbox:
 
 
 @pytest.fixture
-def station(inbox: Inbox, database: str) -> Iterator[Station]:
+def station(inbox: Inbox, redis: Redis, database: str) -> Iterator[Station]:
     ledger = Ledger(database, "kompar")
-    yield Station(inbox, ledger, partial(Pipeline, Settler(SEALS, KOMPAR), ledger), "here/0", lambda: None)
+    canaries = Canaries(Inbox(redis, "canary/kompar"), ledger, SEALS, "kompar")
+    yield Station(inbox, partial(Pipeline, Settler(SEALS, KOMPAR), ledger), "here/0", lambda: None, canaries)
     ledger.close()
 
 
