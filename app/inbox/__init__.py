@@ -163,8 +163,8 @@ class Inbox:
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.time()
             pipeline.xrange(self._stream, count=1)
-            (seconds, _), oldest = pipeline.execute()
-        return float(seconds - Position.parse(oldest[0][0]).ms / 1000) if oldest else 0.0
+            (seconds, micros), oldest = pipeline.execute()
+        return seconds + micros / 1e6 - Position.parse(oldest[0][0]).ms / 1000 if oldest else 0.0
 
     def unattended_seconds(self, but_by: str) -> float:
         """Return for how long no consumer has looked in, not counting one; endless if there is no other."""
