@@ -1,4 +1,4 @@
-"""Beat's heartbeat: a file that it touches at every round of canaries, for a health check on the same machine."""
+"""Beat's heartbeat: a file that it touches at every canary it sends, for a health check on the same machine."""
 
 import hashlib
 import os
@@ -16,11 +16,11 @@ class Heartbeat:
         self._file = folder / hashlib.sha256(ingest_url.encode()).hexdigest()[:16]
 
     def beat(self) -> None:
-        """Note that a round begins."""
+        """Note that a canary is sent, whatever comes of it."""
         self._file.touch(mode=0o600)
 
     def age_seconds(self) -> float | None:
-        """Return how long ago the last round began; None if none ever did."""
+        """Return how long ago the last one was sent; None if none ever was."""
         try:
             return max(0.0, time.time() - self._file.stat().st_mtime)
         except FileNotFoundError:

@@ -134,7 +134,7 @@ class BeatSettings(_Settings):
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings(_Settings):
-    """The audit compares the inbox with the ledger and opens nothing."""
+    """What looks at inboxes and the ledger and opens nothing: the audit, a worker's health."""
 
     database_url: str
     redis_url: str

@@ -30,8 +30,8 @@ class Sender(threading.Thread):
     def run(self) -> None:
         """Send until the process ends."""
         while True:
-            self._heartbeat.beat()
             for provider in self._answers:
+                self._heartbeat.beat()
                 self._tell(provider, self._send(provider))
             time.sleep(_EVERY_SECONDS)
 

@@ -34,6 +34,9 @@ def health() -> None:
 def worker(names: tuple[str, ...], limit: float, as_json: bool) -> None:
     """Look for canaries that wait although a worker should have taken them in."""
     settings = AuditSettings.load()
+    if unknown := set(names) - set(settings.providers):
+        known = ",".join(settings.providers)
+        raise click.BadParameter(f"{', '.join(sorted(unknown))} not in PROVIDERS ({known})", param_hint="--provider")
     _answer(judging.judge_worker(settings, names or settings.providers, limit), as_json)
 
 

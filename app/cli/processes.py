@@ -84,7 +84,7 @@ def worker(names: tuple[str, ...], concurrency: int) -> None:
 
 @click.command(epilog="Example: kvitto beat")
 def beat() -> None:
-    """Have every inbox swept every few seconds; run one of these."""
+    """Have every inbox swept, and a canary sent to it, every few seconds; run one of these."""
     environment = Environment.of_process()
     read_beat(environment)
     environment.check()

@@ -235,6 +235,13 @@ def test_a_server_that_is_gone_is_told_and_no_reason_to_restart(database: str, v
     assert done.stdout.startswith("healthy: a server cannot be asked (")
 
 
+def test_the_health_of_nobodys_worker_is_refused(database: str, valkey_server: str) -> None:
+    servers = {"DATABASE_URL": database, "REDIS_URL": valkey_server}
+    done = run("health", "worker", "--provider", "nobody", environment=servers)
+    assert done.returncode == 2
+    assert "nobody not in PROVIDERS (kompar,solaris)" in done.stderr
+
+
 @pytest.mark.parametrize("process", ["ingest", "console"])
 def test_a_server_that_does_not_answer_is_unhealthy(process: str) -> None:
     done = run("health", process, environment={f"{process.upper()}_BIND": f"0.0.0.0:{free_port()}"})
