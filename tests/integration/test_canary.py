@@ -200,6 +200,7 @@ def test_canaries_travel_without_redis(fresh_kvitto: Running) -> None:
         assert health(kvitto, "worker")[1].startswith("a server cannot be asked (redis-unreachable)")
     await_next(kvitto)
     eventually(lambda: not kvitto.rows("SELECT 1 FROM kvitto.overflow"), "no canary stays in the overflow")
+    assert {name: count for name, count in kvitto.audit().items() if name != "provider" and count} == {}
     answer = kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
     assert kvitto.outcome(answer.json()["receipt"])["outcome"] == "stored"
 
