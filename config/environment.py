@@ -66,8 +66,10 @@ class Environment:
             return ""
         return value
 
-    def url(self, name: str, schemes: tuple[str, ...]) -> str:
-        """Return a URL of one of `schemes`; it may hold a password, so it is a secret."""
+    def url(self, name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
+        """Return a URL of one of `schemes`, or the default; it may hold a password, so it is a secret."""
+        if default is not None and not self.given(name):
+            return default
         value = self.secret(name)
         if value and value.partition("://")[0] not in schemes:
             self.fault(name, f"is no {schemes[0]}:// address", f"Write it like {schemes[0]}://user:password@host/name")

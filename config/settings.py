@@ -12,6 +12,8 @@ Keys = tuple[tuple[str, bytes], ...]
 
 _POSTGRES = ("postgresql", "postgres")
 _REDIS = ("redis", "rediss", "unix")
+_HTTP = ("http", "https")
+_INGEST_BIND = "127.0.0.1:8080"
 
 
 class _Settings:
@@ -45,6 +47,21 @@ def provider_names(environment: Environment) -> tuple[str, ...]:
     return environment.names("PROVIDERS", "kompar,solaris")
 
 
+def ingest_bind(environment: Environment) -> tuple[str, int]:
+    """Return where the edge listens."""
+    return environment.address("INGEST_BIND", _INGEST_BIND)
+
+
+def console_bind(environment: Environment) -> tuple[str, int]:
+    """Return where the console listens."""
+    return environment.address("CONSOLE_BIND", "127.0.0.1:8081")
+
+
+def _canary_secret(environment: Environment) -> str:
+    """Return what canaries are signed with; empty where there are none."""
+    return environment.secret("CANARY_SECRET") if environment.given("CANARY_SECRET") else ""
+
+
 @dataclass(frozen=True, slots=True)
 class IngestSettings(_Settings):
     """The public edge. Providers' tokens and secrets are read by their own folders."""
@@ -57,6 +74,7 @@ class IngestSettings(_Settings):
     body_limit_bytes: int
     bind: tuple[str, int]
     loss_accepted: bool
+    canary_secret: str
 
     @classmethod
     def read(cls, environment: Environment) -> Self:
@@ -67,8 +85,9 @@ class IngestSettings(_Settings):
             providers=provider_names(environment),
             sealing_keys=environment.keys("SEALING_KEYS"),
             body_limit_bytes=environment.integer("BODY_LIMIT_BYTES", 25 * 1024 * 1024, 1024),
-            bind=environment.address("INGEST_BIND", "127.0.0.1:8080"),
+            bind=ingest_bind(environment),
             loss_accepted=environment.accepted("LOSS_ACCEPTED"),
+            canary_secret=_canary_secret(environment),
         )
 
 
@@ -99,19 +118,26 @@ class WorkerSettings(_Settings):
 
 @dataclass(frozen=True, slots=True)
 class BeatSettings(_Settings):
-    """The clock that has every inbox swept."""
+    """The clock that has every inbox swept, and canaries sent to the edge at `ingest_url` if there is a secret."""
 
     broker_url: str
     providers: tuple[str, ...]
+    ingest_url: str
+    canary_secret: str
 
     @classmethod
     def read(cls, environment: Environment) -> Self:
-        return cls(broker_url=_broker(environment), providers=provider_names(environment))
+        return cls(
+            broker_url=_broker(environment),
+            providers=provider_names(environment),
+            ingest_url=environment.url("INGEST_URL", _HTTP, f"http://{_INGEST_BIND}"),
+            canary_secret=_canary_secret(environment),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings(_Settings):
-    """The audit compares the inbox with the ledger and opens nothing."""
+    """What looks at inboxes and the ledger and opens nothing: the audit, a worker's health."""
 
     database_url: str
     redis_url: str
@@ -175,11 +201,15 @@ class ConsoleSettings(_Settings):
     database_url: str
     bind: tuple[str, int]
     password: str
+    providers: tuple[str, ...]
+    canary_limit_seconds: int
 
     @classmethod
     def read(cls, environment: Environment) -> Self:
         return cls(
             database_url=environment.url("DATABASE_URL", _POSTGRES),
-            bind=environment.address("CONSOLE_BIND", "127.0.0.1:8081"),
+            bind=console_bind(environment),
             password=environment.secret("CONSOLE_PASSWORD"),
+            providers=provider_names(environment),
+            canary_limit_seconds=environment.integer("CANARY_LIMIT_SECONDS", 60, 0),
         )

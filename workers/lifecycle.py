@@ -8,7 +8,7 @@ from typing import Any
 from celery.signals import celeryd_init, setup_logging, worker_init, worker_process_init, worker_process_shutdown
 
 import config.logging
-from app import doorbell, providers
+from app import canary, doorbell, providers
 from app.crypto.sealing import SealingKeys
 from app.errors import Unavailable
 from app.inbox import Inbox, server
@@ -20,6 +20,7 @@ from app.storage.ledger import Ledger
 from config.environment import Environment, Fault, Misconfigured
 from config.settings import WorkerSettings
 from workers.auditor import Auditor
+from workers.canaries import Canaries
 from workers.celery import app
 from workers.pipeline import Pipeline
 from workers.slots import Slot
@@ -65,9 +66,12 @@ def _station(provider: str, slot: Slot) -> Station:
     opener = providers.load(provider, environment)
     environment.check()
     assert opener is not None  # noqa: S101 - else check() has raised
+    redis = server.connect(settings.redis_url)
     ledger = _ledger(provider)
-    pipeline = partial(Pipeline, Settler(SealingKeys(settings.sealing_keys), opener), ledger)
-    return Station(_inbox(provider), ledger, pipeline, slot, partial(doorbell.ring, app, provider))
+    seals = SealingKeys(settings.sealing_keys)
+    pipeline = partial(Pipeline, Settler(seals, opener), ledger)
+    canaries = Canaries(Inbox(redis, canary.road(provider)), ledger, seals, provider)
+    return Station(Inbox(redis, provider), pipeline, slot, partial(doorbell.ring, app, provider), canaries)
 
 
 @setup_logging.connect

@@ -34,17 +34,17 @@ class Pipeline:
 
     def __init__(self, settler: Settler, ledger: Ledger, source: Source) -> None:
         self._settler = settler
-        self._ledger = ledger
+        self.ledger = ledger
         self.source = source
 
     def take_in(self, batch: Sequence[Received]) -> None:
         """Open and validate each delivery, store all in one transaction, acknowledge."""
         settlements = [self._settler.settle(received) for received in batch]
-        self._ledger.store(settlements)
+        self.ledger.store(settlements)
         self.source.acknowledge(batch)
         metrics.SETTLED.labels(self.source.provider).inc(len(batch))
 
     def bury(self, received: Received, cause: Rejected) -> None:
         """Store a delivery as a dead letter, whatever it holds, and acknowledge it."""
-        self._ledger.store([Settlement(received, cause)])
+        self.ledger.store([Settlement(received, cause)])
         self.source.acknowledge([received])

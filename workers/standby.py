@@ -47,9 +47,9 @@ class Standby(threading.Thread):
 
     def _is_neglected(self, station: Station) -> bool:
         """Tell whether something waits that nobody looks after; no wake-up comes through a Redis that is gone."""
-        waiting = station.overflow.waiting().entries
+        waits = station.waits_in_overflow()
         try:
-            waiting += station.inbox.backlog().entries
-            return waiting > 0 and station.inbox.unattended_seconds(but_by=self._slot.name) > _PATIENCE_SECONDS
+            waits = waits or station.waits_in_inbox()
+            return waits and station.inbox.unattended_seconds(but_by=self._slot.name) > _PATIENCE_SECONDS
         except Unavailable:
-            return waiting > 0
+            return waits

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from app.errors import Unavailable
 from app.inbox import Inbox
 from app.storage import witnesses
-from app.storage.ledger import Ledger
 from app.storage.looks import Look
 from app.storage.overflow import Overflow
 from config.celery import DRAIN_SECONDS, FEW, GATHER_SECONDS
+from workers.canaries import Canaries
 from workers.pipeline import Pipeline, Source
 from workers.slots import Slot
 from workers.trials import Trials
@@ -25,20 +25,21 @@ class Station:
     def __init__(
         self,
         inbox: Inbox,
-        ledger: Ledger,
         pipeline: Callable[[Source], Pipeline],
         slot: Slot,
         ring: Callable[[], None],
+        canaries: Canaries,
     ) -> None:
         self.inbox = inbox
-        self.overflow = Overflow(ledger.connected, inbox.provider)
-        self._ledger = ledger
         self._inbox_pipeline = pipeline(self.inbox)
+        self._ledger = self._inbox_pipeline.ledger
+        self.overflow = Overflow(self._ledger.connected, inbox.provider)
         self._overflow_pipeline = pipeline(self.overflow)
-        self._trials = Trials(ledger)
+        self._trials = Trials(self._ledger)
         self._slot = slot
         self._consumer = slot.name
         self._ring = ring
+        self._canaries = canaries
 
     def start(self) -> None:
         """Leave what a predecessor of this slot had claimed to whoever sweeps first."""
@@ -61,6 +62,7 @@ class Station:
                 emptied &= self._empty_inbox(until)
             if not emptied:
                 self._ring()
+        self._canaries.take_in()
 
     def sweep(self) -> None:
         """Take over what dead workers left, empty overflow and inbox, and note what was seen of them."""
@@ -72,6 +74,14 @@ class Station:
         self.drain()
         with self._standing_back(self.inbox):
             self._look()
+
+    def waits_in_overflow(self) -> bool:
+        """Tell whether anything waits there, a canary included."""
+        return self.overflow.waiting().entries + self._canaries.waiting_in_overflow() > 0
+
+    def waits_in_inbox(self) -> bool:
+        """Tell whether anything waits there, a canary included."""
+        return self.inbox.backlog().entries + self._canaries.waiting_in_inbox() > 0
 
     def _free(self, source: Source) -> None:
         """Release what slots of this host hold that no process has any more; those of other hosts fall idle."""

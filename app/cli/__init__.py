@@ -21,6 +21,7 @@ _COMMANDS = {
     "console": "app.cli.processes:console",
     "migrate": "app.cli.migrate:migrate",
     "check": "app.cli.check:check",
+    "health": "app.cli.health:health",
     "audit": "app.cli.audit:audit",
     "dead-letters": "app.cli.dead_letters:dead_letters",
     "explain": "app.cli.explain:explain",
@@ -29,7 +30,7 @@ _COMMANDS = {
     "sandbox": "app.sandbox.commands:sandbox",
 }
 # These speak to what runs already, and find it in the data folder of `kvitto up`.
-_CLIENTS = ("migrate", "check", "audit", "dead-letters", "explain", "reveal", "reseal", "sandbox")
+_CLIENTS = ("migrate", "check", "health", "audit", "dead-letters", "explain", "reveal", "reseal", "sandbox")
 # How to mend what a server cannot do now, by the reason.
 _MENDS = {
     "postgres-unavailable": "Start Postgres (kvitto up brings one), or correct DATABASE_URL",

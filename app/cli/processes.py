@@ -84,11 +84,11 @@ def worker(names: tuple[str, ...], concurrency: int) -> None:
 
 @click.command(short_help="Have every inbox swept.", epilog="Example: kvitto beat")
 def beat() -> None:
-    """Have every inbox swept every few seconds; run one of these."""
+    """Have every inbox swept, and a canary sent to it, every few seconds; run one of these."""
     environment = Environment.of_process()
     read_beat(environment)
     environment.check()
-    _become("celery", "-A", "workers.celery", "beat", "--loglevel", "WARNING", "--pidfile", "")
+    _become("celery", "-A", "workers.beat", "beat", "--loglevel", "WARNING", "--pidfile", "")
 
 
 @click.command(

@@ -10,8 +10,8 @@ from flask import Blueprint, Flask, Response, render_template, request
 
 from app.console import overview as overviews
 from app.console.gauges import exposition
+from app.console.readiness import doubts
 from app.errors import Unavailable
-from app.storage import reports
 from app.storage.connection import Connection, session
 from config.environment import Misconfigured
 from config.settings import ConsoleSettings
@@ -60,11 +60,12 @@ def create_app(settings: ConsoleSettings) -> Flask:
             return Response(_page([trouble], None), 503)
         return Response(f"{trouble}\n", 503, content_type="text/plain; charset=utf-8")
 
-    app.register_blueprint(_pages(read))
+    app.register_blueprint(_pages(read, settings))
     return app
 
 
-def _pages(read: Callable[[Callable[[Connection], Any]], Any]) -> Blueprint:
+def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: ConsoleSettings) -> Blueprint:
+    judge = partial(doubts, providers=settings.providers, limit_seconds=settings.canary_limit_seconds)
     pages = Blueprint("pages", __name__)
 
     @pages.get("/livez")
@@ -72,9 +73,9 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any]) -> Blueprint:
         return "alive\n"
 
     @pages.get("/readyz")
-    def readyz() -> str:
-        read(reports.conservation)
-        return "ready\n"
+    def readyz() -> Response:
+        found = read(judge)
+        return Response("\n".join(found or ["ready"]) + "\n", 503 if found else 200, content_type="text/plain")
 
     @pages.get("/metrics")
     def metrics() -> Response:

@@ -33,6 +33,7 @@ class _Ledger(Collector):
         yield pending
         yield behind
         yield from self._audits()
+        yield from self._canaries()
 
     def _audits(self) -> Iterator[Metric]:
         missing = GaugeMetricFamily(
@@ -44,6 +45,15 @@ class _Ledger(Collector):
             ago.add_metric([row["provider"]], row["seconds_ago"])
         yield missing
         yield ago
+
+    def _canaries(self) -> Iterator[Metric]:
+        age = GaugeMetricFamily("kvitto_canary_age_seconds", "Age of the newest canary to arrive", labels=["provider"])
+        travel = GaugeMetricFamily("kvitto_canary_seconds", "How long it travelled", labels=["provider"])
+        for row in reports.canaries(self._connection):
+            age.add_metric([row["provider"]], row["age_seconds"])
+            travel.add_metric([row["provider"]], row["seconds"])
+        yield age
+        yield travel
 
 
 def exposition(connection: Connection) -> bytes:

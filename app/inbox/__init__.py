@@ -82,9 +82,11 @@ class Appended:
 class Inbox:
     """The inbox of one provider."""
 
-    def __init__(self, redis: Redis, provider: str) -> None:
+    def __init__(self, redis: Redis, provider: str, kept: int | None = None) -> None:
+        """Open the inbox; of entries that may be lost, no more than the `kept` newest stay."""
         self._redis = redis
         self.provider = provider
+        self._kept = kept
         self._stream = f"inbox:{provider}"
         self._epoch_key = f"inbox:{provider}:epoch"
 
@@ -114,7 +116,7 @@ class Inbox:
         with reachable():
             fresh = str(uuid7())
             pipeline = self._redis.pipeline(transaction=True)
-            pipeline.xadd(self._stream, to_fields(delivery))  # type: ignore[arg-type]
+            pipeline.xadd(self._stream, to_fields(delivery), maxlen=self._kept, approximate=False)  # type: ignore[arg-type]
             doorbell.press(pipeline, self.provider)
             pipeline.set(self._epoch_key, fresh, nx=True, get=True)
             appended, pressed, epoch = pipeline.execute(raise_on_error=False)
@@ -172,6 +174,15 @@ class Inbox:
         if oldest:
             return Backlog(entries, Position.parse(oldest[0][0]).received_at)
         return Backlog(0, datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros // 1000 * 1000))
+
+    def oldest_seconds(self) -> float:
+        """Return how long the oldest entry has been waiting, by the server's own clock; 0 if none is."""
+        with reachable():
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.time()
+            pipeline.xrange(self._stream, count=1)
+            (seconds, micros), oldest = pipeline.execute()
+        return seconds + micros / 1e6 - Position.parse(oldest[0][0]).ms / 1000 if oldest else 0.0
 
     def unattended_seconds(self, but_by: str) -> float:
         """Return for how long no consumer has looked in, not counting one; endless if there is no other."""

@@ -5,10 +5,11 @@ from functools import partial
 from celery import Celery
 from flask import Flask
 
-from app import doorbell, providers
+from app import canary, doorbell, providers
 from app.crypto.sealing import SealingKeys
 from app.errors import Unavailable
 from app.inbox import Inbox, server
+from app.ingest.canaries import CanaryDoor
 from app.ingest.health import health
 from app.ingest.intake import Door
 from app.ingest.looks import look_at_postgres, look_at_redis
@@ -35,6 +36,8 @@ def create_app(environment: Environment) -> Flask:
 
     redis = server.connect(settings.redis_url, _REDIS_SECONDS)
     inboxes = {name: Inbox(redis, name) for name in settings.providers}
+    if settings.canary_secret:
+        inboxes |= {canary.road(name): Inbox(redis, canary.road(name), canary.KEPT) for name in settings.providers}
     pool = Pool(settings.database_url, "ingest", _POSTGRES_SECONDS)
     watches = (
         Watch("redis", partial(look_at_redis, redis, list(inboxes.values()), settings.loss_accepted)),
@@ -48,11 +51,17 @@ def create_app(environment: Environment) -> Flask:
     celery = Celery("kvitto-edge", set_as_current=False)
     celery.conf.update(publisher_settings(settings.broker_url))
 
-    def door(name: str, authentication: providers.Authentication) -> Door:
-        stores = Stores(inboxes[name], pool, watches, tally, partial(doorbell.ring, celery, name))
-        return Door(name, authentication, seals, stores)
+    def stores(name: str, rings: str) -> Stores:
+        return Stores(inboxes[name], pool, watches, tally, partial(doorbell.ring, celery, rings))
 
-    doors = {name: door(name, found) for name, found in authentications.items() if found is not None}
+    doors: dict[str, Door | CanaryDoor] = {
+        name: Door(name, found, seals, stores(name, rings=name))
+        for name, found in authentications.items()
+        if found is not None
+    }
+    if settings.canary_secret:
+        roads = {name: stores(canary.road(name), rings=name) for name in settings.providers}
+        doors[canary.PROVIDER] = CanaryDoor(settings.canary_secret, seals, roads)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # a doubled slash is a 404, not a redirect
     app.register_blueprint(webhooks(doors, settings.body_limit_bytes))

@@ -70,6 +70,7 @@ class Data:
             "SEALING_KEYS": f"development={_key()}",
             "FINGERPRINT_KEY": _key(),
             "CONSOLE_PASSWORD": secrets.token_urlsafe(12),
+            "CANARY_SECRET": secrets.token_urlsafe(24),
         }
         for name in names:
             wanted |= providers.development_secrets(name)

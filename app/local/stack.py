@@ -71,15 +71,15 @@ class Stack:
         found = processes(names, self._concurrency)
         check(found, self._environment)
         ingest, console = self._choose_bind("INGEST_BIND", 8080), self._choose_bind("CONSOLE_BIND", 8081)
+        self._environment.pop("INGEST_URL_FILE", None)
+        self._environment["INGEST_URL"] = ingest
         settings = {process.name: process.own(self._environment) for process in found}
         asked = set().union(*settings.values())
         for process in found:
             self._run(process, but=asked - settings[process.name])
         self._await("ingest", lambda: _answers(f"{ingest}/readyz"))
         self._await("console", lambda: _answers(f"{console}/livez"))
-        self._data.publish(
-            {name: self._environment[name] for name in asked if name in self._environment} | {"INGEST_URL": ingest}
-        )
+        self._data.publish({name: self._environment[name] for name in asked if name in self._environment})
         return Addresses(ingest, console, self._environment["DATABASE_URL"], self._environment["REDIS_URL"])
 
     def tend(self) -> None:

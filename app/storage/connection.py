@@ -130,6 +130,13 @@ def _told_by_server(error: psycopg.Error) -> str:
     return "no connection"
 
 
+@contextmanager
+def lent(connection: Connection) -> Iterator[Connection]:
+    """Lend a connection that stays its owner's; what Postgres raises meanwhile is sorted."""
+    with sorted_failures():
+        yield connection
+
+
 def durability_faults(connection: Connection) -> list[Fault]:
     """Return what in the server's settings could lose a commit."""
     rows = connection.execute(

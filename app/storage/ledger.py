@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from psycopg.pq import TransactionStatus
@@ -11,7 +11,7 @@ from psycopg.pq import TransactionStatus
 from app.errors import Unavailable
 from app.event import Entity, Event
 from app.history import Verdict, fold
-from app.storage import dead_letters, events, looks, receipts, tables
+from app.storage import canaries, dead_letters, events, looks, receipts, tables
 from app.storage.connection import Connection, connect, durability_faults, sorted_failures
 from app.storage.settlement import Outcome, Settlement
 
@@ -66,6 +66,11 @@ class Ledger:
         """Note what the inbox looked like, for dashboards to know how complete they are."""
         with self._turn() as connection:
             looks.note(connection, self._provider, look)
+
+    def note_canary(self, sent_at: datetime) -> None:
+        """Note that a canary has come this far, on a delivery's own terms: it takes its turn like a batch."""
+        with self._turn() as connection:
+            canaries.note(connection, self._provider, sent_at)
 
     def close(self) -> None:
         """Close the connection."""

@@ -125,6 +125,18 @@ class Overflow:
         assert row is not None  # noqa: S101 - aggregates return one row
         return Waiting(row.entries, row.oldest_at)
 
+    def oldest_seconds(self) -> float:
+        """Return how long the oldest delivery has been waiting, by this server's clock; 0 if none is."""
+        with self._connected() as connection:
+            (row,) = connection.execute(
+                """
+                SELECT coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::double precision AS oldest
+                FROM overflow WHERE provider = %s AND sealed IS NOT NULL
+                """,
+                [self.provider],
+            )
+        return float(row.oldest)
+
     def _received(self, row: Any) -> Received:
         return Received(
             Delivery(row.receipt, self.provider, row.topic, row.headers, row.sealed),

@@ -40,6 +40,18 @@ def audits(connection: Connection) -> Rows:
     )
 
 
+def canaries(connection: Connection) -> Rows:
+    """Return how old each provider's newest canary is, and how long it travelled, both in seconds."""
+    return _rows(
+        connection,
+        """
+        SELECT provider, extract(epoch FROM clock_timestamp() - sent_at)::double precision AS age_seconds,
+               extract(epoch FROM stored_at - sent_at)::double precision AS seconds
+        FROM reporting.canaries ORDER BY provider
+        """,
+    )
+
+
 def throughput(connection: Connection) -> Rows:
     """Return the last ten minutes that saw deliveries, newest first."""
     return _rows(

@@ -8,9 +8,10 @@ import pytest
 from app.inbox import server
 from app.sandbox.kompar import encrypt
 from tests.providers.kompar_side import KEY
-from tests.running import SECRETS, Running, run
+from tests.running import ROOT, SECRETS, Running, run
 from tests.servers import eventually
 
+MIGRATIONS = list((ROOT / "app" / "storage" / "migrations").glob("*.sql"))
 COMMANDS = [
     [],
     ["up"],
@@ -21,6 +22,11 @@ COMMANDS = [
     ["console"],
     ["migrate"],
     ["check"],
+    ["health"],
+    ["health", "worker"],
+    ["health", "beat"],
+    ["health", "ingest"],
+    ["health", "console"],
     ["audit"],
     ["dead-letters"],
     ["dead-letters", "list"],
@@ -51,7 +57,7 @@ def test_migrate_applies_once(postgres_server: str, database: str) -> None:
     fresh = database + "_fresh"
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {fresh.rpartition('/')[2]}")
-    assert [line.split()[0] for line in migrate(fresh).splitlines()] == ["applied"] * 8
+    assert [line.split()[0] for line in migrate(fresh).splitlines()] == ["applied"] * len(MIGRATIONS)
 
 
 def test_the_audit_tells_what_is_missing_and_exits_1(fresh_kvitto: Running) -> None:
@@ -138,7 +144,7 @@ def test_the_sandbox_plays_kompar(fresh_kvitto: Running) -> None:
 def test_the_console_shows_the_ledger_to_who_has_the_password(kvitto: Running) -> None:
     password = (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text()
     http = kvitto.client
-    assert http.get(f"{kvitto.console}/readyz").status_code == 200
+    eventually(lambda: http.get(f"{kvitto.console}/readyz").status_code == 200, "the first canaries")
     assert http.get(f"{kvitto.console}/").status_code == 401
     assert http.get(f"{kvitto.console}/", auth=("any", "wrong")).status_code == 401
     page = http.get(f"{kvitto.console}/", auth=("any", password))

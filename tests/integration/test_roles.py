@@ -36,6 +36,8 @@ REFUSED = {
         "UPDATE kvitto.tallies SET appended = 0",
         "UPDATE kvitto.accepted_losses SET entries = 1",
         "DELETE FROM kvitto.accepted_losses",
+        "DELETE FROM kvitto.overflow",
+        "DELETE FROM kvitto.canaries",
         "TRUNCATE kvitto.receipts",
         "CREATE TABLE kvitto.mine ()",
         "CREATE ROLE mine",
@@ -90,7 +92,7 @@ def _is(process: Process, command: str) -> bool:
     words = {
         "ingest": "app.ingest.wsgi",
         "console": "app.console.wsgi",
-        "beat": "workers.celery beat",
+        "beat": "workers.beat beat",
         "worker": f"--queues {provider} ",
     }
     return words[kind] in command
@@ -98,10 +100,10 @@ def _is(process: Process, command: str) -> bool:
 
 def _own_secrets(process: Process) -> set[str]:
     return {
-        "ingest": {"KOMPAR_TOKENS_FILE", "SOLARIS_SECRETS_FILE"},
+        "ingest": {"KOMPAR_TOKENS_FILE", "SOLARIS_SECRETS_FILE", "CANARY_SECRET_FILE"},
         "worker-kompar": {"KOMPAR_KEYS_FILE", "FINGERPRINT_KEY_FILE"},
         "worker-solaris": {"FINGERPRINT_KEY_FILE"},
-        "beat": set(),
+        "beat": {"CANARY_SECRET_FILE"},
         "console": {"CONSOLE_PASSWORD_FILE"},
     }[process.name]
 

@@ -19,6 +19,7 @@ from app.providers.kompar.settings import KomparSettings
 from app.settling import Settler
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
+from workers.canaries import Canaries
 from workers.pipeline import Pipeline
 from workers.slots import Slot
 from workers.station import Station
@@ -40,9 +41,10 @@ def slot(tmp_path: Path) -> Iterator[Slot]:
 
 
 @pytest.fixture
-def station(inbox: Inbox, database: str, slot: Slot) -> Iterator[Station]:
+def station(inbox: Inbox, redis: Redis, database: str, slot: Slot) -> Iterator[Station]:
     ledger = Ledger(database, "kompar")
-    yield Station(inbox, ledger, partial(Pipeline, Settler(SEALS, KOMPAR), ledger), slot, lambda: None)
+    canaries = Canaries(Inbox(redis, "canary/kompar"), ledger, SEALS, "kompar")
+    yield Station(inbox, partial(Pipeline, Settler(SEALS, KOMPAR), ledger), slot, lambda: None, canaries)
     ledger.close()
 
 

@@ -54,7 +54,7 @@ def test_data_and_secrets_outlive_a_restart(tmp_path: Path) -> None:
     [
         ("granian", "ingest"),
         ("celery", "worker"),
-        ("celery", "beat"),
+        ("workers.beat",),
         ("granian", "console"),
         ("bin/postgres",),
         ("valkey-server",),

@@ -1,0 +1,77 @@
+"""`kvitto health`: does a process do its work? For the health checks of containers."""
+
+import dataclasses
+import json
+from typing import Any
+
+import click
+
+from app import health as judging
+from app.health import Health
+from config.environment import Environment
+from config.settings import AuditSettings, BeatSettings, console_bind, ingest_bind
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _limit(command: Any) -> Any:
+    told = "Seconds that a canary may be late."
+    return click.option("--limit", type=float, default=60, show_default=True, help=told)(command)
+
+
+@click.group(epilog="Example: kvitto health worker --provider kompar")
+def health() -> None:
+    """Tell whether a process does its work, in one line. Exit 1 if a restart is called for.
+
+    Reads the settings of that process alone. A server that cannot be reached is told, and no reason to restart.
+    """
+
+
+@health.command(epilog="Example: kvitto health worker --provider kompar --limit 60")
+@click.option("--provider", "names", multiple=True, help="Whose worker; repeatable. Default: all in PROVIDERS.")
+@_limit
+@_json
+def worker(names: tuple[str, ...], limit: float, as_json: bool) -> None:
+    """Look for canaries that wait although a worker should have taken them in."""
+    settings = AuditSettings.load()
+    if unknown := set(names) - set(settings.providers):
+        known = ",".join(settings.providers)
+        raise click.BadParameter(f"{', '.join(sorted(unknown))} not in PROVIDERS ({known})", param_hint="--provider")
+    _answer(judging.judge_worker(settings, names or settings.providers, limit), as_json)
+
+
+@health.command(epilog="Example: kvitto health beat")
+@_limit
+@_json
+def beat(limit: float, as_json: bool) -> None:
+    """Look whether canaries are sent, if they are to be."""
+    _answer(judging.judge_beat(BeatSettings.load(), limit), as_json)
+
+
+@health.command(epilog="Example: kvitto health ingest --json")
+@_json
+def ingest(as_json: bool) -> None:
+    """Ask for /livez at INGEST_BIND."""
+    environment = Environment.of_process()
+    bind = ingest_bind(environment)
+    environment.check()
+    _answer(judging.judge_server(bind), as_json)
+
+
+@health.command(epilog="Example: kvitto health console --json")
+@_json
+def console(as_json: bool) -> None:
+    """Ask for /livez at CONSOLE_BIND."""
+    environment = Environment.of_process()
+    bind = console_bind(environment)
+    environment.check()
+    _answer(judging.judge_server(bind), as_json)
+
+
+def _answer(found: Health, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found)))
+    else:
+        word = click.style("healthy", fg="green") if found.healthy else click.style("unhealthy", fg="red")
+        click.echo(f"{word}: {found.words}")
+    raise SystemExit(0 if found.healthy else 1)

@@ -1,0 +1,71 @@
+"""Whether a process does its work, for what restarts it when it does not: each judged by its own settings alone."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+
+from app import canary
+from app.errors import Unavailable
+from app.heartbeat import Heartbeat
+from app.inbox import Inbox, server
+from app.storage.connection import connect, lent
+from app.storage.overflow import Overflow
+from config.settings import AuditSettings, BeatSettings
+
+_SECONDS = 3.0
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104 - told apart, not bound
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a process is like, in words."""
+
+    healthy: bool
+    words: str
+
+
+def judge_worker(settings: AuditSettings, providers: Iterable[str], limit_seconds: float) -> Health:
+    """Judge the worker of these providers: unhealthy while a canary waits that it should have taken in long ago.
+
+    One that is never sent is not the worker's fault. Nor is a server that cannot be reached: nothing could be
+    taken in without it, and a restart would not mend it.
+    """
+    try:
+        waited = max(_waits(settings, providers))
+    except Unavailable as error:
+        return Health(True, f"a server cannot be asked ({error}), which no restart would mend")
+    if waited[0] > limit_seconds:
+        return Health(False, f"a canary of {waited[1]} has been waiting for {waited[0]:.0f} s")
+    return Health(True, "no canary has been waiting for long")
+
+
+def _waits(settings: AuditSettings, providers: Iterable[str]) -> Iterator[tuple[float, str]]:
+    """Yield for how long canaries have been waiting, each by the clock of the server that keeps it."""
+    with closing(server.connect(settings.redis_url)) as redis, connect(settings.database_url, "health") as connection:
+        for provider in providers:
+            road = canary.road(provider)
+            yield Inbox(redis, road).oldest_seconds(), provider
+            yield Overflow(lambda: lent(connection), road).oldest_seconds(), provider
+
+
+def judge_beat(settings: BeatSettings, limit_seconds: float) -> Health:
+    """Judge beat on this machine: unhealthy while it sends no canaries though it should."""
+    if not settings.canary_secret:
+        return Health(True, "no canaries are to be sent (CANARY_SECRET is not set)")
+    age = Heartbeat(settings.ingest_url).age_seconds()
+    if age is None:
+        return Health(False, "no canary was ever sent from this machine")
+    return Health(age <= limit_seconds, f"canaries were last sent {age:.0f} s ago")
+
+
+def judge_server(bind: tuple[str, int]) -> Health:
+    """Judge a server on this machine: unhealthy unless it answers."""
+    host, port = _EVERYWHERE.get(bind[0], bind[0]), bind[1]
+    with closing(HTTPConnection(host, port, timeout=_SECONDS)) as connection:
+        try:
+            connection.request("GET", "/livez")
+            status = connection.getresponse().status
+        except (OSError, HTTPException) as error:
+            return Health(False, f"{host}:{port} does not answer ({type(error).__name__})")
+    return Health(status == 200, f"{host}:{port} answers {status}")

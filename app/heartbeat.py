@@ -1,0 +1,27 @@
+"""Beat's heartbeat: a file that it touches at every canary it sends, for a health check on the same machine."""
+
+import hashlib
+import os
+import tempfile
+import time
+from pathlib import Path
+
+
+class Heartbeat:
+    """The heartbeat of the beat that sends to one address; more than one may live on a machine."""
+
+    def __init__(self, ingest_url: str) -> None:
+        folder = Path(tempfile.gettempdir()) / f"kvitto-beat-{os.getuid()}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file = folder / hashlib.sha256(ingest_url.encode()).hexdigest()[:16]
+
+    def beat(self) -> None:
+        """Note that a canary is sent, whatever comes of it."""
+        self._file.touch(mode=0o600)
+
+    def age_seconds(self) -> float | None:
+        """Return how long ago the last one was sent; None if none ever was."""
+        try:
+            return max(0.0, time.time() - self._file.stat().st_mtime)
+        except FileNotFoundError:
+            return None

@@ -1,0 +1,44 @@
+"""The way in of canaries: sealed and kept like deliveries, apart from any provider's, and in none of their counts."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from app import canary, metrics
+from app.crypto.sealing import SealingKeys
+from app.delivery import Delivery
+from app.errors import Refused
+from app.ingest.stores import Stores
+from app.providers import Request
+
+
+class CanaryDoor:
+    """Takes in what is signed with CANARY_SECRET, each provider's into stores of their own."""
+
+    def __init__(self, secret: str, seals: SealingKeys, stores: Mapping[str, Stores]) -> None:
+        self._secret = secret
+        self._seals = seals
+        self._stores = stores
+
+    def leads_to(self, topic: str | None) -> bool:
+        """Tell whether the URL names a provider that is served."""
+        return topic in self._stores
+
+    def receive(self, request: Request) -> UUID:
+        """Return the receipt of a durable canary.
+
+        Raises:
+            Refused: The body is not signed with the secret.
+            Unavailable: It could not be proven that the canary is on disk.
+        """
+        signature = request.header(canary.SIGNATURE)
+        if not signature or not canary.is_signed(self._secret, request.body, signature):
+            reason = "wrong-signature" if signature else "no-signature"
+            metrics.REFUSED.labels(canary.PROVIDER, reason).inc()
+            raise Refused(reason)
+        receipt, provider = uuid7(), request.topic
+        assert provider is not None  # noqa: S101 - of the stores' names
+        sealed = self._seals.seal(receipt, request.body)
+        self._stores[provider].keep(Delivery(receipt, canary.road(provider), provider, {}, sealed))
+        return receipt

@@ -1,0 +1,377 @@
+"""Canaries: they arrive while the path is open, tell where it is not, and count nowhere."""
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from redis import Redis
+from uuid_utils.compat import uuid7
+
+from app import canary
+from app.canary import Canary
+from app.crypto.sealing import SealingKeys
+from app.delivery import Delivery
+from app.inbox import Inbox
+from app.local.ports import free_port
+from app.sandbox.kompar import encrypt
+from app.storage import overflow
+from app.storage.connection import Connection
+from app.storage.ledger import Ledger
+from tests import processes
+from tests.providers.kompar_side import KEY
+from tests.running import SECRETS, Running, run, running
+from tests.servers import eventually
+from workers.canaries import Canaries
+
+PROVIDERS = ["kompar", "solaris"]
+# Sent every 5 s: so late that one is surely missing, and early enough for a test.
+LIMIT = 12
+SEALS = SealingKeys((("a", b"s" * 32),))
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Kvitto with little patience, for tests that leave it as they found it."""
+    environment = SECRETS | {"CANARY_LIMIT_SECONDS": str(LIMIT)}
+    with running(tmp_path_factory.mktemp("watched") / "data", environment) as found:
+        yield found
+
+
+def newest(kvitto: Running) -> dict[str, dict[str, Any]]:
+    rows = kvitto.rows("SELECT *, clock_timestamp() - sent_at AS age FROM reporting.canaries")
+    return {row["provider"]: row for row in rows}
+
+
+def await_next(kvitto: Running, seconds: float = 30) -> None:
+    """Wait for a canary of every provider that is not there yet."""
+    before = {name: row["sent_at"] for name, row in newest(kvitto).items()}
+
+    def come() -> bool:
+        now = {name: row["sent_at"] for name, row in newest(kvitto).items()}
+        return sorted(now) == PROVIDERS and all(now[name] != before.get(name) for name in now)
+
+    eventually(come, "another canary of each", seconds)
+
+
+def ready(kvitto: Running) -> httpx.Response:
+    return kvitto.client.get(f"{kvitto.console}/readyz")
+
+
+def health(kvitto: Running, *arguments: str) -> tuple[int, str]:
+    done = kvitto.run("health", *arguments, "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == (0 if found["healthy"] else 1)
+    return done.returncode, found["words"]
+
+
+def limited(kvitto: Running, *arguments: str) -> int:
+    return health(kvitto, *arguments, "--limit", str(LIMIT))[0]
+
+
+def send(kvitto: Running, body: bytes, provider: str = "kompar", secret: str | None = None) -> httpx.Response:
+    secret = secret or (kvitto.data / "secrets" / "CANARY_SECRET").read_text()
+    headers = {canary.SIGNATURE: canary.sign(secret, body)}
+    return kvitto.client.post(f"/webhooks/canary/{provider}", content=body, headers=headers)
+
+
+@contextmanager
+def stopped(kvitto: Running, *words: str) -> Iterator[list[int]]:
+    pids = processes.named(kvitto.process.pid, *words)
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield pids
+    finally:
+        for pid in filter(processes.is_running, pids):
+            os.kill(pid, signal.SIGCONT)
+
+
+def await_recovery(kvitto: Running) -> None:
+    eventually(lambda: ready(kvitto).status_code == 200, "ready again", 60)
+    eventually(lambda: limited(kvitto, "worker") == 0, "worker healthy again", 60)
+
+
+def test_canaries_arrive_and_stay_young(kvitto: Running) -> None:
+    await_next(kvitto)
+    await_next(kvitto)
+    for row in newest(kvitto).values():
+        assert timedelta(0) <= row["stored_at"] - row["sent_at"] < timedelta(seconds=4)
+        assert row["age"] < timedelta(seconds=LIMIT)
+    assert (ready(kvitto).status_code, ready(kvitto).text) == (200, "ready\n")
+    for process in ("worker", "beat", "ingest", "console"):
+        assert health(kvitto, process)[0] == 0
+
+
+def test_canaries_are_in_metrics_of_their_own_and_in_no_count(fresh_kvitto: Running) -> None:
+    kvitto = fresh_kvitto
+    for _ in range(2):
+        await_next(kvitto)
+    for provider in PROVIDERS:
+        account = kvitto.audit(provider)
+        assert {name: count for name, count in account.items() if name != "provider" and count} == {}
+        assert kvitto.entries(provider) == 0
+    views = kvitto.rows("SELECT table_name FROM information_schema.views WHERE table_schema = 'reporting'")
+    counted = {row["table_name"] for row in views} - {"canaries", "freshness"}
+    assert len(counted) > 8
+    assert {view for view in counted if kvitto.rows(f"SELECT 1 FROM reporting.{view}")} == set()
+    password = (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text()
+    metrics = kvitto.client.get(f"{kvitto.console}/metrics", auth=("any", password)).text
+    found = re.findall(r'^(kvitto_\w+){.*?provider="(?:canary.*?|kompar)".*} (\S+)$', metrics, re.MULTILINE)
+    counts = {name: float(value) for name, value in found if name.endswith(("_total", "_count"))}
+    assert {name for name, value in counts.items() if value} == set()
+    ages = dict(found)
+    assert 0 <= float(ages["kvitto_canary_age_seconds"]) < 60
+    assert 0 <= float(ages["kvitto_canary_seconds"]) < 60
+
+
+def test_a_worker_that_no_longer_consumes_is_found_and_recovers(watched: Running) -> None:
+    await_next(watched)
+    with stopped(watched, "celery", "--queues kompar "):
+        eventually(lambda: ready(watched).status_code == 503, "unready", 60)
+        assert "kompar: the newest canary is" in ready(watched).text
+        assert "solaris" not in ready(watched).text
+        eventually(lambda: limited(watched, "worker", "--provider", "kompar") == 1, "unhealthy", 60)
+        assert limited(watched, "worker") == 1
+        assert limited(watched, "worker", "--provider", "solaris") == 0
+        assert limited(watched, "beat") == 0
+    await_recovery(watched)
+
+
+def test_a_worker_that_waits_for_its_lock_for_ever_no_longer_consumes(watched: Running) -> None:
+    """Only workers take it: one that is stuck with it keeps every delivery out, and its restart frees it."""
+    await_next(watched)
+    with psycopg.connect(watched.database) as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtextextended('kvitto/kompar', 0))")
+        eventually(lambda: ready(watched).status_code == 503, "unready", 60)
+        eventually(lambda: limited(watched, "worker", "--provider", "kompar") == 1, "unhealthy", 60)
+    await_recovery(watched)
+
+
+def test_a_beat_that_no_longer_sends_is_found_and_its_successor_is_healthy(watched: Running) -> None:
+    await_next(watched)
+    with stopped(watched, "workers.beat") as pids:
+        eventually(lambda: limited(watched, "beat") == 1, "unhealthy", 60)
+        eventually(lambda: ready(watched).status_code == 503, "unready", 60)
+        assert limited(watched, "worker") == 0  # nothing waits: it is not the worker's fault
+        processes.kill(*pids)
+        eventually(lambda: limited(watched, "beat") == 0, "started again", 60)
+        await_recovery(watched)
+
+
+def test_what_is_not_signed_is_refused(kvitto: Running) -> None:
+    body = Canary("kompar", datetime.now(UTC)).to_body()
+    answers = [
+        kvitto.client.post("/webhooks/canary/kompar", content=body),
+        send(kvitto, body, secret="another"),
+        kvitto.client.post("/webhooks/canary/kompar", content=body, headers=[(b"Canary-Signature", b"\xe5")]),
+    ]
+    assert [answer.status_code for answer in answers] == [401, 401, 401]
+    for path in ("canary", "canary/nobody", "canary/canary"):
+        assert kvitto.client.post(f"/webhooks/{path}", content=body).status_code == 404
+
+
+def test_an_old_canary_that_is_sent_again_changes_nothing(watched: Running) -> None:
+    await_next(watched)
+    with stopped(watched, "workers.beat"), Redis.from_url(watched.redis) as client:
+        eventually(lambda: client.xlen("inbox:canary/kompar") == 0, "the last one taken in")
+        before = newest(watched)["kompar"]["sent_at"]
+        old = Canary("kompar", before - timedelta(microseconds=1)).to_body()
+        assert [send(watched, old).status_code for _ in range(3)] == [200] * 3
+        eventually(lambda: client.xlen("inbox:canary/kompar") == 0, "taken in and deleted")
+        assert newest(watched)["kompar"]["sent_at"] == before
+    await_recovery(watched)
+
+
+def test_canaries_travel_without_redis(fresh_kvitto: Running) -> None:
+    kvitto = fresh_kvitto
+    await_next(kvitto)
+    with stopped(kvitto, "valkey-server"):
+        await_next(kvitto, 90)
+        assert health(kvitto, "worker")[1].startswith("a server cannot be asked (redis-unreachable)")
+    await_next(kvitto)
+    eventually(lambda: not kvitto.rows("SELECT 1 FROM kvitto.overflow"), "no canary stays in the overflow")
+    assert {name: count for name, count in kvitto.audit().items() if name != "provider" and count} == {}
+    answer = kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
+    assert kvitto.outcome(answer.json()["receipt"])["outcome"] == "stored"
+
+
+def test_without_a_secret_there_are_no_canaries_and_all_is_healthy(tmp_path: Path) -> None:
+    with running(tmp_path / "data", SECRETS | {"CANARY_SECRET": "", "CANARY_LIMIT_SECONDS": "1"}) as kvitto:
+        assert send(kvitto, b"{}", secret="any").status_code == 404
+        eventually(lambda: len(kvitto.rows("SELECT 1 FROM reporting.freshness")) == 2, "beat has every inbox swept")
+        answer = kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
+        kvitto.outcome(answer.json()["receipt"])
+        assert newest(kvitto) == {}
+        assert ready(kvitto).status_code == 200
+        for process in ("worker", "beat", "ingest", "console"):
+            assert health(kvitto, process)[0] == 0
+
+
+def test_a_provider_that_has_no_canary_while_another_has_is_told(watched: Running) -> None:
+    """Unlike no canary at all, where there may be none."""
+    await_next(watched)
+    with stopped(watched, "workers.beat"), Redis.from_url(watched.redis) as client:
+        eventually(lambda: client.xlen("inbox:canary/solaris") == 0, "the last one taken in")
+        watched.rows("DELETE FROM kvitto.canaries WHERE provider = 'solaris' RETURNING provider")
+        assert "solaris: no canary has arrived yet" in ready(watched).text
+    await_recovery(watched)
+
+
+@pytest.mark.parametrize("gone", ["DATABASE_URL", "REDIS_URL"])
+def test_a_server_that_is_gone_is_told_and_no_reason_to_restart(database: str, valkey_server: str, gone: str) -> None:
+    nowhere = {"DATABASE_URL": "postgresql://127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    servers = {"DATABASE_URL": database, "REDIS_URL": valkey_server}
+    done = run("health", "worker", environment=servers | {gone: nowhere[gone]})
+    assert done.returncode == 0
+    assert done.stdout.startswith("healthy: a server cannot be asked (")
+
+
+def test_the_health_of_nobodys_worker_is_refused(database: str, valkey_server: str) -> None:
+    servers = {"DATABASE_URL": database, "REDIS_URL": valkey_server}
+    done = run("health", "worker", "--provider", "nobody", environment=servers)
+    assert done.returncode == 2
+    assert "nobody not in PROVIDERS (kompar,solaris)" in done.stderr
+
+
+@pytest.mark.parametrize("process", ["ingest", "console"])
+def test_a_server_that_does_not_answer_is_unhealthy(process: str) -> None:
+    done = run("health", process, environment={f"{process.upper()}_BIND": f"0.0.0.0:{free_port()}"})
+    assert done.returncode == 1
+    assert "127.0.0.1" in done.stdout
+    assert "does not answer" in done.stdout
+
+
+# What the worker makes of them.
+
+
+@pytest.fixture
+def inbox(redis: Redis) -> Inbox:
+    return Inbox(redis, "canary/kompar", kept=3)
+
+
+@pytest.fixture
+def canaries(inbox: Inbox, database: str) -> Iterator[Canaries]:
+    ledger = Ledger(database, "kompar")
+    yield Canaries(inbox, ledger, SEALS, "kompar")
+    ledger.close()
+
+
+def sealed(body: bytes, seals: SealingKeys = SEALS) -> Delivery:
+    receipt = uuid7()
+    return Delivery(receipt, "canary/kompar", "kompar", {}, seals.seal(receipt, body))
+
+
+def sent(connection: Connection) -> datetime | None:
+    row = connection.execute("SELECT sent_at FROM reporting.canaries WHERE provider = 'kompar'").fetchone()
+    return row.sent_at if row else None
+
+
+def at(seconds: int) -> datetime:
+    """Return a moment of yesterday."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1, seconds=-seconds)
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_newest_counts_in_whatever_order_they_come(
+    canaries: Canaries, inbox: Inbox, connection: Connection, order: tuple[int, ...], at_once: bool
+) -> None:
+    for number in order:
+        inbox.append(sealed(Canary("kompar", at(number)).to_body()))
+        if not at_once:
+            canaries.take_in()
+    canaries.take_in()
+    assert sent(connection) == at(3)
+    assert inbox.backlog().entries == 0
+
+
+def test_one_from_the_future_counts_as_sent_when_it_came(
+    canaries: Canaries, inbox: Inbox, connection: Connection
+) -> None:
+    inbox.append(sealed(Canary("kompar", datetime.now(UTC) + timedelta(days=1)).to_body()))
+    canaries.take_in()
+    first = sent(connection)
+    assert first is not None
+    assert abs(first - datetime.now(UTC)) < timedelta(seconds=30)
+    inbox.append(sealed(Canary("kompar", datetime.now(UTC)).to_body()))
+    canaries.take_in()
+    second = sent(connection)
+    assert second is not None
+    assert second > first
+
+
+BROKEN: dict[str, Callable[[], Delivery]] = {
+    "another provider's": lambda: sealed(Canary("solaris", at(9)).to_body()),
+    "not JSON": lambda: sealed(b"\xff"),
+    "a list": lambda: sealed(b"[]"),
+    "nested deeply": lambda: sealed(b"[" * 100_000),
+    "without a time": lambda: sealed(b'{"provider": "kompar"}'),
+    "a time without its zone": lambda: sealed(b'{"provider": "kompar", "sent_at": "2026-11-22T10:00:00"}'),
+    "sealed under another key": lambda: sealed(b"{}", SealingKeys((("b", b"o" * 32),))),
+    "not sealed": lambda: Delivery(uuid7(), "canary/kompar", "kompar", {}, b""),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_one_is_dropped_and_told(
+    canaries: Canaries, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    inbox.append(BROKEN[name]())
+    inbox.append(sealed(Canary("kompar", at(1)).to_body()))
+    canaries.take_in()
+    assert caplog.messages == ["broken canary dropped"]
+    assert sent(connection) == at(1)
+    assert inbox.backlog().entries == 0
+
+
+def test_what_fails_is_told_and_made_good(
+    canaries: Canaries, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection.execute("ALTER TABLE canaries RENAME TO elsewhere")
+    inbox.append(sealed(Canary("kompar", at(1)).to_body()))
+    canaries.take_in()
+    assert caplog.messages == ["canaries failed"]
+    connection.execute("ALTER TABLE elsewhere RENAME TO canaries")
+    canaries.take_in()
+    assert sent(connection) == at(1)
+
+
+def test_of_those_that_nobody_takes_in_the_newest_stay(
+    canaries: Canaries, inbox: Inbox, connection: Connection
+) -> None:
+    for number in range(10):
+        inbox.append(sealed(Canary("kompar", at(number)).to_body()))
+    assert inbox.backlog().entries == 3
+    assert 0 < inbox.oldest_seconds() < 30
+    canaries.take_in()
+    assert (inbox.backlog().entries, inbox.oldest_seconds(), sent(connection)) == (0, 0, at(9))
+
+
+def test_a_worker_can_delete_canaries_from_the_overflow_and_nothing_else(database: str, connection: Connection) -> None:
+    kept = Delivery(uuid7(), "kompar", "decisions", {}, b"sealed")
+    gone = sealed(b"{}")
+    for delivery in (kept, gone):
+        overflow.append(connection, delivery, at(0))
+    with psycopg.connect(database.replace("//kvitto@", "//kvitto_worker@")) as worker:
+        worker.execute("SELECT kvitto.forget_canaries(%s)", [[kept.receipt, gone.receipt]])
+    assert [row.receipt for row in connection.execute("SELECT receipt FROM overflow")] == [kept.receipt]
+
+
+def test_a_secret_without_an_address_of_http_is_refused() -> None:
+    done = run(
+        "beat",
+        environment=SECRETS
+        | {"REDIS_URL": "redis://127.0.0.1:1/0", "CANARY_SECRET": "s" * 20, "INGEST_URL": "ftp://x"},
+    )
+    assert done.returncode == 78
+    assert "INGEST_URL: is no http:// address" in done.stderr
