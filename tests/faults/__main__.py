@@ -13,7 +13,9 @@ from tests.faults.catalogue import FAULTS, WIRED
 from tests.faults.loss import told_loss
 from tests.faults.network_faults import wired
 from tests.faults.proxy import Wires
-from tests.faults.suite import Fault, Result, Volume, check_all, play
+from tests.faults.result import Result
+from tests.faults.scene import Fault
+from tests.faults.suite import Volume, check_all, play
 from tests.running import Running, running
 
 

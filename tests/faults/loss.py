@@ -8,8 +8,8 @@ from tests import processes
 from tests.faults.load import Load
 from tests.faults.parts import WORKERS, frozen, send
 from tests.faults.redis_faults import empty
+from tests.faults.scene import audit
 from tests.faults.stories import application
-from tests.faults.suite import audit
 from tests.running import running
 from tests.servers import eventually
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests import servers
 from tests.faults.proxy import Hook, Proxy, Wires
-from tests.faults.suite import Fault, Scene
+from tests.faults.scene import Fault, Scene
 from tests.running import SECRETS, Running, running
 
 
@@ -32,17 +32,17 @@ def _every(number: int) -> Hook:
 
 def _hang_up(scene: Scene) -> None:
     """Have providers go away after sending, before the answer comes."""
-    scene.load.hang_ups = 0.2
+    scene.load.traffic.hang_ups = 0.2
     scene.hold(3, 10)
-    scene.load.hang_ups = 0.0
+    scene.load.traffic.hang_ups = 0.0
 
 
 def _cut_providers(which: str, scene: Scene) -> None:
-    proxy = Proxy(scene.load.address, b"POST")
+    proxy = Proxy(scene.load.traffic.address, b"POST")
     setattr(proxy, which, _every(7))
-    direct, scene.load.address = scene.load.address, proxy.url
+    direct, scene.load.traffic.address = scene.load.traffic.address, proxy.url
     scene.hold(3, 10)
-    scene.load.address = direct
+    scene.load.traffic.address = direct
     proxy.close()
     assert proxy.cuts, "nothing was cut"
 

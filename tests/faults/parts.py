@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests import processes
-from tests.faults.suite import Scene
+from tests.faults.scene import Scene
 from tests.servers import eventually
 
 EDGE = ("granian", "app.ingest")

@@ -10,7 +10,7 @@ import psycopg
 
 from tests import processes
 from tests.faults.parts import POSTGRES, children, frozen, let_no_file_grow, send
-from tests.faults.suite import Fault, Scene
+from tests.faults.scene import Fault, Scene
 from tests.servers import eventually
 
 _LEDGER = "SELECT pid FROM pg_stat_activity WHERE starts_with(application_name, 'kvitto-ledger')"

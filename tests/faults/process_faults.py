@@ -5,7 +5,7 @@ from functools import partial
 from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM, Signals
 
 from tests.faults.parts import BEAT, EDGE, POSTGRES, REDIS, WORKER, WORKERS, children, family, frozen, parent, send
-from tests.faults.suite import Fault, Scene
+from tests.faults.scene import Fault, Scene
 from tests.running import command
 from tests.servers import bare_environment
 
@@ -17,8 +17,8 @@ def _signal_parent(part: Part, number: Signals, scene: Scene) -> None:
         send(number, parent(scene, part))
 
 
-def _signal_children(part: Part, number: Signals, scene: Scene) -> None:
-    for _ in scene.again(quick=4, full=20, every=0.5):
+def _signal_child(part: Part, number: Signals, quick: int, full: int, every: float, scene: Scene) -> None:
+    for _ in scene.again(quick, full, every):
         send(number, children(scene, part)[0])
 
 
@@ -59,12 +59,12 @@ def _run_second_worker(scene: Scene) -> None:
 
 
 FAULTS = [
-    Fault("edge's server killed", partial(_signal_children, EDGE, SIGKILL)),
-    Fault("edge's server ended", partial(_signal_children, EDGE, SIGTERM)),
+    Fault("edge's server killed", partial(_signal_child, EDGE, SIGKILL, 2, 5, 1.5)),
+    Fault("edge's server ended", partial(_signal_child, EDGE, SIGTERM, 2, 5, 1.5)),
     Fault("edge killed", partial(_signal_parent, EDGE, SIGKILL)),
     Fault("edge ended", partial(_signal_parent, EDGE, SIGTERM)),
     Fault("edge frozen", _freeze_edge),
-    Fault("worker's child killed", partial(_signal_children, WORKER, SIGKILL)),
+    Fault("worker's child killed", partial(_signal_child, WORKER, SIGKILL, 4, 20, 0.5)),
     Fault("worker's child frozen", partial(_freeze_child, WORKER, 3, 35)),
     Fault("worker killed", partial(_signal_parent, WORKER, SIGKILL)),
     Fault("worker ended", partial(_signal_parent, WORKER, SIGTERM)),

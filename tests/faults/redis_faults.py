@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from tests import processes
 from tests.faults.parts import REDIS, let_no_file_grow, parent, send
-from tests.faults.suite import Fault, Scene, audit
+from tests.faults.scene import Fault, Scene, audit
 from tests.running import Running
 from tests.servers import eventually
 
@@ -94,7 +94,7 @@ def _put_clock_back(scene: Scene) -> None:
 
 def _empty_when_settled(scene: Scene) -> None:
     """Start it again with nothing in it, when nothing is in flight: that loses nothing."""
-    with scene.load.silence():
+    with scene.load.traffic.silence():
         eventually(lambda: all(account["in_flight"] == 0 for account in audit(scene.kvitto)[1]), "all settled", 60)
         empty(scene.kvitto)
 

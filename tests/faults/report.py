@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.loss import ENTRIES
-from tests.faults.suite import ANSWER_SECONDS, Result
+from tests.faults.result import ANSWER_SECONDS, Result
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 _HEAD = ("fault", "requests", "200s", "lost", "doubled", "longest answer, s", "seconds to recover")
@@ -56,9 +56,9 @@ def markdown(run: Run) -> str:
 Written by `make faults`: every part of a running Kvitto is broken under load, then every accepted delivery is
 looked up: its receipt, its effect, once. {verdict}
 
-Seed {run.seed}, {os.cpu_count()} cores shared with the load, {run.minutes:.0f} minutes. The longest answer must stay below
-{ANSWER_SECONDS:.0f} s; what met an edge that is itself frozen does not count. Seconds to recover are from the mend until a
-fresh delivery is in the ledger, behind whatever had gathered.
+Seed {run.seed}, {os.cpu_count()} cores shared with the load, {run.minutes:.0f} minutes. The longest answer must stay
+below {ANSWER_SECONDS:.0f} s; what met an edge that is itself frozen does not count. Seconds to recover: from the mend
+until a fresh delivery is in the ledger, behind whatever had gathered.
 
 {table(run)}
 

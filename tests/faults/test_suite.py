@@ -10,7 +10,8 @@ from tests.faults.catalogue import FAULTS, WIRED
 from tests.faults.loss import ENTRIES, told_loss
 from tests.faults.network_faults import wired
 from tests.faults.proxy import Wires
-from tests.faults.suite import Fault, Volume, play
+from tests.faults.scene import Fault
+from tests.faults.suite import Volume, play
 from tests.running import Running, running
 
 VOLUME = Volume(deliveries=150, rate=150, full=False, seed=int(os.environ.get("KVITTO_SEED", "1")))

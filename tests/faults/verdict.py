@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.load import Try
+from tests.faults.lane import Try
 from tests.faults.stories import Event
 from tests.running import Running
 
