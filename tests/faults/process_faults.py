@@ -17,7 +17,7 @@ def _signal_parent(part: Part, number: Signals, scene: Scene) -> None:
         send(number, parent(scene, part))
 
 
-def _signal_child(part: Part, number: Signals, quick: int, full: int, every: float, scene: Scene) -> None:
+def _signal_child(part: Part, number: Signals, scene: Scene, *, quick: int, full: int, every: float) -> None:
     for _ in scene.again(quick, full, every):
         send(number, children(scene, part)[0])
 
@@ -59,12 +59,12 @@ def _run_second_worker(scene: Scene) -> None:
 
 
 FAULTS = [
-    Fault("edge's server killed", partial(_signal_child, EDGE, SIGKILL, 2, 5, 1.5)),
-    Fault("edge's server ended", partial(_signal_child, EDGE, SIGTERM, 2, 5, 1.5)),
+    Fault("edge's server killed", partial(_signal_child, EDGE, SIGKILL, quick=2, full=5, every=1.5)),
+    Fault("edge's server ended", partial(_signal_child, EDGE, SIGTERM, quick=2, full=5, every=1.5)),
     Fault("edge killed", partial(_signal_parent, EDGE, SIGKILL)),
     Fault("edge ended", partial(_signal_parent, EDGE, SIGTERM)),
     Fault("edge frozen", _freeze_edge),
-    Fault("worker's child killed", partial(_signal_child, WORKER, SIGKILL, 4, 20, 0.5)),
+    Fault("worker's child killed", partial(_signal_child, WORKER, SIGKILL, quick=4, full=20, every=0.5)),
     Fault("worker's child frozen", partial(_freeze_child, WORKER, 3, 35)),
     Fault("worker killed", partial(_signal_parent, WORKER, SIGKILL)),
     Fault("worker ended", partial(_signal_parent, WORKER, SIGTERM)),
