@@ -12,7 +12,6 @@ from random import Random
 
 from tests.faults.stories import Event
 from tests.faults.wire import request
-from tests.servers import eventually
 
 # Seconds between tries: the providers' schedules, compressed.
 _WAITS = (0.05, 0.1, 0.2, 0.4)
@@ -43,31 +42,34 @@ class Traffic:
         self.address = address
         self.hang_ups = 0.0
         self._flying = 0
-        self._counting = threading.Lock()
-        self._gate = threading.Event()
-        self._gate.set()
+        self._silent = False
+        self._changed = threading.Condition()
 
     @contextmanager
     def silence(self) -> Iterator[None]:
         """Send nothing for the duration of a block, beginning when every try has ended."""
-        self._gate.clear()
+        with self._changed:
+            self._silent = True
+            assert self._changed.wait_for(lambda: self._flying == 0, GIVE_UP_SECONDS), "tries without an end"
         try:
-            eventually(lambda: self._flying == 0, "nothing on its way")
             yield
         finally:
-            self._gate.set()
+            with self._changed:
+                self._silent = False
+                self._changed.notify_all()
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
-        """Count a try that is on its way."""
-        self._gate.wait()
-        with self._counting:
+        """Count a try that is on its way; it begins when silence is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._silent)
             self._flying += 1
         try:
             yield
         finally:
-            with self._counting:
+            with self._changed:
                 self._flying -= 1
+                self._changed.notify_all()
 
 
 class Lane:

@@ -58,27 +58,33 @@ def _run_second_worker(scene: Scene) -> None:
         second.kill()
 
 
-FAULTS = [
+KILLED = [
     Fault("edge's server killed", partial(_signal_child, EDGE, SIGKILL, quick=2, full=5, every=1.5)),
-    Fault("edge's server ended", partial(_signal_child, EDGE, SIGTERM, quick=2, full=5, every=1.5)),
     Fault("edge killed", partial(_signal_parent, EDGE, SIGKILL)),
-    Fault("edge ended", partial(_signal_parent, EDGE, SIGTERM)),
-    Fault("edge frozen", _freeze_edge),
     Fault("worker's child killed", partial(_signal_child, WORKER, SIGKILL, quick=4, full=20, every=0.5)),
-    Fault("worker's child frozen", partial(_freeze_child, WORKER, 3, 35)),
     Fault("worker killed", partial(_signal_parent, WORKER, SIGKILL)),
-    Fault("worker ended", partial(_signal_parent, WORKER, SIGTERM)),
-    Fault("worker frozen", partial(_freeze_family, WORKER, 3, 15)),
-    Fault("two makes of worker at once", _run_second_worker),
     Fault("beat killed", partial(_signal_parent, BEAT, SIGKILL)),
-    Fault("beat ended", partial(_signal_parent, BEAT, SIGTERM)),
-    Fault("beat frozen", partial(_freeze_parent, BEAT, 3, 15)),
     Fault("redis killed", partial(_signal_parent, REDIS, SIGKILL)),
-    Fault("redis ended", partial(_signal_parent, REDIS, SIGTERM)),
-    Fault("redis frozen", partial(_freeze_parent, REDIS, 3, 10)),
     Fault("postgres killed", partial(_signal_parent, POSTGRES, SIGKILL)),
+    Fault("everything killed at once", _kill_all),
+]
+ENDED = [
+    Fault("edge's server ended", partial(_signal_child, EDGE, SIGTERM, quick=2, full=5, every=1.5)),
+    Fault("edge ended", partial(_signal_parent, EDGE, SIGTERM)),
+    Fault("worker ended", partial(_signal_parent, WORKER, SIGTERM)),
+    Fault("beat ended", partial(_signal_parent, BEAT, SIGTERM)),
+    Fault("redis ended", partial(_signal_parent, REDIS, SIGTERM)),
     Fault("postgres stopped at once", partial(_signal_parent, POSTGRES, SIGQUIT)),
     Fault("postgres ended", partial(_signal_parent, POSTGRES, SIGINT)),
+]
+FROZEN = [
+    Fault("edge frozen", _freeze_edge),
+    Fault("worker's child frozen", partial(_freeze_child, WORKER, 3, 35)),
+    Fault("worker frozen", partial(_freeze_family, WORKER, 3, 15)),
+    Fault("beat frozen", partial(_freeze_parent, BEAT, 3, 15)),
+    Fault("redis frozen", partial(_freeze_parent, REDIS, 3, 10)),
     Fault("postgres frozen", partial(_freeze_family, POSTGRES, 3, 15)),
-    Fault("everything killed at once", _kill_all),
+]
+MIXED = [
+    Fault("two makes of worker at once", _run_second_worker),
 ]
