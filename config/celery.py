@@ -7,6 +7,8 @@ acknowledged early, expire, and are never retried.
 from datetime import timedelta
 from typing import Any
 
+from kombu import Exchange, Queue
+
 # A drain gives its slot back after this long, so that a sweep or a shutdown never waits for a backlog.
 DRAIN_SECONDS = 5.0
 SWEEP_SECONDS = 3.0
@@ -65,6 +67,15 @@ def worker_settings(broker_url: str) -> dict[str, Any]:
         # The schedule's state is worth nothing after a restart, and the file system may be read-only.
         "beat_scheduler": "celery.beat:Scheduler",
     }
+
+
+def wake_up_queues(providers: tuple[str, ...]) -> dict[str, Any]:
+    """Return a queue per provider, whose wake-ups are taken off when they are handed out.
+
+    An acknowledgement that fails is never made up for: with Redis killed under load a worker soon had as many
+    outstanding as it may have, and took no wake-up ever again.
+    """
+    return {"task_queues": [Queue(name, Exchange(name), name, no_ack=True) for name in providers]}
 
 
 def sweep_schedule(providers: tuple[str, ...]) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from typing import Any
 
 from celery import Celery
 
-from config.celery import sweep_schedule, worker_settings
+from config.celery import sweep_schedule, wake_up_queues, worker_settings
 from config.settings import BeatSettings
 
 
 def _settings() -> dict[str, Any]:
     settings = BeatSettings.load()
-    return worker_settings(settings.broker_url) | {"beat_schedule": sweep_schedule(settings.providers)}
+    schedule = {"beat_schedule": sweep_schedule(settings.providers)}
+    return worker_settings(settings.broker_url) | wake_up_queues(settings.providers) | schedule
 
 
 app = Celery("kvitto", include=["workers.tasks", "workers.lifecycle"])

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from dataclasses import dataclass
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -18,8 +19,8 @@ from tests.faults.verdict import judge
 from tests.running import Running
 from tests.servers import eventually
 
-_RECOVERY_SECONDS = 120.0
-_PROMPT_SECONDS = 5.0
+_RECOVERY_SECONDS = 60.0
+_PROMPT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def play(kvitto: Running, fault: Fault, volume: Volume, wires: Wires | None = No
         load.reach(volume.deliveries)
         load.end()
         _settle(kvitto, result)
-        _check_prompt(scene, f"{name}/after", result)
+        _await_normal(scene, name)
     except Exception as error:  # whatever it is, it belongs into the verdict
         result.wrong.append(f"{type(error).__name__}: {error}")
     finally:
@@ -65,10 +66,10 @@ def _recover(scene: Scene, entity: str) -> float:
     return time.monotonic() - started
 
 
-def _check_prompt(scene: Scene, entity: str, result: Result) -> None:
-    seconds = _recover(scene, entity)
-    if seconds > _PROMPT_SECONDS:
-        result.wrong.append(f"long after the fault a fresh delivery takes {seconds:.1f} s")
+def _await_normal(scene: Scene, name: str) -> None:
+    """Wait until a fresh delivery is in the ledger as promptly as ever: a sweep alone would take longer."""
+    entities = (f"{name}/after-{number}" for number in count())
+    eventually(lambda: _recover(scene, next(entities)) < _PROMPT_SECONDS, "back to normal", _RECOVERY_SECONDS)
 
 
 def _is_in_ledger(kvitto: Running, receipt: str | None) -> bool:
