@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,14 +26,23 @@ def parent(scene: Scene, part: tuple[str, ...]) -> int:
 
 def children(scene: Scene, part: tuple[str, ...]) -> list[int]:
     """Return what a part's process started in turn; waits for the first."""
-    eventually(lambda: bool(processes.below(parent(scene, part))), f"children of {part[0]}")
-    return list(processes.below(parent(scene, part)))
+    return _awaited(lambda: list(processes.below(parent(scene, part))), f"children of {part[0]}")
 
 
 def family(scene: Scene, part: tuple[str, ...]) -> list[int]:
     """Return all processes of a part, the supervisor's own child first; waits for one that is being started again."""
-    eventually(lambda: bool(processes.named(scene.kvitto.process.pid, *part)), f"{part[0]} running")
-    return processes.named(scene.kvitto.process.pid, *part)
+    return _awaited(lambda: processes.named(scene.kvitto.process.pid, *part), f"{part[0]} running")
+
+
+def _awaited(look: Callable[[], list[int]], what: str) -> list[int]:
+    found: list[int] = []
+
+    def is_found() -> bool:
+        found[:] = look()
+        return bool(found)
+
+    eventually(is_found, what)
+    return found
 
 
 def send(number: signal.Signals, *pids: int) -> None:

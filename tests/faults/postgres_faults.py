@@ -88,7 +88,7 @@ def _lock_for_long(scene: Scene) -> None:
     """Hold the lock that workers need for longer than they wait for it."""
     with _session(scene) as connection, connection.transaction():
         connection.execute(_LOCK)
-        scene.hold(22, 35)
+        scene.hold(22, 22)
 
 
 def _deadlock(scene: Scene) -> None:

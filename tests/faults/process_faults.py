@@ -13,7 +13,7 @@ Part = tuple[str, ...]
 
 
 def _signal_parent(part: Part, number: Signals, scene: Scene) -> None:
-    for _ in scene.again(quick=1, full=3, every=1):
+    for _ in scene.again(quick=1, full=2, every=1):
         send(number, parent(scene, part))
 
 
