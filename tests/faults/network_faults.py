@@ -33,7 +33,7 @@ def _every(number: int) -> Hook:
 def _hang_up(scene: Scene) -> None:
     """Have providers go away after sending, before the answer comes."""
     scene.load.traffic.hang_ups = 0.2
-    scene.hold(3, 10)
+    scene.hold(2.5, 8)
     scene.load.traffic.hang_ups = 0.0
 
 
@@ -41,7 +41,7 @@ def _cut_providers(which: str, scene: Scene) -> None:
     proxy = Proxy(scene.load.traffic.address, b"POST")
     setattr(proxy, which, _every(7))
     direct, scene.load.traffic.address = scene.load.traffic.address, proxy.url
-    scene.hold(3, 10)
+    scene.hold(2.5, 8)
     scene.load.traffic.address = direct
     proxy.close()
     assert proxy.cuts, "nothing was cut"
@@ -58,7 +58,7 @@ def _cut(server: str, which: str, number: int, scene: Scene) -> None:
     wire: Proxy = getattr(scene.wires, server)
     before = wire.cuts
     setattr(wire, which, _every(number))
-    scene.hold(3, 12)
+    scene.hold(2.5, 8)
     setattr(wire, which, None)
     assert wire.cuts > before, "nothing was cut"
 

@@ -41,7 +41,7 @@ def _ledger_backends(scene: Scene) -> list[int]:
 
 def _kill_backends(scene: Scene) -> None:
     """Kill one that serves a worker: the server drops everybody and recovers."""
-    for _ in scene.again(quick=2, full=6, every=1):
+    for _ in scene.again(quick=2, full=4, every=1):
         send(SIGKILL, _ledger_backends(scene)[0])
 
 
@@ -53,7 +53,7 @@ def _freeze_backends(scene: Scene) -> None:
 
 def _terminate_sessions(scene: Scene) -> None:
     with _session(scene) as connection:
-        for _ in scene.again(quick=10, full=40, every=0.2):
+        for _ in scene.again(quick=10, full=30, every=0.2):
             connection.execute(f"SELECT pg_terminate_backend(pid) FROM ({_LEDGER}) AS ledger")
 
 
@@ -88,7 +88,7 @@ def _lock_for_long(scene: Scene) -> None:
     """Hold the lock that workers need for longer than they wait for it."""
     with _session(scene) as connection, connection.transaction():
         connection.execute(_LOCK)
-        scene.hold(22, 22)
+        scene.hold(2.5, 22)
 
 
 def _deadlock(scene: Scene) -> None:
@@ -122,7 +122,7 @@ def _make_read_only(scene: Scene) -> None:
         connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         connection.execute("SELECT pg_reload_conf()")
         try:
-            scene.hold(3, 10)
+            scene.hold(2.5, 8)
         finally:
             connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
             connection.execute("SELECT pg_reload_conf()")
@@ -130,7 +130,7 @@ def _make_read_only(scene: Scene) -> None:
 
 def _fill_disk(scene: Scene) -> None:
     """Let no file grow beyond a few pages: the next write to the log fails, and the server ends and recovers."""
-    for _ in scene.again(quick=1, full=5, every=1):
+    for _ in scene.again(quick=1, full=3, every=1):
         pids = [*_ledger_backends(scene), *children(scene, POSTGRES)]
         for pid in pids:
             let_no_file_grow(pid, beyond=64 * 1024)

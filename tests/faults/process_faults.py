@@ -54,14 +54,14 @@ def _run_second_worker(scene: Scene) -> None:
     with subprocess.Popen(
         line, env=bare_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as second:
-        scene.hold(4, 12)
+        scene.hold(3.5, 8)
         second.kill()
 
 
 KILLED = [
-    Fault("edge's server killed", partial(_signal_child, EDGE, SIGKILL, quick=2, full=5, every=1.5)),
+    Fault("edge's server killed", partial(_signal_child, EDGE, SIGKILL, quick=2, full=3, every=1.5)),
     Fault("edge killed", partial(_signal_parent, EDGE, SIGKILL)),
-    Fault("worker's child killed", partial(_signal_child, WORKER, SIGKILL, quick=4, full=20, every=0.5)),
+    Fault("worker's child killed", partial(_signal_child, WORKER, SIGKILL, quick=2, full=5, every=2)),
     Fault("worker killed", partial(_signal_parent, WORKER, SIGKILL)),
     Fault("beat killed", partial(_signal_parent, BEAT, SIGKILL)),
     Fault("redis killed", partial(_signal_parent, REDIS, SIGKILL)),
@@ -69,7 +69,7 @@ KILLED = [
     Fault("everything killed at once", _kill_all),
 ]
 ENDED = [
-    Fault("edge's server ended", partial(_signal_child, EDGE, SIGTERM, quick=2, full=5, every=1.5)),
+    Fault("edge's server ended", partial(_signal_child, EDGE, SIGTERM, quick=2, full=3, every=1.5)),
     Fault("edge ended", partial(_signal_parent, EDGE, SIGTERM)),
     Fault("worker ended", partial(_signal_parent, WORKER, SIGTERM)),
     Fault("beat ended", partial(_signal_parent, BEAT, SIGTERM)),

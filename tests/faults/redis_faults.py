@@ -32,7 +32,7 @@ def _pause(scene: Scene) -> None:
 
 def _kill_connections(scene: Scene) -> None:
     with _redis(scene) as client:
-        for _ in scene.again(quick=10, full=40, every=0.2):
+        for _ in scene.again(quick=10, full=30, every=0.2):
             client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
@@ -41,7 +41,7 @@ def _fill(scene: Scene) -> None:
     with _redis(scene) as client:
         client.config_set("maxmemory", 1)
         try:
-            scene.hold(3, 10)
+            scene.hold(2.5, 8)
         finally:
             client.config_set("maxmemory", 0)
 
@@ -73,14 +73,14 @@ def _rewrite(scene: Scene) -> None:
 
 def _lose_wake_ups(scene: Scene) -> None:
     with _redis(scene) as client:
-        for _ in scene.again(quick=20, full=100, every=0.1):
+        for _ in scene.again(quick=20, full=80, every=0.1):
             client.delete(*_QUEUES)
 
 
 def _destroy_groups(scene: Scene) -> None:
     """Take the note away of what was claimed by whom."""
     with _redis(scene) as client:
-        for _ in scene.again(quick=3, full=10, every=1):
+        for _ in scene.again(quick=2, full=6, every=1):
             for inbox in _INBOXES:
                 client.xgroup_destroy(inbox, "workers")
 

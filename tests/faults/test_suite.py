@@ -14,7 +14,7 @@ from tests.faults.scene import Fault
 from tests.faults.suite import Volume, play
 from tests.running import Running, running
 
-VOLUME = Volume(deliveries=150, rate=150, full=False, seed=int(os.environ.get("KVITTO_SEED", "1")))
+VOLUME = Volume(deliveries=100, rate=150, full=False, seed=int(os.environ.get("KVITTO_SEED", "1")))
 
 
 @pytest.fixture(scope="module")
