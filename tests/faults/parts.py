@@ -18,6 +18,9 @@ BEAT = ("workers.celery beat",)
 REDIS = ("valkey-server",)
 POSTGRES = ("bin/postgres", "-D")
 
+# A worker whose children die while they start waits for them for 30 s, then begins anew.
+_START_SECONDS = 90.0
+
 
 def parent(scene: Scene, part: tuple[str, ...]) -> int:
     """Return the process that the supervisor started; waits for one that is being started again."""
@@ -41,7 +44,7 @@ def _awaited(look: Callable[[], list[int]], what: str) -> list[int]:
         found[:] = look()
         return bool(found)
 
-    eventually(is_found, what)
+    eventually(is_found, what, _START_SECONDS)
     return found
 
 

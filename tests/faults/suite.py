@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from random import Random
@@ -43,21 +44,27 @@ def play(kvitto: Running, fault: Fault, volume: Volume, wires: Wires | None = No
     scene = Scene(kvitto, load, volume.full, wires)
     result = Result(fault.name)
     load.start()
-    try:
+    with _noted(result):
         load.reach(volume.deliveries // 4)
         fault.play(scene)
         result.recovery = _recover(scene, f"{name}/recovery")
         load.reach(volume.deliveries)
-        load.end()
+    load.end()
+    with _noted(result):
         _settle(kvitto, result)
         _await_normal(scene, name)
-    except Exception as error:  # whatever it is, it belongs into the verdict
-        result.wrong.append(f"{type(error).__name__}: {error}")
-    finally:
-        load.end()
-        load.close()
+    load.close()
     _conclude(scene, result, first, name)
     return result
+
+
+@contextlib.contextmanager
+def _noted(result: Result) -> Iterator[None]:
+    """Note what goes wrong in a block, whatever it is: it belongs into the verdict."""
+    try:
+        yield
+    except Exception as error:
+        result.wrong.append(f"{type(error).__name__}: {error}")
 
 
 def _recover(scene: Scene, entity: str) -> float:
