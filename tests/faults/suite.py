@@ -54,7 +54,8 @@ def play(kvitto: Running, fault: Fault, volume: Volume, wires: Wires | None = No
         _settle(kvitto, result)
         _await_normal(scene, name)
     load.close()
-    _conclude(scene, result, first, name)
+    with _noted(result):
+        _conclude(scene, result, first, name)
     return result
 
 
