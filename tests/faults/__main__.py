@@ -41,7 +41,7 @@ def main(  # noqa: PLR0917 - a command's options are its arguments
         folder = Path(name)
         results, lacking = _play_all(folder, faults, wired_faults, volume)
         told = None if only else told_loss(folder / "loss")
-    run = report.Run(seed, (time.monotonic() - started) / 60, results, lacking, told)
+    run = report.Run(seed, (time.monotonic() - started) / 60, results, lacking, told, not quick)
     if not only:
         report.RESULTS.write_text(report.markdown(run), encoding="utf-8")
     click.echo(json.dumps([result.figures() for result in results], indent=2) if as_json else report.table(run))

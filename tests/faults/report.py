@@ -21,6 +21,7 @@ class Run:
     results: Sequence[Result]
     lacking: int
     told: tuple[int, int] | None
+    full: bool
 
     @property
     def passed(self) -> bool:
@@ -50,13 +51,14 @@ def failures(run: Run) -> list[str]:
 
 def markdown(run: Run) -> str:
     """Return the page that is kept."""
+    length = "longer than every time-out" if run.full else "of a few seconds (`--quick`)"
     verdict = "Nothing lost, nothing doubled." if run.passed else "FAILED:\n\n" + "\n".join(failures(run))
     return f"""# Faults
 
 Written by `make faults`: every part of a running Kvitto is broken under load, then every accepted delivery is
 looked up: its receipt, its effect, once. {verdict}
 
-Seed {run.seed}, {os.cpu_count()} cores shared with the load, {run.minutes:.0f} minutes. The longest answer must stay
+Seed {run.seed}, {os.cpu_count()} cores shared with the load, {run.minutes:.0f} minutes; breaks {length}. The longest answer must stay
 below {ANSWER_SECONDS:.0f} s; what met an edge that is itself frozen does not count. Seconds to recover: from the mend
 until a fresh delivery is in the ledger, behind whatever had gathered.
 
