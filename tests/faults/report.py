@@ -58,8 +58,9 @@ def markdown(run: Run) -> str:
 Written by `make faults`: every part of a running Kvitto is broken under load, then every accepted delivery is
 looked up: its receipt, its effect, once. {verdict}
 
-Seed {run.seed}, {os.cpu_count()} cores shared with the load, {run.minutes:.0f} minutes; breaks {length}. The longest answer must stay
-below {ANSWER_SECONDS:.0f} s; what met an edge that is itself frozen does not count. Seconds to recover: from the mend
+Seed {run.seed}, {os.cpu_count()} cores shared with the load, {run.minutes:.0f} minutes; breaks {length}.
+
+The longest answer must stay below {ANSWER_SECONDS:.0f} s; what met an edge that is itself frozen does not count. Seconds to recover: from the mend
 until a fresh delivery is in the ledger, behind whatever had gathered.
 
 {table(run)}
