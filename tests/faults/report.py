@@ -60,8 +60,8 @@ looked up: its receipt, its effect, once. {verdict}
 
 Seed {run.seed}, {os.cpu_count()} cores shared with the load, {run.minutes:.0f} minutes; breaks {length}.
 
-The longest answer must stay below {ANSWER_SECONDS:.0f} s; what met an edge that is itself frozen does not count. Seconds to recover: from the mend
-until a fresh delivery is in the ledger, behind whatever had gathered.
+The longest answer must stay below {ANSWER_SECONDS:.0f} s; what met an edge that is itself frozen does not count.
+Seconds to recover: from the mend until a fresh delivery is in the ledger, behind whatever had gathered.
 
 {table(run)}
 
