@@ -7,6 +7,8 @@ acknowledged early, expire, and are never retried.
 from datetime import timedelta
 from typing import Any
 
+from kombu import Exchange, Queue
+
 # A drain gives its slot back after this long, so that a sweep or a shutdown never waits for a backlog.
 DRAIN_SECONDS = 5.0
 SWEEP_SECONDS = 3.0
@@ -61,11 +63,20 @@ def worker_settings(broker_url: str) -> dict[str, Any]:
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,  # logging is set up once, for every process alike
         "worker_redirect_stdouts": False,
-        "worker_proc_alive_timeout": 30,
+        "worker_proc_alive_timeout": 10,  # a child killed while it starts holds up the others for this long
         "beat_max_loop_interval": 1,
         # The schedule's state is worth nothing after a restart, and the file system may be read-only.
         "beat_scheduler": "celery.beat:Scheduler",
     }
+
+
+def wake_up_queues(providers: tuple[str, ...]) -> dict[str, Any]:
+    """Return a queue per provider, whose wake-ups are taken off when they are handed out.
+
+    An acknowledgement that fails is never made up for: with Redis killed under load a worker soon had as many
+    outstanding as it may have, and took no wake-up ever again.
+    """
+    return {"task_queues": [Queue(name, Exchange(name), name, no_ack=True) for name in providers]}
 
 
 def schedule(providers: tuple[str, ...]) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from typing import Any
 
 from celery import Celery
 
-from config.celery import schedule, worker_settings
+from config.celery import schedule, wake_up_queues, worker_settings
 from config.settings import BeatSettings
 
 
 def _settings() -> dict[str, Any]:
     settings = BeatSettings.load()
-    return worker_settings(settings.broker_url) | {"beat_schedule": schedule(settings.providers)}
+    beat = {"beat_schedule": schedule(settings.providers)}
+    return worker_settings(settings.broker_url) | wake_up_queues(settings.providers) | beat
 
 
 app = Celery("kvitto", include=["workers.tasks", "workers.lifecycle"])

@@ -5,7 +5,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -15,6 +14,7 @@ from redis import Redis
 
 from app.sandbox.kompar import encrypt
 from tests import processes, servers
+from tests.faults.proxy import Proxy
 from tests.providers.kompar_side import KEY
 from tests.running import SECRETS, Running, running
 from tests.servers import eventually
@@ -84,73 +84,21 @@ def test_a_worker_killed_again_and_again_under_load(fresh_kvitto: Running) -> No
     check_once(kvitto, answers, 1500)
 
 
-class Proxy:
-    """A TCP proxy to Redis that can withhold replies to appends."""
-
-    def __init__(self, url: str) -> None:
-        host, _, port = url.removeprefix("redis://").removesuffix("/0").rpartition(":")
-        self._target = (host, int(port))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
-        self.on_append: Callable[[], None] | None = None
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self._target)
-            appending = threading.Event()
-            threading.Thread(target=self._requests, args=(client, server, appending), daemon=True).start()
-            threading.Thread(target=self._replies, args=(server, client, appending), daemon=True).start()
-
-    def _requests(self, client: socket.socket, server: socket.socket, appending: threading.Event) -> None:
-        for data in _portions(client):
-            if b"XADD" in data:
-                appending.set()
-            server.sendall(data)
-        server.close()
-
-    def _replies(self, server: socket.socket, client: socket.socket, appending: threading.Event) -> None:
-        for data in _portions(server):
-            if appending.is_set() and self.on_append is not None:
-                self.on_append()  # the append is on disk, and its reply never arrives
-                break
-            appending.clear()
-            try:
-                client.sendall(data)
-            except OSError:
-                break
-        client.close()
-
-    def close(self) -> None:
-        self._listener.close()
-
-
-def _portions(source: socket.socket) -> Iterator[bytes]:
-    try:
-        while data := source.recv(1 << 20):
-            yield data
-    except OSError:
-        return
-
-
 def test_the_edge_killed_between_append_and_answer(tmp_path: Path) -> None:
     with servers.valkey(tmp_path) as redis:
-        proxy = Proxy(redis)
+        proxy = Proxy(redis, b"XADD")
         environment = SECRETS | {"REDIS_URL": proxy.url, "CELERY_BROKER_URL": redis}
         with running(tmp_path / "data", environment) as kvitto:
             body = {"application_id": "a"}
             edges = processes.named(kvitto.process.pid, "granian", "ingest")
             edges += [child for edge in edges for child in processes.below(edge)]
 
-            def kill_edge() -> None:
-                proxy.on_append = None
+            def kill_edge() -> bool:
+                proxy.on_reply = None
                 processes.kill(*edges)
+                return True
 
-            proxy.on_append = kill_edge
+            proxy.on_reply = kill_edge
             with pytest.raises(httpx.HTTPError):
                 kvitto.post("applications", encrypt(body, KEY))
             eventually(lambda: _answers(kvitto), "the edge is back")
@@ -171,13 +119,14 @@ def _answers(kvitto: Running) -> bool:
 
 def test_an_append_whose_reply_is_lost_goes_to_the_overflow_too_and_counts_once(tmp_path: Path) -> None:
     with servers.valkey(tmp_path) as redis:
-        proxy = Proxy(redis)
+        proxy = Proxy(redis, b"XADD")
         with running(tmp_path / "data", SECRETS | {"REDIS_URL": proxy.url, "CELERY_BROKER_URL": redis}) as kvitto:
 
-            def cut() -> None:
-                proxy.on_append = None
+            def cut() -> bool:
+                proxy.on_reply = None
+                return True
 
-            proxy.on_append = cut
+            proxy.on_reply = cut
             assert kvitto.post("applications", encrypt({"application_id": "a"}, KEY)).status_code == 200
             eventually(lambda: kvitto.audit()["copies"] == 1, "both settled")
             account = kvitto.audit()

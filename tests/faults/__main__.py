@@ -1,0 +1,88 @@
+"""`python -m tests.faults`: the fault suite at length."""
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from tests.faults import report
+from tests.faults.catalogue import FAULTS, WIRED
+from tests.faults.loss import told_loss
+from tests.faults.network_faults import wired
+from tests.faults.proxy import Wires
+from tests.faults.result import Result
+from tests.faults.scene import Fault
+from tests.faults.suite import Volume, check_all, play
+from tests.running import Running, running
+
+
+@click.command(epilog="Example: python -m tests.faults --only redis --deliveries 20000")
+@click.option("--seed", default=1, show_default=True, help="The same seed sends the same events.")
+@click.option("--deliveries", default=200_000, show_default=True, help="To be accepted at least, over all faults.")
+@click.option("--rate", default=600.0, show_default=True, help="Deliveries a second at most.")
+@click.option("--quick", is_flag=True, help="Break things for seconds only, as the tests do.")
+@click.option("--only", multiple=True, metavar="TEXT", help="Faults whose name holds this; repeatable; keeps no page.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def main(  # noqa: PLR0917 - a command's options are its arguments
+    seed: int, deliveries: int, rate: float, quick: bool, only: Sequence[str], as_json: bool
+) -> None:
+    """Break every part of a running Kvitto under load, then account for every accepted delivery.
+
+    Exit 1 if one was lost or doubled, or an answer took 5 s. The table goes to tests/faults/RESULTS.md.
+    """
+    faults, wired_faults = _chosen(FAULTS, only), _chosen(WIRED, only)
+    each = -(-deliveries // max(1, len(faults) + len(wired_faults)))
+    volume = Volume(each, rate, not quick, seed)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="kvitto-faults-") as name:
+        folder = Path(name)
+        results, lacking = _play_all(folder, faults, wired_faults, volume)
+        told = None if only else told_loss(folder / "loss")
+    run = report.Run(seed, (time.monotonic() - started) / 60, results, lacking, told, not quick)
+    if not only:
+        report.RESULTS.write_text(report.markdown(run), encoding="utf-8")
+    click.echo(json.dumps([result.figures() for result in results], indent=2) if as_json else report.table(run))
+    for text in report.failures(run):
+        click.secho(text, fg="red", err=True)
+    raise SystemExit(0 if run.passed else 1)
+
+
+def _play_all(
+    folder: Path, faults: Sequence[Fault], wired_faults: Sequence[Fault], volume: Volume
+) -> tuple[list[Result], int]:
+    """Return the results, and how many receipts the ledgers lack in the end."""
+    results: list[Result] = []
+    lacking = 0
+    if faults:
+        with running(folder / "plain" / "data") as kvitto:
+            lacking += _play_on(kvitto, faults, volume, None, results)
+    if wired_faults:
+        (folder / "wired").mkdir()
+        with wired(folder / "wired") as (kvitto, wires):
+            lacking += _play_on(kvitto, wired_faults, volume, wires, results)
+    return results, lacking
+
+
+def _play_on(
+    kvitto: Running, faults: Sequence[Fault], volume: Volume, wires: Wires | None, results: list[Result]
+) -> int:
+    receipts: set[str] = set()
+    for fault in faults:
+        click.echo(f"{fault.name} …", err=True, nl=False)
+        result = play(kvitto, fault, volume, wires)
+        receipts |= set(result.receipts)
+        results.append(result)
+        told = click.style("held", fg="green") if result.passed else click.style(result.describe(), fg="red")
+        click.echo(f" {told}, {result.accepted} answered 200", err=True)
+    return check_all(kvitto, receipts)
+
+
+def _chosen(faults: Sequence[Fault], only: Sequence[str]) -> list[Fault]:
+    return [fault for fault in faults if not only or any(text in fault.name for text in only)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""Every fault that is played, in order: what hits one part stands apart, for the supervisor waits after each death."""
+
+from tests.faults import network_faults, postgres_faults, process_faults, redis_faults
+
+FAULTS = [
+    *process_faults.KILLED,
+    *network_faults.FAULTS,
+    *postgres_faults.FAULTS,
+    *process_faults.ENDED,
+    *process_faults.MIXED,
+    *process_faults.FROZEN,
+    *redis_faults.FAULTS,
+]
+WIRED = network_faults.WIRED

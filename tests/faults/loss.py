@@ -1,0 +1,35 @@
+"""The one loss that nothing can prevent, a Redis that forgets what it held: the audit must tell it, to the entry."""
+
+from pathlib import Path
+from random import Random
+from signal import SIGKILL
+
+from tests import processes
+from tests.faults.load import Load
+from tests.faults.parts import WORKERS, frozen, send
+from tests.faults.redis_faults import empty
+from tests.faults.scene import audit
+from tests.faults.stories import application
+from tests.running import running
+from tests.servers import eventually
+
+ENTRIES = 50
+
+
+def told_loss(folder: Path) -> tuple[int, int]:
+    """Empty a Redis with ENTRIES in flight; return the audit's status and how many entries it misses."""
+    with running(folder / "data") as kvitto:
+        eventually(lambda: len(processes.named(kvitto.process.pid, *WORKERS)) == 6, "all workers")
+        load = Load(kvitto.ingest, "loss", "loss", rate=1)
+        workers = processes.named(kvitto.process.pid, *WORKERS)
+        with frozen(*workers):
+            for number in range(ENTRIES):
+                load.by_hand.deliver(application(Random(number), f"loss/{number}"))
+            _, accounts = audit(kvitto)
+            assert sum(account["in_flight"] for account in accounts) == ENTRIES
+            empty(kvitto)
+            send(SIGKILL, *workers)  # what one had claimed into its memory is gone with it
+        load.close()
+        eventually(lambda: bool(audit(kvitto)[1]), "an audit")
+        status, accounts = audit(kvitto)
+        return status, sum(account["missing"] for account in accounts)

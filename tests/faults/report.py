@@ -1,0 +1,108 @@
+"""What a run of the fault suite came to: a table for people, Markdown for the project's pages, JSON for machines."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.loss import ENTRIES
+from tests.faults.result import ANSWER_SECONDS, Result
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+_HEAD = ("fault", "requests", "200s", "lost", "doubled", "longest answer, s", "seconds to recover")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A whole run. `told`: the audit's status and shortfall after a Redis with entries in flight was emptied."""
+
+    seed: int
+    minutes: float
+    results: Sequence[Result]
+    lacking: int
+    told: tuple[int, int] | None
+    full: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether the promise held throughout."""
+        is_told = self.told in (None, (1, ENTRIES))
+        return is_told and not self.lacking and all(result.passed for result in self.results)
+
+
+def table(run: Run) -> str:
+    """Return the results as an aligned table, which is Markdown too."""
+    rows = [_HEAD, *map(_row, run.results), _total(run.results)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    lines = [" | ".join(_align(row[i], widths[i], i) for i in range(len(_HEAD))) for row in rows]
+    rule = " | ".join(("-" * width if i == 0 else "-" * (width - 1) + ":") for i, width in enumerate(widths))
+    return "\n".join(f"| {line} |" for line in (lines[0], rule, *lines[1:]))
+
+
+def failures(run: Run) -> list[str]:
+    """Return in words what did not hold."""
+    found = [result.describe() for result in run.results if not result.passed]
+    if run.lacking:
+        found.append(f"at the end the ledger lacks {run.lacking} receipts that were given")
+    if run.told not in (None, (1, ENTRIES)):
+        found.append(f"{_loss(run)} It must be {ENTRIES}, with status 1.")
+    return found
+
+
+def markdown(run: Run) -> str:
+    """Return the page that is kept."""
+    length = "longer than every time-out" if run.full else "of a few seconds (`--quick`)"
+    verdict = "Nothing lost, nothing doubled." if run.passed else "FAILED:\n\n" + "\n".join(failures(run))
+    return f"""# Faults
+
+Written by `make faults`: every part of a running Kvitto is broken under load, then every accepted delivery is
+looked up: its receipt, its effect, once. {verdict}
+
+Seed {run.seed}, {os.cpu_count()} cores shared with the load, {run.minutes:.0f} minutes; breaks {length}.
+
+The longest answer must stay below {ANSWER_SECONDS:.0f} s; what met an edge that is itself frozen does not count.
+Seconds to recover: from the mend until a fresh delivery is in the ledger, behind whatever had gathered.
+
+{table(run)}
+
+{_loss(run)}
+"""
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    return (
+        result.fault,
+        f"{result.requests:,}",
+        f"{result.accepted:,}",
+        str(result.lost),
+        str(result.doubled),
+        f"{result.longest:.2f}",
+        f"{result.recovery:.1f}",
+    )
+
+
+def _total(results: Sequence[Result]) -> tuple[str, ...]:
+    whole = Result(
+        f"{len(results)} faults",
+        requests=sum(result.requests for result in results),
+        accepted=sum(result.accepted for result in results),
+        lost=sum(result.lost for result in results),
+        doubled=sum(result.doubled for result in results),
+        longest=max((result.longest for result in results), default=0.0),
+        recovery=max((result.recovery for result in results), default=0.0),
+    )
+    return _row(whole)
+
+
+def _loss(run: Run) -> str:
+    if run.told is None:
+        return ""
+    status, missing = run.told
+    return (
+        f"A Redis that was emptied with {ENTRIES} entries in flight, the one loss that nothing prevents: "
+        f"`kvitto audit` tells of {missing} missing and ends with status {status}."
+    )
+
+
+def _align(text: str, width: int, column: int) -> str:
+    return text.ljust(width) if column == 0 else text.rjust(width)
