@@ -44,6 +44,5 @@ def test_nothing_is_lost_or_doubled_on_cut_wires(wired_kvitto: tuple[Running, Wi
     assert result.passed, result.describe()
 
 
-@pytest.mark.xfail(strict=True, reason="the audit does not account for past epochs yet")
 def test_a_redis_that_forgot_is_told_to_the_entry(tmp_path: Path) -> None:
     assert told_loss(tmp_path) == (1, ENTRIES)

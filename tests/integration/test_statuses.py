@@ -21,9 +21,9 @@ GOOD = [sample for name in names() for sample in side(name).samples() if sample.
 
 
 @pytest.fixture
-def app(valkey_server: str, redis: Redis, database: str) -> Flask:
+def app(valkey_server: str, redis: Redis, postgres_server: str) -> Flask:
     environment = {name: value for each in names() for name, value in side(each).environment.items()} | {
-        "DATABASE_URL": database,
+        "DATABASE_URL": postgres_server,
         "REDIS_URL": valkey_server,
         "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
         "BODY_LIMIT_BYTES": "50000",
