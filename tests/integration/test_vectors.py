@@ -73,7 +73,8 @@ def test_solaris_views(kvitto: Running) -> None:
     )
     assert [row["interest_accrual_rate"] for row in rates] == [0.0003014, 0.00031]
     rejections = kvitto.rows("SELECT event_id, sender_name, extra FROM reporting.solaris_rejected_transactions")
-    equal = {row["event_id"] for row in rejections if row["sender_name"] == "Jörg Mustermann"}
+    sampled = [row for row in rejections if row["event_id"].startswith("wh-")]
+    equal = {row["event_id"] for row in sampled if row["sender_name"] == "Jörg Mustermann"}
     assert equal == {"wh-10", "wh-11"}
     (other,) = [row for row in rejections if row["event_id"] == "wh-13"]
     assert other["extra"]["rejection_reason"] == "whatever"
