@@ -173,14 +173,14 @@ def test_many_large_bodies_at_once_are_bounded_in_memory(fresh_kvitto: Running) 
         if not processes.named(pid, "app.ingest.wsgi")
     )
     body = b"x" * (24 * 1024 * 1024)
-    with ThreadPoolExecutor(16) as pool:
-        statuses = [answer.status_code for answer in pool.map(lambda _: _post(kvitto, body), range(16))]
+    with ThreadPoolExecutor(24) as pool:
+        statuses = [answer.status_code for answer in pool.map(lambda _: _post(kvitto, body), range(24))]
     assert set(statuses) <= {200, 503}
     assert statuses.count(200) >= 2
     peak = next(
         int(line.split()[1]) for line in Path(f"/proc/{edge}/status").read_text().splitlines() if "VmHWM" in line
     )
-    assert peak < 600 * 1024  # kB: four at once, each in clear and sealed, and what the server beneath holds
+    assert peak < 1200 * 1024  # kB; each is held in clear, sealed, and on its way: all of them would be over 1700
 
 
 def _post(kvitto: Running, body: bytes) -> httpx.Response:
