@@ -17,9 +17,11 @@ from app.replay import Replay
 from app.storage import dead_letters as letters
 from app.storage.connection import Connection, session
 from app.storage.dead_letters import Selection
+from app.storage.settlement import Outcome
 from config.environment import Environment
 from config.settings import LedgerSettings
 
+_BECAME = ("receipt", "outcome", "reason", "event_type", "entity_id", "revision", "detail")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -94,7 +96,7 @@ def _no_letter(receipt: UUID) -> click.ClickException:
 @dead_letters.command(epilog="Example: kvitto dead-letters replay --reason cannot-open --dry-run")
 @click.argument("receipt", type=click.UUID, required=False)
 @_filters
-@click.option("--dry-run", is_flag=True, help="Show what would become of each, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would become of each, row by row, and change nothing.")
 @_json
 def replay(
     receipt: UUID | None,
@@ -115,7 +117,7 @@ def replay(
             rows += _replayed(found, dry_run)
         except KeyboardInterrupt:
             interrupted = True
-    print_rows(rows, ("receipt", "outcome", "reason", "detail"), as_json, empty="no dead letters to replay")
+    print_rows(rows, _BECAME, as_json, empty="no dead letters to replay")
     if not as_json and rows:
         counts = Counter(row["outcome"] for row in rows)
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
@@ -132,5 +134,12 @@ def _replayed(found: list[UUID], dry_run: bool) -> Iterator[dict[str, Any]]:
     with click.progressbar(replayed, len(found), "replaying", file=sys.stderr, hidden=hidden) as steps:
         for receipt, outcome in steps:
             if outcome is not None:
-                told = {"outcome": outcome.name, "reason": outcome.reason, "detail": outcome.detail}
-                yield {"receipt": receipt} | told
+                yield _became(receipt, outcome)
+
+
+def _became(receipt: UUID, outcome: Outcome) -> dict[str, Any]:
+    """Return the row that a receipt's outcome comes to."""
+    entity = outcome.entity
+    about = {"event_type": entity.event_type if entity else None, "entity_id": entity.entity_id if entity else None}
+    told = {"outcome": outcome.name, "reason": outcome.reason}
+    return {"receipt": receipt} | told | about | {"revision": outcome.revision, "detail": outcome.detail}

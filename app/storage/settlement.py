@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.delivery import Received
 from app.errors import Rejected
-from app.event import Event
+from app.event import Entity, Event
 from app.history import Occurrence, Verdict
 
 
@@ -36,11 +36,13 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A receipt's outcome as the ledger keeps it."""
+    """A receipt's outcome as the ledger keeps it; of a valid one, what it is about and which revision it makes."""
 
     name: Literal["stored", "duplicate", "dead"]
     reason: str | None = None
     detail: str | None = None
+    entity: Entity | None = None
+    revision: int | None = None
 
     @classmethod
     def of(cls, result: Event | Rejected, verdict: Verdict | None) -> "Outcome":
@@ -48,4 +50,5 @@ class Outcome:
         if isinstance(result, Rejected):
             return cls("dead", result.reason, result.detail)
         assert verdict is not None  # noqa: S101 - every valid delivery was folded
-        return cls("duplicate" if verdict.revision is None else "stored", verdict.reason)
+        name: Literal["stored", "duplicate"] = "duplicate" if verdict.revision is None else "stored"
+        return cls(name, verdict.reason, entity=result.entity, revision=verdict.revision)

@@ -162,17 +162,22 @@ def test_counters_of_processes_in_containers_of_their_own_do_not_meet(folder: Pa
     assert all(name.split("_")[1].startswith(f"{host}-") for name in files)
 
 
-@pytest.mark.parametrize("name", PROCESSES)
-def test_a_process_is_found_well_until_it_stops(
-    processes: dict[str, subprocess.Popen[bytes]], addresses: dict[str, str], clients: str, tmp_path: Path, name: str
+@pytest.mark.parametrize("name", [name for name in PROCESSES if name.startswith(("worker", "beat"))])
+@pytest.mark.usefixtures("processes")
+def test_what_sends_and_takes_in_canaries_is_found_well(secrets: Path, clients: str, name: str) -> None:
+    """In its own environment, as an engine runs it. That it is found ill in time has tests of its own."""
+    own = environment_of(SERVICES[name], secrets)
+    eventually(lambda: is_well(name, {}, clients, **own), f"{name} found well")
+
+
+@pytest.mark.parametrize("name", [name for name in PROCESSES if name.startswith(("ingest", "console"))])
+def test_a_server_is_found_well_until_it_stops(
+    processes: dict[str, subprocess.Popen[bytes]], addresses: dict[str, str], clients: str, name: str
 ) -> None:
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc" / "1").symlink_to(f"/proc/{processes[name].pid}")  # all that is in its container
-    here = addresses | {"/proc": str(tmp_path / "proc")}
-    eventually(lambda: is_well(name, here, clients), f"{name} found well")
+    eventually(lambda: is_well(name, addresses, clients), f"{name} found well")
     processes[name].terminate()
     assert processes[name].wait(SERVICES[name]["healthcheck"].get("retries", 3) * 10) == 0
-    assert not is_well(name, here, clients)
+    assert not is_well(name, addresses, clients)
 
 
 def test_redis_is_found_well_where_it_is(redis: str, secrets: Path, clients: str) -> None:

@@ -1,6 +1,7 @@
 """The commands, as an operator runs them."""
 
 import json
+from typing import Any
 
 import psycopg
 import pytest
@@ -86,16 +87,19 @@ def test_dead_letters_are_listed_shown_and_replayed_once_the_key_is_there(kvitto
     assert json.loads(kvitto.run("dead-letters", "show", receipt, "--json").stdout)[0]["sealed_bytes"] > 100
     assert "no dead letter" in kvitto.run("dead-letters", "show", "00000000-0000-0000-0000-000000000000").stderr
 
-    def replay(*arguments: str, keys: str) -> list[dict[str, str]]:
+    def replay(*arguments: str, keys: str) -> list[dict[str, Any]]:
         environment = kvitto.environment | {"KOMPAR_KEYS": keys}
         done = run("dead-letters", "replay", *arguments, "--json", environment=environment)
         assert done.returncode == 0, done.stderr
-        found: list[dict[str, str]] = json.loads(done.stdout)
+        found: list[dict[str, Any]] = json.loads(done.stdout)
         return found
 
     added = f"{SECRETS['KOMPAR_KEYS']},added={key}"
     assert [each["outcome"] for each in replay(receipt, keys=SECRETS["KOMPAR_KEYS"])] == ["dead"]
-    assert [each["outcome"] for each in replay(receipt, "--dry-run", keys=added)] == ["stored"]
+    (would,) = replay(receipt, "--dry-run", keys=added)
+    assert (would["outcome"], would["event_type"], would["entity_id"], would["revision"]) == (
+        "stored", "applications", "late", 1,
+    )  # fmt: skip
     assert kvitto.outcome(receipt)["outcome"] == "dead"
     became = {each["receipt"]: each["outcome"] for each in replay("--reason", "cannot-open", keys=added)}
     assert became[receipt] == "stored"
