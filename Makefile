@@ -11,7 +11,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
-.PHONY: install demo up test faults bench check lock help
+.PHONY: install demo up test faults soak bench check lock help
 install: $(READY)  ## make .venv and install everything into it from the lock
 demo: install      ## start everything, deliver events, show what landed and the audit
 	@$(BIN)/kvitto demo
@@ -22,6 +22,8 @@ test: install      ## pass all tests
 	$(BIN)/python -m pytest
 faults: install    ## break every part under load, account for every delivery (about 25 min)
 	$(BIN)/python -m tests.faults
+soak: install      ## break parts at random for MINUTES (60), account for every delivery
+	$(BIN)/python -m tests.faults --soak $(or $(MINUTES),60) --deliveries 50000
 bench: install     ## measure against yardsticks, on this machine
 	$(BIN)/python -m benchmarks.bulkheads
 check: install     ## lint, types, architecture

@@ -3,8 +3,11 @@
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from random import Random
 
 import click
 
@@ -25,9 +28,10 @@ from tests.running import Running, running
 @click.option("--rate", default=600.0, show_default=True, help="Deliveries a second at most.")
 @click.option("--quick", is_flag=True, help="Break things for seconds only, as the tests do.")
 @click.option("--only", multiple=True, metavar="TEXT", help="Faults whose name holds this; repeatable; keeps no page.")
+@click.option("--soak", default=0.0, metavar="MINUTES", help="At random, again and again, for so long.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(  # noqa: PLR0917 - a command's options are its arguments
-    seed: int, deliveries: int, rate: float, quick: bool, only: Sequence[str], as_json: bool
+    seed: int, deliveries: int, rate: float, quick: bool, only: Sequence[str], soak: float, as_json: bool
 ) -> None:
     """Break every part of a running Kvitto under load, then account for every accepted delivery.
 
@@ -39,10 +43,13 @@ def main(  # noqa: PLR0917 - a command's options are its arguments
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kvitto-faults-") as name:
         folder = Path(name)
-        results, lacking = _play_all(folder, faults, wired_faults, volume)
-        told = None if only else told_loss(folder / "loss")
+        if soak:
+            results, lacking = _play_all(folder, _at_random(faults, soak, seed), (), volume)
+        else:
+            results, lacking = _play_all(folder, faults, wired_faults, volume)
+        told = None if only or soak else told_loss(folder / "loss")
     run = report.Run(seed, (time.monotonic() - started) / 60, results, lacking, told, not quick)
-    if not only:
+    if not (only or soak):
         report.RESULTS.write_text(report.markdown(run), encoding="utf-8")
     click.echo(json.dumps([result.figures() for result in results], indent=2) if as_json else report.table(run))
     for text in report.failures(run):
@@ -50,8 +57,18 @@ def main(  # noqa: PLR0917 - a command's options are its arguments
     raise SystemExit(0 if run.passed else 1)
 
 
+def _at_random(faults: Sequence[Fault], minutes: float, seed: int) -> Iterator[Fault]:
+    """Yield faults for so long, each turn under a name of its own: its events are new."""
+    random, end = Random(seed), time.monotonic() + minutes * 60
+    for turn in count(1):
+        if time.monotonic() > end:
+            return
+        fault = random.choice(faults)
+        yield replace(fault, name=f"{fault.name} in turn {turn}")
+
+
 def _play_all(
-    folder: Path, faults: Sequence[Fault], wired_faults: Sequence[Fault], volume: Volume
+    folder: Path, faults: Iterable[Fault], wired_faults: Sequence[Fault], volume: Volume
 ) -> tuple[list[Result], int]:
     """Return the results, and how many receipts the ledgers lack in the end."""
     results: list[Result] = []
@@ -67,7 +84,7 @@ def _play_all(
 
 
 def _play_on(
-    kvitto: Running, faults: Sequence[Fault], volume: Volume, wires: Wires | None, results: list[Result]
+    kvitto: Running, faults: Iterable[Fault], volume: Volume, wires: Wires | None, results: list[Result]
 ) -> int:
     receipts: set[str] = set()
     for fault in faults:
