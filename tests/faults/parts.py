@@ -14,7 +14,7 @@ from tests.servers import eventually
 EDGE = ("granian", "app.ingest")
 WORKER = ("celery", "worker", "--queues kompar")
 WORKERS = ("celery", "worker", "--queues")
-BEAT = ("workers.celery beat",)
+BEAT = ("workers.beat beat",)
 REDIS = ("valkey-server",)
 POSTGRES = ("bin/postgres", "-D")
 
