@@ -105,7 +105,7 @@ def test_servers_are_reached_by_those_who_need_them_and_have_no_way_out() -> Non
 
     workers = {name for name in SERVICES if name.startswith("worker-")}
     ingests = {"ingest-1", "ingest-2"}
-    assert on("edge") == {"nginx"} | ingests
+    assert on("edge") == {"nginx", "beat"} | ingests  # beat sends canaries
     assert on("inbox") == {"redis", "beat"} | ingests | workers
     assert on("ledger") == {"postgres", "console", "migrate"} | ingests | workers
     assert all(composition()["networks"][name]["internal"] for name in ("edge", "inbox", "ledger"))

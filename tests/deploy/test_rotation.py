@@ -12,20 +12,19 @@ from tests.deploy.balancer import balancer
 from tests.deploy.edges import edges
 from tests.deploy.load import load
 from tests.running import SECRETS, command, run
-from tests.servers import bare_environment, eventually
+from tests.servers import bare_environment, eventually, valkey
 
 OLD, NEW = (base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))
 
 
-def test_the_sealing_key_is_rotated_under_load(ledger: str, valkey_server: str, tmp_path: Path) -> None:
+def test_the_sealing_key_is_rotated_under_load(database: str, tmp_path: Path) -> None:
     keys = tmp_path / "sealing_keys"
     keys.write_text(f"old={OLD}")
-    servers = {"REDIS_URL": valkey_server, "DATABASE_URL": ledger}
-    environment = servers | {"SEALING_KEYS_FILE": str(keys)}
     with (
-        edges(tmp_path, environment) as found,
+        valkey(tmp_path) as redis,
+        edges(tmp_path, environment := settings(redis, database, keys)) as found,
         balancer(tmp_path, [edge.address for edge in found]) as front,
-        psycopg.connect(ledger, autocommit=True) as connection,
+        psycopg.connect(database, autocommit=True) as connection,
     ):
         before = count(connection)
         worker = Worker(environment, tmp_path / "worker.log")
@@ -53,6 +52,10 @@ def test_the_sealing_key_is_rotated_under_load(ledger: str, valkey_server: str, 
             assert alone.unseal(UUID(str(receipt)), sealed)
         dead = "SELECT count(*) FROM reporting.dead_letters WHERE reason = 'cannot-open'"
         assert connection.execute(dead).fetchone() == (0,)
+
+
+def settings(redis: str, database: str, keys: Path) -> dict[str, str]:
+    return {"REDIS_URL": redis, "DATABASE_URL": database, "SEALING_KEYS_FILE": str(keys)}
 
 
 class Worker:
