@@ -60,6 +60,8 @@ def configure() -> None:
                 "celery.beat": {"level": "WARNING"},
                 # It would write a failing task's message and traceback; tasks tell their failures themselves.
                 "celery.app.trace": {"level": "CRITICAL"},
+                # Its warnings quote the driver's messages, addresses and all; the watch of Postgres tells enough.
+                "psycopg.pool": {"level": "CRITICAL"},
                 # It tells every request with its address; who sends tells what is worth it.
                 "httpx": {"level": "WARNING"},
             },

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from app.errors import Unavailable
 from app.inbox import Inbox
@@ -16,6 +17,8 @@ from workers.pipeline import Pipeline, Source
 from workers.slots import Slot
 from workers.trials import Trials
 
+# A row of the overflow has its time before it is committed, this long at most.
+_UNCOMMITTED = timedelta(seconds=2)
 logger = logging.getLogger(__name__)
 
 
@@ -92,7 +95,7 @@ class Station:
         """Note how complete the ledger is; and the inbox's own counter, which would be lost with its server."""
         census = self.inbox.census()
         backlog, waiting = self.inbox.backlog(), self.overflow.waiting()
-        complete_until = min(backlog.complete_until, waiting.oldest_at or backlog.complete_until)
+        complete_until = min(backlog.complete_until, waiting.oldest_at or backlog.complete_until) - _UNCOMMITTED
         self._ledger.look(Look(backlog.entries + waiting.entries, complete_until))
         with self._ledger.connected() as connection:
             witnesses.note_census(connection, self.inbox.provider, census.epoch, census.appended, census.last)

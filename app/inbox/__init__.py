@@ -72,9 +72,10 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """Where an entry stands now, in which epoch, and whether whoever appended it has to ring."""
+    """Where an entry stands now, the how-manieth of which epoch it is, and whether whoever appended it has to ring."""
 
     epoch: UUID
+    count: int
     position: Position
     pressed: bool
 
@@ -89,6 +90,8 @@ class Inbox:
         self._kept = kept
         self._stream = f"inbox:{provider}"
         self._epoch_key = f"inbox:{provider}:epoch"
+        # The server's own count of entries is not in an append's reply; this one is.
+        self._count_key = f"inbox:{provider}:appended"
 
     def open(self) -> None:
         """Make stream, group and epoch where they are missing.
@@ -119,10 +122,12 @@ class Inbox:
             pipeline.xadd(self._stream, to_fields(delivery), maxlen=self._kept, approximate=False)  # type: ignore[arg-type]
             doorbell.press(pipeline, self.provider)
             pipeline.set(self._epoch_key, fresh, nx=True, get=True)
-            appended, pressed, epoch = pipeline.execute(raise_on_error=False)
+            pipeline.incr(self._count_key)
+            appended, pressed, epoch, count = pipeline.execute(raise_on_error=False)
             if isinstance(appended, RedisError):
                 raise appended
-        return Appended(UUID(epoch.decode() if epoch else fresh), Position.parse(appended), pressed is True)
+        life = UUID(epoch.decode() if epoch else fresh)
+        return Appended(life, count, Position.parse(appended), pressed is True)
 
     def press_doorbell(self) -> bool:
         """Press the doorbell for what was kept elsewhere; return whether to ring it."""

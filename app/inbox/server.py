@@ -40,7 +40,12 @@ def connect(url: str, timeout_seconds: float = 2.0) -> Redis:
     network = {} if url.startswith("unix") else {"socket_connect_timeout": 0.5, "socket_keepalive": True}
     try:
         return Redis.from_url(
-            url, socket_timeout=timeout_seconds, retry=Retry(NoBackoff(), 0), max_connections=256, **network
+            url,
+            socket_timeout=timeout_seconds,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=256,
+            driver_info=None,  # naming the library would cost a new connection two round trips
+            **network,
         )
     except ValueError as error:
         mend = "Write it like redis://user:password@host:6379/0, special characters as %XX"
@@ -93,9 +98,9 @@ def durability_faults(redis: Redis) -> list[Fault]:
 
 
 def used_share(redis: Redis) -> float:
-    """Return how much of its memory limit the server uses, 0 to 1; 0 if it has none."""
+    """Return how much of its memory limit the server uses, 0 to 1; 0 if it has none, or does not tell."""
     with reachable():
-        memory: Any = redis.info("memory")
+        memory = _told(lambda: redis.info("memory"))
     return memory["used_memory"] / memory["maxmemory"] if memory.get("maxmemory") else 0.0
 
 

@@ -6,7 +6,7 @@ from redis import Redis
 
 from app.errors import Unavailable
 from app.inbox import Inbox, server
-from app.storage.connection import durability_faults
+from app.storage.connection import durability_faults, refuse_read_only
 from app.storage.pool import Pool
 from config.environment import Fault
 
@@ -24,6 +24,7 @@ def look_at_redis(redis: Redis, inboxes: Sequence[Inbox], loss_accepted: bool) -
 
 def look_at_postgres(pool: Pool, loss_accepted: bool) -> bool:
     """Return true; raises Unavailable unless a commit in Postgres proves that it is on disk."""
+    pool.run(refuse_read_only)
     faults = pool.run(durability_faults)
     _refuse("postgres-not-durable", [] if loss_accepted else faults)
     return True

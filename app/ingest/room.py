@@ -8,7 +8,7 @@ from app.errors import Unavailable
 # Smaller ones are bounded by the number of requests in progress.
 LARGE_BYTES = 1024 * 1024
 _PLACES = 2
-_PATIENCE_SECONDS = 3.0
+_PATIENCE_SECONDS = 1.0
 
 
 class Room:

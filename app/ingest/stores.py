@@ -1,7 +1,10 @@
 """Where deliveries are kept until a worker takes them: a provider's inbox in Redis, or the overflow in Postgres."""
 
+import logging
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -18,6 +21,7 @@ from app.storage.pool import Pool
 LARGE_BYTES = 256 * 1024
 # Without Redis there is no doorbell to tell who rang already.
 _RING_SECONDS = 1.0
+logger = logging.getLogger(__name__)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -35,6 +39,7 @@ class Stores:
         self._ring = ring
         self._rung_at = -_RING_SECONDS
         self._last_at = _LONG_AGO
+        self._lock = threading.Lock()
 
     def keep(self, delivery: Delivery) -> None:
         """Keep a delivery durably, and have a worker called.
@@ -49,16 +54,29 @@ class Stores:
         for watch, road in roads:
             try:
                 watch.check()
-                return road(delivery)
+                return self._take(watch, road, delivery)
             except Unavailable as error:
-                watch.trip(error)
                 causes.append(error)
         raise Unavailable(causes[0].reason, "; ".join(map(str, causes)))
+
+    @staticmethod
+    def _take(watch: Watch, road: Callable[[Delivery], None], delivery: Delivery) -> None:
+        """Take a road; whatever fails on it is told to its watch, but for a body that may be too large for its time."""
+        try:
+            road(delivery)
+        except Unavailable as error:
+            if len(delivery.sealed) <= LARGE_BYTES:
+                watch.trip(error)
+            raise
+        except Exception as error:  # a fault of ours on one road must not close the other
+            logger.exception("a fault of ours", extra={"provider": delivery.provider})
+            raise Unavailable("internal", type(error).__name__) from error
 
     def _append(self, delivery: Delivery) -> None:
         appended = self._inbox.append(delivery)
         self._tally.add(delivery.provider, appended)
-        self._last_at = max(self._last_at, appended.position.received_at)
+        with self._lock:
+            self._last_at = max(self._last_at, appended.position.received_at)
         if appended.pressed:
             self._ring()
 
@@ -72,10 +90,8 @@ class Stores:
             self._ring()
 
     def _must_ring(self) -> bool:
-        try:
+        with suppress(Unavailable):
             self._inbox_watch.check()
             return self._inbox.press_doorbell()
-        except Unavailable as error:
-            self._inbox_watch.trip(error)
         last, self._rung_at = self._rung_at, time.monotonic()
         return self._rung_at - last >= _RING_SECONDS

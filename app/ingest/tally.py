@@ -1,4 +1,4 @@
-"""One edge's tally of what Redis confirmed, reported to Postgres: Redis' own counter would be lost with it."""
+"""What one edge saw Redis count, reported to Postgres: the counter itself would be lost with its server."""
 
 import logging
 import threading
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Tally:
-    """Counts per provider and epoch in memory, and reports the totals from a thread of its own: no answer waits."""
+    """Keeps the highest count per provider and epoch, and reports it from a thread of its own: no answer waits."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -32,12 +32,12 @@ class Tally:
         threading.Thread(target=self._run, name="tally").start()
 
     def add(self, provider: str, appended: Appended) -> None:
-        """Count one confirmed entry."""
+        """Keep the count that came with a confirmed entry, if it is the highest yet."""
         life = provider, appended.epoch
         with self._lock:
-            before = self._totals.get(life, Tallied(*life, 0, appended.position))
-            last = max(before.last, appended.position)
-            self._totals[life] = Tallied(*life, before.appended + 1, last)
+            before = self._totals.get(life)
+            if before is None or before.appended < appended.count:
+                self._totals[life] = Tallied(*life, appended.count, appended.position)
 
     def report(self) -> None:
         """Report what changed since it was last reported; what Postgres cannot take now is reported later."""

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from app.errors import Unavailable
 
 _LOOK_SECONDS = 1.0
+# A look takes milliseconds. One that takes this long tells of a store that would keep requests waiting, and one that
+# does not end (a name that is not resolved, say) of a store that is gone.
+_SLOW_SECONDS = 0.5
+_HUNG_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 
@@ -15,10 +19,14 @@ class Watch:
     """Knows whether a store can be relied on: looks every second, and is told of what fails in between."""
 
     def __init__(self, store: str, look: Callable[[], bool]) -> None:
-        """Watch `store`; `look` tells whether it has room, and raises Unavailable if it can keep nothing durably."""
+        """Watch `store`; `look` tells whether it has room, and raises Unavailable if it can keep nothing durably.
+
+        A slow store counts as one without room: the other is preferred.
+        """
         self._store = store
         self._look = look
         self._verdict: Unavailable | None = None
+        self._looking_since: float | None = None
         self.has_room = True
 
     def start(self) -> None:
@@ -28,8 +36,9 @@ class Watch:
 
     def look(self) -> None:
         """Look once."""
+        self._looking_since = started = time.monotonic()
         try:
-            self.has_room = self._look()
+            self.has_room = self._look() and time.monotonic() - started < _SLOW_SECONDS
         except Unavailable as error:
             self.trip(error)
         except Exception as error:
@@ -39,6 +48,8 @@ class Watch:
             if self._verdict is not None:
                 logger.warning("relied on again", extra={"store": self._store})
             self._verdict = None
+        finally:
+            self._looking_since = None
 
     def trip(self, error: Unavailable) -> None:
         """Rely on the store no more, until a look finds it well."""
@@ -48,7 +59,9 @@ class Watch:
 
     def check(self) -> None:
         """Raise Unavailable while the store is not to be relied on."""
-        verdict = self._verdict
+        verdict, since = self._verdict, self._looking_since
+        if since is not None and time.monotonic() - since > _HUNG_SECONDS:
+            raise Unavailable("unresponsive", self._store)
         if verdict is not None:
             raise Unavailable(verdict.reason, verdict.detail)
 

@@ -143,3 +143,10 @@ def durability_faults(connection: Connection) -> list[Fault]:
         "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(POSTGRES_SETTINGS)]
     ).fetchall()
     return postgres_faults({row.name: row.setting for row in rows})
+
+
+def refuse_read_only(connection: Connection) -> None:
+    """Raise Unavailable if the server takes no writes: a standby, or one set so."""
+    row = connection.execute("SELECT current_setting('transaction_read_only') = 'on' AS it").fetchone()
+    if row is not None and row.it:
+        raise Unavailable("postgres-read-only")

@@ -15,13 +15,13 @@ class Look:
 
 
 def note(connection: Connection, provider: str, look: Look) -> None:
-    """Keep the newest look; an older one that arrives late changes nothing."""
+    """Keep what was seen; how complete the ledger is never goes back."""
     connection.execute(
         """
         INSERT INTO looks (provider, complete_until, pending) VALUES (%s, %s, %s)
         ON CONFLICT (provider) DO UPDATE
-        SET complete_until = excluded.complete_until, pending = excluded.pending, looked_at = excluded.looked_at
-        WHERE looks.complete_until <= excluded.complete_until
+        SET complete_until = greatest(looks.complete_until, excluded.complete_until), pending = excluded.pending,
+            looked_at = excluded.looked_at
         """,
         [provider, look.complete_until, look.pending],
     )

@@ -1,4 +1,4 @@
-"""Tallies: what each edge process had confirmed by an inbox's server, kept where that server's loss cannot reach."""
+"""Tallies: how far each edge process saw an inbox's server count, kept where that server's loss cannot reach."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from app.storage.connection import Connection
 
 @dataclass(frozen=True, slots=True)
 class Tallied:
-    """How many entries of an epoch were confirmed so far, and the last position among them."""
+    """How many entries an epoch had when the last one was confirmed, and that one's position."""
 
     provider: str
     epoch: UUID

@@ -32,7 +32,7 @@ def note_census(connection: Connection, provider: str, epoch: UUID, appended: in
 
 
 def load(connection: Connection, provider: str) -> dict[UUID, Witness]:
-    """Return what is proven of every epoch. Edges count apart, so their tallies add up; a census counts all."""
+    """Return what is proven of every epoch: censuses and tallies are the server's own count, so the highest holds."""
     rows = connection.execute(
         """
         SELECT epoch, max(appended) AS appended, max(last) AS last, max(seen_at) AS seen_at
@@ -40,8 +40,7 @@ def load(connection: Connection, provider: str) -> dict[UUID, Witness]:
             SELECT epoch, appended, ARRAY[last_ms, last_seq] AS last, seen_at FROM censuses
             WHERE provider = %(provider)s
             UNION ALL
-            SELECT epoch, sum(appended)::bigint, max(ARRAY[last_ms, last_seq]), max(seen_at) FROM tallies
-            WHERE provider = %(provider)s GROUP BY epoch
+            SELECT epoch, appended, ARRAY[last_ms, last_seq], seen_at FROM tallies WHERE provider = %(provider)s
         ) AS witnesses
         GROUP BY epoch
         """,

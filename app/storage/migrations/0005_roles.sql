@@ -33,9 +33,12 @@ CREATE TABLE reveals (
 );
 
 GRANT USAGE ON SCHEMA kvitto, reporting TO kvitto_worker;
-GRANT SELECT, INSERT, UPDATE ON receipts, events, dead_letters, looks TO kvitto_worker;
+GRANT SELECT, INSERT ON receipts, events TO kvitto_worker;
+GRANT UPDATE (outcome, reason, event_type, entity_id, received_at, epoch, seq) ON receipts TO kvitto_worker;
+GRANT UPDATE (received_at, revision, doubts, flags) ON events TO kvitto_worker;
+GRANT SELECT, INSERT, UPDATE ON dead_letters, looks TO kvitto_worker;
 GRANT SELECT, INSERT ON copies, bodies TO kvitto_worker;
-GRANT INSERT ON reveals TO kvitto_worker;
+GRANT INSERT (receipt, reason, operator) ON reveals TO kvitto_worker;  -- the rest is the server's to say
 GRANT SELECT ON public.kvitto_migrations TO kvitto_ingest, kvitto_worker, kvitto_console;
 GRANT SELECT ON ALL TABLES IN SCHEMA reporting TO kvitto_worker, kvitto_console;
 GRANT USAGE ON SCHEMA reporting TO kvitto_console;

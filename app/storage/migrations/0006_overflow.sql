@@ -21,4 +21,4 @@ CREATE INDEX overflow_waiting ON overflow (provider, received_at, seq) WHERE sea
 GRANT USAGE ON SCHEMA kvitto TO kvitto_ingest;
 GRANT INSERT ON overflow TO kvitto_ingest;
 REVOKE INSERT, DELETE ON overflow FROM kvitto_worker;
-GRANT SELECT, UPDATE ON overflow TO kvitto_worker;
+GRANT SELECT, UPDATE (sealed, claims, claimed_by, claimed_at) ON overflow TO kvitto_worker;

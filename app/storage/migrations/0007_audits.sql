@@ -57,5 +57,5 @@ FROM audits;
 GRANT SELECT, INSERT, UPDATE ON tallies TO kvitto_ingest;
 REVOKE ALL ON censuses, tallies, accepted_losses, audits FROM kvitto_worker;
 GRANT SELECT, INSERT, UPDATE ON censuses, audits TO kvitto_worker;
-GRANT SELECT, INSERT ON accepted_losses TO kvitto_worker;
+GRANT SELECT, INSERT (provider, epoch, entries, reason, operator) ON accepted_losses TO kvitto_worker;
 GRANT SELECT ON tallies TO kvitto_worker;
