@@ -57,7 +57,6 @@ def worker_settings(broker_url: str) -> dict[str, Any]:
         "task_ignore_result": True,
         "task_time_limit": 30,  # a stuck drain must not hold its slot for ever
         "task_soft_time_limit": 25,
-        "worker_prefetch_multiplier": 1,  # a wake-up waits in the queue, where a free slot can take it
         "worker_cancel_long_running_tasks_on_connection_loss": False,  # never stop a store in mid-commit
         "worker_enable_remote_control": False,  # pub/sub, one more thing that fails on reconnect
         "worker_send_task_events": False,

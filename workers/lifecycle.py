@@ -4,6 +4,7 @@ import logging
 import sys
 from functools import cache, partial
 from typing import Any
+from uuid import uuid4
 
 from celery.signals import celeryd_init, setup_logging, worker_init, worker_process_init, worker_process_shutdown
 
@@ -27,6 +28,8 @@ from workers.slots import Slot
 from workers.standby import Standby
 from workers.station import Station
 
+# Names this worker's main process; its children inherit it.
+_WORKER = uuid4()
 logger = logging.getLogger(__name__)
 
 
@@ -37,13 +40,13 @@ def _settings() -> WorkerSettings:
 
 @cache
 def _slot() -> Slot:
-    return Slot()
+    return Slot(worker=_WORKER)
 
 
 @cache
 def station(provider: str) -> Station:
     """Return this process's station at the provider's inbox, made at first use: after the fork."""
-    return _station(provider, _slot())
+    return make_station(provider, _slot())
 
 
 @cache
@@ -60,7 +63,8 @@ def _ledger(provider: str) -> Ledger:
     return Ledger(_settings().database_url, provider, _settings().loss_accepted)
 
 
-def _station(provider: str, slot: Slot) -> Station:
+def make_station(provider: str, slot: Slot) -> Station:
+    """Return a station at the provider's inbox, with connections of its own."""
     settings = _settings()
     environment = Environment.of_process()
     opener = providers.load(provider, environment)
@@ -108,8 +112,8 @@ def _server_faults(settings: WorkerSettings) -> list[Fault]:
 @worker_init.connect
 def _start_standby(**_: Any) -> None:
     """Look after the inboxes from the main process too, with connections and a slot that no child shares."""
-    slot = Slot()
-    Standby(slot, [_station(provider, slot) for provider in _settings().providers]).start()
+    slot = Slot(worker=_WORKER)
+    Standby([make_station(provider, slot) for provider in _settings().providers], _WORKER).start()
 
 
 @worker_process_init.connect

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from app import metrics
 from app.delivery import Received
-from app.errors import Rejected
+from app.errors import Rejected, Unavailable
 from app.settling import Settler
 from app.storage.ledger import Ledger
 from app.storage.settlement import Settlement
@@ -40,9 +42,15 @@ class Pipeline:
     def take_in(self, batch: Sequence[Received]) -> None:
         """Open and validate each delivery, store all in one transaction, acknowledge."""
         settlements = [self._settler.settle(received) for received in batch]
-        self.ledger.store(settlements)
+        self._store(settlements)
         self.source.acknowledge(batch)
         metrics.SETTLED.labels(self.source.provider).inc(len(batch))
+
+    def _store(self, settlements: Sequence[Settlement]) -> None:
+        try:
+            self.ledger.store(settlements)
+        except SoftTimeLimitExceeded as error:  # the server was slow, not the delivery at fault
+            raise Unavailable("postgres-slow", "the task's time was up") from error
 
     def bury(self, received: Received, cause: Rejected) -> None:
         """Store a delivery as a dead letter, whatever it holds, and acknowledge it."""

@@ -7,12 +7,17 @@ import tempfile
 from itertools import count
 from pathlib import Path
 from typing import IO
+from uuid import UUID, uuid4
 
 
 class Slot:
-    """The lowest free number on this host, held by a file lock until the process ends, however it ends."""
+    """The lowest free number on this host, held by a file lock until the process ends, however it ends.
 
-    def __init__(self, directory: Path | None = None) -> None:
+    `worker` names the main process that it belongs to.
+    """
+
+    def __init__(self, directory: Path | None = None, worker: UUID | None = None) -> None:
+        self.worker = worker or uuid4()
         self._folder = directory or Path(tempfile.gettempdir()) / f"kvitto-slots-{os.getuid()}"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file, number = _lock_first_free(self._folder)

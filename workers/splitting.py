@@ -41,7 +41,7 @@ def take_in(pipeline: Pipeline, batch: Sequence[Received]) -> None:
         if isinstance(culprit.error, Unstorable) and causes[culprit.cause] == 1:
             pipeline.bury(culprit.received, Rejected(CANNOT_STORE, culprit.cause))
         else:
-            _alarm(culprit)
+            alarm(culprit.received, culprit.error)
 
 
 def _culprits(pipeline: Pipeline, batch: Sequence[Received]) -> list[_Culprit]:
@@ -57,11 +57,12 @@ def _culprits(pipeline: Pipeline, batch: Sequence[Received]) -> list[_Culprit]:
     return []
 
 
-def _alarm(culprit: _Culprit) -> None:
-    provider = culprit.received.delivery.provider
-    metrics.STUCK.labels(provider, culprit.cause).inc()
+def alarm(received: Received, error: Exception) -> None:
+    """Tell that a delivery stays where it waits, and why."""
+    provider, cause = received.delivery.provider, _Culprit(received, error).cause
+    metrics.STUCK.labels(provider, cause).inc()
     logger.error(
         "delivery left in the inbox by a fault of ours",
-        extra={"provider": provider, "receipt": culprit.received.delivery.receipt, "cause": culprit.cause},
-        exc_info=culprit.error,
+        extra={"provider": provider, "receipt": received.delivery.receipt, "cause": cause},
+        exc_info=error,
     )

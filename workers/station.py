@@ -38,7 +38,7 @@ class Station:
         self._ledger = self._inbox_pipeline.ledger
         self.overflow = Overflow(self._ledger.connected, inbox.provider)
         self._overflow_pipeline = pipeline(self.overflow)
-        self._trials = Trials(self._ledger)
+        self._trials = Trials(self._ledger, slot.worker)
         self._slot = slot
         self._consumer = slot.name
         self._ring = ring
@@ -60,11 +60,13 @@ class Station:
         with self._standing_back(self.inbox):
             self.inbox.clear_doorbell()
         with self._standing_back(self.overflow):
+            self._trials.begin()
             emptied = self._take_new(self._overflow_pipeline, until - DRAIN_SECONDS / 2)
             with self._standing_back(self.inbox):
                 emptied &= self._empty_inbox(until)
             if not emptied:
                 self._ring()
+            self._trials.conclude(until + DRAIN_SECONDS / 2)
         self._canaries.take_in()
 
     def sweep(self) -> None:
@@ -108,7 +110,7 @@ class Station:
         """
         batch = self.inbox.pending(self._consumer)
         while batch and time.monotonic() < until - DRAIN_SECONDS / 2:
-            self._trials.take_in(self._inbox_pipeline, batch, until)
+            self._trials.take_in(self._inbox_pipeline, batch)
             batch = self.inbox.pending(self._consumer, after=batch[-1].position)
         return self._take_new(self._inbox_pipeline, until)
 
@@ -117,7 +119,7 @@ class Station:
             batch = pipeline.source.claim(self._consumer)
             if not batch:
                 return True
-            self._trials.take_in(pipeline, batch, until)
+            self._trials.take_in(pipeline, batch)
             if len(batch) > FEW:
                 time.sleep(GATHER_SECONDS)
         return False

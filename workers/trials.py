@@ -2,9 +2,10 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -17,36 +18,66 @@ from workers.pipeline import Pipeline
 
 _CLAIMS = 3
 _TRIES = 3
-# Names this worker's main process; its children inherit it. A restart ends tries through no fault of the delivery,
-# so only tries that ended under one main process, which lived on, are held against it.
-_WORKER = uuid4()
 logger = logging.getLogger(__name__)
 
 
 class Trials:
-    """Takes batches in; what was claimed too often runs alone, each try noted before it starts."""
+    """Takes batches in; what was claimed too often is put aside and runs alone, each try noted before it starts.
 
-    def __init__(self, ledger: Ledger) -> None:
+    `worker` names the worker's main process. A restart ends tries through no fault of the delivery, so only
+    tries that ended under one main process, which lived on, are held against it.
+    """
+
+    def __init__(self, ledger: Ledger, worker: UUID) -> None:
         self._ledger = ledger
+        self._worker = worker
+        self._suspects: list[tuple[Pipeline, Received]] = []
         # Tries that ended while Postgres was gone, to be removed as soon as it is back.
         self._ended: set[UUID] = set()
+        # Tries that the server answered with a failure of its own, to this delivery and no other.
+        self._failed: Counter[UUID] = Counter()
 
-    def take_in(self, pipeline: Pipeline, batch: Sequence[Received], until: float) -> None:
-        """Take in what is above suspicion together, then each of the others alone, while there is time."""
+    def begin(self) -> None:
+        """Forget who was put aside in an earlier drain; they are claimed still, or will be again."""
+        self._suspects.clear()
         for receipt in list(self._ended):
             self._end(receipt)
-        suspects = [received for received in batch if received.claims > _CLAIMS]
+
+    def take_in(self, pipeline: Pipeline, batch: Sequence[Received]) -> None:
+        """Take in what is above suspicion, and put the others aside."""
         trusted = [received for received in batch if received.claims <= _CLAIMS]
+        self._suspects += [(pipeline, received) for received in batch if received.claims > _CLAIMS]
         if trusted:
             splitting.take_in(pipeline, trusted)
-        for received in suspects:
-            if time.monotonic() < until:
+
+    def conclude(self, until: float) -> None:
+        """Try those put aside alone, one at least: who ended the fewest tries first, for the culprit is the last."""
+        for pipeline, received in self._by_tries():
+            try:
                 self._try_alone(pipeline, received)
+            except Unavailable as error:
+                self._ledger.check()  # stand back if it is the server's fault
+                splitting.alarm(received, error)
+                self._failed[received.delivery.receipt] += 1
+            if time.monotonic() > until:
+                return
+
+    def _by_tries(self) -> list[tuple[Pipeline, Received]]:
+        if not self._suspects:
+            return []
+        with self._ledger.connected() as connection:
+            counts = solo_tries.counts(connection, [received.delivery.receipt for _, received in self._suspects])
+
+        def ended_badly(suspect: tuple[Pipeline, Received]) -> int:
+            receipt = suspect[1].delivery.receipt
+            return counts.get(receipt, 0) + self._failed[receipt]
+
+        return sorted(self._suspects, key=ended_badly)
 
     def _try_alone(self, pipeline: Pipeline, received: Received) -> None:
         receipt = received.delivery.receipt
         with self._ledger.connected() as connection:
-            tries = solo_tries.begin(connection, receipt, _WORKER)
+            tries = solo_tries.begin(connection, receipt, self._worker)
         try:
             if tries > _TRIES:
                 logger.error("dead letter: it ends its workers", extra={"receipt": receipt})

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from uuid import UUID
 
 import click
 
@@ -26,29 +26,32 @@ def reseal(dry_run: bool) -> None:
     """
     settings = ResealSettings.load()
     keys = SealingKeys(settings.sealing_keys)
-    with _told(), session(settings.database_url, "reseal") as connection:
+    unopened: list[UUID] = []
+    with session(settings.database_url, "reseal") as connection:
         found = {table: bodies.count_but(connection, table, keys.prefix) for table in bodies.TABLES}
         if not dry_run:
             with click.progressbar(length=sum(found.values()), label="sealing", file=sys.stderr) as progress:
                 for table in bodies.TABLES:
-                    for count in _reseal(connection, table, keys):
-                        progress.update(count)
-    click.echo(f"{sum(found.values())} bodies {'are under other keys' if dry_run else 'sealed anew'}")
+                    for resealed, lost in _reseal(connection, table, keys):
+                        unopened += lost
+                        progress.update(resealed + len(lost))
+    count = sum(found.values()) - len(unopened)
+    click.echo(f"{count} bodies {'are under other keys' if dry_run else 'sealed anew'}")
+    if unopened:
+        told = ", ".join(map(str, unopened[:10]))
+        raise click.ClickException(f"no key opens {len(unopened)}: add it to SEALING_KEYS and begin again ({told})")
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except Rejected as error:
-        raise click.ClickException(f"{error}; add it behind the others to SEALING_KEYS and begin again") from error
-
-
-def _reseal(connection: Connection, table: str, keys: SealingKeys) -> Iterator[int]:
-    """Seal a table's bodies anew, a portion a transaction; yield how many each time."""
+def _reseal(connection: Connection, table: str, keys: SealingKeys) -> Iterator[tuple[int, list[UUID]]]:
+    """Seal a table's bodies anew, a portion a transaction; yield how many each time, and those that no key opens."""
     found = bodies.portion_but(connection, table, keys.prefix)
     while found:
-        fresh = [(receipt, keys.seal(receipt, keys.unseal(receipt, sealed))) for receipt, sealed in found]
+        fresh, unopened = [], []
+        for receipt, sealed in found:
+            try:
+                fresh.append((receipt, keys.seal(receipt, keys.unseal(receipt, sealed))))
+            except Rejected:
+                unopened.append(receipt)
         bodies.replace(connection, table, fresh)
-        yield len(fresh)
+        yield len(fresh), unopened
         found = bodies.portion_but(connection, table, keys.prefix, after=found[-1][0])

@@ -66,7 +66,7 @@ class Supervisor:
             elif (status := program.process.poll()) is not None:
                 self._bury(program, status)
 
-    def stop(self, seconds: float = 20.0) -> None:
+    def stop(self, seconds: float = 40.0) -> None:
         """Stop all programs, last started first; what does not end in time is killed."""
         for program in reversed(self._programs):
             if program.process is None:

@@ -18,7 +18,7 @@ def note(connection: Connection, provider: str, sent_at: datetime) -> None:
         """
         INSERT INTO canaries (provider, sent_at) VALUES (%s, least(%s, clock_timestamp()))
         ON CONFLICT (provider) DO UPDATE SET sent_at = excluded.sent_at, stored_at = excluded.stored_at
-        WHERE canaries.sent_at < excluded.sent_at
+        WHERE canaries.sent_at < excluded.sent_at OR canaries.sent_at > clock_timestamp()  -- it was set back
         """,
         [provider, sent_at],
     )

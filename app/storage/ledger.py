@@ -62,6 +62,11 @@ class Ledger:
         with sorted_failures():
             yield self._open()
 
+    def check(self) -> None:
+        """Raise Unavailable unless the server answers, on a connection that is made anew if need be."""
+        with self.connected() as connection:
+            connection.execute("SELECT 1")
+
     def look(self, look: looks.Look) -> None:
         """Note what the inbox looked like, for dashboards to know how complete they are."""
         with self._turn() as connection:
@@ -99,6 +104,8 @@ class Ledger:
             connection = None
         if connection is None:
             connection = self._connection = connect(self._dsn, f"ledger-{self._provider}")
+            if connection.info.server_version >= 170_000:  # a transaction ends before a task's soft time limit, too
+                connection.execute("SET transaction_timeout = '15s'")
             self._trusted_until = 0.0
         if not self._loss_accepted and time.monotonic() > self._trusted_until:
             if faults := durability_faults(connection):

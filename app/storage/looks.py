@@ -15,13 +15,13 @@ class Look:
 
 
 def note(connection: Connection, provider: str, look: Look) -> None:
-    """Keep what was seen; how complete the ledger is never goes back."""
+    """Keep what was seen; how complete the ledger is never goes back, unless the clock was."""
     connection.execute(
         """
         INSERT INTO looks (provider, complete_until, pending) VALUES (%s, %s, %s)
         ON CONFLICT (provider) DO UPDATE
-        SET complete_until = greatest(looks.complete_until, excluded.complete_until), pending = excluded.pending,
-            looked_at = excluded.looked_at
+        SET complete_until = least(greatest(looks.complete_until, excluded.complete_until), clock_timestamp()),
+            pending = excluded.pending, looked_at = excluded.looked_at
         """,
         [provider, look.complete_until, look.pending],
     )

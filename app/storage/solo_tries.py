@@ -1,5 +1,6 @@
 """Notes of tries of deliveries that run alone: made before the try, removed after it; a worker's death leaves one."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from app.storage.connection import Connection
@@ -17,6 +18,15 @@ def begin(connection: Connection, receipt: UUID, worker: UUID) -> int:
     ).fetchone()
     assert row is not None  # noqa: S101 - it returns what it wrote
     return int(row.tries)
+
+
+def counts(connection: Connection, receipts: Sequence[UUID]) -> dict[UUID, int]:
+    """Return how many tries of each have begun and not ended, by whatever worker."""
+    rows = connection.execute(
+        "SELECT receipt, sum(tries)::integer AS n FROM solo_tries WHERE receipt = ANY(%s) GROUP BY receipt",
+        [list(receipts)],
+    )
+    return {row.receipt: row.n for row in rows}
 
 
 def forget(connection: Connection, receipt: UUID) -> None:

@@ -172,3 +172,27 @@ def test_what_a_slot_without_a_process_had_claimed_is_taken_in_at_the_next_sweep
     station.sweep()
     assert deliveries(connection).keys() == {"a", "b"}
     alive.release()
+
+
+def test_one_that_the_server_never_ends_holds_up_no_other(
+    station: Station, inbox: Inbox, connection: Connection
+) -> None:
+    connection.execute(
+        """
+        CREATE FUNCTION kvitto.slow() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN IF NEW.entity_id = 'slow' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$;
+        CREATE TRIGGER slow BEFORE INSERT ON kvitto.kompar_decisions FOR EACH ROW EXECUTE FUNCTION kvitto.slow()
+        """
+    )
+    with station._ledger.connected() as own:
+        own.execute("SET statement_timeout = '300ms'")
+    append(inbox, "slow", "a", "b")
+    for _ in range(8):
+        station.sweep()
+    assert deliveries(connection).keys() == {"a", "b"}
+    append(inbox, "new")
+    station.sweep()
+    assert deliveries(connection).keys() == {"a", "b", "new"}
+    connection.execute("DROP TRIGGER slow ON kvitto.kompar_decisions")
+    station.sweep()
+    assert deliveries(connection) == dict.fromkeys(("a", "b", "new", "slow"), ("stored", None))

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from workers.slots import Slot
-from workers.standby import Standby
 
 
 @pytest.fixture
@@ -38,9 +37,3 @@ def test_a_slot_is_free_again_however_its_process_ended(take: Callable[[], Slot]
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == -9
     assert take().name == done.stdout.strip()
-
-
-def test_the_standby_holds_its_slot_as_long_as_it_lives(take: Callable[[], Slot], tmp_path: Path) -> None:
-    standby = Standby(Slot(tmp_path), [])
-    assert take().name != standby._slot.name
-    standby._slot.release()
