@@ -1,7 +1,5 @@
 """When Redis cannot take a delivery, Postgres does; when neither can, the provider is told so in time."""
 
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from app.local.ports import free_port
 from app.local.servers import prepare_valkey, valkey_answers
 from app.sandbox.kompar import encrypt
 from tests import processes, servers
+from tests.processes import stopped
 from tests.providers.kompar_side import KEY
 from tests.running import SECRETS, Running, running
 from tests.servers import eventually
@@ -44,17 +43,6 @@ def check(kvitto: Running, answers: list[tuple[httpx.Response, float]]) -> None:
     assert (account["stored"], account["duplicate"], account["dead"]) == (len(answers), 0, 0)
     receipts = {answer.json()["receipt"] for answer, _ in answers}
     assert receipts == {str(row["receipt"]) for row in kvitto.rows("SELECT receipt FROM reporting.deliveries")}
-
-
-@contextmanager
-def stopped(*pids: int) -> Iterator[None]:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture
