@@ -131,9 +131,11 @@ class Deliveries(RuleBasedStateMachine):
         content = data.draw(st.fixed_dictionaries(required[topic], optional=optional[topic]))
         return self.deliver(topic, content, None, road, is_readable=False)
 
-    @rule(of=sent, road=roads)
-    def append_again_since_the_answer_was_lost(self, of: Sent, road: str) -> None:
-        self.append(of, road)
+    @rule(back=st.integers(1, 3), road=roads, minutes=st.sampled_from([0, 1, 121]))
+    @precondition(lambda self: self.known)
+    def append_again_since_the_answer_was_lost(self, back: int, road: str, minutes: int) -> None:
+        self.time_passes(minutes)
+        self.append(self.known[-back:][0], road)
 
     @rule(minutes=st.sampled_from([1, 60, 119, 121, 5 * 24 * 60]))
     def time_passes(self, minutes: int) -> None:
@@ -300,7 +302,7 @@ def test_any_sequence_comes_to_what_the_model_says(
     run_state_machine_as_test(
         lambda: Deliveries(redis, connection, database, tmp_path, operators_ledger),  # type: ignore[arg-type]
         settings=settings(
-            max_examples=int(EXAMPLES or 20),
+            max_examples=int(EXAMPLES or 30),
             stateful_step_count=40,
             derandomize=EXAMPLES is None,
             database=None,
