@@ -42,8 +42,8 @@ SAFEGUARDS = {
     ),
     "stored before it is acknowledged": Safeguard(
         "workers/pipeline.py",
-        "self._ledger.store(settlements)\n        self.source.acknowledge(batch)",
-        "self.source.acknowledge(batch)\n        self._ledger.store(settlements)",
+        "        settlements = [self._settler",
+        "        self.source.acknowledge(batch)\n        settlements = [self._settler",
         "tests/integration/test_station.py::test_an_error_of_another_kind_leaves_everything_in_the_inbox",
     ),
     "a batch that fails is split": Safeguard(
@@ -92,10 +92,10 @@ SAFEGUARDS = {
         '_GROUP, "$", mkstream',
         "tests/integration/test_inbox.py::test_what_was_appended_is_claimed_as_it_was_even_if_it_came_before_the_group",
     ),
-    "an emptied Redis begins a new epoch": Safeguard(
+    "an epoch is read with every claim": Safeguard(
         "app/inbox/__init__.py",
-        "str(uuid7()), nx=True",
-        "str(UUID(int=1)), nx=True",
+        "return UUID(epoch.decode()), reply",
+        "return UUID(int=1), reply",
         "tests/integration/test_inbox.py::test_an_emptied_server_begins_a_new_epoch",
     ),
     "the edge notices that Redis syncs no longer": Safeguard(
