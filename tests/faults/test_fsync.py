@@ -1,6 +1,7 @@
 """The machine crashes after a 200: what was written and not synced is gone, and no delivery with it."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ class Machine:
 
 
 def _compiled(folder: Path) -> Path:
+    assert shutil.which("cc"), "a C compiler is missing: apt-get install gcc libc6-dev"
     shim = folder / "synced.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", shim, SHIM, "-ldl"], check=True)
     return shim
