@@ -1,6 +1,9 @@
 """Finds processes by their command line, below one that a test started."""
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -30,9 +33,14 @@ def named(pid: int, *words: str) -> list[int]:
 def is_running(pid: int) -> bool:
     """Tell whether a process is there and no zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return state(pid) != "Z"
     except OSError:
         return False
+
+
+def state(pid: int) -> str:
+    """Return a process's state, a letter: T stands still, Z is a zombie."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _command(entry: Path) -> str:
@@ -43,3 +51,15 @@ def kill(*pids: int) -> None:
     """Kill without warning."""
     for pid in pids:
         os.kill(pid, 9)
+
+
+@contextmanager
+def stopped(*pids: int) -> Iterator[None]:
+    """Have processes stand still for the duration of a block."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)

@@ -1,6 +1,7 @@
 """The ledger: once, whatever the order, and all or nothing."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from app.storage.overflow import EPOCH as OVERFLOW
 from app.storage.settlement import Settlement
+from tests.servers import eventually
 
 EPOCH = UUID(int=1)
 START_MS = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp() * 1000)
@@ -185,6 +187,27 @@ def test_the_servers_time_zone_does_not_matter(ledger: Ledger, database: str, co
     assert [row.outcome for row in tables(connection)["deliveries"]] == ["stored", "stored", "duplicate"]
     assert [row.phone for row in tables(connection)["decisions"]] == ["2"]
     assert list(connection.execute("SELECT * FROM copies")) == []
+
+
+def test_stores_of_one_provider_follow_each_other(ledger: Ledger, database: str, connection: Connection) -> None:
+    """Else both would judge without knowing of the other, and call the same content new."""
+    other, content = Ledger(database, "kompar"), {"application_id": "a", "accepted": True}
+    with ThreadPoolExecutor() as pool:
+        with connection.transaction():
+            connection.execute("LOCK TABLE kompar_decisions")  # both stop before their last statements
+            stores = [pool.submit(ledger.store, [settlement(1, 0, content)])]
+            eventually(lambda: waiting(connection) == 1, "the first in mid-transaction")
+            stores.append(pool.submit(other.store, [settlement(2, 1, content)]))
+            eventually(lambda: waiting(connection) == 2, "the second behind it")
+        for store in stores:
+            store.result()
+    other.close()
+    assert [row.outcome for row in tables(connection)["deliveries"]] == ["stored", "duplicate"]
+
+
+def waiting(connection: Connection) -> int:
+    (row,) = connection.execute("SELECT count(DISTINCT pid) AS n FROM pg_locks WHERE NOT granted")
+    return int(row.n)
 
 
 def test_a_missing_table_is_our_bug(ledger: Ledger, connection: Connection) -> None:

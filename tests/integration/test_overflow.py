@@ -1,22 +1,26 @@
 """When Redis cannot take a delivery, Postgres does; when neither can, the provider is told so in time."""
 
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 from redis import Redis
+from uuid_utils.compat import uuid7
 
+from app.delivery import Delivery
 from app.local.ports import free_port
 from app.local.servers import prepare_valkey, valkey_answers
 from app.sandbox.kompar import encrypt
+from app.storage import overflow
+from app.storage.connection import Connection
 from tests import processes, servers
+from tests.processes import stopped
 from tests.providers.kompar_side import KEY
 from tests.running import SECRETS, Running, running
 from tests.servers import eventually
@@ -44,17 +48,6 @@ def check(kvitto: Running, answers: list[tuple[httpx.Response, float]]) -> None:
     assert (account["stored"], account["duplicate"], account["dead"]) == (len(answers), 0, 0)
     receipts = {answer.json()["receipt"] for answer, _ in answers}
     assert receipts == {str(row["receipt"]) for row in kvitto.rows("SELECT receipt FROM reporting.deliveries")}
-
-
-@contextmanager
-def stopped(*pids: int) -> Iterator[None]:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture
@@ -186,3 +179,11 @@ def test_many_large_bodies_at_once_are_bounded_in_memory(fresh_kvitto: Running) 
 def _post(kvitto: Running, body: bytes) -> httpx.Response:
     headers = {"Authorization": f"token {SECRETS['KOMPAR_TOKENS'].split(',')[0]}"}
     return httpx.post(f"{kvitto.ingest}/webhooks/kompar/applications", content=body, headers=headers, timeout=60)
+
+
+def test_a_delivery_appended_again_since_no_answer_came_is_kept_once(connection: Connection) -> None:
+    delivery = Delivery(uuid7(), "kompar", "applications", {}, b"sealed")
+    for seconds in range(2):
+        overflow.append(connection, delivery, datetime(2100, 1, 1, second=seconds, tzinfo=UTC))
+    (row,) = connection.execute("SELECT received_at FROM overflow")
+    assert row.received_at == datetime(2100, 1, 1, tzinfo=UTC)

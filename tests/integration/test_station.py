@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from app.inbox import Inbox
 from app.providers.kompar.events import Kompar
 from app.providers.kompar.settings import KomparSettings
 from app.settling import Settler
+from app.storage import overflow
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from workers.canaries import Canaries
-from workers.pipeline import Pipeline
+from workers.pipeline import Pipeline, Source
 from workers.slots import Slot
 from workers.station import Station
 
@@ -42,18 +44,27 @@ def slot(tmp_path: Path) -> Iterator[Slot]:
 
 
 @pytest.fixture
-def station(inbox: Inbox, redis: Redis, database: str, slot: Slot) -> Iterator[Station]:
+def station(redis: Redis, database: str, slot: Slot) -> Iterator[Station]:
     ledger = Ledger(database, "kompar")
-    canaries = Canaries(Inbox(redis, "canary/kompar"), ledger, SEALS, "kompar")
-    yield Station(inbox, partial(Pipeline, Settler(SEALS, KOMPAR), ledger), slot, lambda: None, canaries)
+    yield station_of(slot, ledger, redis)
     ledger.close()
+
+
+def station_of(slot: Slot, ledger: Ledger, redis: Redis) -> Station:
+    canaries = Canaries(Inbox(redis, "canary/kompar"), ledger, SEALS, "kompar")
+    pipeline = partial(Pipeline, Settler(SEALS, KOMPAR), ledger)
+    return Station(Inbox(redis, "kompar"), pipeline, slot, lambda: None, canaries)
 
 
 def append(inbox: Inbox, *application_ids: str) -> None:
     for application_id in application_ids:
-        receipt = uuid7()
-        body = json.dumps({"application_id": application_id, "accepted": True}).encode()
-        inbox.append(Delivery(receipt, "kompar", "decisions", {}, SEALS.seal(receipt, body)))
+        inbox.append(made(application_id))
+
+
+def made(application_id: str) -> Delivery:
+    receipt = uuid7()
+    body = json.dumps({"application_id": application_id, "accepted": True}).encode()
+    return Delivery(receipt, "kompar", "decisions", {}, SEALS.seal(receipt, body))
 
 
 def deliveries(connection: Connection) -> dict[str | None, tuple[Any, ...]]:
@@ -172,6 +183,60 @@ def test_what_a_slot_without_a_process_had_claimed_is_taken_in_at_the_next_sweep
     station.sweep()
     assert deliveries(connection).keys() == {"a", "b"}
     alive.release()
+
+
+@pytest.fixture
+def other(redis: Redis, database: str, tmp_path: Path) -> Iterator[Station]:
+    """A second worker's station."""
+    slot, ledger = Slot(tmp_path), Ledger(database, "kompar")
+    yield station_of(slot, ledger, redis)
+    ledger.close()
+    slot.release()
+
+
+def keep(road: str, station: Station, connection: Connection, application_id: str) -> Source:
+    """Keep a delivery in the inbox or the overflow; return which."""
+    if road == "inbox":
+        append(station.inbox, application_id)
+        return station.inbox
+    overflow.append(connection, made(application_id), datetime.now(UTC))
+    return station.overflow
+
+
+@pytest.mark.parametrize("road", ["inbox", "overflow"])
+def test_what_one_worker_could_not_store_is_left_to_the_others(
+    station: Station, other: Station, connection: Connection, road: str
+) -> None:
+    keep(road, station, connection, "a")
+    with failing(connection, "53100"):  # a full disk
+        station.drain()
+    assert deliveries(connection) == {}
+    other.sweep()
+    assert deliveries(connection) == {"a": ("stored", None)}
+
+
+@pytest.mark.parametrize("road", ["inbox", "overflow"])
+def test_what_its_predecessor_had_claimed_a_worker_leaves_to_whoever_sweeps_first(
+    station: Station, other: Station, slot: Slot, connection: Connection, road: str
+) -> None:
+    assert len(keep(road, station, connection, "a").claim(slot.name)) == 1
+    station.start()
+    other.sweep()
+    assert deliveries(connection) == {"a": ("stored", None)}
+
+
+@contextmanager
+def failing(connection: Connection, sqlstate: str) -> Iterator[None]:
+    """Have the server refuse receipts, by a fault of its own."""
+    connection.execute(
+        f"""
+        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE SQLSTATE '{sqlstate}'; END $$;
+        CREATE TRIGGER fail BEFORE INSERT ON receipts EXECUTE FUNCTION fail()
+        """
+    )
+    yield
+    connection.execute("DROP FUNCTION fail CASCADE")
 
 
 def test_one_that_the_server_never_ends_holds_up_no_other(

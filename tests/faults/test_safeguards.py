@@ -1,0 +1,160 @@
+"""Every safeguard carries weight: taken out of a copy of the project, the test that guards it fails.
+
+Those whose tests take longer are not repeated here: a sync before each answer is tests/faults/test_fsync.py itself.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT
+from tests.servers import bare_environment
+
+
+@dataclass(frozen=True)
+class Safeguard:
+    """What is taken out, where, what stands there instead, and the test that must notice."""
+
+    file: str
+    code: str
+    instead: str
+    test: str
+
+
+SAFEGUARDS = {
+    "receipts and effects are one transaction": Safeguard(
+        "app/storage/ledger.py",
+        "with connection.pipeline(), connection.transaction(force_rollback=undo):",
+        "if True:",
+        "tests/integration/test_ledger.py::test_a_receipt_and_its_effects_stand_or_fall_together",
+    ),
+    "stores of one provider take turns": Safeguard(
+        "app/storage/ledger.py",
+        'connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [lock])',
+        "pass",
+        "tests/integration/test_ledger.py::test_stores_of_one_provider_follow_each_other",
+    ),
+    "stored before it is acknowledged": Safeguard(
+        "workers/pipeline.py",
+        "        settlements = [self._settler",
+        "        self.source.acknowledge(batch)\n        settlements = [self._settler",
+        "tests/integration/test_station.py::test_an_error_of_another_kind_leaves_everything_in_the_inbox",
+    ),
+    "a batch that fails is split": Safeguard(
+        "workers/splitting.py",
+        "        if len(batch) == 1:\n            return [_Culprit(batch[0], error)]",
+        "        return [_Culprit(each, error) for each in batch]",
+        "tests/integration/test_station.py"
+        "::test_one_that_cannot_be_stored_becomes_a_dead_letter_and_the_others_are_stored",
+    ),
+    "a sweep frees what dead workers had claimed": Safeguard(
+        "workers/station.py",
+        "        for name in filter(self._slot.is_dead, source.claimants()):\n            source.release(name)",
+        "        pass",
+        "tests/integration/test_station.py"
+        "::test_what_a_slot_without_a_process_had_claimed_is_taken_in_at_the_next_sweep",
+    ),
+    "a sweep takes over what was let go of": Safeguard(
+        "workers/station.py",
+        "self.inbox.take_over(self._consumer)",
+        "pass",
+        "tests/integration/test_station.py"
+        "::test_what_a_slot_without_a_process_had_claimed_is_taken_in_at_the_next_sweep",
+    ),
+    "what a worker could not store it lets go of": Safeguard(
+        "workers/station.py",
+        "        try:\n            source.release(self._consumer)",
+        "        try:\n            pass",
+        "tests/integration/test_station.py::test_what_one_worker_could_not_store_is_left_to_the_others",
+    ),
+    "a worker that starts lets go of its predecessor's claims": Safeguard(
+        "workers/station.py",
+        "                source.release(self._consumer)\n\n",
+        "                pass\n\n",
+        "tests/integration/test_station.py"
+        "::test_what_its_predecessor_had_claimed_a_worker_leaves_to_whoever_sweeps_first",
+    ),
+    "silent claimants lose their claims": Safeguard(
+        "app/inbox/__init__.py",
+        'self._reassign(consumer, _ABANDONED_MS, {"idle": _ABANDONED_MS})',
+        "pass",
+        "tests/integration/test_inbox.py::test_what_an_idle_consumer_left_is_taken_over",
+    ),
+    "the group begins at the first entry": Safeguard(
+        "app/inbox/__init__.py",
+        '_GROUP, "0", mkstream',
+        '_GROUP, "$", mkstream',
+        "tests/integration/test_inbox.py::test_what_was_appended_is_claimed_as_it_was_even_if_it_came_before_the_group",
+    ),
+    "an epoch is read with every claim": Safeguard(
+        "app/inbox/__init__.py",
+        "return UUID(epoch.decode()), reply",
+        "return UUID(int=1), reply",
+        "tests/integration/test_inbox.py::test_an_emptied_server_begins_a_new_epoch",
+    ),
+    "the edge notices that Redis syncs no longer": Safeguard(
+        "config/checks.py",
+        '    "appendfsync": ("always", ',
+        '    "appendfsync-": ("always", ',
+        "tests/integration/test_inbox.py::test_a_change_of_durability_is_noticed",
+    ),
+    "appended to the overflow again, kept once": Safeguard(
+        "app/storage/overflow.py",
+        "        ON CONFLICT DO NOTHING\n",
+        "",
+        "tests/integration/test_overflow.py::test_a_delivery_appended_again_since_no_answer_came_is_kept_once",
+    ),
+}
+
+
+def copied(folder: Path) -> Path:
+    """Copy what the tests run on."""
+    for name in ("app", "workers", "config", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def run_tests(project: Path, *tests: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    return subprocess.run(
+        command, cwd=project, env=bare_environment(), capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def run_without(safeguard: Safeguard, folder: Path) -> subprocess.CompletedProcess[str]:
+    project = copied(folder)
+    file = project / safeguard.file
+    text = file.read_text()
+    assert text.count(safeguard.code) == 1
+    file.write_text(text.replace(safeguard.code, safeguard.instead))
+    return run_tests(project, safeguard.test)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, "Future[subprocess.CompletedProcess[str]]"]]:
+    """All runs, two at a time: most of one is waiting for its servers."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            name: pool.submit(run_without, safeguard, tmp_path_factory.mktemp("copy"))
+            for name, safeguard in SAFEGUARDS.items()
+        }
+
+
+@pytest.mark.parametrize("name", SAFEGUARDS)
+def test_without_a_safeguard_its_test_fails(
+    name: str, runs: dict[str, "Future[subprocess.CompletedProcess[str]]"]
+) -> None:
+    done = runs[name].result()
+    assert (done.returncode, f"FAILED {SAFEGUARDS[name].test}" in done.stdout) == (1, True), done.stdout
+
+
+def test_with_all_safeguards_the_tests_pass_in_a_copy_too(tmp_path: Path) -> None:
+    done = run_tests(copied(tmp_path), *dict.fromkeys(each.test for each in SAFEGUARDS.values()))
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,320 @@
+"""Deliveries, crashes and repetitions in any order come to what the model says, and the audit adds up at every step.
+
+KVITTO_MODEL_EXAMPLES=1000 tries that many sequences, others each time.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from redis import Redis
+
+from app.audit import audit
+from app.crypto.digests import Fingerprints
+from app.crypto.sealing import SealingKeys
+from app.delivery import Delivery
+from app.inbox import Inbox
+from app.providers import Provider
+from app.providers.kompar.events import Kompar
+from app.providers.kompar.settings import KomparSettings
+from app.providers.solaris.authentication import WEBHOOK_ID
+from app.providers.solaris.events import Solaris
+from app.sandbox.kompar import encrypt
+from app.settling import Settler
+from app.storage import dead_letters, overflow, receipts
+from app.storage.connection import Connection
+from app.storage.dead_letters import Selection
+from app.storage.ledger import Ledger
+from tests import tables
+from tests.model import KNOWN_PURPOSE, UNKNOWN_PURPOSE, Sent, flags_of, outcomes, revisions, states
+from tests.mortal import STEPS, Killed, Worker
+
+CREDIT_LINE, RATE = "FREELANCER_CREDIT_LINE_APPLICATION", "FREELANCER_OVERDRAFT_INTEREST_RATE_CHANGE"
+SECRET = b"s" * 32
+SEALS = SealingKeys((("a", SECRET),))
+SOLARIS = Solaris(Fingerprints(SECRET))
+PROVIDERS = ("kompar", "solaris")
+STATES = ("decisions", "applications", CREDIT_LINE)
+# Ahead of every clock, so that all times are the test's own.
+START = datetime(2100, 1, 1, tzinfo=UTC)
+EXAMPLES = os.environ.get("KVITTO_MODEL_EXAMPLES")
+
+optional: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "decisions": {"accepted": st.sampled_from([True, False, None]), "phone": st.sampled_from(["1", "2"])},
+    "applications": {"amount": st.integers(1, 2), "purpose": st.sampled_from([KNOWN_PURPOSE, UNKNOWN_PURPOSE, None])},
+    CREDIT_LINE: {"status": st.sampled_from(["offered", "expired"]), "person_id": st.sampled_from(["p", "q"])},
+    RATE: {},
+}
+required: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "decisions": {"application_id": st.sampled_from(["a", "b"])},
+    "applications": {"application_id": st.just("a")},
+    CREDIT_LINE: {"id": st.sampled_from(["c", "d"])},
+    RATE: {
+        "id": st.just("o"),
+        "interest_accrual_rate": st.sampled_from([0.5, 1.5]),
+        "effective_from": st.just("2100-02-03T00:00:00Z"),
+    },
+}
+topics = st.sampled_from(sorted(required))
+identities = st.none() | st.sampled_from(["w-1", "w-2"])
+stores = st.sampled_from(["inbox", "overflow"])
+roads = stores | st.just("both")  # the inbox's answer is lost, so it goes to the overflow too
+whose = st.integers(0, 1)
+providers = st.sampled_from(PROVIDERS)
+
+
+def kompar(keys: Sequence[bytes]) -> Kompar:
+    return Kompar(KomparSettings(tuple((str(number), key) for number, key in enumerate(keys))), Fingerprints(SECRET))
+
+
+class Deliveries(RuleBasedStateMachine):
+    """Two workers, two providers, and a provider's side that repeats, corrects and shortens."""
+
+    sent = Bundle("sent")
+
+    def __init__(
+        self, redis: Redis, connection: Connection, database: str, folder: Path, operators_ledger: Ledger
+    ) -> None:
+        super().__init__()
+        self.redis, self.connection, self.database, self.folder = redis, connection, database, folder
+        self.operators_ledger = operators_ledger
+        self.inboxes = {name: Inbox(redis, name) for name in PROVIDERS}
+        self.now = START
+        self.keys = [b"k" * 32]
+        self.known: list[Sent] = []
+        self.sealed: dict[UUID, bytes] = {}
+        self.overflowed: dict[UUID, datetime] = {}
+        self.workers: list[Worker | None] = [None, None]
+
+    @initialize()
+    def begin(self) -> None:
+        tables.clear(self.connection)
+        self.renew_redis()
+
+    # What arrives, and by which road.
+
+    @rule(target=sent, topic=topics, identity=identities, road=roads, data=st.data())
+    def deliver_something(self, topic: str, identity: str | None, road: str, data: st.DataObject) -> Sent:
+        content = data.draw(st.fixed_dictionaries(required[topic], optional=optional[topic]))
+        return self.deliver(topic, content, identity, road)
+
+    @rule(target=sent, of=sent, road=roads)
+    def deliver_a_retry(self, of: Sent, road: str) -> Sent:
+        return self.deliver(of.topic, of.content, of.identity, road)
+
+    @rule(target=sent, of=sent, identity=identities, road=roads, data=st.data())
+    def deliver_a_correction(self, of: Sent, identity: str | None, road: str, data: st.DataObject) -> Sent:
+        changes = data.draw(st.fixed_dictionaries(optional[of.topic]))
+        return self.deliver(of.topic, of.content | changes, identity, road)
+
+    @rule(target=sent, of=sent, road=roads)
+    def deliver_less(self, of: Sent, road: str) -> Sent:
+        less = {key: value for key, value in of.content.items() if key in required[of.topic]}
+        return self.deliver(of.topic, less, of.identity, road)
+
+    @rule(target=sent, topic=st.sampled_from(["decisions", "applications"]), road=roads, data=st.data())
+    def deliver_what_no_key_opens_yet(self, topic: str, road: str, data: st.DataObject) -> Sent:
+        content = data.draw(st.fixed_dictionaries(required[topic], optional=optional[topic]))
+        return self.deliver(topic, content, None, road, is_readable=False)
+
+    @rule(back=st.integers(1, 3), store=stores, minutes=st.sampled_from([0, 1, 121]))
+    @precondition(lambda self: self.known)
+    def append_again_since_the_answer_was_lost(self, back: int, store: str, minutes: int) -> None:
+        self.time_passes(minutes)
+        self.append(self.known[-back:][0], store)
+
+    @rule(minutes=st.sampled_from([1, 60, 119, 121, 5 * 24 * 60]))
+    def time_passes(self, minutes: int) -> None:
+        if minutes:
+            self.now += timedelta(minutes=minutes)
+            self.set_clock()
+
+    # What workers do, and where they end.
+
+    @rule(who=whose, provider=providers, sweeps=st.booleans(), step=st.none() | st.sampled_from(STEPS))
+    def work(self, who: int, provider: str, sweeps: bool, step: str | None) -> None:
+        worker = self.started(who)
+        worker.go_on()
+        worker.fate.step = step
+        try:
+            station = worker.stations[provider]
+            station.sweep() if sweeps else station.drain()
+        except Killed:
+            self.end(who)
+        worker.fate.step = None
+
+    @rule(who=whose, provider=providers, store=stores)
+    def claim_and_be_slow(self, who: int, provider: str, store: str) -> None:
+        worker = self.started(who)
+        worker.go_on()
+        station = worker.stations[provider]
+        worker.claim(station.inbox if store == "inbox" else station.overflow)
+
+    @rule(who=whose)
+    def end(self, who: int) -> None:
+        if worker := self.workers[who]:
+            worker.end()
+        self.workers[who] = None
+
+    # What operators do.
+
+    @rule()
+    def try_a_replay(self) -> None:
+        self.replay([*self.keys, self.lost_key], dry_run=True)
+
+    @rule()
+    def mend_and_replay(self) -> None:
+        """Give the workers the key that was missing, and replay what is dead for want of it."""
+        self.keys.append(self.lost_key)
+        for who in range(2):
+            self.end(who)
+        self.replay(self.keys, dry_run=False)
+        for sent in self.known:
+            sent.is_readable = True
+
+    @rule()
+    @precondition(lambda self: self.known)
+    def empty_redis(self) -> None:
+        self.settle()
+        self.renew_redis()
+
+    def renew_redis(self) -> None:
+        self.redis.flushall()
+        for inbox in self.inboxes.values():
+            inbox.open()
+        self.set_clock()
+
+    # What must hold.
+
+    @invariant()
+    def every_entry_is_accounted_for(self) -> None:
+        for inbox in self.inboxes.values():
+            assert audit(self.connection, inbox).missing == 0
+
+    @rule()
+    def settle(self) -> None:
+        """Take everything in, and compare all that dashboards read with the model."""
+        for who in range(2):
+            self.started(who).go_on()
+        for name, inbox in self.inboxes.items():
+            self.started(0).stations[name].sweep()
+            assert audit(self.connection, inbox).in_flight == 0
+        assert tables.deliveries(self.connection) == self.expected_deliveries()
+        assert tables.events(self.connection) == self.expected_events()
+        for topic in STATES:
+            assert tables.states(self.connection, topic) == states(self.known, topic)
+        assert tables.rates(self.connection) == self.expected_rates()
+
+    def teardown(self) -> None:
+        try:
+            self.settle()
+        finally:
+            for who in range(2):
+                self.end(who)
+
+    def expected_deliveries(self) -> dict[UUID, Any]:
+        judged = outcomes(self.known)
+        return {
+            sent.receipt: (sent.entity[2] if sent.is_readable else None, *judged[sent.receipt][:2], sent.received_at)
+            for sent in self.known
+        }
+
+    def expected_events(self) -> dict[UUID, Any]:
+        return {
+            sent.receipt: (outcome.revision, sent.content, flags_of(sent.content, outcome), sent.received_at)
+            for rows in revisions(self.known).values()
+            for sent, outcome in rows
+        }
+
+    def expected_rates(self) -> list[Any]:
+        rows = revisions(self.known).get(("solaris", RATE, "o"), [])
+        return sorted((sent.received_at, sent.content["interest_accrual_rate"]) for sent, _ in rows)
+
+    # How it is done.
+
+    @property
+    def lost_key(self) -> bytes:
+        """The key that is missing now."""
+        return f"{len(self.keys):032}".encode()
+
+    def replay(self, keys: list[bytes], dry_run: bool) -> None:
+        letters = [letter["receipt"] for letter in dead_letters.select(self.connection, Selection())]
+        settler = Settler(SEALS, kompar(keys))
+        opened = [settler.settle(received) for received in receipts.load(self.connection, letters)]
+        self.operators_ledger.replay(opened, dry_run)
+
+    def deliver(
+        self, topic: str, content: dict[str, Any], identity: str | None, road: str, is_readable: bool = True
+    ) -> Sent:
+        provider = "kompar" if "application_id" in content else "solaris"
+        receipt = UUID(int=len(self.known) + 1)
+        sent = Sent(receipt, provider, topic, content, identity if provider == "solaris" else None, is_readable)
+        self.sealed[receipt] = SEALS.seal(receipt, self.body_of(sent))
+        self.known.append(sent)
+        self.append(sent, "overflow" if road == "overflow" else "inbox")
+        if road == "both":
+            self.time_passes(1)
+            self.append(sent, "overflow")
+        return sent
+
+    def body_of(self, sent: Sent) -> bytes:
+        if sent.provider == "solaris":
+            return json.dumps(sent.content).encode()
+        return encrypt(sent.content, (self.keys[0] if sent.is_readable else self.lost_key).decode())
+
+    def append(self, sent: Sent, store: str) -> None:
+        headers = {WEBHOOK_ID: sent.identity} if sent.identity else {}
+        delivery = Delivery(sent.receipt, sent.provider, sent.topic, headers, self.sealed[sent.receipt])
+        if store == "inbox":
+            self.inboxes[sent.provider].append(delivery)  # whether to ring is told to nobody: every doorbell is lost
+            sent.times.append(self.now)
+        else:
+            overflow.append(self.connection, delivery, self.now)
+            self.overflowed.setdefault(sent.receipt, self.now)
+            sent.times.append(self.overflowed[sent.receipt])  # once there, again changes nothing
+
+    def set_clock(self) -> None:
+        for name in PROVIDERS:
+            last = f"{round(self.now.timestamp() * 1000)}-0"
+            self.redis.execute_command("XSETID", f"inbox:{name}", last)  # type: ignore[no-untyped-call]
+
+    def started(self, who: int) -> Worker:
+        worker = self.workers[who]
+        if worker is None:
+            opening: dict[str, Provider] = {"kompar": kompar(self.keys), "solaris": SOLARIS}
+            worker = self.workers[who] = Worker(self.redis, self.database, self.folder, SEALS, opening)
+            worker.start()
+        return worker
+
+
+def test_any_sequence_comes_to_what_the_model_says(
+    redis: Redis, connection: Connection, database: str, tmp_path: Path
+) -> None:
+    operators_ledger = Ledger(database, "kompar")
+    run_state_machine_as_test(
+        lambda: Deliveries(redis, connection, database, tmp_path, operators_ledger),  # type: ignore[arg-type]
+        settings=settings(
+            max_examples=int(EXAMPLES or 20),
+            stateful_step_count=40,
+            derandomize=EXAMPLES is None,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    operators_ledger.close()
