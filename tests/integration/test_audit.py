@@ -24,6 +24,7 @@ from app.storage.connection import Connection, connect
 from app.storage.tallies import Tallied
 from tests import processes
 from tests.integration.test_inbox import delivery
+from tests.processes import stopped
 from tests.providers.kompar_side import KEY
 from tests.running import Running, run
 from tests.servers import eventually
@@ -62,17 +63,6 @@ def sending(kvitto: Running) -> Iterator[list[httpx.Response]]:
 def workers(kvitto: Running) -> list[int]:
     parents = processes.named(kvitto.process.pid, "celery", "worker")
     return [*parents, *(child for parent in parents for child in processes.below(parent))]
-
-
-@contextmanager
-def stopped(pids: list[int]) -> Iterator[None]:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 def settled(kvitto: Running) -> None:
@@ -132,7 +122,7 @@ def test_a_replaced_redis_loses_what_was_in_flight_and_everything_says_so(fresh_
     kvitto = fresh_kvitto
     deliver(kvitto, 10)
     settled(kvitto)
-    with stopped(workers(kvitto)):
+    with stopped(*workers(kvitto)):
         deliver(kvitto, N)
         replace_redis(kvitto)
         tallied(kvitto, 10 + N)
@@ -168,7 +158,7 @@ def test_a_redis_replaced_with_nothing_in_flight_loses_nothing(fresh_kvitto: Run
 
 def test_a_loss_that_was_accepted_is_settled_and_shown_still(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
-    with stopped(workers(kvitto)):
+    with stopped(*workers(kvitto)):
         deliver(kvitto, N)
         flush_redis(kvitto)
         tallied(kvitto, N)
@@ -197,7 +187,7 @@ def test_two_lives_in_a_row_each_lose_their_own(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
     deliver(kvitto, 10)
     settled(kvitto)
-    with stopped(workers(kvitto)):
+    with stopped(*workers(kvitto)):
         deliver(kvitto, 3)
         flush_redis(kvitto)
         deliver(kvitto, 4)
@@ -214,7 +204,7 @@ def test_two_lives_in_a_row_each_lose_their_own(fresh_kvitto: Running) -> None:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 def test_what_an_edge_had_confirmed_outlives_it(fresh_kvitto: Running, how: signal.Signals) -> None:
     kvitto = fresh_kvitto
-    with stopped(workers(kvitto)):
+    with stopped(*workers(kvitto)):
         deliver(kvitto, 6)
         if how == signal.SIGKILL:
             tallied(kvitto, 6)  # which takes a second; an edge that is told to stop reports at once
@@ -237,9 +227,9 @@ def _is_ready(kvitto: Running) -> bool:
 
 def test_an_append_that_timed_out_is_in_the_overflow_and_not_missing(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
-    with stopped(workers(kvitto)):
+    with stopped(*workers(kvitto)):
         deliver(kvitto, 4)
-        with stopped(processes.named(kvitto.process.pid, "valkey-server")):
+        with stopped(*processes.named(kvitto.process.pid, "valkey-server")):
             deliver(kvitto, 1)
         eventually(lambda: kvitto.entries("kompar") == 5, "the append was made all the same")
         assert kvitto.audit()["missing"] == 0
@@ -256,8 +246,8 @@ def test_a_tally_that_postgres_could_not_take_is_reported_later(fresh_kvitto: Ru
     deliver(kvitto, 1)
     settled(kvitto)
     found = processes.below(kvitto.process.pid)
-    with stopped(workers(kvitto)):
-        with stopped([pid for pid, command in found.items() if "postgres" in command]):
+    with stopped(*workers(kvitto)):
+        with stopped(*(pid for pid, command in found.items() if "postgres" in command)):
             deliver(kvitto, N)
             flush_redis(kvitto)
         tallied(kvitto, 1 + N)
@@ -358,7 +348,7 @@ def test_under_load_nothing_is_ever_missing(fresh_kvitto: Running, load: str) ->
     pids = workers(kvitto) if load == "backlog" else []
     with connect(kvitto.database, "test") as connection, Redis.from_url(kvitto.redis) as client:
         inbox = Inbox(client, "kompar")
-        with stopped(pids), sending(kvitto) as sent:
+        with stopped(*pids), sending(kvitto) as sent:
             accounts = [audit(connection, inbox) for _ in range(50)]
             eventually(lambda: len(sent) > 100, "a load")
             accounts += [audit(connection, inbox) for _ in range(50)]
