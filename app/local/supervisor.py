@@ -53,6 +53,10 @@ class Supervisor:
         self._programs.append(program)
         self._spawn(program)
 
+    def runs(self, name: str) -> bool:
+        """Tell whether a program is running now."""
+        return any(each.name == name and each.process and each.process.poll() is None for each in self._programs)
+
     def tend(self) -> None:
         """Start again what has died; to be called every now and then, from the main thread.
 
