@@ -27,4 +27,4 @@ def _heed() -> None:
 
 if __name__ == "__main__":
     os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_heed)
-    entrypoint()
+    entrypoint()  # type: ignore[no-untyped-call]

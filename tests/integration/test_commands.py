@@ -157,6 +157,7 @@ def test_the_console_shows_the_ledger_to_who_has_the_password(kvitto: Running) -
     metrics = http.get(f"{kvitto.console}/metrics", auth=("any", password)).text
     assert 'kvitto_receipts{outcome="stored",provider="kompar"}' in metrics
     assert "kvitto_accepted_total" in metrics
+    assert 'kvitto_stuck_total{provider="kompar",reason="not-readable"}' in metrics
 
 
 def test_the_demo_exits_0_and_shows_what_landed() -> None:

@@ -18,7 +18,7 @@ from tests.terminal import terminal
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 NOWHERE = {"DATABASE_URL": "postgresql://kvitto@127.0.0.1:1/kvitto", "REDIS_URL": "redis://127.0.0.1:1/0"}
-READERS = [("audit",), ("dead-letters", "list"), ("dead-letters", "show", NOBODY), ("dead-letters", "replay")]
+READERS = [("audit",), ("dead-letters", "list"), ("dead-letters", "show", NOBODY), ("dead-letters", "replay", "--all")]
 READERS += [("explain", NOBODY), ("migrate",), ("migrate", "--dry-run")]
 
 
@@ -47,6 +47,8 @@ def refusal(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
         (["dead-letters", "show", "x"], 2, "'x' is not a valid UUID"),
         (["dead-letters", "show", NOBODY], 1, "is no dead letter; see: kvitto dead-letters list"),
         (["dead-letters", "replay", NOBODY], 1, "is no dead letter; see: kvitto dead-letters list"),
+        (["dead-letters", "replay"], 2, "or --all of them"),
+        (["dead-letters", "replay", "--all", "--reason", "invalid"], 2, "or --all of them"),
         (["explain"], 2, "name a receipt, or a file with --request"),
         (["explain", NOBODY], 1, "no receipt"),
         (["explain", "--request", "/nowhere"], 2, "No such file or directory"),
@@ -86,7 +88,7 @@ def test_a_database_without_the_schema_is_told(
     [
         ({"DATABASE_URL": "{postgres}/nowhere"}, 1, "no such database or user"),
         ({"DATABASE_URL": "{nobody}/kvitto"}, 1, "no such database or user"),
-        ({"DATABASE_URL": "{dashboard}/kvitto"}, 78, "a role that may"),
+        ({"DATABASE_URL": "{dashboard}/kvitto"}, 78, "names a role that may not do this"),
         ({"DATABASE_URL": "postgresql://x:hidden@["}, 78, "special characters as %XX"),
         ({"DATABASE_URL": "postgresql://x:hid/den@host/x"}, 1, "no connection. Start Postgres"),
         ({"REDIS_URL": "redis://127.0.0.1:1/0"}, 1, "redis-unreachable. Start Redis"),
@@ -232,7 +234,7 @@ def test_more_dead_letters_than_asked_for_are_hinted_at(fresh_kvitto: Running) -
     listed = fresh_kvitto.run("dead-letters", "list", "--limit", "2", "--json")
     assert len(json.loads(listed.stdout)) == 2
     assert "the oldest 2" in listed.stderr
-    replay = ("--data", str(fresh_kvitto.data), "dead-letters", "replay")
+    replay = ("--data", str(fresh_kvitto.data), "dead-letters", "replay", "--all")
     with terminal(*replay, environment={}) as shown:
         shown.read(until="  1%")
         shown.process.send_signal(signal.SIGINT)
