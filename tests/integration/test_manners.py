@@ -71,6 +71,7 @@ def test_servers_that_are_not_there_are_told_with_what_to_do(arguments: tuple[st
     assert status == 1
     assert "postgres-unavailable: no connection. Start Postgres" in said
     assert "DATABASE_URL" in said
+    assert "kvitto up" not in said  # whoever names servers has their own
 
 
 @pytest.mark.parametrize("arguments", READERS[:5], ids=" ".join)
@@ -148,6 +149,10 @@ def test_where_nothing_was_served_yet_the_way_to_it_is_told(tmp_path: Path, argu
     status, said = refusal("--data", str(tmp_path / "none"), *arguments, environment={})
     assert status == 78
     assert f"Nothing was served from {tmp_path}/none yet: kvitto up does" in said
+    for name in ("DATABASE_URL_FILE", "REDIS_URL"):
+        given = {name: "/nowhere", "KOMPAR_TOKENS": ""}
+        status, said = refusal("--data", str(tmp_path / "none"), *arguments, environment=given)
+        assert (status, "kvitto up" in said) == (78, False)
 
 
 @pytest.mark.parametrize(
