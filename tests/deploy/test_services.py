@@ -19,7 +19,7 @@ from app.local.servers import prepare_valkey, valkey_answers
 from app.storage.connection import create_database
 from app.storage.roles import ROLES
 from tests import servers
-from tests.deploy.composition import MOUNTED, OURS, SERVICES, composition, environment_of
+from tests.deploy.composition import MOUNTED, ONCE, OURS, SERVICES, composition, environment_of
 from tests.deploy.edges import Edge
 from tests.deploy.load import deliver
 from tests.running import ROOT, SECRETS, command, run
@@ -33,7 +33,7 @@ with socket.create_connection(("127.0.0.1", int(os.environ["PORT"]))) as connect
     print(answers.readline(), answers.readline())
 """
 FROM_OTHERS = ("KOMPAR_TOKENS", "KOMPAR_KEYS", "SOLARIS_SECRETS")
-PROCESSES = [name for name in OURS if name not in ("migrate", "ingest-2")]
+PROCESSES = [name for name in OURS if name not in ONCE | {"ingest-2"}]
 
 
 def make_secrets(folder: Path) -> tuple[int, str]:
@@ -246,6 +246,15 @@ def test_a_secret_that_was_lost_is_told_and_not_made_up(tmp_path: Path, name: st
         assert status == 1
         assert f"lost, in {tmp_path}: {name} (" in said
         assert contents(tmp_path) == before | {name: ""}
+
+
+@pytest.mark.usefixtures("redis", "postgres")
+def test_operators_run_their_commands(secrets: Path) -> None:
+    for line in (["audit"], ["dead-letters", "list"], ["dead-letters", "replay", "--all"]):
+        done = run(*line, environment=environment_of(SERVICES["operator"], secrets))
+        assert done.returncode == 0, done.stderr
+    done = run(*SERVICES["reseal"]["command"], environment=environment_of(SERVICES["reseal"], secrets))
+    assert (done.returncode, "bodies sealed anew" in done.stdout) == (0, True), done.stderr
 
 
 def test_every_role_is_given_a_password(secrets: Path) -> None:
