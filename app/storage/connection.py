@@ -51,14 +51,15 @@ def connect(dsn: str, name: str, **session: str) -> Connection:
 
 
 @contextmanager
-def session(dsn: str, name: str, statement_timeout: str = "10min") -> Iterator[Connection]:
+def session(dsn: str, name: str, statement_timeout: str = "10min", **more: str) -> Iterator[Connection]:
     """Connect for the duration of a block, and say how to mend whatever fails in it; who asks can wait a while.
 
     Raises:
         Unavailable: Postgres cannot be reached, or not any more.
         Misconfigured: It is reached, and lacks the schema or the privileges.
     """
-    with sorted_failures(), connect(dsn, name, statement_timeout=statement_timeout) as connection, _mended(connection):
+    settings = {"statement_timeout": statement_timeout} | more
+    with sorted_failures(), connect(dsn, name, **settings) as connection, _mended(connection):
         yield connection
 
 
