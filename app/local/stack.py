@@ -119,7 +119,8 @@ class Stack:
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         log = self._data.logs / f"{name}.log"
-        self._supervisor.start(Program(name, command, environment, log, stop_signal))
+        outlives = name in ("postgres", "valkey")
+        self._supervisor.start(Program(name, command, environment, log, stop_signal, outlives))
 
     def _await(self, name: str, ready: Callable[[], bool]) -> None:
         started = time.monotonic()

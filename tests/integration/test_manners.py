@@ -1,11 +1,13 @@
 """The commands' manners: plain words for every mistake, colour on a terminal only, an end on Ctrl-C."""
 
 import json
+import re
 import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -269,3 +271,13 @@ def test_the_demo_takes_along_what_it_started(how: signal.Signals, tmp_path: Pat
     assert "Traceback" not in shown.text
     eventually(lambda: not [pid for pid in started if processes.is_running(pid)], "all of it ended")
     assert list(tmp_path.glob(f"{tempfile.gettempprefix()}*")) + list(tmp_path.glob("kvitto-demo-*")) == []
+
+
+def test_the_demo_tells_how_to_reach_the_console_and_ends_on_ctrl_c() -> None:
+    with terminal("demo", environment={}) as shown:
+        shown.read(until="Ctrl-C ends it")
+        found = re.search(r"console is at (http://\S+) \(any user name, password (\S+)\)", shown.text)
+        assert found
+        assert httpx.get(found[1], auth=("any", found[2])).status_code == 200
+        shown.process.send_signal(signal.SIGINT)
+        assert shown.end() == 0
