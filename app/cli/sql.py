@@ -10,7 +10,7 @@ from config.settings import LedgerSettings
 
 @click.command(
     short_help="Show what a query finds in the ledger.",
-    epilog='Example: kvitto sql "SELECT * FROM reporting.kompar_decisions" --json',
+    epilog='Example: kvitto sql "SELECT * FROM reporting.freshness" --json',
 )
 @click.argument("query")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
