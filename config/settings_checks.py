@@ -15,16 +15,22 @@ _EVERYWHERE = ("", "0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
 
 def judge_secrets(secrets: Secrets) -> list[Finding]:
     """Judge secrets by their length and by whether each stands in one place only."""
-    return [*_short(secrets), *_shared(secrets)] or [ok("secrets", f"{len(secrets)} settings, none short or shared")]
+    doubts = [*_short(secrets), *_shared(secrets)]
+    if doubts or not secrets:
+        return doubts
+    return [ok("secrets", f"{len(secrets)} settings, none short or shared")]
 
 
 def judge_files(modes: Mapping[str, int]) -> list[Finding]:
     """Judge who may read the files that hold secrets, by the setting that names them."""
-    return [
+    doubts = [
         warning(name, f"names a file that others may read (mode {mode:04o})", "Make it 0600, owned by the process")
         for name, mode in modes.items()
         if mode & 0o077
-    ] or [ok("secret files", f"{len(modes)}, none open to others")]
+    ]
+    if doubts or not modes:
+        return doubts
+    return [ok("secret files", f"{len(modes)}, none open to others")]
 
 
 def judge_loss(accepted: bool) -> Finding:
@@ -43,9 +49,9 @@ def judge_binds(binds: Mapping[str, Address]) -> list[Finding]:
     if (console := binds.get("CONSOLE_BIND")) and console[0] in _EVERYWHERE:
         mend = "Bind it to a private address; one password is all that guards it"
         findings.append(warning("CONSOLE_BIND", "is on every address of the machine", mend))
-    return findings or [
-        ok("addresses", ", ".join(f"{name} {host}:{port}" for name, (host, port) in binds.items()) or "none")
-    ]
+    if findings or not binds:
+        return findings
+    return [ok("addresses", ", ".join(f"{name} {host}:{port}" for name, (host, port) in binds.items()))]
 
 
 def _collide(one: Address, other: Address) -> bool:

@@ -9,7 +9,7 @@ from uuid import uuid4
 from celery.signals import celeryd_init, setup_logging, worker_init, worker_process_init, worker_process_shutdown
 
 import config.logging
-from app import canary, doorbell, providers
+from app import canary, doorbell, metrics, providers
 from app.crypto.sealing import SealingKeys
 from app.errors import Unavailable
 from app.inbox import Inbox, server
@@ -120,6 +120,7 @@ def _start_standby(**_: Any) -> None:
 def _start_stations(**_: Any) -> None:
     for provider in _settings().providers:
         station(provider).start()
+        metrics.STUCK.labels(provider, "not-readable")  # at 0, so that the first increase is seen as one
 
 
 @worker_process_shutdown.connect

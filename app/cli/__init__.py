@@ -27,14 +27,17 @@ _COMMANDS = {
     "explain": "app.cli.explain:explain",
     "reveal": "app.cli.reveal:reveal",
     "reseal": "app.cli.reseal:reseal",
+    "sql": "app.cli.sql:sql",
     "sandbox": "app.sandbox.commands:sandbox",
 }
 # These speak to what runs already, and find it in the data folder of `kvitto up`.
-_CLIENTS = ("migrate", "check", "health", "audit", "dead-letters", "explain", "reveal", "reseal", "sandbox")
+_CLIENTS = ("migrate", "check", "health", "audit", "dead-letters", "explain", "reveal", "reseal", "sql", "sandbox")
+# What names a server of one's own, beside which `kvitto up` is no help.
+_SERVERS = frozenset({"DATABASE_URL", "DATABASE_URL_FILE", "REDIS_URL", "REDIS_URL_FILE"})
 # How to mend what a server cannot do now, by the reason.
 _MENDS = {
-    "postgres-unavailable": "Start Postgres (kvitto up brings one), or correct DATABASE_URL",
-    "redis-unreachable": "Start Redis (kvitto up brings one), or correct REDIS_URL",
+    "postgres-unavailable": "Start Postgres{up}, or correct DATABASE_URL",
+    "redis-unreachable": "Start Redis{up}, or correct REDIS_URL",
     "redis-refuses": "Correct REDIS_URL, or what Redis allows this user",
     "redis-full": "Raise its maxmemory, or wait until workers have drained it",
     "redis-loading": "Wait until it has read its data",
@@ -46,13 +49,15 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what is wrong with settings, servers or the data folder is told in plain words."""
+        own = bool(_SERVERS & os.environ.keys())  # asked before what runs in the data folder is adopted
         try:
             return super().invoke(ctx)
         except Misconfigured as error:
-            click.echo(f"{error}{_hint(ctx)}", err=True)
+            click.echo(f"{error}{'' if own else _hint(ctx)}", err=True)
             ctx.exit(78)
         except Unavailable as error:
-            raise click.ClickException(f"{error}. {_MENDS.get(error.reason, 'Try again')}.") from error
+            mend = _MENDS.get(error.reason, "Try again").format(up="" if own else " (kvitto up brings one)")
+            raise click.ClickException(f"{error}. {mend}.") from error
         except DataUnusable as error:
             raise click.ClickException(str(error)) from error
 

@@ -12,7 +12,7 @@ from app.audit import Account
 from app.cli.output import console, print_rows, say
 from app.cli.reasons import without_national_id
 from app.inbox import Inbox, server
-from app.storage import losses
+from app.storage import losses, reports
 from app.storage.connection import Connection, session
 from app.storage.losses import Loss
 from config.environment import Environment
@@ -43,11 +43,14 @@ def audit(as_json: bool, accept_loss: UUID | None, reason: str | None) -> None:
         if accept_loss is not None and reason is not None:
             _accept(connection, accounts, accept_loss, reason)
             accounts = [auditing.audit(connection, inbox) for inbox in inboxes]
+        others = [row["provider"] for row in reports.conservation(connection)]
     rows = [account.row() | {"losses": list(account.losses())} for account in accounts]
     print_rows(rows, auditing.COLUMNS, as_json, empty="no providers")
     sound = all(account.missing == 0 for account in accounts)
     if not as_json:
         _conclude(accounts, sound)
+    if unseen := sorted(set(others) - set(settings.providers)):
+        click.echo(f"not audited: {', '.join(unseen)}, of whom the ledger holds receipts; add to PROVIDERS", err=True)
     raise SystemExit(0 if sound else 1)
 
 

@@ -96,6 +96,7 @@ def _no_letter(receipt: UUID) -> click.ClickException:
 @dead_letters.command(epilog="Example: kvitto dead-letters replay --reason cannot-open --dry-run")
 @click.argument("receipt", type=click.UUID, required=False)
 @_filters
+@click.option("--all", "every", is_flag=True, help="All of them.")
 @click.option("--dry-run", is_flag=True, help="Show what would become of each, row by row, and change nothing.")
 @_json
 def replay(
@@ -103,10 +104,13 @@ def replay(
     reason: str | None,
     provider: str | None,
     since: datetime | None,
+    every: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Settle dead letters again, all or those selected; each keeps its time of receipt."""
+    """Settle dead letters again, those selected or all; each keeps its time of receipt."""
+    if every == any((receipt, reason, provider, since)):
+        raise click.UsageError("name a receipt, a reason, a provider or a time; or --all of them")
     with _connect() as connection:
         if receipt and letters.find(connection, receipt) is None:
             raise _no_letter(receipt)

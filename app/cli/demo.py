@@ -60,7 +60,9 @@ def demo() -> None:
         if not sound:
             raise SystemExit(1)
         if sys.stdin.isatty() and sys.stdout.isatty():
-            click.echo(f"\nStill serving; the console is at {environment['CONSOLE_BIND']}. Ctrl-C ends it.")
+            password = Path(environment["CONSOLE_PASSWORD_FILE"]).read_text(encoding="utf-8")
+            console = f"http://{environment['CONSOLE_BIND']} (any user name, password {password})"
+            click.echo(f"\nStill serving; the console is at {console}. Ctrl-C ends it.")
             with suppress(KeyboardInterrupt):
                 up.wait()
 

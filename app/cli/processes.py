@@ -9,9 +9,9 @@ import click
 from app import providers
 from app.errors import Unavailable
 from app.inbox import server
-from app.local.ports import obstacle
+from app.local.ports import refuse_taken
 from app.processes import read_beat, read_ingest
-from config.environment import Environment, Fault, Misconfigured
+from config.environment import Environment, Misconfigured
 from config.granian import server_arguments
 from config.settings import ConsoleSettings, WorkerSettings
 
@@ -32,15 +32,10 @@ def ingest(threads: int) -> None:
     settings = read_ingest(environment)
     environment.check()
     _refuse_unfit(settings.redis_url, settings.loss_accepted)
-    _refuse_taken("INGEST_BIND", settings.bind)
+    refuse_taken("INGEST_BIND", settings.bind)
     # Large bodies go back to the system at once; by default glibc learns to keep them, once for every thread.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1024 * 1024))
-    _become("granian", *server_arguments(settings.bind, threads), "app.ingest.wsgi:app")
-
-
-def _refuse_taken(name: str, bind: tuple[str, int]) -> None:
-    if why := obstacle(*bind):
-        raise Misconfigured([Fault(name, f"cannot be bound ({why})", "Free the address or name another")])
+    _become("app.local.granian", *server_arguments(settings.bind, threads), "app.ingest.wsgi:app")
 
 
 def _refuse_unfit(redis_url: str, loss_accepted: bool) -> None:
@@ -98,5 +93,5 @@ def beat() -> None:
 def console() -> None:
     """Serve operators' pages, health and metrics, on a private port."""
     settings = ConsoleSettings.load()
-    _refuse_taken("CONSOLE_BIND", settings.bind)
-    _become("granian", *server_arguments(settings.bind, 4), "app.console.wsgi:app")
+    refuse_taken("CONSOLE_BIND", settings.bind)
+    _become("app.local.granian", *server_arguments(settings.bind, 4), "app.console.wsgi:app")

@@ -54,8 +54,10 @@ class Configuration:
             yield ok("settings", f"complete for {', '.join(self.processes)}")
         yield from settings_checks.judge_secrets(self._secrets())
         yield from settings_checks.judge_files(self._environment.modes())
-        yield from settings_checks.judge_binds(self._binds)
-        yield settings_checks.judge_loss(bool(self.get("loss_accepted")))
+        faulty = self._faulty()
+        yield from settings_checks.judge_binds({name: bind for name, bind in self._binds.items() if name not in faulty})
+        if "LOSS_ACCEPTED" not in faulty:
+            yield settings_checks.judge_loss(bool(self.get("loss_accepted")))
 
     def _given(self, name: str) -> str | None:
         return None if self._faulty() & set(_ADDRESSES[name][0]) else self._values.get(name)
@@ -63,7 +65,8 @@ class Configuration:
     def _secrets(self) -> dict[str, tuple[str, ...]]:
         """Return the secrets to judge by their values; an address may share its own with another."""
         values = self._environment.values.items()
-        return {name: found for name, found in values if name not in self._faulty() and not name.endswith("_URL")}
+        faulty = self._faulty()
+        return {name: found for name, found in values if found and name not in faulty and not name.endswith("_URL")}
 
     def _faulty(self) -> set[str]:
         """Return the names of settings that no process would start with."""

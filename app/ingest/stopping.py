@@ -47,7 +47,14 @@ def _await_stop() -> None:
     except OSError:
         logger.warning("stopping at once", exc_info=True)
     finally:
-        os.kill(os.getpid(), signal.SIGINT)  # Granian stops on either signal
+        _stop()
+
+
+def _stop() -> None:
+    """Have Granian stop, which it does on SIGINT too; until it serves it hears nothing, so it is told again."""
+    while True:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(_TURNING_AWAY_SECONDS)
 
 
 def _turn_away() -> None:

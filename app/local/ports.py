@@ -3,6 +3,8 @@
 import socket
 from collections.abc import Collection
 
+from config.environment import Fault, Misconfigured
+
 
 def free_port(but: Collection[int] = ()) -> int:
     """Return a loopback port that nothing listens on, and that is not promised to someone else already."""
@@ -23,3 +25,9 @@ def obstacle(host: str, port: int) -> str | None:
         except OSError as error:
             return error.strerror or str(error)
     return None
+
+
+def refuse_taken(name: str, bind: tuple[str, int]) -> None:
+    """Raise Misconfigured if the address that the setting `name` gives cannot be served on."""
+    if why := obstacle(*bind):
+        raise Misconfigured([Fault(name, f"cannot be bound ({why})", "Free the address or name another")])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.local.data import Data
-from app.local.ports import free_port, obstacle
+from app.local.ports import free_port, obstacle, refuse_taken
 from app.local.processes import Process, check, processes
 from app.local.servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
 from app.local.supervisor import Program, Supervisor
@@ -62,6 +62,7 @@ class Stack:
         Raises:
             ProgramRefused, NotReady, EmbeddedMissing, Misconfigured: With what to do about it.
         """
+        ingest, console = self._choose_bind("INGEST_BIND", 8080), self._choose_bind("CONSOLE_BIND", 8081)
         self._start_servers()
         with session(self._environment["DATABASE_URL"], "migrate") as connection:
             migrate(connection)
@@ -70,7 +71,6 @@ class Stack:
         self._environment |= {"PROMETHEUS_MULTIPROC_DIR": str(self._data.metrics)}
         found = processes(names, self._concurrency)
         check(found, self._environment)
-        ingest, console = self._choose_bind("INGEST_BIND", 8080), self._choose_bind("CONSOLE_BIND", 8081)
         self._environment.pop("INGEST_URL_FILE", None)
         self._environment["INGEST_URL"] = ingest
         settings = {process.name: process.own(self._environment) for process in found}
@@ -92,14 +92,14 @@ class Stack:
 
     def _start_servers(self) -> None:
         if self._embedded_postgres:
-            port = free_port()
+            port = free_port(self._promised)
             self._program("postgres", prepare_postgres(self._data.postgres, port), self._environment, signal.SIGINT)
             server = f"postgresql://kvitto@127.0.0.1:{port}"
             self._await("postgres", lambda: postgres_answers(f"{server}/postgres"))
             create_database(f"{server}/postgres", "kvitto")
             self._environment["DATABASE_URL"] = f"{server}/kvitto"
         if "REDIS_URL" not in self._environment:
-            port = free_port()
+            port = free_port(self._promised)
             self._program("valkey", prepare_valkey(self._data.valkey, port, _REDIS_CONF), self._environment)
             url = self._environment["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
             self._await("valkey", lambda: valkey_answers(url))
@@ -119,11 +119,13 @@ class Stack:
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         log = self._data.logs / f"{name}.log"
-        self._supervisor.start(Program(name, command, environment, log, stop_signal))
+        outlives = name in ("postgres", "valkey")
+        self._supervisor.start(Program(name, command, environment, log, stop_signal, outlives))
 
     def _await(self, name: str, ready: Callable[[], bool]) -> None:
         started = time.monotonic()
-        while not ready():
+        # Another's server on the same port would answer too.
+        while not (self._supervisor.runs(name) and ready()):
             self.tend()
             if time.monotonic() - started > _START_SECONDS:
                 raise NotReady(f"{name} is not ready after {_START_SECONDS:.0f} s; see {self._data.logs / name}.log")
@@ -132,9 +134,13 @@ class Stack:
 
     def _choose_bind(self, name: str, preferred: int) -> str:
         """Settle on an address: the one that was asked for, else the usual port, else any that is free."""
-        if name not in self._environment:
+        if not self._environment.get(name):
             taken = preferred in self._promised or obstacle("127.0.0.1", preferred)
             self._environment[name] = f"127.0.0.1:{free_port(self._promised) if taken else preferred}"
+        environment = Environment(self._environment)
+        host, port = environment.address(name, f"127.0.0.1:{preferred}")
+        environment.check()
+        refuse_taken(name, (host, port))
         host, _, port_text = self._environment[name].rpartition(":")
         if port_text == "0":
             port_text = str(free_port(self._promised))

@@ -30,6 +30,7 @@ class Program:
     environment: Mapping[str, str]
     log: Path
     stop_signal: signal.Signals = signal.SIGTERM
+    outlives: bool = False  # the others need it until they have ended
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     started_at: float = 0.0
@@ -53,6 +54,10 @@ class Supervisor:
         self._programs.append(program)
         self._spawn(program)
 
+    def runs(self, name: str) -> bool:
+        """Tell whether a program is running now."""
+        return any(each.name == name and each.process and each.process.poll() is None for each in self._programs)
+
     def tend(self) -> None:
         """Start again what has died; to be called every now and then, from the main thread.
 
@@ -67,19 +72,26 @@ class Supervisor:
                 self._bury(program, status)
 
     def stop(self, seconds: float = 40.0) -> None:
-        """Stop all programs, last started first; what does not end in time is killed."""
-        for program in reversed(self._programs):
-            if program.process is None:
-                continue
-            program.process.send_signal(program.stop_signal)
-            try:
-                program.process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                self._tell(f"{program.name} did not stop in {seconds:.0f} s: killed")
-            _kill_group(program.process)
-            program.process.wait()
-            program.process = None
+        """Stop all programs at once, those that outlive the others after them; what does not end in time is killed."""
+        for outlives in (False, True):
+            programs = [each for each in self._programs if each.outlives is outlives and each.process]
+            for program in programs:
+                assert program.process is not None  # noqa: S101
+                program.process.send_signal(program.stop_signal)
+            deadline = time.monotonic() + seconds
+            for program in programs:
+                self._await_end(program, deadline)
         self._programs.clear()
+
+    def _await_end(self, program: Program, deadline: float) -> None:
+        assert program.process is not None  # noqa: S101
+        try:
+            program.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._tell(f"{program.name} did not stop in time: killed")
+        _kill_group(program.process)
+        program.process.wait()
+        program.process = None
 
     def _spawn(self, program: Program) -> None:
         program.starts += 1

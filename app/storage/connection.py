@@ -27,6 +27,8 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "15s",
 }
 
+_WRONG_ROLE = Fault("DATABASE_URL", "names a role that may not do this", "Name one that may")
+
 # SQLSTATE classes. 22 data, 23 integrity, 54 limits exceeded: the data's fault.
 _DATA = frozenset({"22", "23", "54"})
 # 08 connection, 25 transaction state, 40 rollback, 53 resources, 55 not now, 57 operator, 58 system.
@@ -49,28 +51,35 @@ def connect(dsn: str, name: str, **session: str) -> Connection:
 
 
 @contextmanager
-def session(dsn: str, name: str, statement_timeout: str = "10min") -> Iterator[Connection]:
+def session(dsn: str, name: str, statement_timeout: str = "10min", **more: str) -> Iterator[Connection]:
     """Connect for the duration of a block, and say how to mend whatever fails in it; who asks can wait a while.
 
     Raises:
         Unavailable: Postgres cannot be reached, or not any more.
         Misconfigured: It is reached, and lacks the schema or the privileges.
     """
-    with _mended(), sorted_failures(), connect(dsn, name, statement_timeout=statement_timeout) as connection:
+    settings = {"statement_timeout": statement_timeout} | more
+    with sorted_failures(), connect(dsn, name, **settings) as connection, _mended(connection):
         yield connection
 
 
 @contextmanager
-def _mended() -> Iterator[None]:
+def _mended(connection: Connection) -> Iterator[None]:
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName) as error:
-        mend = "Run: kvitto migrate; or name the database, and a role that may read it"
+        if _is_closed_to_us(connection):
+            raise Misconfigured([_WRONG_ROLE]) from error
+        mend = "Run: kvitto migrate; or name the database that has it"
         raise Misconfigured([Fault("DATABASE_URL", "leads to no up-to-date schema of Kvitto", mend)]) from error
     except psycopg.errors.InsufficientPrivilege as error:
-        raise Misconfigured(
-            [Fault("DATABASE_URL", "names a role that may not do this", "Name one that may")]
-        ) from error
+        raise Misconfigured([_WRONG_ROLE]) from error
+
+
+def _is_closed_to_us(connection: Connection) -> bool:
+    """Tell whether the schema is there and not this role's to use: its tables then look as if they were missing."""
+    query = "SELECT FROM pg_namespace WHERE nspname = 'kvitto' AND NOT has_schema_privilege(oid, 'USAGE')"
+    return connection.execute(query).rowcount == 1
 
 
 def arguments(name: str, **session: str) -> dict[str, Any]:

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import psycopg
+import psycopg.errors
+from psycopg.rows import dict_row
+
 from app.storage.connection import Connection
 
 Rows = list[dict[str, Any]]
@@ -9,6 +13,16 @@ Rows = list[dict[str, Any]]
 
 def _rows(connection: Connection, query: str) -> Rows:
     return [row._asdict() for row in connection.execute(query)]
+
+
+def query(connection: Connection, statement: str) -> tuple[list[str], Rows]:
+    """Return the columns and rows of one statement; raises ValueError with what Postgres has against it."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        try:
+            cursor.execute(statement.encode(), prepare=True)  # prepared, it is one statement and no more
+        except (psycopg.ProgrammingError, psycopg.DataError, psycopg.errors.ReadOnlySqlTransaction) as error:
+            raise ValueError(error.diag.message_primary) from error
+        return [column.name for column in cursor.description or ()], cursor.fetchall() if cursor.description else []
 
 
 def conservation(connection: Connection) -> Rows:

@@ -9,7 +9,14 @@ from ruamel.yaml import YAML
 
 from app import providers
 from config.environment import Environment
-from config.settings import BeatSettings, ConsoleSettings, IngestSettings, MigrateSettings, WorkerSettings
+from config.settings import (
+    BeatSettings,
+    ConsoleSettings,
+    IngestSettings,
+    MigrateSettings,
+    ResealSettings,
+    WorkerSettings,
+)
 from tests.running import ROOT
 
 FILE = ROOT / "docker-compose.yml"
@@ -23,6 +30,8 @@ READERS: dict[str, Callable[[Environment], object]] = {
     "beat": BeatSettings.read,
     "console": ConsoleSettings.read,
     "migrate": MigrateSettings.read,
+    "audit": WorkerSettings.read,  # the operator's; it replays and reveals too, as a worker of every provider could
+    "reseal": ResealSettings.read,
 }
 
 
@@ -33,6 +42,8 @@ def composition() -> dict[str, Any]:
 
 
 SERVICES: dict[str, dict[str, Any]] = composition()["services"]
+# Run by hand or once, not for good.
+ONCE = {name for name, service in SERVICES.items() if service.get("restart") == "no"}
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("kvitto:")}
 
 
@@ -48,7 +59,7 @@ def read(service: Mapping[str, Any], environment: Environment) -> None:
     for name in service["environment"].get("PROVIDERS", "").split(","):
         if process == "ingest":
             providers.load_authentication(name, environment)
-        elif process == "worker":
+        elif process in ("worker", "audit"):
             providers.load(name, environment)
 
 

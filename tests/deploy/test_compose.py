@@ -44,9 +44,10 @@ def test_it_is_hardened(service: dict[str, Any]) -> None:
     assert not service.keys() & {"privileged", "cap_add", "network_mode", "pid", "devices", "env_file"}
 
 
-@EVERY
-def test_it_comes_back_and_tells_its_health(service: dict[str, Any]) -> None:
-    once = service.get("command") == ["migrate"]
+@pytest.mark.parametrize("name", SERVICES)
+def test_it_comes_back_and_tells_its_health(name: str) -> None:
+    service, once = SERVICES[name], name in ("migrate", "operator", "reseal")
+    assert service.get("profiles") == (["operator"] if name in ("operator", "reseal") else None)
     assert service["restart"] == ("no" if once else "unless-stopped")
     assert once or service["healthcheck"]["test"]
 
@@ -106,8 +107,8 @@ def test_servers_are_reached_by_those_who_need_them_and_have_no_way_out() -> Non
     workers = {name for name in SERVICES if name.startswith("worker-")}
     ingests = {"ingest-1", "ingest-2"}
     assert on("edge") == {"nginx", "beat"} | ingests  # beat sends canaries
-    assert on("inbox") == {"redis", "beat"} | ingests | workers
-    assert on("ledger") == {"postgres", "console", "migrate"} | ingests | workers
+    assert on("inbox") == {"redis", "beat", "operator"} | ingests | workers
+    assert on("ledger") == {"postgres", "console", "migrate", "operator", "reseal"} | ingests | workers
     assert all(composition()["networks"][name]["internal"] for name in ("edge", "inbox", "ledger"))
 
 

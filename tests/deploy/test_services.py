@@ -17,8 +17,9 @@ from redis import Redis
 from app.local.ports import free_port
 from app.local.servers import prepare_valkey, valkey_answers
 from app.storage.connection import create_database
+from app.storage.roles import ROLES
 from tests import servers
-from tests.deploy.composition import MOUNTED, OURS, SERVICES, composition, environment_of
+from tests.deploy.composition import MOUNTED, ONCE, OURS, SERVICES, composition, environment_of
 from tests.deploy.edges import Edge
 from tests.deploy.load import deliver
 from tests.running import ROOT, SECRETS, command, run
@@ -32,13 +33,13 @@ with socket.create_connection(("127.0.0.1", int(os.environ["PORT"]))) as connect
     print(answers.readline(), answers.readline())
 """
 FROM_OTHERS = ("KOMPAR_TOKENS", "KOMPAR_KEYS", "SOLARIS_SECRETS")
-PROCESSES = [name for name in OURS if name not in ("migrate", "ingest-2")]
+PROCESSES = [name for name in OURS if name not in ONCE | {"ingest-2"}]
 
 
-def make_secrets(folder: Path) -> str:
-    """Run the script; return what it says."""
-    done = subprocess.run([ROOT / "deploy" / "make-secrets", folder], check=True, capture_output=True, text=True)
-    return done.stdout
+def make_secrets(folder: Path) -> tuple[int, str]:
+    """Run the script; return its status and what it says."""
+    done = subprocess.run([ROOT / "deploy" / "make-secrets", folder], check=False, capture_output=True, text=True)
+    return done.returncode, done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -221,9 +222,40 @@ def test_every_secret_has_a_file_that_only_its_reader_can_open(secrets: Path) ->
         assert os.geteuid() != 0 or {f"{status.st_uid}:{status.st_gid}"} == users, name
 
 
-def test_secrets_that_are_there_stay(tmp_path: Path) -> None:
-    assert "kompar_tokens" in make_secrets(tmp_path)
-    (tmp_path / "kompar_tokens").write_text("given")
-    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert "kompar_tokens" not in make_secrets(tmp_path)
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_secrets_that_are_there_stay_and_those_to_be_given_are_told(tmp_path: Path) -> None:
+    status, said = make_secrets(tmp_path)
+    assert (status, "kompar_tokens" in said) == (1, True)
+    for path in tmp_path.iterdir():
+        path.write_text(path.read_text() or "given")
+    before = contents(tmp_path)
+    assert make_secrets(tmp_path) == (0, "")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["postgres_password", "role_passwords", "redis_url", "sealing_keys"])
+def test_a_secret_that_was_lost_is_told_and_not_made_up(tmp_path: Path, name: str) -> None:
+    make_secrets(tmp_path)
+    (tmp_path / name).unlink()
+    before = contents(tmp_path)
+    for _ in range(2):
+        status, said = make_secrets(tmp_path)
+        assert status == 1
+        assert f"lost, in {tmp_path}: {name} (" in said
+        assert contents(tmp_path) == before | {name: ""}
+
+
+@pytest.mark.usefixtures("redis", "postgres")
+def test_operators_run_their_commands(secrets: Path) -> None:
+    for line in (["audit"], ["dead-letters", "list"], ["dead-letters", "replay", "--all"]):
+        done = run(*line, environment=environment_of(SERVICES["operator"], secrets))
+        assert done.returncode == 0, done.stderr
+    done = run(*SERVICES["reseal"]["command"], environment=environment_of(SERVICES["reseal"], secrets))
+    assert (done.returncode, "bodies sealed anew" in done.stdout) == (0, True), done.stderr
+
+
+def test_every_role_is_given_a_password(secrets: Path) -> None:
+    assert {pair.partition("=")[0] for pair in (secrets / "role_passwords").read_text().split(",")} == set(ROLES)

@@ -192,6 +192,15 @@ def test_every_fault_of_every_process_is_told_at_once(sound: Sound) -> None:
     assert "needed by ingest, worker" in faults["SEALING_KEYS"]["found"]
 
 
+def test_nothing_is_said_of_what_was_not_looked_at() -> None:
+    environment = {"INGEST_BIND": "foo", "REDIS_URL": f"redis://{NOWHERE}/0", "LOSS_ACCEPTED": "perhaps"}
+    done = run("check", "ingest", "--json", environment=environment)
+    assert done.returncode == 78
+    findings = {finding["what"]: finding["verdict"] for finding in json.loads(done.stdout)}
+    assert findings.keys() >= {"INGEST_BIND", "LOSS_ACCEPTED", "SEALING_KEYS", "redis"}
+    assert set(findings.values()) == {"fault"}
+
+
 def test_a_faulty_server_is_exit_1(sound: Sound) -> None:
     done = run("check", "beat", environment=sound.environment | {"CELERY_BROKER_URL": f"redis://{NOWHERE}/0"})
     assert done.returncode == 1

@@ -36,6 +36,7 @@ COMMANDS = [
     ["explain"],
     ["reveal"],
     ["reseal"],
+    ["sql"],
     ["sandbox"],
     ["sandbox", "send"],
     ["sandbox", "send", "kompar"],
@@ -116,6 +117,30 @@ def test_the_audit_of_a_provider_that_is_not_there_is_refused(kvitto: Running) -
     assert "'nobody', which has no folder" in done.stderr
 
 
+def test_the_audit_names_providers_that_it_leaves_out(kvitto: Running) -> None:
+    kvitto.outcome(kvitto.post("decisions", '{"application_id": "left-out", "accepted": true}').json()["receipt"])
+    done = run("audit", environment=kvitto.environment | {"PROVIDERS": "solaris"})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "not audited: kompar, of whom the ledger holds receipts; add to PROVIDERS\n"
+    assert kvitto.run("audit").stderr == ""
+
+
+def test_sql_shows_rows_and_changes_nothing(kvitto: Running) -> None:
+    done = kvitto.run("sql", "SELECT 1 AS one, 'x%' AS text, NULL AS nothing")
+    assert [line.split() for line in done.stdout.splitlines()] == [["one", "text", "nothing"], ["1", "x%", "-"]]
+    assert json.loads(kvitto.run("sql", "SELECT 1 AS one", "--json").stdout) == [{"one": 1}]
+    assert kvitto.run("sql", "SELECT 1 WHERE false").stdout == "no rows\n"
+    for statement, words in (
+        ("DELETE FROM kvitto.receipts", "read-only transaction"),
+        ("SELECT 1; DELETE FROM kvitto.receipts", "multiple commands"),
+        ("SELECT nothing", 'column "nothing" does not exist'),
+        ("SELECT * FROM nowhere", 'relation "nowhere" does not exist'),
+        ("SELECT 1/0", "division by zero"),
+    ):
+        done = kvitto.run("sql", statement)
+        assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+
+
 def test_the_sandbox_tells_that_nobody_listens() -> None:
     done = run("sandbox", "send", "kompar", "--url", "http://127.0.0.1:1", environment=SECRETS)
     assert done.returncode == 1
@@ -157,6 +182,7 @@ def test_the_console_shows_the_ledger_to_who_has_the_password(kvitto: Running) -
     metrics = http.get(f"{kvitto.console}/metrics", auth=("any", password)).text
     assert 'kvitto_receipts{outcome="stored",provider="kompar"}' in metrics
     assert "kvitto_accepted_total" in metrics
+    assert 'kvitto_stuck_total{provider="kompar",reason="not-readable"}' in metrics
 
 
 def test_the_demo_exits_0_and_shows_what_landed() -> None:

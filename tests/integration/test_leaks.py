@@ -39,7 +39,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, d
         assert sent.returncode == 0, sent.stderr
         last = kvitto.post("decisions", encrypt({"application_id": "last", "accepted": True}, KEY)).json()["receipt"]
         kvitto.outcome(last)
-        kvitto.run("dead-letters", "replay")
+        kvitto.run("dead-letters", "replay", "--all")
         kvitto.run("explain", last)
         tables = _tables(kvitto)
         kvitto.rows("SELECT pg_switch_wal()")

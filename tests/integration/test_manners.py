@@ -1,11 +1,13 @@
 """The commands' manners: plain words for every mistake, colour on a terminal only, an end on Ctrl-C."""
 
 import json
+import re
 import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -18,7 +20,7 @@ from tests.terminal import terminal
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 NOWHERE = {"DATABASE_URL": "postgresql://kvitto@127.0.0.1:1/kvitto", "REDIS_URL": "redis://127.0.0.1:1/0"}
-READERS = [("audit",), ("dead-letters", "list"), ("dead-letters", "show", NOBODY), ("dead-letters", "replay")]
+READERS = [("audit",), ("dead-letters", "list"), ("dead-letters", "show", NOBODY), ("dead-letters", "replay", "--all")]
 READERS += [("explain", NOBODY), ("migrate",), ("migrate", "--dry-run")]
 
 
@@ -47,6 +49,8 @@ def refusal(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
         (["dead-letters", "show", "x"], 2, "'x' is not a valid UUID"),
         (["dead-letters", "show", NOBODY], 1, "is no dead letter; see: kvitto dead-letters list"),
         (["dead-letters", "replay", NOBODY], 1, "is no dead letter; see: kvitto dead-letters list"),
+        (["dead-letters", "replay"], 2, "or --all of them"),
+        (["dead-letters", "replay", "--all", "--reason", "invalid"], 2, "or --all of them"),
         (["explain"], 2, "name a receipt, or a file with --request"),
         (["explain", NOBODY], 1, "no receipt"),
         (["explain", "--request", "/nowhere"], 2, "No such file or directory"),
@@ -69,6 +73,7 @@ def test_servers_that_are_not_there_are_told_with_what_to_do(arguments: tuple[st
     assert status == 1
     assert "postgres-unavailable: no connection. Start Postgres" in said
     assert "DATABASE_URL" in said
+    assert "kvitto up" not in said  # whoever names servers has their own
 
 
 @pytest.mark.parametrize("arguments", READERS[:5], ids=" ".join)
@@ -86,7 +91,7 @@ def test_a_database_without_the_schema_is_told(
     [
         ({"DATABASE_URL": "{postgres}/nowhere"}, 1, "no such database or user"),
         ({"DATABASE_URL": "{nobody}/kvitto"}, 1, "no such database or user"),
-        ({"DATABASE_URL": "{dashboard}/kvitto"}, 78, "a role that may"),
+        ({"DATABASE_URL": "{dashboard}/kvitto"}, 78, "names a role that may not do this"),
         ({"DATABASE_URL": "postgresql://x:hidden@["}, 78, "special characters as %XX"),
         ({"DATABASE_URL": "postgresql://x:hid/den@host/x"}, 1, "no connection. Start Postgres"),
         ({"REDIS_URL": "redis://127.0.0.1:1/0"}, 1, "redis-unreachable. Start Redis"),
@@ -146,6 +151,10 @@ def test_where_nothing_was_served_yet_the_way_to_it_is_told(tmp_path: Path, argu
     status, said = refusal("--data", str(tmp_path / "none"), *arguments, environment={})
     assert status == 78
     assert f"Nothing was served from {tmp_path}/none yet: kvitto up does" in said
+    for name in ("DATABASE_URL_FILE", "REDIS_URL"):
+        given = {name: "/nowhere", "KOMPAR_TOKENS": ""}
+        status, said = refusal("--data", str(tmp_path / "none"), *arguments, environment=given)
+        assert (status, "kvitto up" in said) == (78, False)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +241,7 @@ def test_more_dead_letters_than_asked_for_are_hinted_at(fresh_kvitto: Running) -
     listed = fresh_kvitto.run("dead-letters", "list", "--limit", "2", "--json")
     assert len(json.loads(listed.stdout)) == 2
     assert "the oldest 2" in listed.stderr
-    replay = ("--data", str(fresh_kvitto.data), "dead-letters", "replay")
+    replay = ("--data", str(fresh_kvitto.data), "dead-letters", "replay", "--all")
     with terminal(*replay, environment={}) as shown:
         shown.read(until="  1%")
         shown.process.send_signal(signal.SIGINT)
@@ -262,3 +271,13 @@ def test_the_demo_takes_along_what_it_started(how: signal.Signals, tmp_path: Pat
     assert "Traceback" not in shown.text
     eventually(lambda: not [pid for pid in started if processes.is_running(pid)], "all of it ended")
     assert list(tmp_path.glob(f"{tempfile.gettempprefix()}*")) + list(tmp_path.glob("kvitto-demo-*")) == []
+
+
+def test_the_demo_tells_how_to_reach_the_console_and_ends_on_ctrl_c() -> None:
+    with terminal("demo", environment={}) as shown:
+        shown.read(until="Ctrl-C ends it")
+        found = re.search(r"console is at (http://\S+) \(any user name, password (\S+)\)", shown.text)
+        assert found
+        assert httpx.get(found[1], auth=("any", found[2])).status_code == 200
+        shown.process.send_signal(signal.SIGINT)
+        assert shown.end() == 0

@@ -114,8 +114,9 @@ def test_a_taken_port_is_refused_and_left_alone(kvitto: Running, tmp_path: Path)
     """Even one taken by another Kvitto, whose server would share it."""
     taken = BIND | SECRETS | {"INGEST_BIND": kvitto.ingest.removeprefix("http://")}
     done = run("up", "--data", str(tmp_path / "data"), environment=taken)
-    assert done.returncode == 1
+    assert done.returncode == 78
     assert "INGEST_BIND: cannot be bound" in done.stderr
+    assert "postgres ready" not in done.stderr  # nothing was started
     assert not done.stdout
 
 

@@ -1,0 +1,24 @@
+"""`kvitto sql`: rows of the ledger, for who has no client of Postgres at hand."""
+
+import click
+
+from app.cli.output import print_rows
+from app.storage import reports
+from app.storage.connection import session
+from config.settings import LedgerSettings
+
+
+@click.command(
+    short_help="Show what a query finds in the ledger.",
+    epilog='Example: kvitto sql "SELECT * FROM reporting.freshness" --json',
+)
+@click.argument("query")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def sql(query: str, as_json: bool) -> None:
+    """Show what one SQL statement finds, read-only, in the role of DATABASE_URL."""
+    with session(LedgerSettings.load().database_url, "sql", default_transaction_read_only="on") as connection:
+        try:
+            columns, rows = reports.query(connection, query)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from error
+    print_rows(rows, columns, as_json, empty="no rows")

@@ -1,0 +1,51 @@
+"""A stop is heeded from the first moment of a start on: nobody waits for a process that missed it."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from app.local.ports import free_port
+from tests import processes
+from tests.running import SECRETS, command
+from tests.servers import bare_environment, eventually
+
+NOWHERE = {"DATABASE_URL": "postgresql://kvitto@127.0.0.1:1/kvitto", "REDIS_URL": "redis://127.0.0.1:1/0"}
+KEYS = {"SEALING_KEYS": f"a={'A' * 43}=", "CONSOLE_PASSWORD": "p" * 20}
+# Less than the time after which Granian kills a worker that does not end.
+LIMIT_SECONDS = 15
+
+
+@contextmanager
+def starting(name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process of Kvitto's; its servers are not there, which keeps neither from starting."""
+    bind = {f"{name.upper()}_BIND": f"127.0.0.1:{free_port()}"}
+    with subprocess.Popen(command(name), env=bare_environment() | SECRETS | NOWHERE | KEYS | bind) as process:
+        try:
+            yield process
+        finally:
+            processes.kill(*(pid for pid in (*processes.below(process.pid), process.pid) if processes.is_running(pid)))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize("name", ["ingest", "console"])
+def test_a_stop_while_the_worker_starts_is_heeded(name: str, seconds: float) -> None:
+    with starting(name) as process:
+        eventually(lambda: bool(processes.named(process.pid, f"app.{name}.wsgi")), "the worker of the server")
+        time.sleep(seconds)  # the moment is what differs
+        started = processes.below(process.pid)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_SECONDS) == 0
+        assert not [pid for pid in started if processes.is_running(pid)]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5])
+@pytest.mark.parametrize("name", ["ingest", "console"])
+def test_a_stop_before_there_is_a_worker_is_heeded(name: str, seconds: float) -> None:
+    with starting(name) as process:
+        time.sleep(seconds)  # the moment is what differs
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_SECONDS) in (0, -signal.SIGTERM)
