@@ -8,6 +8,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from app.delivery import Delivery, Position, Received
+from app.errors import Rejected
 from app.event import Event
 from app.storage.connection import Connection
 from app.storage.settlement import Outcome, Settlement
@@ -23,7 +24,8 @@ def _place(received: Received) -> _Place:
 class Sifted:
     """A batch, told apart: what the ledger lacks, and further entries of receipts.
 
-    copies: came after the entry that their receipt was made of; earlier: came before it.
+    copies: came after the entry that their receipt was made of; earlier: came before it. One that cannot be opened
+    here, though its receipt was, tells nothing of its entity, whose history could not be judged anew: a copy, too.
     """
 
     fresh: list[Settlement]
@@ -38,9 +40,10 @@ def sift(connection: Connection, settlements: Sequence[Settlement]) -> Sifted:
     receipt: it was appended, the answer was lost, and so it was kept once more.
     """
     rows = connection.execute(
-        "SELECT receipt, epoch, received_at, seq FROM receipts WHERE receipt = ANY(%s)",
+        "SELECT receipt, epoch, received_at, seq, outcome FROM receipts WHERE receipt = ANY(%s)",
         [[settlement.receipt for settlement in settlements]],
-    )
+    ).fetchall()
+    valid = {row.receipt for row in rows if row.outcome != "dead"}
     places: dict[UUID, _Place] = {row.receipt: (row.received_at, row.epoch, row.seq) for row in rows}
     known = {*places.values(), *_copies(connection, places)}
     sifted = Sifted([], [], [])
@@ -49,9 +52,13 @@ def sift(connection: Connection, settlements: Sequence[Settlement]) -> Sifted:
         if settlement.receipt not in places:
             places[settlement.receipt] = place
             sifted.fresh.append(settlement)
-        elif place > places[settlement.receipt] and place not in known:
+        elif place in known or place == places[settlement.receipt]:
+            continue
+        elif place > places[settlement.receipt] or (
+            settlement.receipt in valid and isinstance(settlement.result, Rejected)
+        ):
             sifted.copies.append(settlement)
-        elif place < places[settlement.receipt] and place not in known:
+        else:
             places[settlement.receipt] = place
             sifted.earlier.append(settlement)
     return sifted

@@ -228,3 +228,16 @@ def test_a_replayed_dead_letter_takes_its_place_in_the_order_of_receipt(ledger: 
     (letter,) = connection.execute("SELECT receipt, received_at, replayed_at FROM reporting.dead_letters")
     assert letter.received_at == opened.received.received_at
     assert letter.replayed_at is not None
+
+
+def test_an_earlier_entry_that_cannot_be_opened_here_leaves_a_replayed_receipt_as_it_is(
+    ledger: Ledger, connection: Connection
+) -> None:
+    dead = settlement(1, 5, None)
+    ledger.store([dead, settlement(2, 3, {"application_id": "a", "phone": "1"})])
+    ledger.replay([Settlement(dead.received, settlement(1, 5, {"application_id": "a", "phone": "1"}).result)])
+    before = tables(connection)
+    ledger.store([copy_of(dead, 1)])
+    after = tables(connection)
+    assert [row.receipt for row in after.pop("copies")] == [dead.receipt]
+    assert after == {name: rows for name, rows in before.items() if name != "copies"}
