@@ -1,40 +1,25 @@
 """What the edge can answer, whatever goes wrong beneath it: never a status that loses a delivery for good."""
 
 import base64
+from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from redis import Redis
 from werkzeug.exceptions import default_exceptions
 
 from app.errors import Rejected, Unavailable, Unstorable
 from app.ingest.application import create_app
 from config.environment import Environment
+from tests.conftest import TEMPLATE
 from tests.providers.sides import Sample, names, side
 
 CONTRACT = {200, 401, 404, 405, 413, 503}
 GOOD = [sample for name in names() for sample in side(name).samples() if sample.expect["http"] == 200]
-
-
-@pytest.fixture
-def app(valkey_server: str, redis: Redis, postgres_server: str) -> Flask:
-    environment = {name: value for each in names() for name, value in side(each).environment.items()} | {
-        "DATABASE_URL": postgres_server,
-        "REDIS_URL": valkey_server,
-        "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
-        "BODY_LIMIT_BYTES": "50000",
-    }
-    assert redis.ping()
-    return create_app(Environment(environment))
-
-
-@pytest.fixture
-def edge(app: Flask) -> FlaskClient:
-    return app.test_client()
 
 
 FAILURES: list[Exception] = [
@@ -50,24 +35,43 @@ FAILURES: list[Exception] = [
 ]
 
 
-@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: f"{type(failure).__name__}")
-def test_any_error_inside_is_answered_within_the_contract(app: Flask, failure: Exception) -> None:
-    @app.post("/fails")
-    def fail() -> Any:
-        raise failure
+@pytest.fixture(scope="module")
+def app(valkey_server: str, postgres_server: str) -> Flask:
+    """One edge for all of these tests, on a database that stays: its watches go on as long as this process."""
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE statuses TEMPLATE {TEMPLATE}")
+    environment = {name: value for each in names() for name, value in side(each).environment.items()} | {
+        "DATABASE_URL": postgres_server.replace("/postgres", "/statuses"),
+        "REDIS_URL": valkey_server,
+        "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
+        "BODY_LIMIT_BYTES": "50000",
+    }
+    found = create_app(Environment(environment))
+    for name, failure in [("secret", ValueError("secret")), *enumerate(FAILURES)]:
+        found.add_url_rule(f"/fails/{name}", f"fails-{name}", partial(fail, failure), methods=["POST"])
+    return found
 
-    answer = app.test_client().post("/fails")
+
+def fail(failure: Exception) -> Any:
+    raise failure
+
+
+@pytest.fixture
+def edge(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.mark.parametrize("number", range(len(FAILURES)), ids=[type(failure).__name__ for failure in FAILURES])
+def test_any_error_inside_is_answered_within_the_contract(app: Flask, number: int) -> None:
+    answer = app.test_client().post(f"/fails/{number}")
     assert answer.status_code in CONTRACT - {200}
     assert answer.content_type == "application/problem+json"
+    failure = FAILURES[number]
     assert not isinstance(failure, ValueError) or str(failure) not in answer.text
 
 
 def test_an_unexpected_error_is_503_with_a_time_to_come_back(app: Flask) -> None:
-    @app.post("/fails")
-    def fail() -> Any:
-        raise ValueError("secret")
-
-    answer = app.test_client().post("/fails")
+    answer = app.test_client().post("/fails/secret")
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
     assert "secret" not in answer.text
