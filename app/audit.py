@@ -46,8 +46,7 @@ class Life:
     @classmethod
     def of(cls, epoch: UUID, witness: Witness | None, found: Accounts, accepted: int) -> "Life":
         """Balance the books; what the ledger holds, or what waits, was appended too, whoever saw it."""
-        known = found.receipts + found.copies + found.unsettled
-        appended = max(witness.appended if witness else 0, known)
+        appended = max(witness.appended if witness else 0, found.known)
         return cls(
             epoch=epoch,
             last_seen_at=witness.seen_at if witness else None,
@@ -55,7 +54,7 @@ class Life:
             receipts=found.receipts,
             copies=found.copies,
             in_flight=found.unsettled,
-            accepted_loss=min(accepted, appended - known),
+            accepted_loss=min(accepted, appended - found.known),
         )
 
     @property
@@ -87,8 +86,7 @@ class Account:
     @property
     def missing(self) -> int:
         """Entries that nobody can account for, and nobody settled."""
-        found = self.overflow
-        return self._sum("missing") + self.overflowed - found.receipts - found.copies - found.unsettled
+        return self._sum("missing") + self.overflowed - self.overflow.known
 
     @property
     def in_flight(self) -> int:

@@ -12,6 +12,8 @@ from kombu import Exchange, Queue
 # A drain gives its slot back after this long, so that a sweep or a shutdown never waits for a backlog.
 DRAIN_SECONDS = 5.0
 SWEEP_SECONDS = 3.0
+# Longer than a task may run: who has not acknowledged what it claimed by then is dead.
+ABANDONED_SECONDS = 45
 AUDIT_SECONDS = 30.0
 # After a batch of more than a few, so that what arrives together is stored together: a commit for every three
 # would take the machine from other providers. What comes singly never waits.

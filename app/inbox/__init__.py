@@ -20,6 +20,7 @@ from app import doorbell, metrics
 from app.delivery import Delivery, Position, Received
 from app.inbox.entries import to_delivery, to_fields
 from app.inbox.server import reachable
+from config.celery import ABANDONED_SECONDS
 
 _GROUP = "workers"
 # A batch ends at either bound. Entries are read in small portions, so that it overshoots by one of them at most:
@@ -27,8 +28,7 @@ _GROUP = "workers"
 _BATCH_ENTRIES = 500
 _BATCH_BYTES = 8 * 1024 * 1024
 _PORTION = 10
-# Longer than a drain may take: who has not acknowledged by then is dead. Released entries count as this idle.
-ABANDONED_SECONDS = 45
+# Released entries count as idle for longer than this.
 _ABANDONED_MS = ABANDONED_SECONDS * 1000
 _REASSIGNED = 10_000
 _FIRST = Position(0, 0)

@@ -20,6 +20,11 @@ class Accounts:
     copies: int
     unsettled: int
 
+    @property
+    def known(self) -> int:
+        """Entries that are accounted for."""
+        return self.receipts + self.copies + self.unsettled
+
 
 def accounts(
     connection: Connection, provider: str, current: UUID, until: Position, waiting: list[Position]

@@ -11,14 +11,14 @@ from psycopg.types.json import Jsonb
 
 from app.delivery import Delivery, Position, Received
 from app.storage.connection import Connection
+from config.celery import ABANDONED_SECONDS
 
 # A batch ends at either bound.
 _BATCH_ENTRIES = 500
 _BATCH_BYTES = 8 * 1024 * 1024
 # The epoch of everything that came this way: unlike an inbox, the ledger's own database is never replaced alone.
 EPOCH = UUID(int=0)
-# Longer than a drain may take. A claim from the future is abandoned too: the clock was set back.
-_ABANDONED_SECONDS = 45
+# A claim from the future is abandoned too: the clock was set back.
 _CLAIM = """
     WITH waiting AS (
         SELECT receipt, received_at, seq, octet_length(sealed) AS size FROM overflow
@@ -76,7 +76,7 @@ class Overflow:
                 {
                     "provider": self.provider,
                     "consumer": consumer,
-                    "abandoned": _ABANDONED_SECONDS,
+                    "abandoned": ABANDONED_SECONDS,
                     "entries": _BATCH_ENTRIES,
                     "bytes": _BATCH_BYTES,
                 },

@@ -18,7 +18,7 @@ BEAT = ("workers.beat beat",)
 REDIS = ("valkey-server",)
 POSTGRES = ("bin/postgres", "-D")
 
-# A worker whose children die while they start waits for them for 30 s, then begins anew.
+# A worker whose children die while they start waits for them for 10 s, then begins anew.
 _START_SECONDS = 90.0
 
 

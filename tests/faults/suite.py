@@ -21,7 +21,7 @@ from tests.running import Running
 from tests.servers import eventually
 
 _RECOVERY_SECONDS = 60.0
-# What a dead worker had claimed is taken over after 90 s at the latest.
+# What a dead worker had claimed is taken over after 45 s at the latest.
 _SETTLED_SECONDS = 150.0
 _PROMPT_SECONDS = 1.0
 
