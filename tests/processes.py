@@ -2,8 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -49,17 +49,20 @@ def _command(entry: Path) -> str:
 
 def kill(*pids: int) -> None:
     """Kill without warning."""
-    for pid in pids:
-        os.kill(pid, 9)
+    _signal(pids, signal.SIGKILL)
 
 
 @contextmanager
 def stopped(*pids: int) -> Iterator[None]:
-    """Have processes stand still for the duration of a block."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    """Have processes stand still for the duration of a block; those that end by themselves meanwhile are let go."""
+    _signal(pids, signal.SIGSTOP)
     try:
         yield
     finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        _signal(pids, signal.SIGCONT)
+
+
+def _signal(pids: Iterable[int], which: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, which)
