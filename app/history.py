@@ -3,9 +3,11 @@
 Whatever order receipts are processed in, folding all of them again gives the same verdicts.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice, takewhile
 from uuid import UUID
 
 LATE_RETRY = "late-retry"
@@ -46,12 +48,18 @@ DUPLICATE = Verdict(None)
 def fold(occurrences: Iterable[Occurrence], horizon: timedelta) -> dict[UUID, Verdict]:
     """Judge an entity's receipts in order of receipt; `horizon` is how long retries of a version may arrive."""
     versions: list[Occurrence] = []
+    known: dict[str, list[Occurrence]] = defaultdict(list)
     verdicts: dict[UUID, Verdict] = {}
     for occurrence in sorted(occurrences, key=lambda each: each.order):
-        judge = _judge_by_content if occurrence.identity is None else _judge_by_identity
-        verdict = verdicts[occurrence.receipt] = judge(occurrence, versions, horizon)
+        if occurrence.identity is None:
+            verdict = _judge_by_content(occurrence, versions, horizon)
+        else:
+            verdict = _judge_by_identity(occurrence, known[occurrence.identity], len(versions) + 1)
+        verdicts[occurrence.receipt] = verdict
         if verdict.revision is not None:
             versions.append(occurrence)
+            if occurrence.identity is not None:
+                known[occurrence.identity].append(occurrence)
     return verdicts
 
 
@@ -60,17 +68,18 @@ def _judge_by_content(occurrence: Occurrence, versions: Sequence[Occurrence], ho
     if versions and occurrence.brings_nothing_new_to(versions[-1]):
         return DUPLICATE
     # Content of an older version: a retry that was overtaken by a change, or the entity really went back.
-    if any(
-        occurrence.received_at - version.received_at <= horizon and occurrence.brings_nothing_new_to(version)
-        for version in versions[:-1]
-    ):
+    if any(map(occurrence.brings_nothing_new_to, _recent(versions, occurrence.received_at - horizon))):
         return Verdict(None, LATE_RETRY)
     return Verdict(len(versions) + 1)
 
 
-def _judge_by_identity(occurrence: Occurrence, versions: Sequence[Occurrence], horizon: timedelta) -> Verdict:  # noqa: ARG001
-    """Tell a retry from a new notification by the provider's id of it."""
-    known = [version for version in versions if version.identity == occurrence.identity]
-    if any(occurrence.brings_nothing_new_to(version) for version in known):
+def _recent(versions: Sequence[Occurrence], since: datetime) -> Iterator[Occurrence]:
+    """Return the versions before the newest, back to a time."""
+    return takewhile(lambda version: version.received_at >= since, islice(reversed(versions), 1, None))
+
+
+def _judge_by_identity(occurrence: Occurrence, known: Sequence[Occurrence], revision: int) -> Verdict:
+    """Tell a retry from a new notification by the provider's id of it; `known` are the versions under that id."""
+    if any(map(occurrence.brings_nothing_new_to, known)):
         return DUPLICATE
-    return Verdict(len(versions) + 1, flags=(ID_REUSED,) if known else ())
+    return Verdict(revision, flags=(ID_REUSED,) if known else ())

@@ -66,8 +66,8 @@ def worker_settings(broker_url: str) -> dict[str, Any]:
         "worker_redirect_stdouts": False,
         "worker_proc_alive_timeout": 10,  # a child killed while it starts holds up the others for this long
         "beat_max_loop_interval": 1,
-        # The schedule's state is worth nothing after a restart, and the file system may be read-only.
-        "beat_scheduler": "celery.beat:Scheduler",
+        # In memory: the schedule's state is worth nothing after a restart, and the file system may be read-only.
+        "beat_scheduler": "workers.beat:Scheduler",
     }
 
 

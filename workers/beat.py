@@ -1,7 +1,9 @@
 """Beat: the clock of the sweeps, which sends canaries besides: `celery -A workers.beat beat`."""
 
+from contextlib import suppress
 from typing import Any
 
+from celery import beat
 from celery.signals import beat_init
 
 from app.heartbeat import Heartbeat
@@ -10,6 +12,18 @@ from workers.celery import app
 from workers.sender import Sender
 
 __all__ = ["app"]
+_WAKE_UPS = 20
+
+
+class Scheduler(beat.Scheduler):
+    """Keeps a queue's newest wake-ups only: a provider without a worker must not fill the broker, day by day."""
+
+    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
+        """Send what is due, after whatever nobody took."""
+        with suppress(Exception):  # a broker that is away has nothing to shorten, and sending says so
+            channel: Any = self.connection.default_channel
+            channel.client.ltrim(entry.options["queue"], 0, _WAKE_UPS)
+        return super().apply_async(entry, producer, advance, **kwargs)
 
 
 @beat_init.connect

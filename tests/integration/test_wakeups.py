@@ -1,10 +1,14 @@
-"""A wake-up that is lost costs seconds."""
+"""A wake-up that is lost costs seconds, and one that nobody takes costs nothing."""
+
+import subprocess
+import sys
 
 from redis import Redis
 
 from app.sandbox.kompar import encrypt
 from tests.providers.kompar_side import KEY
-from tests.running import Running
+from tests.running import SECRETS, Running
+from tests.servers import bare_environment, eventually
 
 
 def test_a_doorbell_that_nobody_heard_is_made_up_for_by_the_sweep(kvitto: Running) -> None:
@@ -14,3 +18,14 @@ def test_a_doorbell_that_nobody_heard_is_made_up_for_by_the_sweep(kvitto: Runnin
     assert kvitto.outcome(answer.json()["receipt"])["outcome"] == "stored"
     log = (kvitto.data / "logs" / "worker-kompar.log").read_text()
     assert "standing in" not in log  # nor was it the standby, which takes longer
+
+
+def test_wake_ups_that_nobody_takes_do_not_pile_up(redis: Redis, valkey_server: str) -> None:
+    redis.rpush("kompar", *(f"wake-up {number}" for number in range(1_000)))
+    environment = bare_environment() | SECRETS | {"REDIS_URL": valkey_server}
+    with subprocess.Popen([sys.executable, "-m", "celery", "-A", "workers.beat", "beat"], env=environment) as beat:
+        try:
+            eventually(lambda: redis.lindex("kompar", -1) != b"wake-up 999", "the oldest are gone")
+        finally:
+            beat.kill()
+    assert 0 < redis.llen("kompar") < 30
