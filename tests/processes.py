@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def below(pid: int) -> dict[int, str]:
-    """Return the running descendants of a process with their command lines."""
+    """Return the running descendants of a process with their command lines: children before their own children."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -18,16 +18,19 @@ def below(pid: int) -> dict[int, str]:
             except OSError:
                 continue  # it ended meanwhile
     found: dict[int, str] = {}
-    level = {pid}
+    level = [pid]
     while level:
-        level = {child for child, (parent, _, _) in parents.items() if parent in level}
+        level = [child for child, (parent, _, _) in sorted(parents.items()) if parent in level]
         found |= {child: parents[child][2] for child in level if parents[child][1] != "Z"}
     return found
 
 
 def named(pid: int, *words: str) -> list[int]:
-    """Return the descendants of a process whose command line holds all of these words."""
-    return sorted(child for child, command in below(pid).items() if all(word in command for word in words))
+    """Return the descendants of a process whose command line holds all of these words, parents first.
+
+    Not in the order of their ids, which begin anew after the highest.
+    """
+    return [child for child, command in below(pid).items() if all(word in command for word in words)]
 
 
 def is_running(pid: int) -> bool:

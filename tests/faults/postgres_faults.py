@@ -105,7 +105,12 @@ def _deadlock(scene: Scene) -> None:
 
 
 def _is_waited_for(connection: psycopg.Connection[Any]) -> bool:
-    query = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'kvitto.receipts'::regclass"
+    """Tell whether a worker that has Kompar's lock waits for the table; others may wait for it, too."""
+    query = """
+        SELECT FROM pg_locks AS table_lock JOIN pg_locks AS turn USING (pid) JOIN pg_stat_activity USING (pid)
+        WHERE NOT table_lock.granted AND table_lock.relation = 'kvitto.receipts'::regclass
+          AND turn.granted AND turn.locktype = 'advisory' AND application_name = 'kvitto-ledger-kompar'
+    """
     return connection.execute(query).fetchone() is not None
 
 
