@@ -1,12 +1,13 @@
 """Every fault that is played, in order: what hits one part stands apart, for the supervisor waits after each death."""
 
-from tests.faults import network_faults, postgres_faults, process_faults, redis_faults
+from tests.faults import network_faults, postgres_faults, process_faults, redis_faults, rolling_faults
 
 FAULTS = [
     *process_faults.KILLED,
     *network_faults.FAULTS,
     *postgres_faults.FAULTS,
     *process_faults.ENDED,
+    *rolling_faults.FAULTS,
     *process_faults.MIXED,
     *process_faults.FROZEN,
     *redis_faults.FAULTS,

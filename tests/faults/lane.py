@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -35,11 +36,13 @@ class Try:
 class Traffic:
     """What all lanes share. Tests may turn its knobs while they run.
 
-    address: where to deliver to; hang_ups: share of tries whose sender goes away without reading the answer.
+    address: where to deliver to; trust: how its certificate is judged, if it has one; hang_ups: share of tries whose
+    sender goes away without reading the answer.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.trust: ssl.SSLContext | None = None
         self.hang_ups = 0.0
         self._flying = 0
         self._silent = False
@@ -57,6 +60,18 @@ class Traffic:
             with self._changed:
                 self._silent = False
                 self._changed.notify_all()
+
+    @contextmanager
+    def through(self, address: str, trust: ssl.SSLContext | None = None) -> Iterator[None]:
+        """Deliver to another address for the duration of a block; every try meets one of them from start to end."""
+        direct = self.address, self.trust
+        with self.silence():
+            self.address, self.trust = address, trust
+        try:
+            yield
+        finally:
+            with self.silence():
+                self.address, self.trust = direct
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
@@ -129,7 +144,12 @@ class Lane:
         if self._connection is None or self._address != self._traffic.address:
             self.close()
             self._address = self._traffic.address
-            self._connection = http.client.HTTPConnection(
-                self._address.removeprefix("http://"), timeout=_PATIENCE_SECONDS
-            )
+            self._connection = _connection(self._address, self._traffic.trust)
         return self._connection
+
+
+def _connection(address: str, trust: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    scheme, _, host = address.partition("://")
+    if scheme == "https":
+        return http.client.HTTPSConnection(host, timeout=_PATIENCE_SECONDS, context=trust)
+    return http.client.HTTPConnection(host, timeout=_PATIENCE_SECONDS)

@@ -40,9 +40,8 @@ def _hang_up(scene: Scene) -> None:
 def _cut_providers(which: str, scene: Scene) -> None:
     proxy = Proxy(scene.load.traffic.address, b"POST")
     setattr(proxy, which, _every(7))
-    direct, scene.load.traffic.address = scene.load.traffic.address, proxy.url
-    scene.hold(2.5, 8)
-    scene.load.traffic.address = direct
+    with scene.load.traffic.through(proxy.url):
+        scene.hold(2.5, 8)
     proxy.close()
     assert proxy.cuts, "nothing was cut"
 
