@@ -22,7 +22,7 @@ up: install        ## serve on this machine until Ctrl-C
 	@$(BIN)/kvitto up
 test: install      ## pass all tests
 	@tests/prepare
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 faults: install    ## break every part under load, account for every delivery (about 25 min)
 	$(BIN)/python -m tests.faults
 soak: install      ## break parts at random for MINUTES (60), account for every delivery

@@ -3,7 +3,8 @@
 import contextlib
 import os
 import signal
-import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -30,23 +31,15 @@ def up(found: Data, concurrency: int, data: Path | None) -> None:
 
     Restarts whatever dies. Ctrl-C or SIGTERM stops all of it; the data folder outlives restarts.
     """
-    stopping = threading.Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        if stopping.is_set():
-            return
-        stopping.set()
-        raise _Stopped
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    _heed(_stop)
     with contextlib.ExitStack() as ending:
         try:
             stack = Stack(Data(data) if data else found, os.environ, concurrency, _tell)
             ending.callback(stack.stop)
-            ending.callback(stopping.set)  # a second signal does not cut the end short
+            ending.callback(_heed, signal.SIG_IGN)  # a second signal does not cut the end short
             click.echo(f"kvitto ready {stack.start()}")
-            while not stopping.wait(0.2):
+            while True:
+                time.sleep(0.2)
                 stack.tend()
         except _Stopped:
             _tell("stopping")
@@ -54,8 +47,19 @@ def up(found: Data, concurrency: int, data: Path | None) -> None:
             raise click.ClickException(str(error)) from error
 
 
-class _Stopped(Exception):  # noqa: N818
+class _Stopped(BaseException):  # nobody on the way may take it for a failure
     """A signal asked for the end."""
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    """Leave whatever the main thread is in; a handler may take no lock, for that thread may hold it."""
+    _heed(signal.SIG_IGN)
+    raise _Stopped
+
+
+def _heed(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def _tell(text: str) -> None:
