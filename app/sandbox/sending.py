@@ -10,11 +10,11 @@ from uuid import uuid4
 import click
 
 from app.recording import Recording, Try
-from app.sandbox import parties, people
-from app.sandbox import solaris as solarises
+from app.sandbox import banking, parties, people
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Event, Hook
 from app.sandbox.kompar import SCHEDULE
+from app.sandbox.solaris import shake_hands
 from app.sandbox.summary import Summary
 from config.environment import Environment
 
@@ -102,7 +102,11 @@ def kompar(
 @_url
 @_seed
 @click.option(
-    "--credit-lines", type=_COUNT, default=3, show_default=True, help="Credit line applications, two events each."
+    "--credit-lines",
+    type=_COUNT,
+    default=3,
+    show_default=True,
+    help="Credit line applications, the events of a whole life each.",
 )
 @click.option("--overdraft-rates", type=_COUNT, default=2, show_default=True, help="Changes of overdraft rates.")
 @click.option("--rejections", type=_COUNT, default=2, show_default=True, help="Rejected transactions.")
@@ -125,13 +129,13 @@ def solaris(
 ) -> None:
     """Deliver a bank's events: a handshake, credit lines, overdraft rates, rejected transactions."""
     random = Random(seed)
-    told = [event for _ in range(credit_lines) for event in solarises.credit_line(random)]
-    told += [solarises.overdraft_rate(random) for _ in range(overdraft_rates)]
-    told += [solarises.rejected_transaction(random) for _ in range(rejections)]
-    events = [solarises.event(random, event_type, document) for event_type, document in told]
+    told = [event for _ in range(credit_lines) for event in banking.credit_line(random)]
+    told += [banking.overdraft_rate(random) for _ in range(overdraft_rates)]
+    told += [banking.rejected_transaction(random) for _ in range(rejections)]
+    events = [banking.notification(random, event_type, document) for event_type, document in told]
     hooks = parties.solaris_hooks(Environment.of_process(), url or "", {event.event_type for event in events})
     address = parties.receiver(url)
-    if (status := solarises.shake_hands(f"{address}/webhooks/solaris")) != 200:
+    if (status := shake_hands(f"{address}/webhooks/solaris")) != 200:
         raise click.ClickException(f"{address} answered the handshake with {status or 'nothing'}: is it ingest's?")
     _deliver([(hooks[event.event_type], event, None) for event in events + events[:repeated]], 60, record)
 
