@@ -9,7 +9,7 @@ from app.sandbox.faults import FAULTS
 from app.sandbox.mix import KINDS
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_NUMBER = r"(\d{1,9}(?:\.\d{1,9})?)"
+_NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
 
 
 def duration(text: str) -> float:
@@ -30,7 +30,7 @@ def rate(text: str) -> float:
 
 def mix(text: str) -> Mapping[str, int]:
     """Return the weights of `applications=6,decisions=2,solaris=2`, of those that are sent at all."""
-    pairs = [re.fullmatch(r"([a-z]+)=(\d{1,6})", item.strip()) for item in text.split(",")]
+    pairs = [re.fullmatch(r"([a-z]+)=([0-9]{1,6})", item.strip()) for item in text.split(",")]
     found = {pair[1]: int(pair[2]) for pair in pairs if pair and pair[1] in KINDS}
     if len(found) < len(pairs) or not any(found.values()):
         raise click.BadParameter(f"{text!r} is no mix of {', '.join(KINDS)}; write it like applications=6,solaris=2")
