@@ -123,7 +123,7 @@ def test_a_receipt_that_is_gone_from_the_ledger_is_found_and_one_in_flight_is_wa
     workers = named(fresh_kvitto.process.pid, "celery", "worker")
     with stopped(*workers):
         assert fresh_kvitto.run(*sent).returncode == 0
-        status, sums, _ = compare(fresh_kvitto, path, "--patience", "0")
+        status, sums, _ = compare(fresh_kvitto, path, "--patience", "0s")
         assert (status, sums["accepted"], sums["in_flight"], sums["missing"]) == (1, 6, 6, 0)
     status, sums, findings = compare(fresh_kvitto, path)
     assert (status, sums["stored"], sums["duplicate"], sums["in_flight"], findings) == (0, 4, 2, 0, [])

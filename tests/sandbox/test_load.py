@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import click
 import pytest
 
+from app import quantities
 from app.recording import Try
-from app.sandbox import banking, quantities
+from app.sandbox import banking, shares
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Hook
 from app.sandbox.kompar import KomparHook
@@ -35,17 +36,17 @@ def test_rates(text: str, per_second: float) -> None:
 
 
 def test_mixes_and_shares() -> None:
-    assert quantities.mix("applications=6, decisions=0,solaris=2") == {"applications": 6, "solaris": 2}
-    assert quantities.fault("duplicate=2.5%") == ("duplicate", 0.025)
+    assert shares.mix("applications=6, decisions=0,solaris=2") == {"applications": 6, "solaris": 2}
+    assert shares.fault("duplicate=2.5%") == ("duplicate", 0.025)
 
 
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        *((quantities.duration, text) for text in ("60", "s", "-1s", "0s", "1d", "1e9s", "٣s", "")),
+        *((quantities.duration, text) for text in ("60", "s", "-1s", "1d", "1e9s", "٣s", "")),
         *((quantities.rate, text) for text in ("200", "0/s", "-2/s", "2/d", "2/s ", "inf/s")),
-        *((quantities.mix, text) for text in ("", "applications", "applications=0", "letters=1", "solaris=-1")),
-        *((quantities.fault, text) for text in ("duplicate", "duplicate=2", "duplicate=101%", "sunshine=2%")),
+        *((shares.mix, text) for text in ("", "applications", "applications=0", "letters=1", "solaris=-1")),
+        *((shares.fault, text) for text in ("duplicate", "duplicate=2", "duplicate=101%", "sunshine=2%")),
     ],
 )
 def test_what_cannot_be_read_is_told_with_an_example_or_what_there_is(kind: type, text: str) -> None:
@@ -54,14 +55,14 @@ def test_what_cannot_be_read_is_told_with_an_example_or_what_there_is(kind: type
 
 
 def test_a_mix_has_its_proportions_and_faults_their_shares() -> None:
-    shares = [("duplicate", 0.1), ("fewer-fields", 0.5)]
-    made = list(itertools.islice(steps(1, WEIGHTS, HOOKS, shares), 2000))
+    faults = [("duplicate", 0.1), ("fewer-fields", 0.5)]
+    made = list(itertools.islice(steps(1, WEIGHTS, HOOKS, faults), 2000))
     kinds = Counter(step.hook.topic if step.hook.provider == "kompar" else "solaris" for step in made)
     assert {kind: round(count / 200) for kind, count in kinds.items()} == WEIGHTS
-    faults = Counter((step.hook.topic, step.fault) for step in made)
-    assert 0.07 < faults["applications", "duplicate"] / kinds["applications"] < 0.13
-    assert 0.42 < faults["decisions", "fewer-fields"] / kinds["decisions"] < 0.58
-    assert not [topic for topic, fault in faults if fault == "fewer-fields" and topic != "decisions"]
+    befallen = Counter((step.hook.topic, step.fault) for step in made)
+    assert 0.07 < befallen["applications", "duplicate"] / kinds["applications"] < 0.13
+    assert 0.42 < befallen["decisions", "fewer-fields"] / kinds["decisions"] < 0.58
+    assert not [topic for topic, fault in befallen if fault == "fewer-fields" and topic != "decisions"]
 
 
 def test_decisions_are_on_applications_that_came_before() -> None:

@@ -1,4 +1,4 @@
-"""Rates, durations, mixes and shares as they are written on a command line: types of its options."""
+"""Mixes and shares as they are written on a command line: types of its options."""
 
 import re
 from collections.abc import Mapping
@@ -7,25 +7,6 @@ import click
 
 from app.sandbox.faults import FAULTS
 from app.sandbox.mix import KINDS
-
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
-
-
-def duration(text: str) -> float:
-    """Return the seconds of `90s`, `2m`, `1.5h` or `500ms`."""
-    found = re.fullmatch(rf"{_NUMBER}(ms|s|m|h)", text)
-    if found is None or not float(found[1]):
-        raise click.BadParameter(f"{text!r} is no duration; write it like 60s, 2m or 500ms")
-    return float(found[1]) * _SECONDS[found[2]]
-
-
-def rate(text: str) -> float:
-    """Return how many a second `200/s`, `30/m` or `1000/h` are."""
-    found = re.fullmatch(rf"{_NUMBER}/(s|m|h)", text)
-    if found is None or not float(found[1]):
-        raise click.BadParameter(f"{text!r} is no rate; write it like 200/s or 30/m")
-    return float(found[1]) / _SECONDS[found[2]]
 
 
 def mix(text: str) -> Mapping[str, int]:
@@ -39,7 +20,7 @@ def mix(text: str) -> Mapping[str, int]:
 
 def fault(text: str) -> tuple[str, float]:
     """Return name and share, of 1, of `duplicate=2%`."""
-    found = re.fullmatch(rf"([a-z-]+)={_NUMBER}%", text)
+    found = re.fullmatch(r"([a-z-]+)=([0-9]{1,3}(?:\.[0-9]{1,9})?)%", text)
     if found is None or float(found[2]) > 100:
         raise click.BadParameter(f"{text!r} is no fault's share; write it like duplicate=2%")
     if found[1] not in FAULTS:
