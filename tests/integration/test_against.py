@@ -1,7 +1,6 @@
 """A sender's record against the ledger: what was accepted is there, and what is not so is found."""
 
 import json
-import re
 import signal
 from collections.abc import Callable
 from dataclasses import fields
@@ -16,7 +15,8 @@ import pytest
 
 from app.recording import Try
 from tests.processes import named, stopped
-from tests.running import SECRETS, Running
+from tests.providers.sides import names, side
+from tests.running import Running
 from tests.terminal import terminal
 
 FAULTS = [
@@ -80,7 +80,7 @@ def test_load_with_every_fault_is_accounted_for_try_by_try(
 def test_a_recording_holds_no_secret_and_nothing_of_a_person(recorded: tuple[Path, dict[str, Any]]) -> None:
     text = recorded[0].read_text()
     assert all(set(each) == {field.name for field in fields(Try)} for each in tries(recorded[0]))
-    assert [name for name, value in SECRETS.items() if any(secret in text for secret in re.split("[,=]", value))] == []
+    assert not any(secret in text for name in names() for secret in side(name).secrets)
 
 
 def test_what_had_to_be_refused_was(recorded: tuple[Path, dict[str, Any]]) -> None:
