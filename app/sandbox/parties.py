@@ -1,0 +1,54 @@
+"""Who sends to whom: hooks at a receiver, with the secrets that it was given."""
+
+from collections.abc import Collection, Iterator
+
+import click
+import httpx
+
+from app.sandbox.hooks import Hook
+from app.sandbox.kompar import KomparHook
+from app.sandbox.solaris import SolarisHook
+from config.environment import Environment
+
+KOMPAR_TOPICS = frozenset({"applications", "decisions"})
+
+
+def hooks(environment: Environment, url: str, event_types: Collection[str]) -> dict[str, Hook]:
+    """Return hooks by event type; raises Misconfigured with all that is wrong with the secrets."""
+    wanted = set(event_types)
+    found = [*_kompar(environment, url, wanted & KOMPAR_TOPICS), *_solaris(environment, url, wanted - KOMPAR_TOPICS)]
+    environment.check()
+    return {hook.topic: hook for hook in found}
+
+
+def _kompar(environment: Environment, url: str, topics: Collection[str]) -> Iterator[Hook]:
+    if not topics:
+        return
+    keys, tokens = environment.labelled_secrets("KOMPAR_KEYS"), environment.secrets("KOMPAR_TOKENS")
+    if any(len(key.encode()) != 32 for _, key in keys):
+        environment.fault("KOMPAR_KEYS", "holds a key that is not 32 characters long", "Give what the receiver has")
+    for topic in topics if keys and tokens else ():
+        yield KomparHook(f"{url}/webhooks/kompar/{topic}", topic, tokens[0], keys[0][1])
+
+
+def _solaris(environment: Environment, url: str, event_types: Collection[str]) -> Iterator[Hook]:
+    if not event_types:
+        return
+    known = dict(environment.labelled_secrets("SOLARIS_SECRETS"))
+    for event_type in sorted(event_types):
+        if event_type in known:
+            subscription = f"sandbox-{event_type.lower()}"
+            yield SolarisHook(f"{url}/webhooks/solaris", event_type, subscription, known[event_type])
+        else:
+            environment.fault("SOLARIS_SECRETS", f"lacks {event_type}", f"Add {event_type}=SECRET")
+
+
+def receiver(url: str | None) -> str:
+    """Return the receiver's address, once it answers."""
+    if url is None:
+        raise click.ClickException("nothing to send to: start `kvitto up`, or name the receiver with --url")
+    try:
+        httpx.get(f"{url}/livez", timeout=5)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise click.ClickException(f"nothing answers at {url}: start `kvitto up`, or correct --url") from error
+    return url

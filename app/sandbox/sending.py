@@ -1,0 +1,150 @@
+"""`kvitto sandbox send`: made-up events at a rate, faults on some, and what came of it."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+
+from app import quantities
+from app.sandbox import banking, options, orders, parties, shares
+from app.sandbox.dispatcher import Dispatcher
+from app.sandbox.faults import FAULTS
+from app.sandbox.load import LATE_SECONDS, Pace, run
+from app.sandbox.mix import Step, steps
+from app.sandbox.summary import Summary, summing_up
+from config.environment import Environment
+
+_EVENT_TYPES = {"solaris": banking.EVENT_TYPES}
+_LIST = "\n".join(f"  {fault.name:13}{fault.description}" for fault in FAULTS.values())
+
+
+@click.group(
+    invoke_without_command=True,
+    no_args_is_help=True,
+    short_help="Deliver made-up events.",
+    help=f"Deliver made-up events: at a rate, or with one of the commands below.\n\n\b\nFaults:\n{_LIST}",
+    epilog="Example: kvitto sandbox send --rate 50/s --for 10s --fault duplicate=2% --record tries.jsonl",
+)
+@options.url
+@options.seed
+@click.option("--rate", type=quantities.rate, help="How many events in a time, be the receiver fast or slow: 50/s.")
+@click.option("--for", "seconds", type=quantities.duration, default="10s", show_default=True, help="How long to send.")
+@click.option(
+    "--mix",
+    type=shares.mix,
+    default="applications=6,decisions=2,solaris=2",
+    show_default=True,
+    help="What is sent, in which proportion.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    type=shares.fault,
+    multiple=True,
+    metavar="NAME=SHARE%",
+    help="What goes wrong, and with how many of those events that it can befall; may be repeated.",
+)
+@options.speed
+@click.option(
+    "--patience",
+    type=quantities.duration,
+    default="30s",
+    show_default=True,
+    help="How long to wait for retries after the last event.",
+)
+@click.option("--lanes", type=click.IntRange(min=1), default=256, show_default=True, help="Tries at once, at most.")
+@options.record
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def send(
+    context: click.Context,
+    url: str | None,
+    seed: int,
+    rate: float | None,
+    seconds: float,
+    mix: Mapping[str, int],
+    faults: tuple[tuple[str, float], ...],
+    speed: float,
+    patience: float,
+    lanes: int,
+    record: Path | None,
+    as_json: bool,
+) -> None:
+    """Send at a rate, unless one of the commands was called."""
+    if context.invoked_subcommand is not None:
+        if context.get_parameter_source("rate") is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"--rate goes without {context.invoked_subcommand}, which has a number of each kind")
+        return
+    if rate is None:
+        raise click.UsageError("give a --rate, or one of the commands: kompar, solaris")
+    if seconds <= 0:
+        raise click.BadParameter("give a time above 0", param_hint="--for")
+    if sum(share for _, share in faults) > 1:
+        raise click.BadParameter("the shares come to more than 100%", param_hint="--fault")
+    event_types = {event_type for kind in mix for event_type in _EVENT_TYPES.get(kind, (kind,))}
+    hooks = parties.hooks(Environment.of_process(), url or "", event_types)
+    parties.receiver(url)
+    with summing_up(record) as summary:
+        with Dispatcher(summary, speed, lanes=lanes) as dispatcher:
+            pace = _watched(dispatcher, steps(seed, mix, hooks, faults), rate, seconds)
+            _await_retries(dispatcher, patience)
+            left = dispatcher.pending
+        late_seconds = max(pace.latest_seconds, dispatcher.latest_seconds)
+        told = _told(summary, dispatcher, pace) | {"left": left, "late_ms": round(late_seconds * 1000, 1)}
+    _report(told, as_json)
+    if late_seconds > LATE_SECONDS:
+        click.echo(
+            f"The rate was not kept: a try began {late_seconds:.1f} s late, for want of time or of lanes here. "
+            "Send less, take more --lanes, or another machine.",
+            err=True,
+        )
+
+
+send.add_command(orders.kompar)
+send.add_command(orders.solaris)
+
+
+def _watched(dispatcher: Dispatcher, plan: Iterator[Step], rate: float, seconds: float) -> Pace:
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=round(rate * seconds), label="sending", file=sys.stderr, hidden=hidden) as bar:
+        return run(dispatcher, plan, rate, seconds, bar.update)
+
+
+def _await_retries(dispatcher: Dispatcher, patience: float) -> None:
+    """Wait for what is pending, for so many seconds at most."""
+    began, left = time.monotonic(), dispatcher.pending
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=left, label="retries", file=sys.stderr, hidden=hidden or not left) as bar:
+        while not dispatcher.wait(0.2) and time.monotonic() - began < patience:
+            bar.update(left - dispatcher.pending - bar.pos)
+
+
+def _told(summary: Summary, dispatcher: Dispatcher, pace: Pace) -> dict[str, object]:
+    return {
+        "events": pace.events,
+        "tries": summary.tries,
+        "statuses": {str(status): count for status, count in sorted(summary.statuses.items())},
+        "retried": summary.retried,
+        **{ending: dispatcher.endings[ending] for ending in ("delivered", "given up", "lost")},
+        "milliseconds": summary.milliseconds(),
+        "rate": round(pace.rate, 3),
+        "reached": round(pace.reached, 3),
+        "faults": dict(sorted(summary.faults.items())),
+    }
+
+
+def _report(told: Mapping[str, object], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    for name, value in told.items():
+        click.echo(f"{name:14}{_written(value)}")
+
+
+def _written(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "  ".join(f"{name or 'no answer'}: {count}" for name, count in value.items()) or "-"
+    return str(value)
