@@ -1,0 +1,85 @@
+"""Throw-away certificates for HTTPS on one machine, from an authority of the data folder's own."""
+
+import os
+import ssl
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.local.wheels import EmbeddedMissing
+
+try:
+    import trustme
+except ModuleNotFoundError as error:
+    raise EmbeddedMissing("trustme is not installed: pip install 'kvitto[embedded]'") from error
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A server's files: its certificate, and the key, readable by its owner only."""
+
+    chain: Path
+    key: Path
+
+    def context(self) -> ssl.SSLContext:
+        """Return what a server answers HTTPS with."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.chain, self.key)
+        return context
+
+
+class Authority:
+    """Signs certificates; made at the first call and kept in `sandbox/` below a data folder, where all find it.
+
+    `path` is its own certificate, authority.pem: who trusts that file trusts what this authority signed.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._folder = data / "sandbox"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = self._folder / "authority.pem"
+        self._authority = self._kept()
+        _write(self.path, self._authority.cert_pem.bytes())
+
+    def issue(self, name: str, hosts: Sequence[str] = LOOPBACK) -> Certificate:
+        """Write a fresh certificate for these host names and addresses, as NAME.pem and NAME.key."""
+        made = self._authority.issue_cert(*dict.fromkeys(hosts))
+        files = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        _write(files.key, made.private_key_pem.bytes())
+        _write(files.chain, b"".join(blob.bytes() for blob in made.cert_chain_pems))
+        return files
+
+    def trust(self) -> ssl.SSLContext:
+        """Return what a client trusts: this authority and the system's."""
+        context = ssl.create_default_context()
+        context.load_verify_locations(self.path)
+        return context
+
+    def _kept(self) -> trustme.CA:
+        """Return the authority; of several who make it at once, one wins."""
+        kept = self._folder / "authority.key"
+        if not kept.exists():
+            authority = trustme.CA(organization_name="Kvitto on this machine")
+            fresh = _written(self._folder, authority.private_key_pem.bytes() + authority.cert_pem.bytes())
+            with suppress(FileExistsError):
+                os.link(fresh, kept)
+            fresh.unlink()
+        pem = kept.read_bytes()
+        return trustme.CA.from_pem(cert_bytes=pem, private_key_bytes=pem)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    _written(path.parent, content).replace(path)
+
+
+def _written(folder: Path, content: bytes) -> Path:
+    """Return a new file that only its owner may read."""
+    descriptor, name = tempfile.mkstemp(dir=folder)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    return Path(name)
