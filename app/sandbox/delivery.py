@@ -51,7 +51,7 @@ class Delivery:
     """
 
     def __init__(self, means: Means, hook: Hook, event: Event, fault: Fault, asked: float) -> None:
-        self._asked = asked
+        self._asked = self._ended = asked
         self.hook = hook
         self.event = event
         self.fault = fault
@@ -79,7 +79,7 @@ class Delivery:
                 break
             if self.fault.forgetful:
                 return "lost"
-            due = time.monotonic() + wait / self._means.speed
+            due = self._ended + wait / self._means.speed
         return "given up"
 
     async def _wait_until(self, due: float) -> None:
@@ -94,10 +94,11 @@ class Delivery:
         cut = self._cut() if attempt == 1 else "no"
         async with self._means.lanes:
             self._means.latest_seconds = max(self._means.latest_seconds, time.monotonic() - due)
-            at = datetime.now(UTC)
             request = self.hook.request(self.event, attempt, self.fault.name or None)
             manner = Manner(self.fault.slow, cut)
+            at = datetime.now(UTC)
             answer = await transmit(self._means.client, self.hook.url, request, self.hook.timeout_seconds, manner)
+            self._ended = time.monotonic()  # from here the next wait counts, however long the record takes
         if self._means.record is not None:
             self._means.record.add(self._told(at, attempt, request, answer))
         return "try again" if cut != "no" and answer.status == 200 else self.hook.verdict(answer.status)

@@ -32,8 +32,8 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command(
-    epilog="Example: kvitto sandbox serve --speed 60 --record tries.jsonl\n\n"
-    "Then: curl --cacert .kvitto/sandbox/authority.pem https://127.0.0.1:8443/sandbox"
+    epilog="\b\nExample: kvitto sandbox serve --speed 60 --record tries.jsonl\n"
+    "         curl --cacert .kvitto/sandbox/authority.pem https://127.0.0.1:8443/sandbox"
 )
 @click.option("--bind", default="127.0.0.1:8443", show_default=True, help="Where to serve, host:port; port 0: any.")
 @click.option("--speed", type=_POSITIVE, default=1.0, show_default=True, help="How many times faster waits pass.")
