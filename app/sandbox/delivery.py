@@ -60,6 +60,11 @@ class Delivery:
         self._fate: Ending | None = None
         self._abandoned = asyncio.Event()
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether no other try is to be made."""
+        return self._fate is not None
+
     def abandon(self, fate: Ending) -> None:
         """Have no other try made; one that is under way ends."""
         self._fate = fate
@@ -70,9 +75,10 @@ class Delivery:
         due = self._asked + (HELD_SECONDS if self.fault.held else 0)
         for attempt, wait in enumerate((*self.hook.waits, None), 1):
             await self._wait_until(due)
-            if self._fate is not None:
-                return self._fate
-            verdict = await self._try(attempt, due)
+            async with self._means.lanes:
+                if self._fate is not None:
+                    return self._fate
+                verdict = await self._try(attempt, due)
             if verdict != "try again":
                 return _ENDINGS[verdict]
             if wait is None:
@@ -83,22 +89,23 @@ class Delivery:
         return "given up"
 
     async def _wait_until(self, due: float) -> None:
-        self.waiting = True
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._abandoned.wait(), due - time.monotonic() - _WATCHED_SECONDS)
+        left = due - time.monotonic()
+        self.waiting = left > 0
+        if left > _WATCHED_SECONDS:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._abandoned.wait(), left - _WATCHED_SECONDS)
         while self._fate is None and time.monotonic() < due:
             await asyncio.sleep(0)
         self.waiting = False
 
     async def _try(self, attempt: int, due: float) -> Verdict:
+        self._means.latest_seconds = max(self._means.latest_seconds, time.monotonic() - due)
+        request = self.hook.request(self.event, attempt, self.fault.name or None)
         cut = self._cut() if attempt == 1 else "no"
-        async with self._means.lanes:
-            self._means.latest_seconds = max(self._means.latest_seconds, time.monotonic() - due)
-            request = self.hook.request(self.event, attempt, self.fault.name or None)
-            manner = Manner(self.fault.slow, cut)
-            at = datetime.now(UTC)
-            answer = await transmit(self._means.client, self.hook.url, request, self.hook.timeout_seconds, manner)
-            self._ended = time.monotonic()  # from here the next wait counts, however long the record takes
+        manner = Manner(self.fault.slow, cut)
+        at = datetime.now(UTC)
+        answer = await transmit(self._means.client, self.hook.url, request, self.hook.timeout_seconds, manner)
+        self._ended = time.monotonic()  # from here the next wait counts, however long the record takes
         if self._means.record is not None:
             self._means.record.add(self._told(at, attempt, request, answer))
         return "try again" if cut != "no" and answer.status == 200 else self.hook.verdict(answer.status)
