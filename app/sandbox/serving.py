@@ -22,7 +22,7 @@ from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Hook
 from app.sandbox.server import serving
 from app.sandbox.solaris import SolarisHook, shake_hands
-from app.sandbox.subscriptions import Subscriptions
+from app.sandbox.subscriptions import Subscriptions, SubscriptionsDamaged
 from config.environment import Environment
 
 if TYPE_CHECKING:  # it knows the receiving side, which the sandbox is not to know
@@ -127,7 +127,7 @@ def _told(folder: Path) -> Iterator[None]:
     """Tell in plain words what keeps the sandbox from starting."""
     try:
         yield
-    except EmbeddedMissing as error:
+    except (EmbeddedMissing, SubscriptionsDamaged) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         mend = f"mend that, or name another data folder than {folder} with --data"

@@ -2,12 +2,15 @@
 
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
 from app.local.certificates import Authority
+from app.local.data import Data
 from app.providers.kompar.envelope import open_body
 from app.recording import Try
 from app.sandbox.kompar import SCHEDULE
@@ -15,7 +18,7 @@ from tests.receivers import Request, receiver
 from tests.running import run
 from tests.sandbox.playing import KEY
 from tests.sandbox.served import served, tries
-from tests.servers import eventually
+from tests.servers import bare_environment, eventually
 
 # What a receiver answers that lets no try succeed.
 FAILING = 500
@@ -76,6 +79,17 @@ def test_deliveries_carry_what_the_receiver_was_given(tmp_path: Path) -> None:
         sandbox.send("decisions")
         eventually(lambda: len(found.requests) == 1, "a try")
     assert found.requests[0].headers["Authorization"] == "token given-token"
+
+
+def test_deliveries_carry_what_a_receiver_of_the_same_data_folder_will_be_given(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    authority = Authority(data)
+    with receiver(tls=authority.issue("receiver").context()) as found, served(data) as sandbox:
+        sandbox.register("decisions", found.url)
+        sandbox.send("decisions")
+        eventually(lambda: len(found.requests) == 1, "a try")
+    kept = Data(data).secret_files(("kompar",), {})
+    assert found.requests[0].headers["Authorization"] == f"token {Path(kept['KOMPAR_TOKENS_FILE']).read_text()}"
 
 
 def test_no_secret_is_printed(tmp_path: Path) -> None:
@@ -196,7 +210,24 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert f"{tmp_path / 'sandbox'} cannot be used (File exists): mend that, or name another" in done.stderr
 
 
+@pytest.mark.parametrize("content", ["", "[1]", '[{"id": "alone"}]'])
+def test_a_damaged_list_of_subscriptions(tmp_path: Path, content: str) -> None:
+    (tmp_path / "sandbox").mkdir()
+    (tmp_path / "sandbox" / "subscriptions.json").write_text(content)
+    done = run("--data", str(tmp_path), "sandbox", "serve", "--bind", "127.0.0.1:0", environment={})
+    assert (done.returncode, "subscriptions.json is damaged: remove it" in done.stderr) == (1, True)
+
+
 def test_a_key_of_the_wrong_length(tmp_path: Path) -> None:
     given = {"KOMPAR_TOKENS": "t", "KOMPAR_KEYS": "a=short"}
     done = run("--data", str(tmp_path), "sandbox", "serve", "--bind", "127.0.0.1:0", environment=given)
     assert (done.returncode, "32 characters" in done.stderr) == (78, True)
+
+
+def test_without_what_makes_certificates_it_says_what_to_install(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['trustme'] = None; from app.cli import main; main()"
+    command = [sys.executable, "-c", code, "--data", str(tmp_path), "sandbox", "serve", "--bind", "127.0.0.1:0"]
+    done = subprocess.run(command, env=bare_environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1, "Error: trustme is not installed: pip install 'kvitto[embedded]'\n",
+    )  # fmt: skip
