@@ -1,6 +1,6 @@
 """Kompar's API: one webhook for each of two kinds, and, in its test environment, events on request.
 
-Refusals are worded as Kompar words them, and have the status 404 that arrives in practice: its page says "400 NOT FOUND".
+Refusals are worded as Kompar words them, with the 404 that arrives in practice: its page says "400 NOT FOUND".
 """
 
 from collections.abc import Callable, Mapping
