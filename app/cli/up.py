@@ -12,9 +12,9 @@ import click
 
 from app.cli.output import say
 from app.local.data import Data
-from app.local.servers import EmbeddedMissing
 from app.local.stack import NotReady, Stack
 from app.local.supervisor import ProgramRefused
+from app.local.wheels import EmbeddedMissing
 
 
 @click.command(

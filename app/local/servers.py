@@ -9,13 +9,10 @@ from pathlib import Path
 
 from app.errors import Unavailable
 from app.inbox import server
+from app.local.wheels import EmbeddedMissing
 from app.storage.connection import connect
 
 _NOBODY = "nobody"
-
-
-class EmbeddedMissing(Exception):  # noqa: N818
-    """The wheels of the embedded servers are not installed."""
 
 
 def prepare_postgres(folder: Path, port: int) -> list[str]:

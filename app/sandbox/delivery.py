@@ -51,7 +51,7 @@ class Delivery:
     """
 
     def __init__(self, means: Means, hook: Hook, event: Event, fault: Fault, asked: float) -> None:
-        self._asked = asked
+        self._asked = self._ended = asked
         self.hook = hook
         self.event = event
         self.fault = fault
@@ -85,7 +85,7 @@ class Delivery:
                 break
             if self.fault.forgetful:
                 return "lost"
-            due = time.monotonic() + wait / self._means.speed
+            due = self._ended + wait / self._means.speed
         return "given up"
 
     async def _wait_until(self, due: float) -> None:
@@ -105,6 +105,7 @@ class Delivery:
         manner = Manner(self.fault.slow, cut)
         at = datetime.now(UTC)
         answer = await transmit(self._means.client, self.hook.url, request, self.hook.timeout_seconds, manner)
+        self._ended = time.monotonic()  # from here the next wait counts, however long the record takes
         if self._means.record is not None:
             self._means.record.add(self._told(at, attempt, request, answer))
         return "try again" if cut != "no" and answer.status == 200 else self.hook.verdict(answer.status)

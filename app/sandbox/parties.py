@@ -21,14 +21,17 @@ def hooks(environment: Environment, url: str, event_types: Collection[str]) -> d
     return {hook.topic: hook for hook in found}
 
 
-def _kompar(environment: Environment, url: str, topics: Collection[str]) -> Iterator[Hook]:
-    if not topics:
-        return
+def kompar_secrets(environment: Environment) -> tuple[str, str] | None:
+    """Return the token and the key that Kompar's deliveries carry; what is wrong with them is noted."""
     keys, tokens = environment.labelled_secrets("KOMPAR_KEYS"), environment.secrets("KOMPAR_TOKENS")
     if any(len(key.encode()) != 32 for _, key in keys):
         environment.fault("KOMPAR_KEYS", "holds a key that is not 32 characters long", "Give what the receiver has")
-    for topic in topics if keys and tokens else ():
-        yield KomparHook(f"{url}/webhooks/kompar/{topic}", topic, tokens[0], keys[0][1])
+    return (tokens[0], keys[0][1]) if keys and tokens else None
+
+
+def _kompar(environment: Environment, url: str, topics: Collection[str]) -> Iterator[Hook]:
+    if topics and (secrets := kompar_secrets(environment)):
+        yield from (KomparHook(f"{url}/webhooks/kompar/{topic}", topic, *secrets) for topic in topics)
 
 
 def _solaris(environment: Environment, url: str, event_types: Collection[str]) -> Iterator[Hook]:

@@ -1,6 +1,7 @@
 """`python -m tests.faults`: the fault suite at length."""
 
 import json
+import signal
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +42,7 @@ def main(  # noqa: PLR0917 - a command's options are its arguments
     each = -(-deliveries // max(1, len(faults) + len(wired_faults)))
     volume = Volume(each, rate, not quick, seed)
     started = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it started ends with it
     with tempfile.TemporaryDirectory(prefix="kvitto-faults-") as name:
         folder = Path(name)
         if soak:

@@ -38,6 +38,7 @@ COMMANDS = [
     ["reseal"],
     ["sql"],
     ["sandbox"],
+    ["sandbox", "serve"],
     ["sandbox", "send"],
     ["sandbox", "send", "kompar"],
     ["sandbox", "send", "solaris"],

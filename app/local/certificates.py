@@ -1,0 +1,72 @@
+"""Throw-away certificates for HTTPS on one machine, from an authority of the data folder's own."""
+
+import importlib
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.local import files
+from app.local.wheels import EmbeddedMissing
+
+if TYPE_CHECKING:
+    import trustme
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A server's files: its certificate, and the key, readable by its owner only."""
+
+    chain: Path
+    key: Path
+
+    def context(self) -> ssl.SSLContext:
+        """Return what a server answers HTTPS with."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.chain, self.key)
+        return context
+
+
+class Authority:
+    """Signs certificates; made at the first call and kept in `sandbox/` below a data folder, where all find it.
+
+    `path` is its own certificate, authority.pem: who trusts that file trusts what this authority signed. Raises
+    EmbeddedMissing where what makes certificates is not installed.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._folder = data / "sandbox"
+        self.path = self._folder / "authority.pem"
+        self._authority = self._kept()
+        files.write(self.path, self._authority.cert_pem.bytes())
+
+    def issue(self, name: str, hosts: Sequence[str] = LOOPBACK) -> Certificate:
+        """Write a fresh certificate for these host names and addresses, as NAME.pem and NAME.key."""
+        made = self._authority.issue_cert(*dict.fromkeys(hosts))
+        certificate = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        files.write(certificate.key, made.private_key_pem.bytes())
+        files.write(certificate.chain, b"".join(blob.bytes() for blob in made.cert_chain_pems))
+        return certificate
+
+    def trust(self) -> ssl.SSLContext:
+        """Return what a client trusts: this authority and the system's."""
+        context = ssl.create_default_context()
+        context.load_verify_locations(self.path)
+        return context
+
+    def _kept(self) -> "trustme.CA":
+        ca = _ca()
+        made = ca(organization_name="Kvitto on this machine")
+        pem = files.keep(self._folder / "authority.key", made.private_key_pem.bytes() + made.cert_pem.bytes())
+        return ca.from_pem(cert_bytes=pem, private_key_bytes=pem)
+
+
+def _ca() -> "type[trustme.CA]":
+    """Return what makes authorities; production, which needs none, need not have it."""
+    try:
+        return importlib.import_module("trustme").CA  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        raise EmbeddedMissing("trustme is not installed: pip install 'kvitto[embedded]'") from error
