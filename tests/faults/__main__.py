@@ -26,7 +26,7 @@ from tests.running import Running, running
 @click.command(epilog="Example: python -m tests.faults --only redis --deliveries 20000")
 @click.option("--seed", default=1, show_default=True, help="The same seed sends the same events.")
 @click.option("--deliveries", default=200_000, show_default=True, help="To be accepted at least, over all faults.")
-@click.option("--rate", default=600.0, show_default=True, help="Deliveries a second at most.")
+@click.option("--rate", default=300.0, show_default=True, help="Deliveries a second at most.")
 @click.option("--quick", is_flag=True, help="Break things for seconds only, as the tests do.")
 @click.option("--only", multiple=True, metavar="TEXT", help="Faults whose name holds this; repeatable; keeps no page.")
 @click.option("--soak", default=0.0, metavar="MINUTES", help="At random, again and again, for so long.")
