@@ -1,9 +1,8 @@
 """The webhooks: one route for every provider."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
@@ -14,23 +13,24 @@ from app.ingest.intake import Door
 from app.ingest.room import Room
 
 
-@dataclass(frozen=True)
 class _Request:
     """What a provider's authentication sees of the request at hand."""
 
-    topic: str | None
-    body_limit_bytes: int
-    room: Room
-    held: ExitStack
+    def __init__(self, topic: str | None, read: Callable[[], bytes]) -> None:
+        self.topic = topic
+        self._read = read
+        self._body: bytes | None = None
 
     def header(self, name: str) -> str:
         """Return a header's value."""
         return request.headers.get(name, "")
 
-    @cached_property
+    @property
     def body(self) -> bytes:
-        """Read the body, once."""
-        return read_body(request, self.body_limit_bytes, self.room, self.held)
+        """Read the body, once; before Python 3.12 a cached_property would have all requests wait for each other."""
+        if self._body is None:
+            self._body = self._read()
+        return self._body
 
 
 def webhooks(doors: Mapping[str, Door | CanaryDoor], body_limit_bytes: int) -> Blueprint:
@@ -43,7 +43,7 @@ def webhooks(doors: Mapping[str, Door | CanaryDoor], body_limit_bytes: int) -> B
         if door is None or not door.leads_to(topic):
             raise NotFound
         with ExitStack() as held:
-            receipt = door.receive(_Request(topic, body_limit_bytes, room, held))
+            receipt = door.receive(_Request(topic, partial(read_body, request, body_limit_bytes, room, held)))
         text = "{}" if receipt is None else f'{{"receipt": "{receipt}"}}'
         return Response(text, content_type="application/json")
 

@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from app.inbox import server
+from tests.providers.kompar_side import TOKEN
 from tests.running import Running
 
 MIB = 1024 * 1024
@@ -154,3 +155,16 @@ def test_a_content_encoding_is_not_undone(kvitto: Running) -> None:
 def test_health(kvitto: Running) -> None:
     assert kvitto.client.get("/livez").status_code == 200
     assert kvitto.client.get("/readyz").status_code == 200
+
+
+def test_a_slow_sender_holds_up_nobody_else(kvitto: Running) -> None:
+    body = json.dumps({"application_id": "slow", "accepted": True}).encode()
+    head = f"POST /webhooks/kompar/decisions HTTP/1.1\r\nHost: x\r\nAuthorization: token {TOKEN}\r\n"
+    host, _, port = kvitto.ingest.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as slow:
+        slow.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
+        for number in range(5):  # each with a time limit of its own
+            answer = kvitto.post("decisions", json.dumps({"application_id": f"beside-{number}", "accepted": True}))
+            assert answer.status_code == 200
+        slow.sendall(body[10:])
+        assert slow.recv(1000).startswith(b"HTTP/1.1 200")
