@@ -28,10 +28,14 @@ _COMMANDS = {
     "reveal": "app.cli.reveal:reveal",
     "reseal": "app.cli.reseal:reseal",
     "sql": "app.cli.sql:sql",
+    "subscriptions": "app.cli.subscriptions:subscriptions",
     "sandbox": "app.sandbox.commands:sandbox",
 }
 # These speak to what runs already, and find it in the data folder of `kvitto up`.
-_CLIENTS = ("migrate", "check", "health", "audit", "dead-letters", "explain", "reveal", "reseal", "sql", "sandbox")
+_CLIENTS = (
+    "migrate", "check", "health", "audit", "dead-letters", "explain", "reveal", "reseal", "sql", "subscriptions",
+    "sandbox",
+)  # fmt: skip
 # What names a server of one's own, beside which `kvitto up` is no help.
 _SERVERS = frozenset({"DATABASE_URL", "DATABASE_URL_FILE", "REDIS_URL", "REDIS_URL_FILE"})
 # How to mend what a server cannot do now, by the reason.

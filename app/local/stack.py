@@ -46,12 +46,18 @@ class Stack:
     """Starts everything in order; what the environment names already (DATABASE_URL, REDIS_URL) is used as it is."""
 
     def __init__(
-        self, data: Data, environment: Mapping[str, str], concurrency: int, tell: Callable[[str], None]
+        self,
+        data: Data,
+        environment: Mapping[str, str],
+        concurrency: int,
+        tell: Callable[[str], None],
+        https: bool = False,
     ) -> None:
         self._data = data
         self._environment = dict(environment)
         self._concurrency = concurrency
         self._tell = tell
+        self._https = https
         self._promised: set[int] = set()
         self._embedded_postgres = "DATABASE_URL" not in environment
         self._supervisor = Supervisor(tell, keep_open=[data.open()])
@@ -62,7 +68,8 @@ class Stack:
         Raises:
             ProgramRefused, NotReady, EmbeddedMissing, Misconfigured: With what to do about it.
         """
-        ingest, console = self._choose_bind("INGEST_BIND", 8080), self._choose_bind("CONSOLE_BIND", 8081)
+        ingest, console = self._choose_bind("INGEST_BIND", 8080), f"http://{self._choose_bind('CONSOLE_BIND', 8081)}"
+        ingest = f"{self._serve_https(ingest) if self._https else self._scheme()}://{ingest}"
         self._start_servers()
         with session(self._environment["DATABASE_URL"], "migrate") as connection:
             migrate(connection)
@@ -147,7 +154,7 @@ class Stack:
             self._environment[name] = f"{host}:{port_text}"
         self._promised.add(int(port_text))
         reachable = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104 - compared, not bound
-        return f"http://{reachable}:{port_text}"
+        return f"{reachable}:{port_text}"
 
 
 def _without_password(url: str) -> str:
