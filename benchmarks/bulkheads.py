@@ -22,8 +22,10 @@ from typing import Any
 import httpx
 import psycopg
 
-from app.sandbox import people, solaris
+from app.sandbox import people
+from app.sandbox.hooks import Event
 from app.sandbox.kompar import encrypt
+from app.sandbox.solaris import SolarisHook
 
 GOAL = 3.0
 RATE = 20.0
@@ -78,19 +80,20 @@ def burst(url: str, bodies: list[bytes], started: Any) -> None:
 
 def trickle(served: Served, seconds: float, until_drained: bool = False) -> list[str]:
     """Send Solaris events at a fixed rate, for so long, and longer while Kompar's inbox is drained; return receipts."""
-    sender = solaris.Sender(served.ingest, {EVENT_TYPE: SECRET})
+    hook = SolarisHook(f"{served.ingest}/webhooks/solaris", EVENT_TYPE, "subscription", SECRET)
+    client = httpx.Client(timeout=hook.timeout_seconds)
     random = Random()
     receipts: list[str] = []
     began = time.monotonic()
     while time.monotonic() - began < seconds or (until_drained and pending(served) > 0):
         due = began + len(receipts) / RATE
         time.sleep(max(0.0, due - time.monotonic()))
-        answer = sender.send(
-            EVENT_TYPE, {"id": f"{random.getrandbits(64):x}", "status": "offered"}, f"{random.getrandbits(64):x}"
-        )
-        assert answer.receipt is not None
-        receipts.append(answer.receipt)
-    sender.close()
+        entity = f"{random.getrandbits(64):x}"
+        event = Event(f"{random.getrandbits(64):x}", EVENT_TYPE, entity, {"id": entity, "status": "offered"})
+        request = hook.request(event, 1, None)
+        answer = client.post(hook.url, content=request.content, headers=dict(request.headers)).raise_for_status()
+        receipts.append(answer.json()["receipt"])
+    client.close()
     return receipts
 
 

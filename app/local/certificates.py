@@ -1,13 +1,11 @@
 """Throw-away certificates for HTTPS on one machine, from an authority of the data folder's own."""
 
-import os
 import ssl
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.local import files
 from app.local.wheels import EmbeddedMissing
 
 try:
@@ -40,18 +38,17 @@ class Authority:
 
     def __init__(self, data: Path) -> None:
         self._folder = data / "sandbox"
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = self._folder / "authority.pem"
         self._authority = self._kept()
-        _write(self.path, self._authority.cert_pem.bytes())
+        files.write(self.path, self._authority.cert_pem.bytes())
 
     def issue(self, name: str, hosts: Sequence[str] = LOOPBACK) -> Certificate:
         """Write a fresh certificate for these host names and addresses, as NAME.pem and NAME.key."""
         made = self._authority.issue_cert(*dict.fromkeys(hosts))
-        files = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
-        _write(files.key, made.private_key_pem.bytes())
-        _write(files.chain, b"".join(blob.bytes() for blob in made.cert_chain_pems))
-        return files
+        certificate = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        files.write(certificate.key, made.private_key_pem.bytes())
+        files.write(certificate.chain, b"".join(blob.bytes() for blob in made.cert_chain_pems))
+        return certificate
 
     def trust(self) -> ssl.SSLContext:
         """Return what a client trusts: this authority and the system's."""
@@ -60,26 +57,7 @@ class Authority:
         return context
 
     def _kept(self) -> trustme.CA:
-        """Return the authority; of several who make it at once, one wins."""
-        kept = self._folder / "authority.key"
-        if not kept.exists():
-            authority = trustme.CA(organization_name="Kvitto on this machine")
-            fresh = _written(self._folder, authority.private_key_pem.bytes() + authority.cert_pem.bytes())
-            with suppress(FileExistsError):
-                os.link(fresh, kept)
-            fresh.unlink()
-        pem = kept.read_bytes()
+        authority = trustme.CA(organization_name="Kvitto on this machine")
+        made = authority.private_key_pem.bytes() + authority.cert_pem.bytes()
+        pem = files.keep(self._folder / "authority.key", made)
         return trustme.CA.from_pem(cert_bytes=pem, private_key_bytes=pem)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
-    _written(path.parent, content).replace(path)
-
-
-def _written(folder: Path, content: bytes) -> Path:
-    """Return a new file that only its owner may read."""
-    descriptor, name = tempfile.mkstemp(dir=folder)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    return Path(name)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app import providers
+from app.local import files
 
 _LOCK_SECONDS = 10.0
 
@@ -105,9 +106,7 @@ class Data:
 
     def _kept(self, name: str, value: str) -> Path:
         path = self._secrets / name
-        if not path.exists():
-            path.touch(mode=0o600)
-            path.write_text(value, encoding="utf-8")
+        files.keep(path, value.encode())
         return path
 
 

@@ -1,5 +1,6 @@
 """What a receiver answered to a try."""
 
+import json
 from dataclasses import dataclass
 
 import httpx
@@ -15,6 +16,14 @@ class Answer:
 
     @classmethod
     def of(cls, answer: httpx.Response, seconds: float) -> "Answer":
-        """Read a receiver's answer."""
-        is_receipt = answer.status_code == 200 and answer.headers.get("Content-Type") == "application/json"
-        return cls(answer.status_code, answer.json().get("receipt") if is_receipt else None, seconds)
+        """Read a receiver's answer; its body must have been read."""
+        return cls(answer.status_code, _receipt(answer) if answer.status_code == 200 else None, seconds)
+
+
+def _receipt(answer: httpx.Response) -> str | None:
+    try:
+        said = json.loads(answer.content)
+    except ValueError:
+        return None
+    receipt = said.get("receipt") if isinstance(said, dict) else None
+    return receipt if isinstance(receipt, str) else None

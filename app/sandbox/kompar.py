@@ -1,20 +1,21 @@
-"""Kompar's side of a delivery: encrypts, sends with the token, and sends again until it is answered 200."""
+"""Kompar's side of a delivery: encrypts anew for every try, sends with the token, until it is answered 200."""
 
 import base64
 import json
 import os
-import time
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-import click
-import httpx
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from app.sandbox.answers import Answer
+from app.sandbox.hooks import Event, Request, Verdict
 
 # Seconds between one failed try and the next: five tries in all.
 SCHEDULE = (30.0, 120.0, 900.0, 3600.0)
+# What the retry of a decision may lack.
+_LEFT_OUT = frozenset({"ssn", "name", "phone", "email", "files"})
 
 
 def encrypt(document: Mapping[str, object], key: str) -> bytes:
@@ -31,38 +32,41 @@ def encrypt(document: Mapping[str, object], key: str) -> bytes:
     return json.dumps(envelope).encode()
 
 
-class Sender:
-    """Sends to one receiver. `speed` divides the schedule's waits."""
+@dataclass(frozen=True, slots=True)
+class KomparHook:
+    """Where Kompar sends applications, or decisions; without a key they go in clear, as decisions may."""
 
-    def __init__(self, url: str, token: str, key: str, speed: float = 1.0) -> None:
-        self._client = httpx.Client(base_url=url, headers={"Authorization": f"token {token}"}, timeout=10)
-        self._key = key
-        self._speed = speed
+    url: str
+    topic: str
+    token: str = field(repr=False)
+    key: str | None = field(repr=False)
+    waits: Sequence[float] = SCHEDULE
+    timeout_seconds: float = 10.0
+    provider: str = "kompar"
 
-    def deliver(self, topic: str, document: Mapping[str, object]) -> list[Answer]:
-        """Try until a try is answered with exactly 200, encrypting anew each time; return every answer."""
-        answers = [self.send(topic, document)]
-        for wait in SCHEDULE:
-            if answers[-1].status == 200:
-                break
-            seconds = wait / self._speed
-            click.echo(f"answered {answers[-1].status or 'not at all'}; next try in {seconds:.1f} s", err=True)
-            time.sleep(seconds)
-            answers.append(self.send(topic, document))
-        return answers
+    def request(self, event: Event, attempt: int, fault: str | None) -> Request:
+        """Return a try."""
+        document = event.document
+        if fault == "fewer-fields" and attempt > 1:
+            document = {name: value for name, value in document.items() if name not in _LEFT_OUT}
+        token = f"not-{self.token}" if fault == "wrong-token" else self.token
+        headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
+        if fault == "wrong-key":
+            return Request(headers, encrypt(document, secrets.token_hex(16)), ("dead",))
+        content = (
+            json.dumps(dict(document), ensure_ascii=False).encode() if self.key is None else encrypt(document, self.key)
+        )
+        return Request(headers, content, ()) if fault == "wrong-token" else Request(headers, content)
 
-    def send(self, topic: str, document: Mapping[str, object], key: str | None = None) -> Answer:
-        """Make one try."""
-        started = time.monotonic()
-        body = encrypt(document, key or self._key)
-        try:
-            answer = self._client.post(
-                f"/webhooks/kompar/{topic}", content=body, headers={"Content-Type": "application/json"}
-            )
-        except httpx.HTTPError:
-            return Answer(0, None, time.monotonic() - started)
-        return Answer.of(answer, time.monotonic() - started)
+    def verdict(self, status: int) -> Verdict:
+        """Judge an answer: exactly 200 confirms."""
+        return "delivered" if status == 200 else "try again"
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+    def corrected(self, event: Event) -> Event:
+        """Return the same application with another amount, or the same decision the other way round."""
+        document = dict(event.document)
+        if self.topic == "applications":
+            changed: dict[str, object] = {"amount": 750_000 if document.get("amount") != 750_000 else 760_000}
+        else:
+            changed = {"accepted": not document.get("accepted")}
+        return replace(event, id=f"{event.id}-corrected", document=document | changed)

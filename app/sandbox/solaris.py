@@ -3,13 +3,13 @@
 import hashlib
 import hmac
 import json
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import httpx
 
-from app.sandbox.answers import Answer
+from app.sandbox.hooks import Event, Request, Verdict
 
 
 def sign(secret: str, body: bytes) -> str:
@@ -17,40 +17,81 @@ def sign(secret: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-class Sender:
-    """Sends to one receiver; `secrets` are by event type."""
+def _backoff(first_seconds: float, total_seconds: float) -> tuple[float, ...]:
+    """Return waits that double for as long as they fit into the total; a last one fills it."""
+    waits = [first_seconds]
+    while sum(waits) + 2 * waits[-1] <= total_seconds:
+        waits.append(2 * waits[-1])
+    return (*waits, total_seconds - sum(waits))
 
-    def __init__(self, url: str, secrets: Mapping[str, str]) -> None:
-        self._client = httpx.Client(base_url=url, timeout=30)
-        self._secrets = secrets
 
-    def shake_hands(self) -> Answer:
-        """Send the empty, unsigned request that comes before a subscription's secret is known."""
-        return self._post(b"", {"Solaris-Webhook-Event-Type": "WEBHOOK-SUBSCRIPTION"})
+# Published is that waits grow exponentially for up to five days; where they begin is a guess.
+SCHEDULE = _backoff(30.0, 432_000.0)
 
-    def send(self, event_type: str, document: Mapping[str, object], webhook_id: str, attempt: int = 1) -> Answer:
-        """Make one try."""
-        body = json.dumps(dict(document), ensure_ascii=False).encode()
+
+_CORRECTIONS: dict[str, dict[str, object]] = {
+    "FREELANCER_CREDIT_LINE_APPLICATION": {"status_description": "Corrected"},
+    "FREELANCER_OVERDRAFT_INTEREST_RATE_CHANGE": {"interest_accrual_rate": 0.00027},
+    "INCOMING_REJECTED_TRANSACTION": {"status_reason": "Corrected"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SolarisHook:
+    """A subscription to one event type; an event keeps its id as the webhook's id over all tries."""
+
+    url: str
+    topic: str
+    subscription: str
+    secret: str = field(repr=False)
+    waits: Sequence[float] = SCHEDULE
+    timeout_seconds: float = 30.0
+    provider: str = "solaris"
+
+    def request(self, event: Event, attempt: int, fault: str | None) -> Request:
+        """Return a try."""
+        body = json.dumps(dict(event.document), ensure_ascii=False).encode()
+        wrong = fault == "wrong-token"
         headers = {
-            "Solaris-Webhook-Id": webhook_id,
-            "Solaris-Webhook-Event-Type": event_type,
+            "Content-Type": "application/json",
+            "Solaris-Webhook-Id": event.id,
+            "Solaris-Webhook-Subscription-Id": self.subscription,
+            "Solaris-Webhook-Event-Type": event.event_type,
             "Solaris-Webhook-Attempt": str(attempt),
-            "Solaris-Webhook-Signature": sign(self._secrets[event_type], body),
-            "Solaris-Entity-Id": str(document.get("id", document.get("account_id", ""))),
+            "Solaris-Webhook-Signature": sign(f"not-{self.secret}" if wrong else self.secret, body),
+            "Solaris-Entity-Id": event.entity_id,
         }
-        return self._post(body, headers)
+        return Request(headers, body, ()) if wrong else Request(headers, body)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+    def verdict(self, status: int) -> Verdict:
+        """Judge an answer: any 2xx confirms, 410 cancels the subscription, after 422 nothing is tried again."""
+        if status == 410:
+            return "cancelled"
+        if status == 422:
+            return "give up"
+        return "delivered" if 200 <= status < 300 else "try again"
 
-    def _post(self, body: bytes, headers: dict[str, str]) -> Answer:
-        started = time.monotonic()
-        try:
-            answer = self._client.post("/webhooks/solaris", content=body, headers=headers)
-        except httpx.HTTPError:
-            return Answer(0, None, time.monotonic() - started)
-        return Answer.of(answer, time.monotonic() - started)
+    def corrected(self, event: Event) -> Event:
+        """Return another notification on the same entity, with a value that differs."""
+        return replace(event, id=_another_id(event.id), document={**event.document, **_CORRECTIONS[event.event_type]})
+
+
+def shake_hands(url: str) -> int:
+    """Send the empty, unsigned request that comes before a subscription's secret is known; return the status, or 0."""
+    try:
+        return httpx.post(url, headers={"Solaris-Webhook-Event-Type": "WEBHOOK-SUBSCRIPTION"}, timeout=30).status_code
+    except httpx.HTTPError:
+        return 0
+
+
+def _another_id(known: str) -> str:
+    return hashlib.sha256(known.encode()).hexdigest()[:32]
+
+
+def event(random: Random, event_type: str, document: Mapping[str, object]) -> Event:
+    """Return a notification of these facts, under an id of its own."""
+    entity = document.get("id") or document["account_id"]
+    return Event(f"{random.getrandbits(128):032x}", event_type, str(entity), document)
 
 
 def credit_line(random: Random) -> list[tuple[str, dict[str, object]]]:

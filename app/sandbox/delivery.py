@@ -1,0 +1,116 @@
+"""A delivery: one event on its way to one hook, try by try."""
+
+import asyncio
+import time
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, Protocol
+
+import httpx
+
+from app.recording import Try
+from app.sandbox.answers import Answer
+from app.sandbox.faults import HELD_SECONDS, Fault
+from app.sandbox.hooks import Event, Hook, Request, Verdict
+from app.sandbox.transmission import Cut, Manner, transmit
+
+# What becomes of a delivery in the end.
+Ending = Literal["delivered", "given up", "cancelled", "lost", "dropped"]
+_ENDINGS: dict[Verdict, Ending] = {"delivered": "delivered", "give up": "given up", "cancelled": "cancelled"}
+# A selector wakes up to a millisecond late: the last stretch of a wait is watched.
+_WATCHED_SECONDS = 0.002
+
+
+class Record(Protocol):
+    """What notes tries as they end: app.recording.Recording is one."""
+
+    def add(self, each: Try) -> None:
+        """Note a try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What deliveries share; a lane is held for as long as a try takes."""
+
+    client: httpx.AsyncClient
+    lanes: asyncio.Semaphore
+    speed: float
+    record: Record | None
+
+
+class Delivery:
+    """Tries as the hook's provider does. Lives in one event loop."""
+
+    def __init__(self, means: Means, hook: Hook, event: Event, fault: Fault) -> None:
+        self.hook = hook
+        self.event = event
+        self.fault = fault
+        self.waiting = False
+        self._means = means
+        self._fate: Ending | None = None
+        self._abandoned = asyncio.Event()
+
+    def abandon(self, fate: Ending) -> None:
+        """Have no other try made; one that is under way ends."""
+        self._fate = fate
+        self._abandoned.set()
+
+    async def run(self) -> Ending:
+        """Try until there is no other try to make; return what became of it."""
+        due = time.monotonic() + (HELD_SECONDS if self.fault.held else 0)
+        for attempt, wait in enumerate((*self.hook.waits, None), 1):
+            await self._wait_until(due)
+            if self._fate is not None:
+                return self._fate
+            verdict = await self._try(attempt)
+            if verdict != "try again":
+                return _ENDINGS[verdict]
+            if wait is None:
+                break
+            if self.fault.forgetful:
+                return "lost"
+            due = time.monotonic() + wait / self._means.speed
+        return "given up"
+
+    async def _wait_until(self, due: float) -> None:
+        self.waiting = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._abandoned.wait(), due - time.monotonic() - _WATCHED_SECONDS)
+        while self._fate is None and time.monotonic() < due:
+            await asyncio.sleep(0)
+        self.waiting = False
+
+    async def _try(self, attempt: int) -> Verdict:
+        cut = self._cut() if attempt == 1 else "no"
+        async with self._means.lanes:
+            at = datetime.now(UTC)
+            request = self.hook.request(self.event, attempt, self.fault.name or None)
+            manner = Manner(self.fault.slow, cut)
+            answer = await transmit(self._means.client, self.hook.url, request, self.hook.timeout_seconds, manner)
+        if self._means.record is not None:
+            self._means.record.add(self._told(at, attempt, request, answer))
+        return "try again" if cut != "no" and answer.status == 200 else self.hook.verdict(answer.status)
+
+    def _cut(self) -> Cut:
+        """Of the answers that are lost half are read, so that their receipts can be looked up; the id decides."""
+        if not self.fault.cut:
+            return "no"
+        return "read" if zlib.crc32(self.event.id.encode()) % 2 else "unread"
+
+    def _told(self, at: datetime, attempt: int, request: Request, answer: Answer) -> Try:
+        return Try(
+            at=at,
+            provider=self.hook.provider,
+            topic=self.hook.topic,
+            event_type=self.event.event_type,
+            entity_id=self.event.entity_id,
+            event=self.event.id,
+            attempt=attempt,
+            status=answer.status,
+            receipt=answer.receipt,
+            seconds=round(answer.seconds, 6),
+            becomes=request.becomes,
+            fault=self.fault.name or None,
+        )

@@ -1,0 +1,47 @@
+"""What tries came to: how many, how they were answered, how fast."""
+
+import statistics
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from app.recording import Recording, Try
+
+
+@dataclass(slots=True)
+class Summary:
+    """Counts tries as they end, and passes them on to a recording and to who wants to be told."""
+
+    recording: Recording | None = None
+    tell: Callable[[Try], None] | None = None
+    statuses: Counter[int] = field(default_factory=Counter)
+    retried: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    def add(self, each: Try) -> None:
+        """Note a try."""
+        self.statuses[each.status] += 1
+        self.retried += each.attempt > 1
+        self.seconds.append(each.seconds)
+        if self.recording is not None:
+            self.recording.add(each)
+        if self.tell is not None:
+            self.tell(each)
+
+    @property
+    def tries(self) -> int:
+        """How many there were."""
+        return len(self.seconds)
+
+    def milliseconds(self) -> dict[str, float]:
+        """Return how long answers took: the median, two percentiles and the slowest."""
+        if not self.seconds:
+            return {}
+        cuts = statistics.quantiles([*self.seconds, *self.seconds[:1]], n=100, method="inclusive")
+        shares = {"p50": cuts[49], "p95": cuts[94], "p99": cuts[98], "slowest": max(self.seconds)}
+        return {name: round(seconds * 1000, 1) for name, seconds in shares.items()}
+
+    def told(self) -> str:
+        """Return it in a line."""
+        counts = ", ".join(f"{count} × {status or 'no answer'}" for status, count in sorted(self.statuses.items()))
+        return f"{self.tries} tries: {counts or 'none'}"

@@ -1,0 +1,80 @@
+"""A receiver of webhooks: a small HTTP server that notes what it gets, and answers what it is told."""
+
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from uuid import uuid4
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that was received: when its last byte was, by the monotonic clock, and how long its body took."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    at: float
+    seconds: float
+
+
+@dataclass(slots=True)
+class Receiver:
+    """What was received, in order of arrival."""
+
+    url: str
+    requests: list[Request] = field(default_factory=list)
+
+
+# The status to answer with; the n-th request, from 0, is the last of the list. None: no answer at all.
+Answers = Callable[[list[Request]], int | None]
+
+
+@contextmanager
+def receiver(answers: Answers = lambda _: 200, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+    """Serve a receiver; every 200 has a receipt of its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 30
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            began = time.monotonic()
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            ended = time.monotonic()
+            found.requests.append(Request(self.path, dict(self.headers), body, ended, ended - began))
+            status = answers(list(found.requests))
+            if status is None:
+                self.close_connection = True
+                return
+            said = b"" if status == 204 else json.dumps({"receipt": str(uuid4())}).encode()
+            self.send_response(status)
+            if said:
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is told."""
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        found = Receiver(f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}")
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield found
+        finally:
+            server.shutdown()
+            thread.join()
