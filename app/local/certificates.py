@@ -1,17 +1,17 @@
 """Throw-away certificates for HTTPS on one machine, from an authority of the data folder's own."""
 
+import importlib
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.local import files
 from app.local.wheels import EmbeddedMissing
 
-try:
+if TYPE_CHECKING:
     import trustme
-except ModuleNotFoundError as error:
-    raise EmbeddedMissing("trustme is not installed: pip install 'kvitto[embedded]'") from error
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -33,7 +33,8 @@ class Certificate:
 class Authority:
     """Signs certificates; made at the first call and kept in `sandbox/` below a data folder, where all find it.
 
-    `path` is its own certificate, authority.pem: who trusts that file trusts what this authority signed.
+    `path` is its own certificate, authority.pem: who trusts that file trusts what this authority signed. Raises
+    EmbeddedMissing where what makes certificates is not installed.
     """
 
     def __init__(self, data: Path) -> None:
@@ -56,8 +57,16 @@ class Authority:
         context.load_verify_locations(self.path)
         return context
 
-    def _kept(self) -> trustme.CA:
-        authority = trustme.CA(organization_name="Kvitto on this machine")
-        made = authority.private_key_pem.bytes() + authority.cert_pem.bytes()
-        pem = files.keep(self._folder / "authority.key", made)
-        return trustme.CA.from_pem(cert_bytes=pem, private_key_bytes=pem)
+    def _kept(self) -> "trustme.CA":
+        ca = _ca()
+        made = ca(organization_name="Kvitto on this machine")
+        pem = files.keep(self._folder / "authority.key", made.private_key_pem.bytes() + made.cert_pem.bytes())
+        return ca.from_pem(cert_bytes=pem, private_key_bytes=pem)
+
+
+def _ca() -> "type[trustme.CA]":
+    """Return what makes authorities; production, which needs none, need not have it."""
+    try:
+        return importlib.import_module("trustme").CA  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        raise EmbeddedMissing("trustme is not installed: pip install 'kvitto[embedded]'") from error

@@ -3,6 +3,7 @@
 import click
 
 from app.sandbox.sending import send
+from app.sandbox.serving import serve
 
 
 @click.group(epilog="Example: kvitto sandbox send kompar --applications 100")
@@ -11,3 +12,4 @@ def sandbox() -> None:
 
 
 sandbox.add_command(send)
+sandbox.add_command(serve)

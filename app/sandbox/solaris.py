@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -76,11 +77,12 @@ class SolarisHook:
         return replace(event, id=_another_id(event.id), document={**event.document, **_CORRECTIONS[event.event_type]})
 
 
-def shake_hands(url: str) -> int:
+def shake_hands(url: str, trust: ssl.SSLContext | None = None) -> int:
     """Send the empty, unsigned request that comes before a subscription's secret is known; return the status, or 0."""
+    headers = {"Solaris-Webhook-Event-Type": "WEBHOOK-SUBSCRIPTION"}
     try:
-        return httpx.post(url, headers={"Solaris-Webhook-Event-Type": "WEBHOOK-SUBSCRIPTION"}, timeout=30).status_code
-    except httpx.HTTPError:
+        return httpx.post(url, headers=headers, timeout=30, verify=True if trust is None else trust).status_code
+    except (httpx.HTTPError, httpx.InvalidURL):
         return 0
 
 

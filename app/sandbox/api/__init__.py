@@ -1,0 +1,1 @@
+"""Plays the providers' APIs, and delivers to whoever subscribes there."""

@@ -1,0 +1,109 @@
+"""What only the sandbox has: events, faults and failures on demand, and a look at it; for this machine alone."""
+
+from collections.abc import Sequence
+from functools import partial
+from ipaddress import ip_address
+from typing import Any, Protocol
+
+from flask import Blueprint, Response, abort, jsonify, request
+
+from app.sandbox.api.limits import Outage
+from app.sandbox.api.subscribers import Subscribers
+from app.sandbox.dispatcher import Dispatcher
+from app.sandbox.faults import FAULTS
+from app.sandbox.hooks import Event
+
+_MOST = 1000
+
+
+class Api(Protocol):
+    """A provider's API: `path` is where it is below the sandbox's address, `topic_key` its word for a topic."""
+
+    path: str
+    topic_key: str
+    outage: Outage
+    subscribers: Subscribers
+
+    def event(self, topic: str) -> Event | None:
+        """Return a made-up event; None for what is no topic."""
+
+    def blueprint(self) -> Blueprint:
+        """Return its routes."""
+
+
+def controls(apis: Sequence[Api], dispatcher: Dispatcher) -> Blueprint:
+    """Return the routes: /sandbox for all APIs, and /sandbox below the path of each."""
+    routes = Blueprint("controls", __name__)
+    routes.before_request(_refuse_strangers)
+    routes.add_url_rule("/sandbox", "look", partial(_look, apis, dispatcher), methods=["GET"])
+    routes.add_url_rule("/sandbox/lose-timers", "lose", partial(_lose_timers, dispatcher), methods=["POST"])
+    for api in apis:
+        for name, view in (("send", _send), ("fail", _fail)):
+            routes.add_url_rule(
+                f"/{api.path}/sandbox/{name}", f"{name}-{api.path}", partial(view, api), methods=["POST"]
+            )
+    return routes
+
+
+def _refuse_strangers() -> None:
+    if not ip_address(request.remote_addr or "0.0.0.0").is_loopback:  # noqa: S104 - compared, not bound
+        abort(_told(403, "only this machine may ask for that"))
+
+
+def _look(apis: Sequence[Api], dispatcher: Dispatcher) -> Response:
+    """Tell what is subscribed to, and what became of deliveries."""
+    found = [each for api in apis for each in api.subscribers.select()]
+    return jsonify(
+        subscriptions=[{"id": each.id, "api": each.api, "topic": each.topic, "url": each.url} for each in found],
+        pending=dispatcher.pending,
+        endings=dispatcher.endings,
+        faults={name: fault.description for name, fault in FAULTS.items()},
+    )
+
+
+def _lose_timers(dispatcher: Dispatcher) -> Response:
+    return jsonify(lost=dispatcher.lose_timers())
+
+
+def _send(api: Api) -> Response:
+    """Have made-up events of a topic delivered to whoever subscribes to it."""
+    fields = _fields()
+    topic, fault = str(fields.get(api.topic_key)), fields.get("fault")
+    provider = api.path.partition("/")[0]
+    if fault is not None and not (fault in FAULTS and FAULTS[fault].befalls(provider, topic)):
+        return _told(400, f"{topic} knows no fault {fault!r}; GET /sandbox lists all")
+    if api.event(topic) is None:
+        return _told(400, f"{api.topic_key} is missing, or nothing that {provider} sends")
+    if not api.subscribers.select(topic):
+        return _told(404, f"nobody subscribes to {topic} at /{api.path}")
+    events = [event for _ in range(_count(fields, "count")) if (event := api.event(topic))]
+    for event in events:
+        api.subscribers.send(event, fault)
+    return jsonify(events=[event.id for event in events])
+
+
+def _fail(api: Api) -> Response:
+    """Have the API's next calls answered 500."""
+    calls = _count(_fields(), "calls")
+    api.outage.befall(calls)
+    return jsonify(calls=calls)
+
+
+def _fields() -> dict[str, Any]:
+    body = request.get_json(force=True, silent=True) if request.content_length else {}
+    if not isinstance(body, dict):
+        abort(_told(400, "the body is no JSON object"))
+    return body
+
+
+def _count(fields: dict[str, Any], name: str) -> int:
+    value = fields.get(name, 1)
+    if type(value) is not int or not 1 <= value <= _MOST:
+        abort(_told(400, f"{name} is a whole number from 1 to {_MOST}"))
+    return value
+
+
+def _told(status: int, message: str) -> Response:
+    answer = jsonify(message=message)
+    answer.status_code = status
+    return answer

@@ -1,0 +1,46 @@
+"""What clients of the sandbox's APIs log in with, and what Kompar's deliveries carry: made up once, and kept."""
+
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.local import files
+from config.environment import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Logins are pairs: who, and the secret."""
+
+    kompar_login: tuple[str, str] = field(repr=False)
+    solaris_client: tuple[str, str] = field(repr=False)
+    delivery_token: str = field(repr=False)
+    delivery_key: str = field(repr=False)
+
+    @classmethod
+    def read(cls, environment: Environment, folder: Path) -> "Credentials":
+        """Read what the receiver was given, KOMPAR_TOKENS and KOMPAR_KEYS, and the logins kept in `folder`.
+
+        A login is a file by the name of the setting that it is for: KOMPAR_API_LOGIN_FILE may name it.
+        """
+        tokens, keys = environment.secrets("KOMPAR_TOKENS"), environment.labelled_secrets("KOMPAR_KEYS")
+        if any(len(key.encode()) != 32 for _, key in keys):
+            environment.fault("KOMPAR_KEYS", "holds a key that is not 32 characters long", "Give what the receiver has")
+        environment.check()
+        return cls(
+            (_kept(folder, "KOMPAR_API_LOGIN", "lender"), _kept(folder, "KOMPAR_API_PASSWORD", _secret())),
+            (
+                _kept(folder, "SOLARIS_CLIENT_ID", secrets.token_hex(16)),
+                _kept(folder, "SOLARIS_CLIENT_SECRET", _secret()),
+            ),
+            tokens[0],
+            keys[0][1],
+        )
+
+
+def _kept(folder: Path, name: str, value: str) -> str:
+    return files.keep(folder / name, value.encode()).decode().strip()
+
+
+def _secret() -> str:
+    return secrets.token_urlsafe(24)
