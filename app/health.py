@@ -1,6 +1,5 @@
 """Whether a process does its work, for what restarts it when it does not: each judged by its own settings alone."""
 
-import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from app.heartbeat import Heartbeat
 from app.inbox import Inbox, server
 from app.storage.connection import connect, lent
 from app.storage.overflow import Overflow
+from app.trust import unverified
 from config.settings import AuditSettings, BeatSettings
 
 _SECONDS = 3.0
@@ -75,7 +75,4 @@ def judge_server(bind: tuple[str, int], https: bool = False) -> Health:
 def _connection(host: str, port: int, https: bool) -> HTTPConnection:
     if not https:
         return HTTPConnection(host, port, timeout=_SECONDS)
-    anyone = ssl.create_default_context()
-    # It is asked by its address here, for which its certificate need not hold; nothing is told to it.
-    anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
-    return HTTPSConnection(host, port, timeout=_SECONDS, context=anyone)
+    return HTTPSConnection(host, port, timeout=_SECONDS, context=unverified())

@@ -6,9 +6,9 @@ from typing import Any
 def server_arguments(
     bind: tuple[str, int], blocking_threads: int, certificate: tuple[str, str] | None = None
 ) -> list[str]:
-    """Return Granian's command-line arguments for a WSGI app on `bind` (host, port), by HTTPS if there is a certificate.
+    """Return Granian's command-line arguments for a WSGI app on `bind` (host, port).
 
-    That is two files in PEM, the second with its key.
+    With a `certificate`, two files in PEM of which the second has the key, it speaks HTTPS.
     """
     settings: dict[str, Any] = {
         "interface": "wsgi",

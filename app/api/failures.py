@@ -78,7 +78,7 @@ def _words(answer: httpx.Response, secrets: Collection[str]) -> str:
     errors = found.get("errors") if isinstance(found, dict) else None  # some list several
     found = errors[0] if isinstance(errors, list) and errors else found
     told = [found[name] for name in _WORDS if isinstance(found.get(name), str)] if isinstance(found, dict) else []
-    return without((told or [""])[0], secrets)
+    return without((told or [""])[0], secrets).strip(" .")
 
 
 def without(text: str, secrets: Collection[str]) -> str:

@@ -59,8 +59,16 @@ class KomparSubscriptions:
     def trigger(self, topic: str) -> None:
         """Have the test environment send a random event."""
         if self.url == _PRODUCTION:
-            raise CannotTrigger("only Kompar's test environment sends events on request (KOMPAR_API_URL)")
-        self._call("GET", f"/random/{_RANDOM[topic]}")
+            told = "only Kompar's test environment sends events on request (KOMPAR_API_URL)"
+            raise CannotTrigger(f"{told}; wait for the next with --no-trigger")
+        try:
+            self._call("GET", f"/random/{_RANDOM[topic]}")
+        except CallFailed as error:
+            if error.status in _REFUSED:
+                raise CannotTrigger(
+                    f"{error.detail}; register it first, at the test environment (KOMPAR_API_URL)"
+                ) from error
+            raise
 
     def close(self) -> None:
         """Close the connections."""

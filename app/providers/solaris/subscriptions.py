@@ -67,7 +67,7 @@ class SolarisSubscriptions:
         """Have this project's sandbox send an event; Solaris itself has no call for that."""
         host = httpx.URL(self.url).host
         if host.endswith(_OWN_DOMAINS):
-            raise CannotTrigger("Solaris sends no event on request; cause one")
+            raise CannotTrigger("Solaris sends nothing on request; cause an event, and wait for it with --no-trigger")
         self._api.call("POST", "/sandbox/send", json={"event_type": topic})
 
     def close(self) -> None:
