@@ -11,7 +11,7 @@ from app.errors import CallFailed
 
 _LONGEST_WORDS = 200
 # If the API does not say for how long: calls are counted by the minute.
-_THROTTLED_SECONDS = 15.0
+_THROTTLED_SECONDS = 20.0
 _CREDENTIALS = "Correct the credentials of this provider's API: README, Settings"
 _UNDECIDED = "Whether it was done is not known: remove the subscription, and register it again"
 _WORDS = ("message", "detail", "error_description", "title", "error")
