@@ -1,18 +1,16 @@
 """A provider's API: calls with time-outs, tried again where that is safe, whose failures are told in plain words."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
+from app.api.address import ApiAddress
 from app.api.failures import of_answer, of_silence, unreadable, without
 from app.errors import CallFailed
 from app.trust import trusting
-from config.environment import Environment
-from config.settings import trusted_authority
 
 Tell = Callable[[str], None]
 
@@ -24,25 +22,6 @@ _LONGEST_WAIT_SECONDS = 120.0
 _FIRST_WAIT_SECONDS = 0.5
 # To do these twice is to do them once.
 _IDEMPOTENT = frozenset({"GET", "DELETE"})
-
-
-@dataclass(frozen=True, slots=True)
-class ApiAddress:
-    """Where an API is, by the setting that says so; `authority` is a file with one to trust besides the usual ones."""
-
-    setting: str
-    url: str
-    authority: str = ""
-
-    @classmethod
-    def read(cls, environment: Environment, setting: str, default: str) -> "ApiAddress":
-        """Read the setting, which must be an HTTPS address, and TRUSTED_AUTHORITY."""
-        url = environment.url(setting, ("https",), default).rstrip("/")
-        try:
-            httpx.URL(url)
-        except httpx.InvalidURL:
-            environment.fault(setting, "cannot be read as an address", "Write it like https://host/path")
-        return cls(setting, url, trusted_authority(environment))
 
 
 class Api:

@@ -6,9 +6,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import click
-import httpx
 
 from app import providers
+from app.api.address import fault
 from app.cli.output import console
 from app.errors import CallFailed
 from app.providers import CannotTrigger, Subscriptions, UnknownTopic
@@ -79,12 +79,6 @@ def _told() -> Iterator[None]:
 
 def _https(url: str) -> str:
     """Return the URL that a provider is given; one that none would take is refused."""
-    try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise click.BadParameter(f"{url!r} is no URL ({error})", param_hint="--url") from error
-    if parts.scheme != "https" or not parts.host:
-        raise click.BadParameter(f"{url!r} is no https:// URL: providers deliver by HTTPS alone", param_hint="--url")
-    if parts.userinfo or parts.fragment:
-        raise click.BadParameter("leave user, password and fragment out of it", param_hint="--url")
+    if problem := fault(url):
+        raise click.BadParameter(f"it {problem}; write it like https://host/path", param_hint="--url")
     return url

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.api import Api, ApiAddress
+from app.api import Api
+from app.api.address import ApiAddress
 from app.errors import CallFailed
 from app.local.ports import free_port
 from tests.apis import CUT_OFF, HANGS, Answer, FakeApi, fake_api

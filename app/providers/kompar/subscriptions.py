@@ -5,7 +5,8 @@ Its page calls refusals "400 NOT FOUND" and they arrive as 404: the two are take
 
 from typing import Any
 
-from app.api import Api, ApiAddress, Tell
+from app.api import Api, Tell
+from app.api.address import ApiAddress
 from app.errors import AlreadyRegistered, CallFailed, NotRegistered
 from app.providers import CannotTrigger, Subscription, UnknownTopic
 from config.environment import Environment

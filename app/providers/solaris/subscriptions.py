@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx
 
-from app.api import Api, ApiAddress, Tell
+from app.api import Api, Tell
+from app.api.address import ApiAddress
 from app.errors import CallFailed, NotRegistered
 from app.providers import CannotTrigger, Subscription, UnknownTopic
 from config.environment import Environment
