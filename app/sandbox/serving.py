@@ -83,7 +83,7 @@ def _playing(
     trust = authority.trust()
     with (
         closing(Recording(record)) if record else nullcontext() as recording,
-        Dispatcher(recording, speed, trust, on_cancelled=partial(_cancel, subscriptions)) as dispatcher,
+        Dispatcher(recording, speed, trust, on_cancelled=partial(forget, subscriptions)) as dispatcher,
     ):
         app = create_app(Parts(subscriptions, dispatcher, credentials, partial(shake_hands, trust=trust)))
         certificate = authority.issue("sandbox", (*LOOPBACK, address[0]))
@@ -117,7 +117,8 @@ def _lose_timers(dispatcher: Dispatcher, every_seconds: float | None) -> None:
         dispatcher.lose_timers()
 
 
-def _cancel(subscriptions: Subscriptions, hook: Hook) -> None:
+def forget(subscriptions: Subscriptions, hook: Hook) -> None:
+    """Forget the subscription that its receiver cancelled."""
     if isinstance(hook, SolarisHook):
         subscriptions.remove(lambda each: each.id == hook.subscription)
 

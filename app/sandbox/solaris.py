@@ -74,7 +74,8 @@ class SolarisHook:
 
     def corrected(self, event: Event) -> Event:
         """Return another notification on the same entity, with a value that differs."""
-        return replace(event, id=_another_id(event.id), document={**event.document, **_CORRECTIONS[event.event_type]})
+        changed = _CORRECTIONS.get(event.event_type, {"status": "corrected"})
+        return replace(event, id=_another_id(event.id), document={**event.document, **changed})
 
 
 def shake_hands(url: str, trust: ssl.SSLContext | None = None) -> int:

@@ -70,7 +70,7 @@ def _send(api: Api) -> Response:
     fields = _fields()
     topic, fault = str(fields.get(api.topic_key)), fields.get("fault")
     provider = api.path.partition("/")[0]
-    if fault is not None and not (fault in FAULTS and FAULTS[fault].befalls(provider, topic)):
+    if fault is not None and fault not in [each.name for each in FAULTS.values() if each.befalls(provider, topic)]:
         return _told(400, f"{topic} knows no fault {fault!r}; GET /sandbox lists all")
     if api.event(topic) is None:
         return _told(400, f"{api.topic_key} is missing, or nothing that {provider} sends")

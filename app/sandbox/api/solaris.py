@@ -12,15 +12,15 @@ from flask import Blueprint, Response, jsonify, request
 from app.sandbox import solaris
 from app.sandbox.api import urls
 from app.sandbox.api.limits import Outage
+from app.sandbox.api.oauth import ClientCredentials
 from app.sandbox.api.subscribers import Subscribers
-from app.sandbox.api.tokens import SECONDS, Clock, Tokens
+from app.sandbox.api.tokens import Clock
 from app.sandbox.credentials import Credentials
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Event
 from app.sandbox.solaris import SolarisHook
 from app.sandbox.subscriptions import Subscription, Subscriptions
 
-_SCOPE = "partners"
 _PAGE_SIZE = 10
 _LARGEST_PAGE = 1000
 _TITLES = {400: "Bad Request", 401: "Unauthorized", 404: "Model Not Found", 500: "Internal Server Error"}
@@ -48,8 +48,7 @@ class SolarisApi:
     ) -> None:
         self.outage = Outage()
         self.subscribers = Subscribers(self.path, known, dispatcher, _hook)
-        self._credentials = credentials
-        self._tokens = Tokens(clock, alone=False)
+        self._clients = ClientCredentials(credentials.solaris_client, clock)
         self._shake_hands = shake_hands
         self._random = Random()
 
@@ -68,7 +67,7 @@ class SolarisApi:
         """Return its routes."""
         routes = Blueprint(self.path, __name__, url_prefix=f"/{self.path}")
         routes.before_request(self._admit)
-        routes.post("/oauth2/token")(self._token)
+        routes.post("/oauth2/token")(self._clients.grant)
         routes.post("/v1/webhooks")(self._create)
         routes.get("/v1/webhooks")(self._list)
         routes.get("/v1/webhooks/<id_>")(self._show)
@@ -79,31 +78,15 @@ class SolarisApi:
         """Answer what does not get as far as a view."""
         if self.outage.strikes():
             return _error(500, "internal_server_error", "on demand")
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if request.path.startswith(f"/{self.path}/v1/") and (
-            scheme.lower() != "bearer" or self._tokens.judge(token) != "valid"
-        ):
+        if request.path.startswith(f"/{self.path}/v1/") and not self._clients.admits():
             return _error(401, "unauthorized", "the bearer token is missing, wrong or expired")
         return None
 
-    def _token(self) -> Response:
-        """Grant a token for client credentials (RFC 6749, 4.4)."""
-        given = request.authorization
-        basic = given is not None and given.type == "basic"
-        client = (
-            (given.username, given.password) if given is not None and basic else _in_form("client_id", "client_secret")
-        )
-        if client != self._credentials.solaris_client:
-            return _refusal(401, "invalid_client")
-        if request.form.get("grant_type") != "client_credentials":
-            return _refusal(400, "unsupported_grant_type")
-        if request.form.get("scope", _SCOPE) != _SCOPE:
-            return _refusal(400, "invalid_scope")
-        return jsonify(access_token=self._tokens.grant(), token_type="Bearer", expires_in=SECONDS, scope=_SCOPE)  # noqa: S106
-
     def _create(self) -> Response:
         body: Any = request.get_json(force=True, silent=True)
-        event_type, url = (body.get("event_type"), body.get("url")) if isinstance(body, dict) else (None, None)
+        fields: dict[str, Any] = body if isinstance(body, dict) else {}
+        event_type: Any = fields.get("event_type")
+        url: Any = fields.get("url")
         if not _is_event_type(event_type):
             return _error(400, "validation_error", "event_type is missing or invalid")
         if fault := urls.fault(url):
@@ -140,14 +123,10 @@ def _is_event_type(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[A-Z][A-Z0-9_]{0,99}", value) is not None
 
 
-def _in_form(*names: str) -> tuple[str | None, ...]:
-    return tuple(request.form.get(name) for name in names)
-
-
 def _whole(name: str, default: int) -> int | None:
     """Return a whole number from 1 of the query; None if it is none."""
     value = request.args.get(name, str(default))
-    return int(value) if value.isascii() and value.isdigit() and int(value) else None
+    return int(value) if re.fullmatch(r"0*[1-9][0-9]{0,8}", value) else None
 
 
 def _fields(subscription: Subscription, secret: str | None = None) -> dict[str, str | None]:
@@ -166,11 +145,5 @@ def _unknown(id_: str) -> Response:
 
 def _error(status: int, code: str, detail: str) -> Response:
     answer = jsonify(id=str(uuid4()), status=str(status), code=code, title=_TITLES[status], detail=detail)
-    answer.status_code = status
-    return answer
-
-
-def _refusal(status: int, error: str) -> Response:
-    answer = jsonify(error=error)
     answer.status_code = status
     return answer
