@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.local import files
+from app.sandbox import parties
 from config.environment import Environment
 
 # Whoever subscribes logs in with these; each is a file by the name of the setting that it is for.
@@ -26,19 +27,13 @@ class Credentials:
 
         A login is a file by the name of the setting that it is for: KOMPAR_API_LOGIN_FILE may name it.
         """
-        tokens, keys = environment.secrets("KOMPAR_TOKENS"), environment.labelled_secrets("KOMPAR_KEYS")
-        if any(len(key.encode()) != 32 for _, key in keys):
-            environment.fault("KOMPAR_KEYS", "holds a key that is not 32 characters long", "Give what the receiver has")
+        delivery = parties.kompar_secrets(environment)
         environment.check()
-        return cls(
-            (_kept(folder, "KOMPAR_API_LOGIN", "lender"), _kept(folder, "KOMPAR_API_PASSWORD", _secret())),
-            (
-                _kept(folder, "SOLARIS_CLIENT_ID", secrets.token_hex(16)),
-                _kept(folder, "SOLARIS_CLIENT_SECRET", _secret()),
-            ),
-            tokens[0],
-            keys[0][1],
-        )
+        assert delivery is not None  # noqa: S101 - or else a fault was noted
+        kompar = _kept(folder, "KOMPAR_API_LOGIN", "lender"), _kept(folder, "KOMPAR_API_PASSWORD", _secret())
+        client = secrets.token_hex(16)
+        solaris = _kept(folder, "SOLARIS_CLIENT_ID", client), _kept(folder, "SOLARIS_CLIENT_SECRET", _secret())
+        return cls(kompar, solaris, *delivery)
 
 
 def _kept(folder: Path, name: str, value: str) -> str:

@@ -30,20 +30,28 @@ class Record(Protocol):
         """Note a try."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Means:
-    """What deliveries share; a lane is held for as long as a try takes."""
+    """What deliveries share; a lane is held for as long as a try takes.
+
+    latest_seconds: by how much the latest try began after it was due.
+    """
 
     client: httpx.AsyncClient
     lanes: asyncio.Semaphore
     speed: float
     record: Record | None
+    latest_seconds: float = 0.0
 
 
 class Delivery:
-    """Tries as the hook's provider does. Lives in one event loop."""
+    """Tries as the hook's provider does; `asked` is when it was asked for, by the monotonic clock.
 
-    def __init__(self, means: Means, hook: Hook, event: Event, fault: Fault) -> None:
+    Lives in one event loop.
+    """
+
+    def __init__(self, means: Means, hook: Hook, event: Event, fault: Fault, asked: float) -> None:
+        self._asked = asked
         self.hook = hook
         self.event = event
         self.fault = fault
@@ -59,12 +67,12 @@ class Delivery:
 
     async def run(self) -> Ending:
         """Try until there is no other try to make; return what became of it."""
-        due = time.monotonic() + (HELD_SECONDS if self.fault.held else 0)
+        due = self._asked + (HELD_SECONDS if self.fault.held else 0)
         for attempt, wait in enumerate((*self.hook.waits, None), 1):
             await self._wait_until(due)
             if self._fate is not None:
                 return self._fate
-            verdict = await self._try(attempt)
+            verdict = await self._try(attempt, due)
             if verdict != "try again":
                 return _ENDINGS[verdict]
             if wait is None:
@@ -82,9 +90,10 @@ class Delivery:
             await asyncio.sleep(0)
         self.waiting = False
 
-    async def _try(self, attempt: int) -> Verdict:
+    async def _try(self, attempt: int, due: float) -> Verdict:
         cut = self._cut() if attempt == 1 else "no"
         async with self._means.lanes:
+            self._means.latest_seconds = max(self._means.latest_seconds, time.monotonic() - due)
             at = datetime.now(UTC)
             request = self.hook.request(self.event, attempt, self.fault.name or None)
             manner = Manner(self.fault.slow, cut)

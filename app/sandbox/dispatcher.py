@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable
 from threading import Condition, Thread
@@ -12,7 +13,6 @@ import httpx
 
 from app.sandbox import faults
 from app.sandbox.delivery import Delivery, Ending, Means, Record
-from app.sandbox.faults import Fault
 from app.sandbox.hooks import Event, Hook
 
 
@@ -59,12 +59,17 @@ class Dispatcher:
         """How many deliveries have not ended."""
         return self._pending
 
+    @property
+    def latest_seconds(self) -> float:
+        """By how much the latest try began after it was due: the sender's own fault, too few lanes or no time."""
+        return self._means.latest_seconds
+
     def send(self, hook: Hook, event: Event, fault: str | None = None) -> None:
         """Have an event delivered, beginning now; raises KeyError for what is no fault."""
-        found = faults.named(fault)
+        found, asked = faults.named(fault), time.monotonic()
         for _ in range(found.copies):
             self._add(1)
-            self._loop.call_soon_threadsafe(self._start, hook, event, found)
+            self._loop.call_soon_threadsafe(self._start, Delivery(self._means, hook, event, found, asked))
 
     def lose_timers(self) -> int:
         """Forget every try that waits for its time, as a restart of the provider does; return how many."""
@@ -91,8 +96,7 @@ class Dispatcher:
 
     # What follows runs in the dispatcher's thread, to which all deliveries belong.
 
-    def _start(self, hook: Hook, event: Event, fault: Fault) -> None:
-        delivery = Delivery(self._means, hook, event, fault)
+    def _start(self, delivery: Delivery) -> None:
         self._under_way[self._loop.create_task(self._run(delivery))] = delivery
 
     async def _run(self, delivery: Delivery) -> None:

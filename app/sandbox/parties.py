@@ -1,38 +1,49 @@
 """Who sends to whom: hooks at a receiver, with the secrets that it was given."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator
 
 import click
 import httpx
 
+from app.sandbox.hooks import Hook
 from app.sandbox.kompar import KomparHook
 from app.sandbox.solaris import SolarisHook
 from config.environment import Environment
 
+KOMPAR_TOPICS = frozenset({"applications", "decisions"})
 
-def kompar_hooks(environment: Environment, url: str) -> Mapping[str, KomparHook]:
-    """Return Kompar's hooks by topic; what is wrong with the secrets is noted in `environment`."""
+
+def hooks(environment: Environment, url: str, event_types: Collection[str]) -> dict[str, Hook]:
+    """Return hooks by event type; raises Misconfigured with all that is wrong with the secrets."""
+    wanted = set(event_types)
+    found = [*_kompar(environment, url, wanted & KOMPAR_TOPICS), *_solaris(environment, url, wanted - KOMPAR_TOPICS)]
+    environment.check()
+    return {hook.topic: hook for hook in found}
+
+
+def kompar_secrets(environment: Environment) -> tuple[str, str] | None:
+    """Return the token and the key that Kompar's deliveries carry; what is wrong with them is noted."""
     keys, tokens = environment.labelled_secrets("KOMPAR_KEYS"), environment.secrets("KOMPAR_TOKENS")
     if any(len(key.encode()) != 32 for _, key in keys):
         environment.fault("KOMPAR_KEYS", "holds a key that is not 32 characters long", "Give what the receiver has")
-    environment.check()
-    return {
-        topic: KomparHook(f"{url}/webhooks/kompar/{topic}", topic, tokens[0], keys[0][1])
-        for topic in ("applications", "decisions")
-    }
+    return (tokens[0], keys[0][1]) if keys and tokens else None
 
 
-def solaris_hooks(environment: Environment, url: str, event_types: set[str]) -> Mapping[str, SolarisHook]:
-    """Return Solaris' subscriptions to these event types; a secret that is missing is noted in `environment`."""
+def _kompar(environment: Environment, url: str, topics: Collection[str]) -> Iterator[Hook]:
+    if topics and (secrets := kompar_secrets(environment)):
+        yield from (KomparHook(f"{url}/webhooks/kompar/{topic}", topic, *secrets) for topic in topics)
+
+
+def _solaris(environment: Environment, url: str, event_types: Collection[str]) -> Iterator[Hook]:
+    if not event_types:
+        return
     known = dict(environment.labelled_secrets("SOLARIS_SECRETS"))
-    for event_type in sorted(event_types - known.keys()):
-        environment.fault("SOLARIS_SECRETS", f"lacks {event_type}", f"Add {event_type}=SECRET")
-    environment.check()
-    return {
-        event_type: SolarisHook(f"{url}/webhooks/solaris", event_type, f"sandbox-{event_type.lower()}", secret)
-        for event_type, secret in known.items()
-        if event_type in event_types
-    }
+    for event_type in sorted(event_types):
+        if event_type in known:
+            subscription = f"sandbox-{event_type.lower()}"
+            yield SolarisHook(f"{url}/webhooks/solaris", event_type, subscription, known[event_type])
+        else:
+            environment.fault("SOLARIS_SECRETS", f"lacks {event_type}", f"Add {event_type}=SECRET")
 
 
 def receiver(url: str | None) -> str:

@@ -1,159 +1,146 @@
-"""`kvitto sandbox send`: deliver made-up events to a receiver."""
+"""`kvitto sandbox send`: made-up events at a rate, faults on some, and what came of it."""
 
+import json
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from random import Random
-from uuid import uuid4
 
 import click
 
-from app.recording import Recording, Try
-from app.sandbox import parties, people
-from app.sandbox import solaris as solarises
+from app.sandbox import banking, options, orders, parties, quantities
 from app.sandbox.dispatcher import Dispatcher
-from app.sandbox.hooks import Event, Hook
-from app.sandbox.kompar import SCHEDULE
-from app.sandbox.summary import Summary
+from app.sandbox.faults import FAULTS
+from app.sandbox.load import Pace, run
+from app.sandbox.mix import Step, steps
+from app.sandbox.summary import Summary, summing_up
 from config.environment import Environment
 
-# What is sent, where, and what goes wrong with it.
-Step = tuple[Hook, Event, str | None]
-_COUNT = click.IntRange(min=0)
+_EVENT_TYPES = {"solaris": banking.EVENT_TYPES}
+_LIST = "\n".join(f"  {fault.name:13}{fault.description}" for fault in FAULTS.values())
 
 
-@click.group(epilog="Example: kvitto sandbox send kompar --applications 20")
-def send() -> None:
-    """Deliver made-up events."""
-
-
-_url = click.option("--url", envvar="INGEST_URL", help="The receiver; default: what `kvitto up` serves.")
-_seed = click.option("--seed", default=1, show_default=True, help="The same seed makes the same people.")
-_record = click.option(
-    "--record",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    metavar="FILE",
-    help="Add every try and its answer to this file, for `kvitto audit --against`.",
+@click.group(
+    invoke_without_command=True,
+    no_args_is_help=True,
+    short_help="Deliver made-up events.",
+    help=f"Deliver made-up events: at a rate, or with one of the commands below.\n\n\b\nFaults:\n{_LIST}",
+    epilog="Example: kvitto sandbox send --rate 50/s --for 10s --fault duplicate=2% --record tries.jsonl",
 )
-
-
-@send.command(epilog="Example: kvitto sandbox send kompar --applications 20 --retried 3 --undecryptable 1 --seed 7")
-@_url
-@_seed
-@click.option("--applications", type=_COUNT, default=10, show_default=True, help="New applications.")
-@click.option("--decisions", type=_COUNT, default=3, show_default=True, help="Decisions on some of them.")
+@options.url
+@options.seed
+@click.option("--rate", type=quantities.rate, help="How many events in a time, be the receiver fast or slow: 50/s.")
+@click.option("--for", "seconds", type=quantities.duration, default="10s", show_default=True, help="How long to send.")
 @click.option(
-    "--retried",
-    type=_COUNT,
-    default=2,
+    "--mix",
+    type=quantities.mix,
+    default="applications=6,decisions=2,solaris=2",
     show_default=True,
-    help="Of them sent again, encrypted anew, as after a lost answer.",
-)
-@click.option("--corrected", type=_COUNT, default=1, show_default=True, help="Of them sent again with another amount.")
-@click.option(
-    "--undecryptable",
-    type=_COUNT,
-    default=0,
-    show_default=True,
-    help="Applications under a key that the receiver lacks.",
+    help="What is sent, in which proportion.",
 )
 @click.option(
-    "--speed",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="How many times faster than Kompar's schedule to try again.",
+    "--fault",
+    "shares",
+    type=quantities.fault,
+    multiple=True,
+    metavar="NAME=SHARE%",
+    help="What goes wrong, and with how many of those events that it can befall; may be repeated.",
 )
-@_record
-def kompar(
+@options.speed
+@click.option(
+    "--patience",
+    type=quantities.duration,
+    default="30s",
+    show_default=True,
+    help="How long to wait for retries after the last event.",
+)
+@click.option("--lanes", type=click.IntRange(min=1), default=256, show_default=True, help="Tries at once, at most.")
+@options.record
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def send(
+    context: click.Context,
     url: str | None,
     seed: int,
-    applications: int,
-    decisions: int,
-    retried: int,
-    corrected: int,
-    undecryptable: int,
+    rate: float | None,
+    seconds: float,
+    mix: Mapping[str, int],
+    shares: tuple[tuple[str, float], ...],
     speed: float,
+    patience: float,
+    lanes: int,
     record: Path | None,
+    as_json: bool,
 ) -> None:
-    """Deliver loan applications and decisions, with retries until each is answered 200."""
-    hooks = parties.kompar_hooks(Environment.of_process(), url or "")  # with what the receiver was given
+    """Send at a rate, unless one of the commands was called."""
+    if context.invoked_subcommand is not None:
+        if context.get_parameter_source("rate") is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"--rate goes without {context.invoked_subcommand}, which has a number of each kind")
+        return
+    if rate is None:
+        raise click.UsageError("give a --rate, or one of the commands: kompar, solaris")
+    if sum(share for _, share in shares) > 1:
+        raise click.BadParameter("the shares come to more than 100%", param_hint="--fault")
+    event_types = {event_type for kind in mix for event_type in _EVENT_TYPES.get(kind, (kind,))}
+    hooks = parties.hooks(Environment.of_process(), url or "", event_types)
     parties.receiver(url)
-    random = Random(seed)
-    made = [_event("applications", people.application(random)) for _ in range(applications)]
-    plan: list[Step] = [(hooks["applications"], event, None) for event in made]
-    plan += plan[:retried]
-    plan += [(hooks["applications"], hooks["applications"].corrected(event), None) for event in made[:corrected]]
-    for event in made[:decisions]:
-        plan.append((hooks["decisions"], _event("decisions", people.decision(random, event.entity_id)), None))
-    for _ in range(undecryptable):
-        plan.append((hooks["applications"], _event("applications", people.application(random)), "wrong-key"))
-
-    def tell(each: Try) -> None:
-        if each.status != 200 and each.attempt <= len(SCHEDULE):
-            wait = SCHEDULE[each.attempt - 1] / speed
-            click.echo(f"answered {each.status or 'not at all'}; next try in {wait:.1f} s", err=True)
-
-    _deliver(plan, speed, record, tell)
+    with summing_up(record) as summary, Dispatcher(summary, speed, lanes=lanes) as dispatcher:
+        pace = _watched(dispatcher, steps(seed, mix, hooks, shares), rate, seconds)
+        _await_retries(dispatcher, patience)
+        told = _told(summary, dispatcher, pace)
+    _report(told, pace, as_json)
 
 
-@send.command(epilog="Example: kvitto sandbox send solaris --credit-lines 5 --repeated 2")
-@_url
-@_seed
-@click.option(
-    "--credit-lines", type=_COUNT, default=3, show_default=True, help="Credit line applications, two events each."
-)
-@click.option("--overdraft-rates", type=_COUNT, default=2, show_default=True, help="Changes of overdraft rates.")
-@click.option("--rejections", type=_COUNT, default=2, show_default=True, help="Rejected transactions.")
-@click.option(
-    "--repeated",
-    type=_COUNT,
-    default=1,
-    show_default=True,
-    help="Of all of them sent a second time, under the same id.",
-)
-@_record
-def solaris(
-    url: str | None,
-    seed: int,
-    credit_lines: int,
-    overdraft_rates: int,
-    rejections: int,
-    repeated: int,
-    record: Path | None,
-) -> None:
-    """Deliver a bank's events: a handshake, credit lines, overdraft rates, rejected transactions."""
-    random = Random(seed)
-    told = [event for _ in range(credit_lines) for event in solarises.credit_line(random)]
-    told += [solarises.overdraft_rate(random) for _ in range(overdraft_rates)]
-    told += [solarises.rejected_transaction(random) for _ in range(rejections)]
-    events = [solarises.event(random, event_type, document) for event_type, document in told]
-    hooks = parties.solaris_hooks(Environment.of_process(), url or "", {event.event_type for event in events})
-    address = parties.receiver(url)
-    if (status := solarises.shake_hands(f"{address}/webhooks/solaris")) != 200:
-        raise click.ClickException(f"{address} answered the handshake with {status or 'nothing'}: is it ingest's?")
-    _deliver([(hooks[event.event_type], event, None) for event in events + events[:repeated]], 60, record)
+send.add_command(orders.kompar)
+send.add_command(orders.solaris)
 
 
-def _event(topic: str, document: dict[str, object]) -> Event:
-    return Event(str(uuid4()), topic, str(document["application_id"]), document)
+def _watched(dispatcher: Dispatcher, plan: Iterator[Step], rate: float, seconds: float) -> Pace:
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=round(rate * seconds), label="sending", file=sys.stderr, hidden=hidden) as bar:
+        return run(dispatcher, plan, rate, seconds, bar.update)
 
 
-def _deliver(
-    plan: Sequence[Step], speed: float, record: Path | None, tell: Callable[[Try], None] | None = None
-) -> None:
-    """Deliver one after the other, each to its end, and summarise; exit 1 unless all tries were taken."""
-    with closing(Recording(record)) if record else nullcontext() as recording:
-        summary = Summary(recording, tell)
-        with (
-            Dispatcher(summary, speed) as dispatcher,
-            click.progressbar(plan, label="sending", file=sys.stderr, hidden=not sys.stderr.isatty()) as steps,
-        ):
-            for hook, event, fault in steps:
-                dispatcher.send(hook, event, fault)
-                dispatcher.wait()
-    slowest = summary.milliseconds().get("slowest", 0)
-    click.echo(f"{summary.told()}; slowest answer {slowest:.0f} ms")
-    if set(summary.statuses) - {200}:
-        raise SystemExit(1)
+def _await_retries(dispatcher: Dispatcher, patience: float) -> None:
+    """Wait for what is pending, for so many seconds at most."""
+    began, left = time.monotonic(), dispatcher.pending
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=left, label="retries", file=sys.stderr, hidden=hidden or not left) as bar:
+        while not dispatcher.wait(0.2) and time.monotonic() - began < patience:
+            bar.update(left - dispatcher.pending - bar.pos)
+
+
+def _told(summary: Summary, dispatcher: Dispatcher, pace: Pace) -> dict[str, object]:
+    return {
+        "events": pace.events,
+        "tries": summary.tries,
+        "statuses": {str(status): count for status, count in sorted(summary.statuses.items())},
+        "retried": summary.retried,
+        **{ending: dispatcher.endings[ending] for ending in ("delivered", "given up", "lost")},
+        "left": dispatcher.pending,
+        "milliseconds": summary.milliseconds(),
+        "rate": round(pace.rate, 3),
+        "reached": round(pace.reached, 3),
+        "late_ms": round(pace.latest_seconds * 1000, 1),
+        "faults": dict(sorted(summary.faults.items())),
+    }
+
+
+def _report(told: Mapping[str, object], pace: Pace, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    else:
+        for name, value in told.items():
+            click.echo(f"{name:14}{_written(value)}")
+    if not pace.kept:
+        click.echo(
+            f"The rate was not kept: a try began {pace.latest_seconds:.1f} s late, for want of time or of lanes here. "
+            "Send less, take more --lanes, or another machine.",
+            err=True,
+        )
+
+
+def _written(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "  ".join(f"{name or 'no answer'}: {count}" for name, count in value.items()) or "-"
+    return str(value)

@@ -15,6 +15,7 @@ from app.local.certificates import LOOPBACK, Authority
 from app.local.ports import obstacle
 from app.local.wheels import EmbeddedMissing
 from app.recording import Recording
+from app.sandbox import options
 from app.sandbox.api.application import Parts, create_app
 from app.sandbox.credentials import LOGINS, Credentials
 from app.sandbox.dispatcher import Dispatcher
@@ -35,13 +36,8 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     "Then: curl --cacert .kvitto/sandbox/authority.pem https://127.0.0.1:8443/sandbox"
 )
 @click.option("--bind", default="127.0.0.1:8443", show_default=True, help="Where to serve, host:port; port 0: any.")
-@click.option("--speed", type=_POSITIVE, default=1.0, show_default=True, help="How many times faster to try again.")
-@click.option(
-    "--record",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    metavar="FILE",
-    help="Add every try and its answer to this file, for `kvitto audit --against`.",
-)
+@click.option("--speed", type=_POSITIVE, default=1.0, show_default=True, help="How many times faster waits pass.")
+@options.record
 @click.option("--lose-timers-every", type=_POSITIVE, metavar="SECONDS", help="Forget tries that wait, as restarts do.")
 @click.pass_obj
 def serve(data: "Data", bind: str, speed: float, record: Path | None, lose_timers_every: float | None) -> None:

@@ -4,12 +4,12 @@ import hashlib
 import hmac
 import json
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from random import Random
 
 import httpx
 
+from app.sandbox.banking import CREDIT_LINE, OVERDRAFT_RATE, REJECTED_TRANSACTION
 from app.sandbox.hooks import Event, Request, Verdict
 
 
@@ -31,9 +31,9 @@ SCHEDULE = _backoff(30.0, 432_000.0)
 
 
 _CORRECTIONS: dict[str, dict[str, object]] = {
-    "FREELANCER_CREDIT_LINE_APPLICATION": {"status_description": "Corrected"},
-    "FREELANCER_OVERDRAFT_INTEREST_RATE_CHANGE": {"interest_accrual_rate": 0.00027},
-    "INCOMING_REJECTED_TRANSACTION": {"status_reason": "Corrected"},
+    CREDIT_LINE: {"status_description": "Corrected"},
+    OVERDRAFT_RATE: {"interest_accrual_rate": 0.00027},
+    REJECTED_TRANSACTION: {"status_reason": "Corrected"},
 }
 
 
@@ -89,55 +89,3 @@ def shake_hands(url: str, trust: ssl.SSLContext | None = None) -> int:
 
 def _another_id(known: str) -> str:
     return hashlib.sha256(known.encode()).hexdigest()[:32]
-
-
-def event(random: Random, event_type: str, document: Mapping[str, object]) -> Event:
-    """Return a notification of these facts, under an id of its own."""
-    entity = document.get("id") or document["account_id"]
-    return Event(f"{random.getrandbits(128):032x}", event_type, str(entity), document)
-
-
-def credit_line(random: Random) -> list[tuple[str, dict[str, object]]]:
-    """Return the events of one credit line application, in order: it is examined, then offered or rejected."""
-    offered = random.random() < 0.6
-    examined: dict[str, object] = {
-        "id": _id(random, "ccla"),
-        "person_id": _id(random, "cper"),
-        "status": "initial_scoring_pending",
-        "decision": "PENDING",
-        "credit_line_id": None,
-    }
-    limit = {"value": random.randrange(50_000, 1_000_000, 10_000), "unit": "cents", "currency": "EUR"}
-    decided = (
-        {"status": "offered", "decision": "OFFERED", "offered_limit": limit, "offered_interest_rate": 0.11}
-        if offered
-        else {"status": "rejected", "decision": "REJECTED", "status_description": "Rejected by Scorer"}
-    )
-    event_type = "FREELANCER_CREDIT_LINE_APPLICATION"
-    return [(event_type, examined), (event_type, examined | decided)]
-
-
-def overdraft_rate(random: Random) -> tuple[str, dict[str, object]]:
-    """Return a change of an overdraft's daily rate."""
-    return "FREELANCER_OVERDRAFT_INTEREST_RATE_CHANGE", {
-        "id": _id(random, "covd"),
-        "interest_accrual_rate": round(random.uniform(0.0002, 0.0005), 7),
-        "effective_from": f"2026-{random.randint(1, 12):02}-01T00:00:00Z",
-    }
-
-
-def rejected_transaction(random: Random) -> tuple[str, dict[str, object]]:
-    """Return a rejected incoming transaction."""
-    return "INCOMING_REJECTED_TRANSACTION", {
-        "status": "RETURNED",
-        "status_reason": "The debtor name is not matching",
-        "sender_name": random.choice(("Jörg Mustermann", "Änne Müller", "Max Groß")),
-        "sender_iban": "DE32110101001000000029",
-        "person_id": _id(random, "cper"),
-        "business_id": _id(random, "cbiz"),
-        "account_id": _id(random, "cacc"),
-    }
-
-
-def _id(random: Random, kind: str) -> str:
-    return f"{random.getrandbits(128):032x}{kind}"

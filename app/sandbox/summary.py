@@ -2,8 +2,10 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from app.recording import Recording, Try
 
@@ -15,12 +17,15 @@ class Summary:
     recording: Recording | None = None
     tell: Callable[[Try], None] | None = None
     statuses: Counter[int] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
     retried: int = 0
     seconds: list[float] = field(default_factory=list)
 
     def add(self, each: Try) -> None:
         """Note a try."""
         self.statuses[each.status] += 1
+        if each.fault is not None:
+            self.faults[each.fault] += 1
         self.retried += each.attempt > 1
         self.seconds.append(each.seconds)
         if self.recording is not None:
@@ -45,3 +50,10 @@ class Summary:
         """Return it in a line."""
         counts = ", ".join(f"{count} × {status or 'no answer'}" for status, count in sorted(self.statuses.items()))
         return f"{self.tries} tries: {counts or 'none'}"
+
+
+@contextmanager
+def summing_up(record: Path | None, tell: Callable[[Try], None] | None = None) -> Iterator[Summary]:
+    """Return a summary of the tries made in a block, which are recorded in a file, if one is named."""
+    with closing(Recording(record)) if record else nullcontext() as recording:
+        yield Summary(recording, tell)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from app.sandbox import people, solaris
+from app.sandbox import banking, people
 from tests.providers.kompar_side import KEY
 
 _UNKNOWN_KEY = "u" * 32
@@ -89,25 +89,25 @@ def _large(random: Random, entity: str) -> Story:
 
 def _credit_line(random: Random, entity: str) -> Story:
     events = [
-        _solaris(random, event_type, {**document, "id": entity}) for event_type, document in solaris.credit_line(random)
+        _solaris(random, event_type, {**document, "id": entity}) for event_type, document in banking.credit_line(random)
     ]
     return [*events, random.choice(events)]
 
 
 def _overdraft_rates(random: Random, entity: str) -> Story:
-    changes = [solaris.overdraft_rate(random) for _ in range(2)]
+    changes = [banking.overdraft_rate(random) for _ in range(2)]
     return [_solaris(random, event_type, {**document, "id": entity}) for event_type, document in changes]
 
 
 def _rejected_twice(random: Random, entity: str) -> Story:
     """Two rejections of equal content: their ids alone tell them apart."""
-    event_type, document = solaris.rejected_transaction(random)
+    event_type, document = banking.rejected_transaction(random)
     events = [_solaris(random, event_type, {**document, "account_id": entity}) for _ in range(2)]
     return [*events, events[0]]
 
 
 def _id_reused(random: Random, entity: str) -> Story:
-    event_type, document = solaris.rejected_transaction(random)
+    event_type, document = banking.rejected_transaction(random)
     first = _solaris(random, event_type, {**document, "account_id": entity})
     other = {**first.document, "status_reason": "Another reason"}
     return [first, Event("solaris", event_type, entity, other, first.webhook_id)]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 from typing import Any
-from uuid import uuid4
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -20,6 +19,7 @@ from app.sandbox.credentials import Credentials
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Event
 from app.sandbox.kompar import SCHEDULE, KomparHook
+from app.sandbox.mix import kompar_event
 from app.sandbox.subscriptions import Subscription, Subscriptions
 
 TOPICS = ("applications", "decisions")
@@ -53,11 +53,10 @@ class KomparApi:
 
     def event(self, topic: str) -> Event | None:
         """Return a made-up event; None for what is no topic."""
-        if topic == "applications":
-            return _event(topic, people.application(self._random))
-        if topic == "decisions":
-            return _event(topic, people.decision(self._random, str(uuid4())))
-        return None
+        if topic not in TOPICS:
+            return None
+        application = kompar_event("applications", people.application(self._random))
+        return application if topic == "applications" else self._decision(application)
 
     def blueprint(self) -> Blueprint:
         """Return its routes."""
@@ -128,9 +127,10 @@ class KomparApi:
         return jsonify(success=True, message="New flow has been started.")
 
     def _decided(self) -> Event | None:
-        if self._flow is None:
-            return None
-        return _event("decisions", people.decision(self._random, self._flow.entity_id))
+        return self._decision(self._flow) if self._flow else None
+
+    def _decision(self, on: Event) -> Event:
+        return kompar_event("decisions", people.decision(self._random, on.entity_id, on.document))
 
     def _sent(self, event: Event | None) -> Response:
         if event is None:
@@ -139,10 +139,6 @@ class KomparApi:
         if not self.subscribers.send(event):
             return _refusal(404, f"Please register {kind} webhook first.")
         return jsonify(success=True, message=f"{kind.capitalize()} has been sent to your url.")
-
-
-def _event(topic: str, document: dict[str, object]) -> Event:
-    return Event(str(uuid4()), topic, str(document["application_id"]), document)
 
 
 def _refusal(status: int, message: str) -> Response:

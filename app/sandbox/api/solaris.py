@@ -2,14 +2,14 @@
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 from uuid import uuid4
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.sandbox import solaris
+from app.sandbox import banking
 from app.sandbox.api import urls
 from app.sandbox.api.limits import Outage
 from app.sandbox.api.oauth import ClientCredentials
@@ -51,17 +51,24 @@ class SolarisApi:
         self._clients = ClientCredentials(credentials.solaris_client, clock)
         self._shake_hands = shake_hands
         self._random = Random()
+        self._life: Iterator[banking.Fact] = iter(())
 
     def event(self, topic: str) -> Event | None:
-        """Return a made-up event of a type."""
+        """Return a made-up event of a type: of credit lines, what happens next to one after the other."""
         if not _is_event_type(topic):
             return None
-        documents = [each for event_type, each in self._made_up() if event_type == topic]
-        return solaris.event(self._random, topic, documents[-1] if documents else {"id": secrets.token_hex(16)})
+        return banking.notification(self._random, *self._fact(topic))
 
-    def _made_up(self) -> list[tuple[str, dict[str, object]]]:
-        random = self._random
-        return [*solaris.credit_line(random), solaris.overdraft_rate(random), solaris.rejected_transaction(random)]
+    def _fact(self, event_type: str) -> banking.Fact:
+        if event_type in (banking.OVERDRAFT_RATE, banking.REJECTED_TRANSACTION):
+            tell = banking.overdraft_rate if event_type == banking.OVERDRAFT_RATE else banking.rejected_transaction
+            return tell(self._random)
+        if event_type != banking.CREDIT_LINE:
+            return event_type, {"id": secrets.token_hex(16)}
+        if (fact := next(self._life, None)) is None:
+            self._life = iter(banking.credit_line(self._random))
+            return next(self._life)
+        return fact
 
     def blueprint(self) -> Blueprint:
         """Return its routes."""
