@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,28 @@ class Recording:
         self._file.close()
 
 
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "provider": str, "topic": str, "event_type": str, "entity_id": (str, type(None)), "event": str, "attempt": int,
+    "status": int, "receipt": (str, type(None)), "seconds": (int, float), "becomes": list,
+    "fault": (str, type(None)),
+}  # fmt: skip
+
+
+class NoRecord(ValueError):  # noqa: N818 - reads as what was found
+    """A line tells of no try; the text says which."""
+
+
 def read(path: Path) -> Iterator[Try]:
-    """Return the tries of a file; raises ValueError, with the line's number, for what is none."""
-    with path.open(encoding="utf-8") as lines:
+    """Return the tries of a file; raises NoRecord for what is none."""
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                fields = json.loads(line)
-                fields |= {"at": datetime.fromisoformat(fields["at"]), "becomes": tuple(fields["becomes"])}
-                yield Try(**fields)
-            except (TypeError, KeyError, ValueError) as error:
-                raise ValueError(f"line {number} of {path} is no record of a try") from error
+                yield _try(json.loads(line))
+            except (TypeError, KeyError, ValueError, RecursionError) as error:
+                raise NoRecord(f"line {number} of {path} is no record of a try") from error
+
+
+def _try(fields: dict[str, Any]) -> Try:
+    if not all(isinstance(fields[name], kind) for name, kind in _KINDS.items()):
+        raise TypeError("a field of another kind")
+    return Try(**fields | {"at": datetime.fromisoformat(fields["at"]), "becomes": tuple(fields["becomes"])})

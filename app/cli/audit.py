@@ -2,16 +2,20 @@
 
 import getpass
 from collections.abc import Sequence
+from pathlib import Path
 from uuid import UUID
 
 import click
 
 from app import audit as auditing
 from app import providers
+from app.against import Comparison
 from app.audit import Account
+from app.cli.against import compare, show
 from app.cli.output import console, print_rows, say
 from app.cli.reasons import without_national_id
 from app.inbox import Inbox, server
+from app.recording import NoRecord
 from app.storage import losses, reports
 from app.storage.connection import Connection, session
 from app.storage.losses import Loss
@@ -22,19 +26,40 @@ from config.settings import AuditSettings
 @click.command(short_help="Check that every 200 has its receipt.", epilog="Example: kvitto audit --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--accept-loss", type=click.UUID, metavar="EPOCH", help="Settle what this epoch lost, for good.")
+@click.option(
+    "--against",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Check instead every try that a sender recorded: `kvitto sandbox send --record`.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --against: how long what is in flight may take to arrive.",
+)
 @click.option("--reason", callback=without_national_id, help="Why it is settled; kept beside who and when.")
-def audit(as_json: bool, accept_loss: UUID | None, reason: str | None) -> None:
+def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: Path | None, patience: float) -> None:
     """Check conservation: appended + overflowed = receipts + copies + in flight, none missing. Exit 1 if one is.
 
     An epoch is one life of an inbox: a Redis that was emptied or replaced begins a new one, and what waited in the
     old one is missing. Have the provider send it again, then settle the loss with --accept-loss and --reason.
+
+    Against a record, try by try: each that was answered 200 has one receipt in the ledger, of the same provider, topic
+    and entity, with an outcome that it may have.
     """
     if (accept_loss is None) != (reason is None):
         raise click.UsageError("--accept-loss and --reason go together")
+    if against is not None and accept_loss is not None:
+        raise click.UsageError("--against goes without --accept-loss: it settles nothing")
     environment = Environment.of_process()
     settings = AuditSettings.read(environment)
     providers.check_names(settings.providers, environment)
     environment.check()
+    if against is not None:
+        show(_compared(against, settings, patience), as_json)
     redis = server.connect(settings.redis_url, timeout_seconds=10)
     waiting = console(stderr=True).status("comparing inboxes with the ledger")
     with waiting, session(settings.database_url, "audit") as connection:
@@ -52,6 +77,13 @@ def audit(as_json: bool, accept_loss: UUID | None, reason: str | None) -> None:
     if unseen := sorted(set(others) - set(settings.providers)):
         click.echo(f"not audited: {', '.join(unseen)}, of whom the ledger holds receipts; add to PROVIDERS", err=True)
     raise SystemExit(0 if sound else 1)
+
+
+def _compared(path: Path, settings: AuditSettings, patience: float) -> Comparison:
+    try:
+        return compare(path, settings, patience)
+    except NoRecord as error:
+        raise click.ClickException(f"{error}; name a file that `kvitto sandbox send --record` wrote") from error
 
 
 def _accept(connection: Connection, accounts: Sequence[Account], epoch: UUID, reason: str) -> None:

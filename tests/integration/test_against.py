@@ -1,0 +1,215 @@
+"""A sender's record against the ledger: what was accepted is there, and what is not so is found."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.processes import named, stopped
+from tests.running import Running
+from tests.servers import eventually
+from tests.terminal import terminal
+
+FAULTS = [
+    "duplicate=8%", "reorder=5%", "wrong-token=8%", "wrong-key=8%", "fewer-fields=20%", "corrected=8%", "slow-client=1%",
+    "cut=8%", "lost-timers=5%",
+]  # fmt: skip
+NAMES = {fault.partition("=")[0] for fault in FAULTS}
+
+
+def load(kvitto: Running, record: Path, *more: str) -> dict[str, Any]:
+    """Send at a rate for a few seconds; return the summary."""
+    given = ("--speed", "6000", "--patience", "4s", "--record", str(record), "--json", *more)
+    done = kvitto.run("sandbox", "send", *given)
+    assert done.returncode == 0, done.stderr
+    summary: dict[str, Any] = json.loads(done.stdout)
+    return summary
+
+
+def compare(kvitto: Running, record: Path, *more: str) -> tuple[int, dict[str, int], list[dict[str, Any]]]:
+    """Return status, sums of all rows, and findings."""
+    done = kvitto.run("audit", "--against", str(record), "--json", *more)
+    assert done.stdout, done.stderr
+    rows = json.loads(done.stdout)
+    names = ("tries", "accepted", "stored", "duplicate", "dead", "in_flight", "missing", "wrong")
+    return (
+        done.returncode,
+        {name: sum(row[name] for row in rows) for name in names},
+        [found for row in rows for found in row["findings"]],
+    )
+
+
+@pytest.fixture(scope="module")
+def recorded(kvitto: Running, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A record of a few seconds with every fault, and its summary."""
+    path = tmp_path_factory.mktemp("record") / "tries.jsonl"
+    faults = [word for fault in FAULTS for word in ("--fault", fault)]
+    return path, load(kvitto, path, "--rate", "40/s", "--for", "4s", "--seed", "4711", *faults)
+
+
+def tries(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_load_with_every_fault_is_accounted_for_try_by_try(
+    kvitto: Running, recorded: tuple[Path, dict[str, Any]]
+) -> None:
+    path, summary = recorded
+    made = tries(path)
+    assert (summary["events"], summary["tries"]) == (160, len(made))
+    assert set(summary["faults"]) == NAMES
+    assert summary["reached"] > 30
+    assert {"p50", "p95", "p99", "slowest"} == set(summary["milliseconds"])
+    status, sums, findings = compare(kvitto, path)
+    assert (status, sums["missing"], sums["wrong"], sums["in_flight"]) == (0, 0, 0, 0), findings
+    assert sums["tries"] == len(made)
+    assert sums["accepted"] == summary["statuses"]["200"] == sums["stored"] + sums["duplicate"] + sums["dead"]
+    assert sums["dead"] == sum(each["fault"] == "wrong-key" and each["status"] == 200 for each in made) > 0
+    assert sums["duplicate"] > 0
+
+
+def test_what_had_to_be_refused_was(recorded: tuple[Path, dict[str, Any]]) -> None:
+    statuses = {each["status"] for each in tries(recorded[0]) if each["fault"] == "wrong-token"}
+    assert statuses == {401}
+
+
+def _altered(each: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each | {"receipt": str(uuid4())}]
+
+
+def _doubled(each: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each, each]
+
+
+def _other_entity(each: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each | {"entity_id": "another"}]
+
+
+def _to_be_refused(each: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each | {"becomes": []}]
+
+
+def _to_be_dead(each: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each | {"becomes": ["dead"]}]
+
+
+def _without_receipt(each: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each | {"receipt": None}]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        (_altered, "missing", "is not in the ledger"),
+        (_doubled, "wrong", "has a receipt that another try was given"),
+        (_other_entity, "wrong", "is in the ledger with another entity id"),
+        (_to_be_refused, "wrong", "was accepted, and had to be refused"),
+        (_to_be_dead, "wrong", "not dead"),
+        (_without_receipt, "wrong", "was answered 200 without a receipt"),
+    ],
+)
+def test_one_try_that_is_not_as_it_must_be_is_found(
+    kvitto: Running,
+    recorded: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    change: Callable[[dict[str, Any]], list[dict[str, Any]]],
+    kind: str,
+    words: str,
+) -> None:
+    made = tries(recorded[0])
+    at = next(index for index, each in enumerate(made) if each["status"] == 200 and "stored" in each["becomes"])
+    made[at : at + 1] = change(made[at])
+    path = tmp_path / "changed.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in made))
+    status, sums, (finding,) = compare(kvitto, path)
+    assert (status, sums[kind], sums["missing"] + sums["wrong"]) == (1, 1, 1)
+    assert words in finding["problem"]
+
+
+def test_an_event_that_is_stored_twice_is_found(
+    kvitto: Running, recorded: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    plain = [each for each in tries(recorded[0]) if each["fault"] is None and each["topic"] == "applications"]
+    path = tmp_path / "twice.jsonl"
+    path.write_text("".join(json.dumps(each | {"event": "one"}) + "\n" for each in plain[:2]))
+    status, sums, (finding,) = compare(kvitto, path)
+    assert (status, sums["wrong"]) == (1, 1)
+    assert "was stored, and so was another try of its event" in finding["problem"]
+
+
+def test_a_receipt_that_is_gone_from_the_ledger_is_found_and_one_in_flight_is_waited_for(
+    fresh_kvitto: Running, tmp_path: Path
+) -> None:
+    path = tmp_path / "tries.jsonl"
+    sent = ("sandbox", "send", "kompar", "--applications", "3", "--decisions", "0", "--record", str(path))
+    workers = named(fresh_kvitto.process.pid, "celery", "worker")
+    with stopped(*workers):
+        assert fresh_kvitto.run(*sent).returncode == 0
+        status, sums, _ = compare(fresh_kvitto, path, "--patience", "0")
+        assert (status, sums["accepted"], sums["in_flight"], sums["missing"]) == (1, 6, 6, 0)
+    assert compare(fresh_kvitto, path)[:2] == (
+        0, {"tries": 6, "accepted": 6, "stored": 4, "duplicate": 2, "dead": 0, "in_flight": 0, "missing": 0, "wrong": 0},
+    )  # fmt: skip
+    receipt = tries(path)[0]["receipt"]
+    with psycopg.connect(fresh_kvitto.database) as owner:
+        for table in ("bodies", "events", "receipts"):
+            owner.execute(f"DELETE FROM kvitto.{table} WHERE receipt = %s", [receipt])
+    done = fresh_kvitto.run("audit", "--against", str(path))
+    assert done.returncode == 1
+    assert f"{receipt}" in done.stdout
+    assert "is not in the ledger, and does not wait" in done.stdout
+    assert "DOES NOT ADD UP" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "line", ["no JSON", "[]", "{}", '{"at": "yesterday"}', "\x00", '"' + "[" * 100_000, '{"at": 1, "becomes": 2}']
+)
+def test_a_file_that_is_no_record_is_told_with_the_line(
+    kvitto: Running, recorded: tuple[Path, dict[str, Any]], tmp_path: Path, line: str
+) -> None:
+    path = tmp_path / "odd.jsonl"
+    path.write_text(recorded[0].read_text().splitlines()[0] + "\n" + line + "\n")
+    done = kvitto.run("audit", "--against", str(path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"line 2 of {path} is no record of a try; name a file that" in done.stderr
+
+
+def test_a_bar_and_what_came_of_it_are_shown_on_a_terminal(kvitto: Running) -> None:
+    sent = ("--data", str(kvitto.data), "sandbox", "send", "--rate", "20/s", "--for", "1s", "--mix", "applications=1")
+    with terminal(*sent, environment={}) as shown:
+        assert shown.end() == 0
+    assert "sending" in shown.text
+    assert "reached" in shown.text
+    plain = kvitto.run("sandbox", "send", "--rate", "20/s", "--for", "1s", "--mix", "applications=1")
+    assert plain.stderr == ""
+    assert "statuses      200: 20" in plain.stdout
+
+
+def test_a_receiver_that_stands_still_does_not_slow_the_sender(fresh_kvitto: Running, tmp_path: Path) -> None:
+    """An open model: the events are due whatever happens, and the answers that come late are told as late."""
+    path = tmp_path / "tries.jsonl"
+    edges = named(fresh_kvitto.process.pid, "granian", "ingest")
+    arguments = ("sandbox", "send", "--rate", "20/s", "--for", "3s", "--mix", "applications=1", "--record", str(path))
+    with terminal("--data", str(fresh_kvitto.data), *arguments, "--json", environment={}) as shown:
+        eventually(lambda: path.exists() and len(tries(path)) > 5, "under way")
+        with stopped(*edges):
+            eventually(lambda: "sending" in shown.read("  90%"), "nine tenths sent to nobody who answers")
+            before = len(tries(path))
+        assert shown.end() == 0
+    assert len(tries(path)) == 60 > before
+    assert max(each["seconds"] for each in tries(path)) > 1
+
+
+def test_ctrl_c_ends_the_load(kvitto: Running) -> None:
+    arguments = ("sandbox", "send", "--rate", "20/s", "--for", "1h")
+    with terminal("--data", str(kvitto.data), *arguments, environment={}) as shown:
+        shown.read(until="sending")
+        shown.process.send_signal(signal.SIGINT)
+        assert shown.end() == 1
+    assert "Aborted!" in shown.text
+    assert "Traceback" not in shown.text
