@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import click
+from rich.status import Status
 
 from app import providers
 from app.api.address import fault
@@ -27,7 +28,7 @@ def known_provider(_context: click.Context, _argument: click.Parameter, name: st
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A provider that is asked about one topic."""
+    """A provider that is asked about one topic; while `status` runs, what is printed goes where that is shown."""
 
     provider: str
     topic: str
@@ -35,6 +36,7 @@ class Asking:
     connection: Connection
     public_url: str
     path: str
+    status: Status
 
     @property
     def subscriber(self) -> Subscriber:
@@ -61,10 +63,10 @@ def asking(provider: str, topic: str, doing: str) -> Iterator[Asking]:
     if api is None:
         raise click.ClickException(f"{provider} has no API for subscriptions: agree with it where it delivers")
     environment.check()
-    with closing(api), _told(), screen.status(doing):
+    with closing(api), _told(), screen.status(doing) as status:
         path = api.path(topic)
         with session(settings.database_url, "subscriptions") as connection:
-            yield Asking(provider, topic, api, connection, settings.public_url, path)
+            yield Asking(provider, topic, api, connection, settings.public_url, path, status)
 
 
 @contextmanager

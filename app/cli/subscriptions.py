@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def register(provider: str, topic: str, url: str | None, replace: bool, print_se
     """
     with asking(provider, topic, f"asking {provider}") as asked:
         address = asked.address(url)
-        place = _Secrets(asked.api.secrets, print_secret)
+        place = _Secrets(asked.api.secrets, print_secret, asked.status.stop)
         try:
             asked.subscriber.register(topic, address, replace, place.keep)
         except AlreadyRegistered as error:
@@ -70,8 +70,9 @@ def register(provider: str, topic: str, url: str | None, replace: bool, print_se
 class _Secrets:
     """Where the secret of a subscription goes: into the file of its setting, or onto the terminal, once."""
 
-    def __init__(self, setting: str | None, print_secret: bool) -> None:
+    def __init__(self, setting: str | None, print_secret: bool, quieten: Callable[[], None]) -> None:
         self._setting = setting
+        self._quieten = quieten
         self._file = _file_of(setting)
         self.next_step = ""
         if setting is None:
@@ -88,6 +89,7 @@ class _Secrets:
         if made.secret is None:
             return
         self.next_step = f"{_RESTART}; then "
+        self._quieten()
         try:
             if self._file:
                 self._file.add(made.topic, made.secret)
