@@ -48,6 +48,8 @@ class Subscriber:
             raise
         keep_secret(made)
         kept.note_registered(self.connection, row, made.reference)
+        if self.api.exclusive:  # whatever there was before, it is gone
+            self._note(kept.note_removed, others)
         return made
 
     def remove(self, topic: str, url: str | None = None, reference: str | None = None) -> Subscription:

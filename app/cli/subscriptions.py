@@ -1,10 +1,7 @@
 """`kvitto subscriptions`: has providers deliver to us, by their APIs."""
 
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,10 +9,10 @@ import click
 from app import providers
 from app.cli.asking import asking, known_provider
 from app.cli.output import print_rows, say
+from app.cli.secret_place import RESTART, SecretPlace
 from app.cli.verify import verify
 from app.errors import AlreadyRegistered, CallFailed
 from app.providers import Subscription
-from app.secret_file import SecretFile
 from app.storage import subscriptions as kept
 from app.storage.connection import session
 from app.subscribing import OPEN, Rows, compare
@@ -25,7 +22,6 @@ from config.settings import SubscriptionSettings
 _COLUMNS = ("provider", "topic", "url", "state", "registered_at", "operator", "reference", "provider_says", "api_url")
 _STYLES = {"registered": "green", "asked": "yellow", "removing": "yellow", "nothing": "red"}
 _provider = click.argument("provider", callback=known_provider)
-_RESTART = "restart the ingest processes, one after the other, so that they know it"
 
 
 @click.group(epilog="Example: kvitto subscriptions register kompar applications")
@@ -57,52 +53,18 @@ def register(provider: str, topic: str, url: str | None, replace: bool, print_se
     """
     with asking(provider, topic, f"asking {provider}") as asked:
         address = asked.address(url)
-        place = _Secrets(asked.api.secrets, print_secret, asked.status.stop)
+        if replace and not asked.api.exclusive:
+            told = f"{provider} keeps several of a topic: register it, verify, then remove the former by its --id"
+            raise click.UsageError(told)
+        place = SecretPlace(asked.api.secrets, print_secret, asked.status.stop)
         try:
             asked.subscriber.register(topic, address, replace, place.keep)
         except AlreadyRegistered as error:
             mend = "Replace it with --replace, or leave it"
             raise click.ClickException(f"{error.detail}. {mend}.") from error
     say(f"{provider} delivers {topic} to {address} from now on", "green")
-    click.echo(f"next: {place.next_step}kvitto subscriptions verify {provider} {topic}")
-
-
-class _Secrets:
-    """Where the secret of a subscription goes: into the file of its setting, or onto the terminal, once."""
-
-    def __init__(self, setting: str | None, print_secret: bool, quieten: Callable[[], None]) -> None:
-        self._setting = setting
-        self._quieten = quieten
-        self._file = _file_of(setting)
-        self.next_step = ""
-        if setting is None:
-            return
-        obstacle = self._file.obstacle() if self._file else f"{setting}_FILE names none"
-        if obstacle and not (print_secret or sys.stdout.isatty()):
-            mend = f"Set {setting}_FILE to a file that can be written, or have it printed with --print-secret"
-            raise click.ClickException(f"its secret, shown once, has no file to go to: {obstacle}. {mend}.")
-        if obstacle:
-            self._file = None
-
-    def keep(self, made: Subscription) -> None:
-        """Put a secret where it belongs, before anything else can fail."""
-        if made.secret is None:
-            return
-        self.next_step = f"{_RESTART}; then "
-        self._quieten()
-        try:
-            if self._file:
-                self._file.add(made.topic, made.secret)
-                click.echo(f"its secret was added to {self._file.path}")
-                return
-        except (OSError, ValueError) as error:
-            click.echo(f"its secret cannot be added to a file ({type(error).__name__}): keep what follows", err=True)
-        click.echo(f"its secret, shown this once; add to {self._setting}:\n{made.topic}={made.secret}")
-
-
-def _file_of(setting: str | None) -> SecretFile | None:
-    path = os.environ.get(f"{setting}_FILE", "").strip() if setting else ""
-    return SecretFile(Path(path)) if path else None
+    restart = f"{RESTART}, so that they know it; then " if place.used else ""
+    click.echo(f"next: {restart}kvitto subscriptions verify {provider} {topic}")
 
 
 @subscriptions.command(
@@ -120,7 +82,7 @@ def remove(provider: str, topic: str, url: str | None, reference: str | None) ->
         setting = asked.api.secrets
     say(f"{provider} delivers {topic}{f' to {gone.url}' if gone.url else ''} no more", "green")
     if setting:
-        click.echo(f"next: {_expendable(setting, gone, rows)}; {_RESTART.removesuffix(', so that they know it')}")
+        click.echo(f"next: {_expendable(setting, gone, rows)}; {RESTART}")
 
 
 def _expendable(setting: str, gone: Subscription, rows: Rows) -> str:

@@ -55,7 +55,8 @@ def note_kept(connection: Connection, subscription: UUID) -> None:
 
 def note_removed(connection: Connection, subscription: UUID) -> None:
     """Note that it is the provider's no more."""
-    connection.execute("UPDATE subscriptions SET removed_at = clock_timestamp() WHERE id = %s", [subscription])
+    query = "UPDATE subscriptions SET removed_at = clock_timestamp() WHERE id = %s AND removed_at IS NULL"
+    connection.execute(query, [subscription])
 
 
 def select(connection: Connection, provider: str | None = None, topic: str | None = None) -> list[dict[str, Any]]:

@@ -386,3 +386,26 @@ def test_the_worker_s_role_can_neither_delete_nor_rewrite_what_was_asked(lender:
             pytest.raises(psycopg.errors.InsufficientPrivilege),
         ):
             connection.execute(statement)
+
+
+def test_one_that_was_removed_elsewhere_is_not_taken_for_a_second(lender: Lender) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
+    lender.run("register", "kompar", "applications")
+    lender.run("register", "kompar", "applications")
+    assert lender.states() == ["removed", "registered"]
+
+
+def test_where_several_are_kept_none_is_replaced(lender: Lender) -> None:
+    assert "keeps several of a topic" in lender.refused("register", "solaris", EVENT, "--replace", status=2)
+    assert (lender.api.calls, lender.rows()) == ([], [])
+
+
+def test_a_secret_that_its_file_cannot_take_in_is_printed_rather_than_lost(lender: Lender) -> None:
+    lender.secrets.write_bytes(b"\xff no text")
+    lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
+    done = run("subscriptions", "register", "solaris", EVENT, environment=lender.environment)
+    assert done.returncode == 0, done.stderr
+    assert "could not take it in (UnicodeDecodeError): keep what follows" in done.stderr
+    assert f"{EVENT}={SHOWN_ONCE}\n" in done.stdout
+    assert lender.secrets.read_bytes() == b"\xff no text"
+    assert lender.states() == ["registered"]
