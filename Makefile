@@ -14,7 +14,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
-.PHONY: install demo up test faults soak bench check lock help
+.PHONY: install demo up test slow faults soak bench check lock help
 install: $(READY)  ## make .venv and install everything into it from the lock
 demo: install      ## start everything, deliver events, show what landed and the audit
 	@$(BIN)/kvitto demo
@@ -23,6 +23,8 @@ up: install        ## serve on this machine until Ctrl-C
 test: install      ## pass all tests
 	@tests/prepare
 	$(BIN)/python -m pytest
+slow: install      ## pass the tests that wait for minutes in real time
+	$(BIN)/python -m pytest -m slow
 faults: install    ## break every part under load, account for every delivery (about 25 min)
 	$(BIN)/python -m tests.faults
 soak: install      ## break parts at random for MINUTES (60), account for every delivery

@@ -31,11 +31,14 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "app.cli", *arguments]
 
 
-def run(*arguments: str, environment: Mapping[str, str], seconds: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run a `kvitto` command with these settings and no others; its status is the caller's to check."""
+def run(
+    *arguments: str, environment: Mapping[str, str], seconds: float = 60, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a `kvitto` command with these settings and no others, in a folder; its status is the caller's to check."""
     return subprocess.run(
         command(*arguments),
         env=bare_environment() | dict(environment),
+        cwd=folder,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -84,9 +87,9 @@ class Running:
         eventually(settled, f"receipt {receipt} in the ledger", seconds)
         return found[0]
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a `kvitto` command beside it."""
-        return run("--data", str(self.data), *arguments, environment={})
+        return run("--data", str(self.data), *arguments, environment={}, folder=folder)
 
     def audit(self, provider: str = "kompar") -> dict[str, int]:
         """Audit a provider's books; the command's status must agree with all of them."""

@@ -20,9 +20,15 @@ LINES = [line.partition("#")[0].strip() for block in BLOCKS for line in block.re
 SERVERS = {"ingest", "worker", "beat", "console"}
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands are run, in the order of the README: one may read what another wrote."""
+    return tmp_path_factory.mktemp("readme")
+
+
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("kvitto ")])
-def test_commands(kvitto: Running, line: str) -> None:
-    done = kvitto.run(*shlex.split(line)[1:])
+def test_commands(kvitto: Running, folder: Path, line: str) -> None:
+    done = kvitto.run(*shlex.split(line)[1:], folder=folder)
     assert done.returncode == 0, done.stderr
 
 

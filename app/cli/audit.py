@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 
 from app import audit as auditing
-from app import providers
+from app import providers, quantities
 from app.against import Comparison
 from app.audit import Account
 from app.cli.against import compare, show
@@ -34,10 +34,9 @@ from config.settings import AuditSettings
 )
 @click.option(
     "--patience",
-    type=click.FloatRange(min=0),
-    default=60.0,
+    type=quantities.duration,
+    default="60s",
     show_default=True,
-    metavar="SECONDS",
     help="With --against: how long what is in flight may take to arrive.",
 )
 @click.option("--reason", callback=without_national_id, help="Why it is settled; kept beside who and when.")

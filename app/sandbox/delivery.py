@@ -51,7 +51,7 @@ class Delivery:
     """
 
     def __init__(self, means: Means, hook: Hook, event: Event, fault: Fault, asked: float) -> None:
-        self._asked = asked
+        self._asked = self._ended = asked
         self.hook = hook
         self.event = event
         self.fault = fault
@@ -59,6 +59,11 @@ class Delivery:
         self._means = means
         self._fate: Ending | None = None
         self._abandoned = asyncio.Event()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether no other try is to be made."""
+        return self._fate is not None
 
     def abandon(self, fate: Ending) -> None:
         """Have no other try made; one that is under way ends."""
@@ -70,34 +75,37 @@ class Delivery:
         due = self._asked + (HELD_SECONDS if self.fault.held else 0)
         for attempt, wait in enumerate((*self.hook.waits, None), 1):
             await self._wait_until(due)
-            if self._fate is not None:
-                return self._fate
-            verdict = await self._try(attempt, due)
+            async with self._means.lanes:
+                if self._fate is not None:
+                    return self._fate
+                verdict = await self._try(attempt, due)
             if verdict != "try again":
                 return _ENDINGS[verdict]
             if wait is None:
                 break
             if self.fault.forgetful:
                 return "lost"
-            due = time.monotonic() + wait / self._means.speed
+            due = self._ended + wait / self._means.speed
         return "given up"
 
     async def _wait_until(self, due: float) -> None:
-        self.waiting = True
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._abandoned.wait(), due - time.monotonic() - _WATCHED_SECONDS)
+        left = due - time.monotonic()
+        self.waiting = left > 0
+        if left > _WATCHED_SECONDS:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._abandoned.wait(), left - _WATCHED_SECONDS)
         while self._fate is None and time.monotonic() < due:
             await asyncio.sleep(0)
         self.waiting = False
 
     async def _try(self, attempt: int, due: float) -> Verdict:
+        self._means.latest_seconds = max(self._means.latest_seconds, time.monotonic() - due)
+        request = self.hook.request(self.event, attempt, self.fault.name or None)
         cut = self._cut() if attempt == 1 else "no"
-        async with self._means.lanes:
-            self._means.latest_seconds = max(self._means.latest_seconds, time.monotonic() - due)
-            at = datetime.now(UTC)
-            request = self.hook.request(self.event, attempt, self.fault.name or None)
-            manner = Manner(self.fault.slow, cut)
-            answer = await transmit(self._means.client, self.hook.url, request, self.hook.timeout_seconds, manner)
+        manner = Manner(self.fault.slow, cut)
+        at = datetime.now(UTC)
+        answer = await transmit(self._means.client, self.hook.url, request, self.hook.timeout_seconds, manner)
+        self._ended = time.monotonic()  # from here the next wait counts, however long the record takes
         if self._means.record is not None:
             self._means.record.add(self._told(at, attempt, request, answer))
         return "try again" if cut != "no" and answer.status == 200 else self.hook.verdict(answer.status)

@@ -103,7 +103,7 @@ class Dispatcher:
         try:
             ending = await delivery.run()
             self.endings[ending] += 1
-            if ending == "delivered" and delivery.fault.corrected:
+            if ending == "delivered" and delivery.fault.corrected and not delivery.abandoned:
                 self.send(delivery.hook, delivery.hook.corrected(delivery.event))
             if ending == "cancelled":
                 self._cancel(delivery.hook)

@@ -8,26 +8,21 @@ from dataclasses import dataclass
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.mix import Step
 
-# How late an event or a try may begin before the rate counts as not kept, in seconds.
-_LATE_SECONDS = 0.1
+# How late an event or a try may begin before the rate counts as not kept.
+LATE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How events were sent: `rate` was asked for, `reached` is what came of it, both per second.
 
-    latest_seconds: by how much the latest try began too late, for want of time or lanes of the sender's own.
+    latest_seconds: by how much the latest event was asked for too late.
     """
 
     events: int
     rate: float
     reached: float
     latest_seconds: float
-
-    @property
-    def kept(self) -> bool:
-        """Whether the sender was fast enough for what it measured to be the receiver's doing."""
-        return self.latest_seconds <= _LATE_SECONDS
 
 
 def run(
@@ -44,4 +39,4 @@ def run(
         tick(1)
     # The last has its share of the time, too.
     took = max(time.monotonic() - began, wanted / rate)
-    return Pace(wanted, rate, wanted / took, max(latest, dispatcher.latest_seconds))
+    return Pace(wanted, rate, wanted / took, latest)

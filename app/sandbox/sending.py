@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from app.sandbox import banking, options, orders, parties, quantities
+from app import quantities
+from app.sandbox import banking, options, orders, parties, shares
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.faults import FAULTS
-from app.sandbox.load import Pace, run
+from app.sandbox.load import LATE_SECONDS, Pace, run
 from app.sandbox.mix import Step, steps
 from app.sandbox.summary import Summary, summing_up
 from config.environment import Environment
@@ -33,15 +34,15 @@ _LIST = "\n".join(f"  {fault.name:13}{fault.description}" for fault in FAULTS.va
 @click.option("--for", "seconds", type=quantities.duration, default="10s", show_default=True, help="How long to send.")
 @click.option(
     "--mix",
-    type=quantities.mix,
+    type=shares.mix,
     default="applications=6,decisions=2,solaris=2",
     show_default=True,
     help="What is sent, in which proportion.",
 )
 @click.option(
     "--fault",
-    "shares",
-    type=quantities.fault,
+    "faults",
+    type=shares.fault,
     multiple=True,
     metavar="NAME=SHARE%",
     help="What goes wrong, and with how many of those events that it can befall; may be repeated.",
@@ -65,7 +66,7 @@ def send(
     rate: float | None,
     seconds: float,
     mix: Mapping[str, int],
-    shares: tuple[tuple[str, float], ...],
+    faults: tuple[tuple[str, float], ...],
     speed: float,
     patience: float,
     lanes: int,
@@ -79,16 +80,27 @@ def send(
         return
     if rate is None:
         raise click.UsageError("give a --rate, or one of the commands: kompar, solaris")
-    if sum(share for _, share in shares) > 1:
+    if seconds <= 0:
+        raise click.BadParameter("give a time above 0", param_hint="--for")
+    if sum(share for _, share in faults) > 1:
         raise click.BadParameter("the shares come to more than 100%", param_hint="--fault")
     event_types = {event_type for kind in mix for event_type in _EVENT_TYPES.get(kind, (kind,))}
     hooks = parties.hooks(Environment.of_process(), url or "", event_types)
     parties.receiver(url)
-    with summing_up(record) as summary, Dispatcher(summary, speed, parties.trust(), lanes=lanes) as dispatcher:
-        pace = _watched(dispatcher, steps(seed, mix, hooks, shares), rate, seconds)
-        _await_retries(dispatcher, patience)
-        told = _told(summary, dispatcher, pace)
-    _report(told, pace, as_json)
+    with summing_up(record) as summary:
+        with Dispatcher(summary, speed, parties.trust(), lanes=lanes) as dispatcher:
+            pace = _watched(dispatcher, steps(seed, mix, hooks, faults), rate, seconds)
+            _await_retries(dispatcher, patience)
+            left = dispatcher.pending
+        late_seconds = max(pace.latest_seconds, dispatcher.latest_seconds)
+        told = _told(summary, dispatcher, pace) | {"left": left, "late_ms": round(late_seconds * 1000, 1)}
+    _report(told, as_json)
+    if late_seconds > LATE_SECONDS:
+        click.echo(
+            f"The rate was not kept: a try began {late_seconds:.1f} s late, for want of time or of lanes here. "
+            "Send less, take more --lanes, or another machine.",
+            err=True,
+        )
 
 
 send.add_command(orders.kompar)
@@ -117,27 +129,19 @@ def _told(summary: Summary, dispatcher: Dispatcher, pace: Pace) -> dict[str, obj
         "statuses": {str(status): count for status, count in sorted(summary.statuses.items())},
         "retried": summary.retried,
         **{ending: dispatcher.endings[ending] for ending in ("delivered", "given up", "lost")},
-        "left": dispatcher.pending,
         "milliseconds": summary.milliseconds(),
         "rate": round(pace.rate, 3),
         "reached": round(pace.reached, 3),
-        "late_ms": round(pace.latest_seconds * 1000, 1),
         "faults": dict(sorted(summary.faults.items())),
     }
 
 
-def _report(told: Mapping[str, object], pace: Pace, as_json: bool) -> None:
+def _report(told: Mapping[str, object], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(told, indent=2))
-    else:
-        for name, value in told.items():
-            click.echo(f"{name:14}{_written(value)}")
-    if not pace.kept:
-        click.echo(
-            f"The rate was not kept: a try began {pace.latest_seconds:.1f} s late, for want of time or of lanes here. "
-            "Send less, take more --lanes, or another machine.",
-            err=True,
-        )
+        return
+    for name, value in told.items():
+        click.echo(f"{name:14}{_written(value)}")
 
 
 def _written(value: object) -> str:

@@ -22,7 +22,7 @@ from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Hook
 from app.sandbox.server import serving
 from app.sandbox.solaris import SolarisHook, shake_hands
-from app.sandbox.subscriptions import Subscriptions
+from app.sandbox.subscriptions import Subscriptions, SubscriptionsDamaged
 from config.environment import Environment
 
 if TYPE_CHECKING:  # it knows the receiving side, which the sandbox is not to know
@@ -32,8 +32,8 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command(
-    epilog="Example: kvitto sandbox serve --speed 60 --record tries.jsonl\n\n"
-    "Then: curl --cacert .kvitto/sandbox/authority.pem https://127.0.0.1:8443/sandbox"
+    epilog="\b\nExample: kvitto sandbox serve --speed 60 --record tries.jsonl\n"
+    "         curl --cacert .kvitto/sandbox/authority.pem https://127.0.0.1:8443/sandbox"
 )
 @click.option("--bind", default="127.0.0.1:8443", show_default=True, help="Where to serve, host:port; port 0: any.")
 @click.option("--speed", type=_POSITIVE, default=1.0, show_default=True, help="How many times faster waits pass.")
@@ -140,7 +140,7 @@ def _told(folder: Path) -> Iterator[None]:
     """Tell in plain words what keeps the sandbox from starting."""
     try:
         yield
-    except EmbeddedMissing as error:
+    except (EmbeddedMissing, SubscriptionsDamaged) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         mend = f"mend that, or name another data folder than {folder} with --data"

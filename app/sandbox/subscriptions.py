@@ -20,14 +20,21 @@ class Subscription:
     secret: str | None = field(default=None, repr=False)
 
 
+class SubscriptionsDamaged(Exception):  # noqa: N818 - reads as what happened
+    """The file that keeps them holds something else; the text says what to do."""
+
+
 class Subscriptions:
     """Kept in a file, as a provider keeps them over its restarts; threads may share it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = Lock()
-        kept = json.loads(path.read_bytes()) if path.exists() else []
-        self._found = [Subscription(**each) for each in kept]
+        try:
+            kept = json.loads(path.read_bytes()) if path.exists() else []
+            self._found = [Subscription(**each) for each in kept]
+        except (ValueError, TypeError) as error:
+            raise SubscriptionsDamaged(f"{path} is damaged: remove it, and register anew what was there") from error
 
     def select(self, api: str | None = None, topic: str | None = None) -> list[Subscription]:
         """Return those of an API, to a topic, in the order in which they were made."""

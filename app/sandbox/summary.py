@@ -27,7 +27,8 @@ class Summary:
         if each.fault is not None:
             self.faults[each.fault] += 1
         self.retried += each.attempt > 1
-        self.seconds.append(each.seconds)
+        if each.status:
+            self.seconds.append(each.seconds)
         if self.recording is not None:
             self.recording.add(each)
         if self.tell is not None:
@@ -36,13 +37,14 @@ class Summary:
     @property
     def tries(self) -> int:
         """How many there were."""
-        return len(self.seconds)
+        return self.statuses.total()
 
     def milliseconds(self) -> dict[str, float]:
         """Return how long answers took: the median, two percentiles and the slowest."""
         if not self.seconds:
             return {}
-        cuts = statistics.quantiles([*self.seconds, *self.seconds[:1]], n=100, method="inclusive")
+        enough = self.seconds if len(self.seconds) > 1 else self.seconds * 2
+        cuts = statistics.quantiles(enough, n=100, method="inclusive")
         shares = {"p50": cuts[49], "p95": cuts[94], "p99": cuts[98], "slowest": max(self.seconds)}
         return {name: round(seconds * 1000, 1) for name, seconds in shares.items()}
 

@@ -43,6 +43,7 @@ COMMANDS = [
     ["subscriptions", "list"],
     ["subscriptions", "verify"],
     ["sandbox"],
+    ["sandbox", "serve"],
     ["sandbox", "send"],
     ["sandbox", "send", "kompar"],
     ["sandbox", "send", "solaris"],

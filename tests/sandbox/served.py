@@ -81,7 +81,13 @@ def served(data: Path, *options: str, environment: Mapping[str, str] | None = No
                 process.terminate()
 
 
-def tries(record: Path, count: int, seconds: float) -> list[Try]:
-    """Wait for so many tries in a record, and return them."""
-    eventually(lambda: record.exists() and record.read_text().count("\n") >= count, f"{count} tries", seconds)
-    return list(read(record))
+def tries(record: Path, attempt: int, count: int, seconds: float = 60) -> list[Try]:
+    """Wait until a record has so many tries that are their event's first, second, …; return all of its tries."""
+    found: list[Try] = []
+
+    def come() -> bool:
+        found[:] = read(record) if record.exists() and record.read_text().endswith("\n") else []
+        return sum(each.attempt == attempt for each in found) == count
+
+    eventually(come, f"{count} times attempt {attempt} in the record", seconds)
+    return found

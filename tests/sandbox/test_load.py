@@ -1,0 +1,124 @@
+"""What is asked for on the command line, what is sent for it, and how it is summed up."""
+
+import itertools
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+import click
+import pytest
+
+from app import quantities
+from app.recording import Try
+from app.sandbox import banking, shares
+from app.sandbox.dispatcher import Dispatcher
+from app.sandbox.hooks import Hook
+from app.sandbox.kompar import KomparHook
+from app.sandbox.load import LATE_SECONDS, run
+from app.sandbox.mix import KINDS, Step, steps
+from app.sandbox.solaris import SolarisHook
+from app.sandbox.summary import Summary
+from tests.receivers import receiver
+
+HOOKS: dict[str, Hook] = {topic: KomparHook("", topic, "t", "k" * 32) for topic in ("applications", "decisions")}
+HOOKS |= {name: SolarisHook("", name, "s", "secret") for name in banking.EVENT_TYPES}
+WEIGHTS = {"applications": 6, "decisions": 2, "solaris": 2}
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("2m", 120), ("1.5h", 5400), ("500ms", 0.5)])
+def test_durations(text: str, seconds: float) -> None:
+    assert quantities.duration(text) == seconds
+
+
+@pytest.mark.parametrize(("text", "per_second"), [("200/s", 200), ("30/m", 0.5), ("3600/h", 1), ("0.5/s", 0.5)])
+def test_rates(text: str, per_second: float) -> None:
+    assert quantities.rate(text) == pytest.approx(per_second)
+
+
+def test_mixes_and_shares() -> None:
+    assert shares.mix("applications=6, decisions=0,solaris=2") == {"applications": 6, "solaris": 2}
+    assert shares.fault("duplicate=2.5%") == ("duplicate", 0.025)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        *((quantities.duration, text) for text in ("60", "s", "-1s", "1d", "1e9s", "٣s", "")),
+        *((quantities.rate, text) for text in ("200", "0/s", "-2/s", "2/d", "2/s ", "inf/s")),
+        *((shares.mix, text) for text in ("", "applications", "applications=0", "letters=1", "solaris=-1")),
+        *((shares.fault, text) for text in ("duplicate", "duplicate=2", "duplicate=101%", "sunshine=2%")),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_an_example_or_what_there_is(kind: type, text: str) -> None:
+    with pytest.raises(click.BadParameter, match=r"write it like|there are"):
+        kind(text)
+
+
+def test_a_mix_has_its_proportions_and_faults_their_shares() -> None:
+    faults = [("duplicate", 0.1), ("fewer-fields", 0.5)]
+    made = list(itertools.islice(steps(1, WEIGHTS, HOOKS, faults), 2000))
+    kinds = Counter(step.hook.topic if step.hook.provider == "kompar" else "solaris" for step in made)
+    assert {kind: round(count / 200) for kind, count in kinds.items()} == WEIGHTS
+    befallen = Counter((step.hook.topic, step.fault) for step in made)
+    assert 0.07 < befallen["applications", "duplicate"] / kinds["applications"] < 0.13
+    assert 0.42 < befallen["decisions", "fewer-fields"] / kinds["decisions"] < 0.58
+    assert not [topic for topic, fault in befallen if fault == "fewer-fields" and topic != "decisions"]
+
+
+def test_decisions_are_on_applications_that_came_before() -> None:
+    applied, decided = set(), []
+    for step in itertools.islice(steps(1, {"applications": 3, "decisions": 1}, HOOKS, ()), 400):
+        if step.hook.topic == "applications":
+            applied.add(step.event.entity_id)
+        else:
+            decided.append(step.event.entity_id in applied)
+    assert sum(decided) / len(decided) > 0.9
+
+
+def test_the_events_of_a_credit_line_come_in_their_order_with_others_between() -> None:
+    lives: dict[str, list[str]] = {}
+    order = []
+    for step in itertools.islice(steps(1, {"solaris": 1}, HOOKS, ()), 600):
+        if step.hook.topic == banking.CREDIT_LINE:
+            lives.setdefault(step.event.entity_id, []).append(str(step.event.document["status"]))
+            order.append(step.event.entity_id)
+    assert all(life[0] == "credit_record_pending" and len(set(life)) == len(life) for life in lives.values())
+    assert any(earlier != later for earlier, later in itertools.pairwise(order))
+
+
+def test_the_same_seed_tells_the_same_story() -> None:
+    def told(seed: int) -> list[tuple[str, object, str | None]]:
+        made = itertools.islice(steps(seed, WEIGHTS, HOOKS, [("cut", 0.2)]), 100)
+        return [(step.event.entity_id, step.event.document, step.fault) for step in made]
+
+    assert told(3) == told(3) != told(4)
+    assert set(KINDS) == set(WEIGHTS)
+
+
+@pytest.mark.parametrize(("lanes", "kept"), [(1, False), (64, True)])
+def test_it_is_known_by_how_much_the_sender_itself_was_late(lanes: int, kept: bool) -> None:
+    """One lane and answers that take 50 ms make 20 in a second, not 40."""
+
+    def slowly(_: object) -> int:
+        time.sleep(0.05)  # what is measured is that an answer takes its time
+        return 200
+
+    with receiver(slowly) as found, Dispatcher(lanes=lanes) as dispatcher:
+        hook = KomparHook(found.url, "applications", "t", "k" * 32)
+        events = (Step(hook, step.event) for step in steps(1, {"applications": 1}, HOOKS, ()))
+        pace = run(dispatcher, events, rate=40, seconds=0.5, tick=lambda _: None)
+        assert dispatcher.wait(20)
+    assert pace.events == 20
+    assert (dispatcher.latest_seconds < LATE_SECONDS) == kept
+
+
+def test_a_summary_counts_answers_retries_and_faults() -> None:
+    summary = Summary()
+    for attempt, status, seconds in ((1, 503, 0.3), (2, 200, 0.1), (1, 200, 0.1), (1, 0, 0.1)):
+        at = datetime.now(UTC)
+        summary.add(Try(at, "p", "t", "t", "e", "i", attempt, status, None, seconds, ("stored",), "cut"))
+    assert (summary.tries, summary.retried, summary.faults) == (4, 1, {"cut": 4})
+    assert summary.statuses == {0: 1, 200: 2, 503: 1}
+    assert (summary.milliseconds()["p50"], summary.milliseconds()["slowest"]) == (100, 300)
+    assert summary.told() == "4 tries: 1 × no answer, 2 × 200, 1 × 503"
+    assert Summary().milliseconds() == {}
