@@ -192,7 +192,7 @@ def no_secret_is_told(lender: Lender) -> None:
     assert [secret for secret in secrets if secret in logs + rows] == []
 
 
-def test_the_edge_over_https_is_healthy_and_canaries_arrive(tmp_path: Path) -> None:
+def test_the_edge_over_https_is_healthy_and_takes_canaries_and_deliveries(tmp_path: Path) -> None:
     with lending(tmp_path / "data") as lender:
         kvitto = lender.kvitto
         assert kvitto.ingest.startswith("https://")
@@ -201,3 +201,6 @@ def test_the_edge_over_https_is_healthy_and_canaries_arrive(tmp_path: Path) -> N
             done = kvitto.run("health", process)
             assert done.returncode == 0, done.stdout
         assert len(kvitto.rows("SELECT * FROM reporting.canaries")) == 2
+        for provider in ("kompar", "solaris"):
+            done = kvitto.run("sandbox", "send", provider)
+            assert done.returncode == 0, done.stderr
