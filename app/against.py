@@ -18,6 +18,7 @@ COLUMNS = (
 )  # fmt: skip
 FINDING_COLUMNS = ("receipt", "provider", "topic", "problem")
 _BATCH = 5_000
+_UNSETTLED = 20_000
 _LOOK_SECONDS = 0.5
 # Where wrong tries are many, the first tell enough.
 _FINDINGS = 100
@@ -92,6 +93,8 @@ class Against:
         while batch := list(itertools.islice(each, _BATCH)):
             accepted = dict(self._accepted(batch))
             self._settle(accepted, lookups.noted(self._connection, accepted))
+            if len(self._unsettled) > _UNSETTLED:  # what is missing need not be kept in mind
+                self._look()
             yield len(batch)
 
     def settle(self, seconds: float) -> Iterator[int]:

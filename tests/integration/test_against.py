@@ -1,8 +1,10 @@
 """A sender's record against the ledger: what was accepted is there, and what is not so is found."""
 
 import json
+import re
 import signal
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,8 +14,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from app.recording import Try
 from tests.processes import named, stopped
-from tests.running import Running
+from tests.running import SECRETS, Running
 from tests.terminal import terminal
 
 FAULTS = [
@@ -72,6 +75,12 @@ def test_load_with_every_fault_is_accounted_for_try_by_try(
     assert sums["accepted"] == summary["statuses"]["200"] == sums["stored"] + sums["duplicate"] + sums["dead"]
     assert sums["dead"] == sum(each["fault"] == "wrong-key" and each["status"] == 200 for each in made) > 0
     assert sums["duplicate"] > 0
+
+
+def test_a_recording_holds_no_secret_and_nothing_of_a_person(recorded: tuple[Path, dict[str, Any]]) -> None:
+    text = recorded[0].read_text()
+    assert all(set(each) == {field.name for field in fields(Try)} for each in tries(recorded[0]))
+    assert [name for name, value in SECRETS.items() if any(secret in text for secret in re.split("[,=]", value))] == []
 
 
 def test_what_had_to_be_refused_was(recorded: tuple[Path, dict[str, Any]]) -> None:

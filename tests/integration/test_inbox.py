@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from app.delivery import Delivery, Received
 from app.errors import Unavailable
-from app.inbox import Inbox
+from app.inbox import Inbox, waiting
 from app.inbox.server import durability_faults
 
 
@@ -32,6 +32,17 @@ def test_what_was_appended_is_claimed_as_it_was_even_if_it_came_before_the_group
         inbox.append(each)
     assert [received.delivery for received in inbox.claim("a")] == sent
     assert inbox.claim("a") == []
+
+
+def test_the_receipts_that_wait_are_told_claimed_or_not_large_or_not(inbox: Inbox, redis: Redis) -> None:
+    assert waiting.receipts(redis, "kompar") == set()
+    sent = [delivery(size) for size in (*[10] * 1234, *[1_000_000] * 12)]
+    for each in sent:
+        inbox.append(each)
+    claimed = inbox.claim("a")
+    assert waiting.receipts(redis, "kompar") == {each.receipt for each in sent}
+    inbox.acknowledge(claimed)
+    assert waiting.receipts(redis, "kompar") == {each.receipt for each in sent} - set(receipts(claimed))
 
 
 def test_the_first_append_rings_and_the_next_only_after_the_doorbell_was_cleared(inbox: Inbox) -> None:

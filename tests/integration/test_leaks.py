@@ -22,7 +22,7 @@ SEED = 11
 APPLICANTS = 12
 ODD = {"application_id": "odd", "holders": {"19811218-9876": 1}, "19811218-9876": "a key", "amount": "19811218-9876"}
 # Where a name belongs: in current state, in its column, and in the events that it came with.
-_NAMES_BELONG = {("kompar_applications", "name"), ("events", "content")}
+_NAMES_BELONG = {("kompar_applications", "name"), ("kompar_decisions", "extra"), ("events", "content")}
 
 
 @pytest.fixture(scope="module")

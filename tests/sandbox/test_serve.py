@@ -92,15 +92,16 @@ def test_deliveries_carry_what_a_receiver_of_the_same_data_folder_will_be_given(
     assert found.requests[0].headers["Authorization"] == f"token {Path(kept['KOMPAR_TOKENS_FILE']).read_text()}"
 
 
-def test_no_secret_is_printed(tmp_path: Path) -> None:
+def test_nothing_but_the_first_line_is_printed_and_secrets_are_its_owner_s_alone(tmp_path: Path) -> None:
     with served(tmp_path / "data") as sandbox:
         sandbox.register("decisions", "https://127.0.0.1:1/")
         sandbox.send("decisions")
         sandbox.stop()
-        assert sandbox.log.read_text() == ""
+        assert sandbox.process.stdout is not None
+        assert (sandbox.process.stdout.read(), sandbox.log.read_text()) == ("", "")
     made_up = [path for folder in ("sandbox", "secrets") for path in (tmp_path / "data" / folder).iterdir()]
+    assert {"KOMPAR_API_PASSWORD", "KOMPAR_KEYS"} < {path.name for path in made_up}
     assert {path.stat().st_mode & 0o777 for path in made_up} == {0o600}
-    assert "KOMPAR_API_PASSWORD" in {path.name for path in made_up}
 
 
 def test_timers_are_lost_as_often_as_asked_for(tmp_path: Path) -> None:

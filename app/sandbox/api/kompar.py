@@ -1,6 +1,6 @@
 """Kompar's API: one webhook for each of two kinds, and, in its test environment, events on request.
 
-Messages and statuses are those that its own tests expect; its page calls the refusals "400 NOT FOUND".
+Refusals are worded as Kompar words them, with the 404 that arrives in practice: its page says "400 NOT FOUND".
 """
 
 from collections.abc import Callable, Mapping
