@@ -76,11 +76,20 @@ class Subscriber:
         except AlreadyRegistered:
             if replaced is None:
                 raise
-        self._remove(Subscription(topic, url), replaced)
+        self._clear(topic, replaced)
         try:
             return self.api.register(topic, url)
         except CallFailed as error:
             raise _left_without(topic, error) from error
+
+    def _clear(self, topic: str, rows: Rows) -> None:
+        """Make room for another subscription."""
+        try:
+            self._remove(_as_known(topic, None, rows), rows)
+        except NotRegistered:
+            pass  # it went meanwhile
+        except CallFailed as error:
+            raise error if _is_refusal(error) else _left_in_doubt(topic, error) from error
 
     def _remove(self, subscription: Subscription, rows: Rows) -> None:
         """Have a subscription removed, and note that of its rows."""
@@ -92,7 +101,7 @@ class Subscriber:
             self._note(kept.note_removed, rows)
             raise
         except CallFailed as error:
-            if 400 <= error.status < 500:
+            if _is_refusal(error):
                 self._note(kept.note_kept, rows)
             raise
         self._note(kept.note_removed, rows)
@@ -133,6 +142,17 @@ def _is_of(row: Mapping[str, Any], subscription: Subscription) -> bool:
     if row["reference"] is None:
         return bool(row["url"] == subscription.url)
     return bool(row["reference"] == subscription.reference)
+
+
+def _is_refusal(error: CallFailed) -> bool:
+    """Tell whether a failure leaves everything as it was."""
+    return 400 <= error.status < 500
+
+
+def _left_in_doubt(topic: str, error: CallFailed) -> CallFailed:
+    """Return the failure after which a subscription may be there or not."""
+    told = f"whether the former subscription to {topic} was removed is not known: {error.detail}"
+    return CallFailed(error.reason, told, "Repeat this command until it succeeds", status=error.status)
 
 
 def _left_without(topic: str, error: CallFailed) -> CallFailed:

@@ -172,6 +172,19 @@ def test_a_replacement_that_fails_half_way_is_told_loudly(
     assert lender.states() == ["removed", state]
 
 
+def test_a_replacement_whose_removal_is_in_doubt_is_told_and_can_be_repeated(lender: Lender) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [FINE, ALREADY]
+    lender.api.answers["DELETE /kompar/webhooks/applications"] = [Answer(500)]
+    lender.run("register", "kompar", "applications")
+    said = lender.refused("register", "kompar", "applications", "--replace")
+    assert "whether the former subscription to applications was removed is not known" in said
+    assert lender.states() == ["removing", "refused"]
+    lender.api.answers["POST /kompar/webhooks/applications"] = [ALREADY, FINE]
+    lender.api.answers["DELETE /kompar/webhooks/applications"] = [Answer(404, {"message": "not registered"})]
+    lender.run("register", "kompar", "applications", "--replace")
+    assert lender.states() == ["removed", "refused", "registered"]
+
+
 def test_a_lost_answer_leaves_a_doubt_that_a_removal_settles(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [CUT_OFF]
     lender.api.answers["DELETE /kompar/webhooks/applications"] = [FINE]
