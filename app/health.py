@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
 from app import canary
 from app.errors import Unavailable
@@ -11,6 +11,7 @@ from app.heartbeat import Heartbeat
 from app.inbox import Inbox, server
 from app.storage.connection import connect, lent
 from app.storage.overflow import Overflow
+from app.trust import unverified
 from config.settings import AuditSettings, BeatSettings
 
 _SECONDS = 3.0
@@ -59,13 +60,19 @@ def judge_beat(settings: BeatSettings, limit_seconds: float) -> Health:
     return Health(age <= limit_seconds, f"canaries were last sent {age:.0f} s ago")
 
 
-def judge_server(bind: tuple[str, int]) -> Health:
+def judge_server(bind: tuple[str, int], https: bool = False) -> Health:
     """Judge a server on this machine: unhealthy unless it answers."""
     host, port = _EVERYWHERE.get(bind[0], bind[0]), bind[1]
-    with closing(HTTPConnection(host, port, timeout=_SECONDS)) as connection:
+    with closing(_connection(host, port, https)) as connection:
         try:
             connection.request("GET", "/livez")
             status = connection.getresponse().status
         except (OSError, HTTPException) as error:
             return Health(False, f"{host}:{port} does not answer ({type(error).__name__})")
     return Health(status == 200, f"{host}:{port} answers {status}")
+
+
+def _connection(host: str, port: int, https: bool) -> HTTPConnection:
+    if not https:
+        return HTTPConnection(host, port, timeout=_SECONDS)
+    return HTTPSConnection(host, port, timeout=_SECONDS, context=unverified())

@@ -5,7 +5,14 @@ from typing import Any
 
 from app import providers
 from config.environment import Environment
-from config.settings import BeatSettings, ConsoleSettings, IngestSettings, MigrateSettings, WorkerSettings
+from config.settings import (
+    BeatSettings,
+    ConsoleSettings,
+    IngestSettings,
+    MigrateSettings,
+    SubscriptionSettings,
+    WorkerSettings,
+)
 
 
 def read_ingest(environment: Environment) -> IngestSettings:
@@ -31,10 +38,21 @@ def read_beat(environment: Environment) -> BeatSettings:
     return settings
 
 
-PROCESSES: Mapping[str, Callable[[Environment], Any]] = {
+def read_subscriptions(environment: Environment) -> SubscriptionSettings:
+    """Read what asking the providers' APIs needs; faults are noted in `environment`."""
+    settings = SubscriptionSettings.read(environment)
+    providers.check_names(settings.providers, environment)
+    for name in settings.providers:
+        providers.load_subscriptions(name, environment, lambda _text: None)
+    return settings
+
+
+PROCESSES: dict[str, Callable[[Environment], Any]] = {
     "ingest": read_ingest,
     "worker": read_worker,
     "beat": read_beat,
     "console": ConsoleSettings.read,
     "migrate": MigrateSettings.read,
 }
+# What can be asked for besides: commands with settings of their own, which a deployment may do without.
+READERS: Mapping[str, Callable[[Environment], Any]] = PROCESSES | {"subscriptions": read_subscriptions}

@@ -72,7 +72,8 @@ class Environment:
             return default
         value = self.secret(name)
         if value and value.partition("://")[0] not in schemes:
-            self.fault(name, f"is no {schemes[0]}:// address", f"Write it like {schemes[0]}://user:password@host/name")
+            example = "host/path" if "https" in schemes else "user:password@host/name"
+            self.fault(name, f"is no {schemes[0]}:// address", f"Write it like {schemes[0]}://{example}")
         return value
 
     def given(self, name: str) -> bool:

@@ -3,8 +3,13 @@
 from typing import Any
 
 
-def server_arguments(bind: tuple[str, int], blocking_threads: int) -> list[str]:
-    """Return Granian's command-line arguments for a WSGI app on `bind` (host, port)."""
+def server_arguments(
+    bind: tuple[str, int], blocking_threads: int, certificate: tuple[str, str] | None = None
+) -> list[str]:
+    """Return Granian's command-line arguments for a WSGI app on `bind` (host, port).
+
+    With a `certificate`, two files in PEM of which the second has the key, it speaks HTTPS.
+    """
     settings: dict[str, Any] = {
         "interface": "wsgi",
         "host": bind[0],
@@ -17,5 +22,7 @@ def server_arguments(bind: tuple[str, int], blocking_threads: int) -> list[str]:
         "http": "1",
         "log-level": "warning",
     }
+    if certificate:
+        settings |= {"ssl-certificate": certificate[0], "ssl-keyfile": certificate[1]}
     flags = ["--no-ws", "--respawn-failed-workers", "--respawn-interval", "0.1"]
     return [text for name, value in settings.items() for text in (f"--{name}", str(value))] + flags

@@ -1,6 +1,7 @@
 """What each process needs to know: one frozen class per process, read from the environment."""
 
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -14,6 +15,10 @@ _POSTGRES = ("postgresql", "postgres")
 _REDIS = ("redis", "rediss", "unix")
 _HTTP = ("http", "https")
 _INGEST_BIND = "127.0.0.1:8080"
+
+
+# Two files in PEM: a server's certificate with those between it and its authority, and its key.
+Certificate = tuple[str, str]
 
 
 class _Settings:
@@ -57,6 +62,32 @@ def console_bind(environment: Environment) -> tuple[str, int]:
     return environment.address("CONSOLE_BIND", "127.0.0.1:8081")
 
 
+def ingest_certificate(environment: Environment) -> Certificate | None:
+    """Return what the edge answers HTTPS with; None if it speaks HTTP, to a balancer say."""
+    chain, key = environment.text("INGEST_CERTIFICATE", ""), environment.text("INGEST_CERTIFICATE_KEY", "")
+    if not chain and not key:
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key, password="")
+    except (OSError, ssl.SSLError) as error:
+        mend = "Name readable files in PEM, the second with the first one's key, without a password"
+        told = f"cannot be used together with INGEST_CERTIFICATE_KEY ({type(error).__name__})"
+        environment.fault("INGEST_CERTIFICATE", told, mend)
+    return chain, key
+
+
+def trusted_authority(environment: Environment) -> str:
+    """Return the file with an authority to trust besides the usual ones; empty if none is named."""
+    path = environment.text("TRUSTED_AUTHORITY", "")
+    try:
+        if path:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except (OSError, ssl.SSLError) as error:
+        mend = "Name a readable file with an authority's certificate, in PEM"
+        environment.fault("TRUSTED_AUTHORITY", f"cannot be used ({type(error).__name__})", mend)
+    return path
+
+
 def _canary_secret(environment: Environment) -> str:
     """Return what canaries are signed with; empty where there are none."""
     return environment.secret("CANARY_SECRET") if environment.given("CANARY_SECRET") else ""
@@ -73,6 +104,7 @@ class IngestSettings(_Settings):
     sealing_keys: Keys
     body_limit_bytes: int
     bind: tuple[str, int]
+    certificate: Certificate | None
     loss_accepted: bool
     canary_secret: str
 
@@ -86,6 +118,7 @@ class IngestSettings(_Settings):
             sealing_keys=environment.keys("SEALING_KEYS"),
             body_limit_bytes=environment.integer("BODY_LIMIT_BYTES", 25 * 1024 * 1024, 1024),
             bind=ingest_bind(environment),
+            certificate=ingest_certificate(environment),
             loss_accepted=environment.accepted("LOSS_ACCEPTED"),
             canary_secret=_canary_secret(environment),
         )
@@ -123,6 +156,7 @@ class BeatSettings(_Settings):
     broker_url: str
     providers: tuple[str, ...]
     ingest_url: str
+    authority: str
     canary_secret: str
 
     @classmethod
@@ -131,6 +165,7 @@ class BeatSettings(_Settings):
             broker_url=_broker(environment),
             providers=provider_names(environment),
             ingest_url=environment.url("INGEST_URL", _HTTP, f"http://{_INGEST_BIND}"),
+            authority=trusted_authority(environment),
             canary_secret=_canary_secret(environment),
         )
 
@@ -161,6 +196,26 @@ class LedgerSettings(_Settings):
     @classmethod
     def read(cls, environment: Environment) -> Self:
         return cls(database_url=environment.url("DATABASE_URL", _POSTGRES))
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionSettings(_Settings):
+    """What is asked of providers, and kept of it. Their addresses and logins are read by their own folders.
+
+    `public_url` is where providers reach the edge; empty if it is not set.
+    """
+
+    database_url: str
+    providers: tuple[str, ...]
+    public_url: str
+
+    @classmethod
+    def read(cls, environment: Environment) -> Self:
+        return cls(
+            database_url=environment.url("DATABASE_URL", _POSTGRES),
+            providers=provider_names(environment),
+            public_url=environment.url("PUBLIC_URL", ("https",), "").rstrip("/"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

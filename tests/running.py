@@ -16,6 +16,7 @@ import psycopg
 from psycopg.rows import dict_row
 from redis import Redis
 
+from app.trust import trusting
 from tests.providers.kompar_side import TOKEN
 from tests.providers.sides import names, side
 from tests.servers import bare_environment, eventually
@@ -150,5 +151,7 @@ def start(data: Path, environment: Mapping[str, str] = SECRETS, *options: str, p
     line = process.stdout.readline().split()
     assert line[:2] == ["kvitto", "ready"], (data.parent / "up.log").read_text()
     addresses = dict(item.split("=", 1) for item in line[2:])
-    client = httpx.Client(base_url=addresses["ingest"], timeout=10)
+    authority = data / "sandbox" / "authority.pem"
+    trust = trusting(str(authority) if authority.exists() else "")
+    client = httpx.Client(base_url=addresses["ingest"], timeout=10, verify=trust)
     return Running(process, data, **addresses, client=client)

@@ -75,7 +75,8 @@ def test_every_setting_is_told() -> None:
     sources = "".join(path.read_text() for folder in ("app", "config") for path in (ROOT / folder).rglob("*.py"))
     read = set(
         re.findall(
-            r'\.(?:text|url|secret|secrets|labelled_secrets|keys|key|integer|address|names|accepted)\("([A-Z_]+)"',
+            r"\.(?:text|url|secret|secrets|labelled_secrets|keys|key|integer|address|names|accepted|read)"
+            r'\((?:environment, )?"([A-Z_]+)"',
             sources,
         )
     )

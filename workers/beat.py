@@ -30,4 +30,5 @@ class Scheduler(beat.Scheduler):
 def _send_canaries(**_: Any) -> None:
     settings = BeatSettings.load()
     if settings.canary_secret:
-        Sender(settings.ingest_url, settings.canary_secret, settings.providers, Heartbeat(settings.ingest_url)).start()
+        heartbeat = Heartbeat(settings.ingest_url)
+        Sender(settings.ingest_url, settings.canary_secret, settings.providers, heartbeat, settings.authority).start()

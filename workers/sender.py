@@ -11,6 +11,7 @@ import httpx
 from app import canary
 from app.canary import Canary
 from app.heartbeat import Heartbeat
+from app.trust import trusting
 
 _EVERY_SECONDS = 5.0
 _TIMEOUT_SECONDS = 5.0
@@ -20,9 +21,11 @@ logger = logging.getLogger(__name__)
 class Sender(threading.Thread):
     """Posts canaries to the edge as a provider would; tells when they are no longer answered 200, and when again."""
 
-    def __init__(self, ingest_url: str, secret: str, providers: Sequence[str], heartbeat: Heartbeat) -> None:
+    def __init__(
+        self, ingest_url: str, secret: str, providers: Sequence[str], heartbeat: Heartbeat, authority: str = ""
+    ) -> None:
         super().__init__(name="canaries", daemon=True)
-        self._client = httpx.Client(base_url=ingest_url, timeout=_TIMEOUT_SECONDS)
+        self._client = httpx.Client(base_url=ingest_url, timeout=_TIMEOUT_SECONDS, verify=trusting(authority))
         self._secret = secret
         self._heartbeat = heartbeat
         self._answers = dict.fromkeys(providers, "200")

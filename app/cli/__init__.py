@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,14 @@ _COMMANDS = {
     "reveal": "app.cli.reveal:reveal",
     "reseal": "app.cli.reseal:reseal",
     "sql": "app.cli.sql:sql",
+    "subscriptions": "app.cli.subscriptions:subscriptions",
     "sandbox": "app.sandbox.commands:sandbox",
 }
 # These speak to what runs already, and find it in the data folder of `kvitto up`.
-_CLIENTS = ("migrate", "check", "health", "audit", "dead-letters", "explain", "reveal", "reseal", "sql", "sandbox")
+_CLIENTS = (
+    "migrate", "check", "health", "audit", "dead-letters", "explain", "reveal", "reseal", "sql", "subscriptions",
+    "sandbox",
+)  # fmt: skip
 # What names a server of one's own, beside which `kvitto up` is no help.
 _SERVERS = frozenset({"DATABASE_URL", "DATABASE_URL_FILE", "REDIS_URL", "REDIS_URL_FILE"})
 # How to mend what a server cannot do now, by the reason.
@@ -99,12 +103,24 @@ def kvitto(context: click.Context, data: Path) -> None:
         # A mix of two environments would be neither's.
         if context.invoked_subcommand != "check" or not published.keys() & os.environ.keys():
             _adopt(published)
+        if context.invoked_subcommand == "subscriptions":
+            _adopt_apis(context.obj.sandbox.published())
 
 
 def _adopt(published: Mapping[str, str]) -> None:
     """Take over what the environment does not name itself, be it as NAME or as NAME_FILE."""
-    given = {name.removesuffix("_FILE") for name in os.environ}
+    given = _names(os.environ)
     os.environ |= {name: value for name, value in published.items() if name.removesuffix("_FILE") not in given}
+
+
+def _adopt_apis(published: Mapping[str, str]) -> None:
+    """Take over how to reach the sandbox's APIs, unless the environment names an API: its logins are for it alone."""
+    if not _names(published) & _names(os.environ) - {"TRUSTED_AUTHORITY"}:
+        _adopt(published)
+
+
+def _names(variables: Iterable[str]) -> set[str]:
+    return {name.removesuffix("_FILE") for name in variables}
 
 
 def _hint(context: click.Context) -> str:

@@ -8,17 +8,19 @@ import click
 
 from app.cli.output import print_rows
 from app.diagnosis import diagnose
-from app.processes import PROCESSES
+from app.processes import PROCESSES, READERS
 from config.findings import Verdict
 
 _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "bold red"}
 
 
 @click.command(short_help="Test settings and servers.", epilog="Example: kvitto check ingest worker --json")
-@click.argument("processes", metavar="[PROCESS]...", nargs=-1, type=click.Choice(list(PROCESSES)))
+@click.argument("processes", metavar="[PROCESS]...", nargs=-1, type=click.Choice(list(READERS)))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(processes: tuple[str, ...], as_json: bool) -> None:
     """Test settings and servers of ingest, worker, beat, console, migrate (default: all), and say what is dangerous.
+
+    With `subscriptions`: of what that command needs.
 
     Changes nothing. Exit 78 on a fault of settings, else 1 on a fault of a server or one that cannot be reached,
     else 0: warnings are for you to judge.

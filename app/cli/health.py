@@ -9,7 +9,7 @@ import click
 from app import health as judging
 from app.health import Health
 from config.environment import Environment
-from config.settings import AuditSettings, BeatSettings, console_bind, ingest_bind
+from config.settings import AuditSettings, BeatSettings, console_bind, ingest_bind, ingest_certificate
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -51,11 +51,11 @@ def beat(limit: float, as_json: bool) -> None:
 @health.command(epilog="Example: kvitto health ingest --json")
 @_json
 def ingest(as_json: bool) -> None:
-    """Ask for /livez at INGEST_BIND."""
+    """Ask for /livez at INGEST_BIND, by HTTPS if there is an INGEST_CERTIFICATE."""
     environment = Environment.of_process()
-    bind = ingest_bind(environment)
+    bind, https = ingest_bind(environment), ingest_certificate(environment) is not None
     environment.check()
-    _answer(judging.judge_server(bind), as_json)
+    _answer(judging.judge_server(bind, https), as_json)
 
 
 @health.command(epilog="Example: kvitto health console --json")

@@ -35,7 +35,7 @@ def ingest(threads: int) -> None:
     refuse_taken("INGEST_BIND", settings.bind)
     # Large bodies go back to the system at once; by default glibc learns to keep them, once for every thread.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1024 * 1024))
-    _become("app.local.granian", *server_arguments(settings.bind, threads), "app.ingest.wsgi:app")
+    _become("app.local.granian", *server_arguments(settings.bind, threads, settings.certificate), "app.ingest.wsgi:app")
 
 
 def _refuse_unfit(redis_url: str, loss_accepted: bool) -> None:

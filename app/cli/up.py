@@ -24,17 +24,19 @@ from app.local.wheels import EmbeddedMissing
 @click.option(
     "--concurrency", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes per provider."
 )
+@click.option("--https", is_flag=True, help="Have ingest serve HTTPS, with a throw-away certificate.")
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="The same as --data before the command.")
 @click.pass_obj
-def up(found: Data, concurrency: int, data: Path | None) -> None:
+def up(found: Data, concurrency: int, https: bool, data: Path | None) -> None:
     """Serve: embedded Postgres and Valkey unless DATABASE_URL, REDIS_URL are set; ingest, workers, beat, console.
 
+    With --https, providers' sandboxes can deliver to it; DATA/sandbox/authority.pem is who signed the certificate.
     Restarts whatever dies. Ctrl-C or SIGTERM stops all of it; the data folder outlives restarts.
     """
     _heed(_stop)
     with contextlib.ExitStack() as ending:
         try:
-            stack = Stack(Data(data) if data else found, os.environ, concurrency, _tell)
+            stack = Stack(Data(data) if data else found, os.environ, concurrency, _tell, https)
             ending.callback(stack.stop)
             ending.callback(_heed, signal.SIG_IGN)  # a second signal does not cut the end short
             click.echo(f"kvitto ready {stack.start()}")

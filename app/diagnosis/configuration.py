@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from app.inbox import server as inbox_server
-from app.processes import PROCESSES
+from app.processes import READERS
 from app.storage import server as ledger_server
 from config import settings_checks
 from config.environment import Environment, Fault
@@ -63,10 +63,14 @@ class Configuration:
         return None if self._faulty() & set(_ADDRESSES[name][0]) else self._values.get(name)
 
     def _secrets(self) -> dict[str, tuple[str, ...]]:
-        """Return the secrets to judge by their values; an address may share its own with another."""
+        """Return the secrets to judge by their values; addresses may share one, and a name is not meant to be long."""
         values = self._environment.values.items()
         faulty = self._faulty()
-        return {name: found for name, found in values if found and name not in faulty and not name.endswith("_URL")}
+        return {
+            name: found
+            for name, found in values
+            if found and name not in faulty and not name.endswith(("_URL", "_LOGIN", "_ID"))
+        }
 
     def _faulty(self) -> set[str]:
         """Return the names of settings that no process would start with."""
@@ -74,7 +78,7 @@ class Configuration:
 
     def _read(self, process: str) -> None:
         self._environment.faults.clear()
-        settings = PROCESSES[process](self._environment)
+        settings = READERS[process](self._environment)
         for wrong in dict.fromkeys(self._environment.faults):
             self._needed_by.setdefault(wrong, []).append(process)
         values = {field.name: getattr(settings, field.name) for field in fields(settings)}

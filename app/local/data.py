@@ -31,6 +31,11 @@ class Data:
         self._secrets = self.folder / "secrets"
         self._environment = self.folder / "environment.json"
 
+    @property
+    def sandbox(self) -> "Data":
+        """What the sandbox keeps, and how to reach it."""
+        return Data(self.folder / "sandbox")
+
     def open(self) -> int:
         """Make the folder, readable by its owner only, and lock it.
 
@@ -85,6 +90,10 @@ class Data:
         """Write down how to reach what runs here, for other commands."""
         self._environment.write_text(json.dumps(dict(environment), indent=2), encoding="utf-8")
         self._environment.chmod(0o600)
+
+    def withdraw(self) -> None:
+        """Take back what `publish` wrote."""
+        self._environment.unlink(missing_ok=True)
 
     def published(self) -> dict[str, str]:
         """Return what `publish` wrote; empty if nothing ever ran here.

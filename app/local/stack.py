@@ -17,6 +17,7 @@ from app.local.servers import postgres_answers, prepare_postgres, prepare_valkey
 from app.local.supervisor import Program, Supervisor
 from app.storage.connection import create_database, session
 from app.storage.migrations import migrate
+from app.trust import unverified
 from config.environment import Environment
 from config.settings import provider_names
 
@@ -46,12 +47,18 @@ class Stack:
     """Starts everything in order; what the environment names already (DATABASE_URL, REDIS_URL) is used as it is."""
 
     def __init__(
-        self, data: Data, environment: Mapping[str, str], concurrency: int, tell: Callable[[str], None]
+        self,
+        data: Data,
+        environment: Mapping[str, str],
+        concurrency: int,
+        tell: Callable[[str], None],
+        https: bool = False,
     ) -> None:
         self._data = data
         self._environment = dict(environment)
         self._concurrency = concurrency
         self._tell = tell
+        self._https = https
         self._promised: set[int] = set()
         self._embedded_postgres = "DATABASE_URL" not in environment
         self._supervisor = Supervisor(tell, keep_open=[data.open()])
@@ -62,7 +69,10 @@ class Stack:
         Raises:
             ProgramRefused, NotReady, EmbeddedMissing, Misconfigured: With what to do about it.
         """
-        ingest, console = self._choose_bind("INGEST_BIND", 8080), self._choose_bind("CONSOLE_BIND", 8081)
+        edge, console = self._choose_bind("INGEST_BIND", 8080), f"http://{self._choose_bind('CONSOLE_BIND', 8081)}"
+        if self._https:
+            self._certify(edge)
+        ingest = f"{'https' if 'INGEST_CERTIFICATE' in self._environment else 'http'}://{edge}"
         self._start_servers()
         with session(self._environment["DATABASE_URL"], "migrate") as connection:
             migrate(connection)
@@ -79,7 +89,8 @@ class Stack:
             self._run(process, but=asked - settings[process.name])
         self._await("ingest", lambda: _answers(f"{ingest}/readyz"))
         self._await("console", lambda: _answers(f"{console}/livez"))
-        self._data.publish({name: self._environment[name] for name in asked if name in self._environment})
+        published = asked | {"PUBLIC_URL"}
+        self._data.publish({name: self._environment[name] for name in published if name in self._environment})
         return Addresses(ingest, console, self._environment["DATABASE_URL"], self._environment["REDIS_URL"])
 
     def tend(self) -> None:
@@ -89,6 +100,20 @@ class Stack:
     def stop(self) -> None:
         """Stop everything, servers last."""
         self._supervisor.stop()
+
+    def _certify(self, edge: str) -> None:
+        """Have the edge serve HTTPS, with a certificate of this machine's own unless the environment names one."""
+        from app.local.certificates import LOOPBACK, Authority  # noqa: PLC0415 - needs what only a trial has installed
+
+        authority = Authority(self._data.folder)
+        certificate = authority.issue("ingest", (*LOOPBACK, edge.rpartition(":")[0].strip("[]")))
+        made = {
+            "INGEST_CERTIFICATE": str(certificate.chain),
+            "INGEST_CERTIFICATE_KEY": str(certificate.key),
+            "TRUSTED_AUTHORITY": str(authority.path),
+            "PUBLIC_URL": f"https://{edge}",
+        }
+        self._environment = made | self._environment
 
     def _start_servers(self) -> None:
         if self._embedded_postgres:
@@ -147,7 +172,7 @@ class Stack:
             self._environment[name] = f"{host}:{port_text}"
         self._promised.add(int(port_text))
         reachable = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104 - compared, not bound
-        return f"http://{reachable}:{port_text}"
+        return f"{reachable}:{port_text}"
 
 
 def _without_password(url: str) -> str:
@@ -156,7 +181,7 @@ def _without_password(url: str) -> str:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - an address of our own
+        with urllib.request.urlopen(url, timeout=2, context=unverified()):  # noqa: S310 - an address of our own
             return True
     except (urllib.error.URLError, OSError):
         return False

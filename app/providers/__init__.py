@@ -1,12 +1,13 @@
 """Providers: who sends to us. One folder each; nothing outside it knows its name.
 
 A folder holds `authentication.py` (read by the edge, standard library only) and `events.py` (read by
-workers, which open and validate); both have a function `read(environment)`.
+workers, which open and validate); both have a function `read(environment)`. So has `subscriptions.py`, if the
+provider has an API by which it is told where to deliver.
 """
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from config.environment import Environment
@@ -64,6 +65,59 @@ class Provider(Protocol):
 
     def validate(self, payload: "Payload") -> "Event":
         """Check, mask and identify; raises Rejected for what can never be an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Where a provider delivers a topic. `reference` is its own id of that; `secret` signs, and is shown once."""
+
+    topic: str
+    url: str
+    reference: str | None = None
+    secret: str | None = field(default=None, repr=False)
+
+
+class UnknownTopic(Exception):  # noqa: N818 - reads as what happened
+    """The provider has no such topic; the text says which it has."""
+
+
+class CannotTrigger(Exception):  # noqa: N818
+    """The provider has no call for a test delivery; the text says what else to do."""
+
+
+class Subscriptions(Protocol):
+    """A provider's API to say where it delivers. Its calls raise CallFailed."""
+
+    # Where the API is.
+    url: str
+    # Whether a topic has one subscription at most, which must be removed before another is made.
+    exclusive: bool
+    # The setting that lists the secrets of subscriptions, `topic=secret`; None if they have none.
+    secrets: str | None
+
+    def path(self, topic: str) -> str:
+        """Return where below our own address the topic is delivered; raises UnknownTopic."""
+
+    def register(self, topic: str, url: str) -> Subscription:
+        """Have the topic delivered to `url`; raises AlreadyRegistered if another one would have to be removed."""
+
+    def remove(self, subscription: Subscription) -> None:
+        """Have it delivered no more; raises NotRegistered if it is not."""
+
+    def listed(self) -> Sequence[Subscription] | None:
+        """Return what the provider knows; None if it cannot be asked."""
+
+    def trigger(self, topic: str) -> None:
+        """Have a made-up event delivered; raises CannotTrigger."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+def load_subscriptions(name: str, environment: Environment, tell: Callable[[str], None]) -> Subscriptions | None:
+    """Return the provider's API with its credentials; None if it has none. `tell` hears of every wait."""
+    module = _module(name, "subscriptions")
+    return module.read(environment, tell) if module else None
 
 
 def load_authentication(name: str, environment: Environment) -> Authentication | None:

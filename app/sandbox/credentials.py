@@ -8,6 +8,9 @@ from app.local import files
 from app.sandbox import parties
 from config.environment import Environment
 
+# Whoever subscribes logs in with these; each is a file by the name of the setting that it is for.
+LOGINS = ("KOMPAR_API_LOGIN", "KOMPAR_API_PASSWORD", "SOLARIS_CLIENT_ID", "SOLARIS_CLIENT_SECRET")
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:

@@ -114,7 +114,7 @@ def solaris(
     events = [banking.notification(random, *fact) for fact in facts]
     hooks = parties.hooks(Environment.of_process(), url or "", {event.event_type for event in events})
     address = parties.receiver(url)
-    if (status := shake_hands(f"{address}/webhooks/solaris")) != 200:
+    if (status := shake_hands(f"{address}/webhooks/solaris", parties.trust())) != 200:
         raise click.ClickException(f"{address} answered the handshake with {status or 'nothing'}: is it ingest's?")
     _deliver([Step(hooks[event.event_type], event) for event in events + events[:repeated]], 60, record)
 
@@ -125,7 +125,7 @@ def _deliver(
     """Deliver one after the other, each to its end, and summarise; exit 1 unless all tries were taken."""
     with (
         summing_up(record, tell) as summary,
-        Dispatcher(summary, speed) as dispatcher,
+        Dispatcher(summary, speed, parties.trust()) as dispatcher,
         click.progressbar(plan, label="sending", file=sys.stderr, hidden=not sys.stderr.isatty()) as steps,
     ):
         for step in steps:

@@ -1,5 +1,6 @@
 """Who sends to whom: hooks at a receiver, with the secrets that it was given."""
 
+import ssl
 from collections.abc import Collection, Iterator
 
 import click
@@ -8,7 +9,9 @@ import httpx
 from app.sandbox.hooks import Hook
 from app.sandbox.kompar import KomparHook
 from app.sandbox.solaris import SolarisHook
+from app.trust import trusting
 from config.environment import Environment
+from config.settings import trusted_authority
 
 KOMPAR_TOPICS = frozenset({"applications", "decisions"})
 
@@ -46,12 +49,20 @@ def _solaris(environment: Environment, url: str, event_types: Collection[str]) -
             environment.fault("SOLARIS_SECRETS", f"lacks {event_type}", f"Add {event_type}=SECRET")
 
 
+def trust() -> ssl.SSLContext:
+    """Return whose certificates a receiver may have: TRUSTED_AUTHORITY's too, as with `kvitto up --https`."""
+    environment = Environment.of_process()
+    authority = trusted_authority(environment)
+    environment.check()
+    return trusting(authority)
+
+
 def receiver(url: str | None) -> str:
     """Return the receiver's address, once it answers."""
     if url is None:
         raise click.ClickException("nothing to send to: start `kvitto up`, or name the receiver with --url")
     try:
-        httpx.get(f"{url}/livez", timeout=5)
+        httpx.get(f"{url}/livez", timeout=5, verify=trust())
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise click.ClickException(f"nothing answers at {url}: start `kvitto up`, or correct --url") from error
     return url

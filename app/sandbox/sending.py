@@ -88,7 +88,7 @@ def send(
     hooks = parties.hooks(Environment.of_process(), url or "", event_types)
     parties.receiver(url)
     with summing_up(record) as summary:
-        with Dispatcher(summary, speed, lanes=lanes) as dispatcher:
+        with Dispatcher(summary, speed, parties.trust(), lanes=lanes) as dispatcher:
             pace = _watched(dispatcher, steps(seed, mix, hooks, faults), rate, seconds)
             _await_retries(dispatcher, patience)
             left = dispatcher.pending

@@ -17,7 +17,7 @@ from app.local.wheels import EmbeddedMissing
 from app.recording import Recording
 from app.sandbox import options
 from app.sandbox.api.application import Parts, create_app
-from app.sandbox.credentials import Credentials
+from app.sandbox.credentials import LOGINS, Credentials
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Hook
 from app.sandbox.server import serving
@@ -86,11 +86,24 @@ def _playing(
         with serving(app, *address, certificate.context()) as port:
             url = f"https://{_reachable(address[0])}:{port}"
             apis = f"kompar={url}/kompar solaris={url}/solaris"
+            data.sandbox.publish(_environment(url, authority.path))
             try:
                 yield dispatcher, f"kvitto sandbox ready {apis} authority={authority.path}"
             finally:
+                data.sandbox.withdraw()
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, signal.SIG_IGN)  # a second one does not cut the end short
+
+
+def _environment(url: str, authority: Path) -> dict[str, str]:
+    """Return the settings of who subscribes here, for `kvitto subscriptions` on the same data folder."""
+    apis = {
+        "KOMPAR_API_URL": f"{url}/kompar/test",
+        "SOLARIS_API_URL": f"{url}/solaris",
+        "SOLARIS_AUTH_URL": f"{url}/solaris",
+        "TRUSTED_AUTHORITY": str(authority),
+    }
+    return apis | {f"{name}_FILE": str(authority.with_name(name)) for name in LOGINS}
 
 
 def _lose_timers(dispatcher: Dispatcher, every_seconds: float | None) -> None:

@@ -1,5 +1,6 @@
 """Reads the reporting views, as dashboards do."""
 
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -104,6 +105,22 @@ def newest_deliveries(connection: Connection, outcome: str, limit: int = 10) -> 
             [outcome, limit],
         )
     ]
+
+
+def first_since(connection: Connection, provider: str, topic: str, since: datetime) -> dict[str, Any] | None:
+    """Return the first delivery of a topic that was received and processed since a time, None if there is none yet.
+
+    Redis' clock, by which deliveries are received, may be a few seconds behind that of this server.
+    """
+    row = connection.execute(
+        """
+        SELECT receipt, outcome, reason, received_at FROM reporting.deliveries
+        WHERE provider = %s AND topic = %s AND processed_at >= %s AND received_at >= %s::timestamptz - interval '5 s'
+        ORDER BY received_at, receipt LIMIT 1
+        """,
+        [provider, topic, since, since],
+    ).fetchone()
+    return row._asdict() if row else None
 
 
 def newest_dead_letters(connection: Connection, limit: int = 10) -> Rows:

@@ -8,6 +8,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from app import providers
+from app.processes import read_subscriptions
 from config.environment import Environment
 from config.settings import (
     BeatSettings,
@@ -31,6 +32,7 @@ READERS: dict[str, Callable[[Environment], object]] = {
     "console": ConsoleSettings.read,
     "migrate": MigrateSettings.read,
     "audit": WorkerSettings.read,  # the operator's; it replays and reveals too, as a worker of every provider could
+    "subscriptions": read_subscriptions,
     "reseal": ResealSettings.read,
 }
 

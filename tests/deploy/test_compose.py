@@ -46,8 +46,8 @@ def test_it_is_hardened(service: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_it_comes_back_and_tells_its_health(name: str) -> None:
-    service, once = SERVICES[name], name in ("migrate", "operator", "reseal")
-    assert service.get("profiles") == (["operator"] if name in ("operator", "reseal") else None)
+    service, once = SERVICES[name], name in ("migrate", "operator", "reseal", "subscriptions")
+    assert service.get("profiles") == (["operator"] if once and name != "migrate" else None)
     assert service["restart"] == ("no" if once else "unless-stopped")
     assert once or service["healthcheck"]["test"]
 
@@ -108,7 +108,8 @@ def test_servers_are_reached_by_those_who_need_them_and_have_no_way_out() -> Non
     ingests = {"ingest-1", "ingest-2"}
     assert on("edge") == {"nginx", "beat"} | ingests  # beat sends canaries
     assert on("inbox") == {"redis", "beat", "operator"} | ingests | workers
-    assert on("ledger") == {"postgres", "console", "migrate", "operator", "reseal"} | ingests | workers
+    assert on("ledger") == {"postgres", "console", "migrate", "operator", "reseal", "subscriptions"} | ingests | workers
+    assert on("public") == {"nginx", "subscriptions"}  # providers' APIs are outside
     assert all(composition()["networks"][name]["internal"] for name in ("edge", "inbox", "ledger"))
 
 

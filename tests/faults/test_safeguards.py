@@ -110,6 +110,30 @@ SAFEGUARDS = {
         "",
         "tests/integration/test_overflow.py::test_a_delivery_appended_again_since_no_answer_came_is_kept_once",
     ),
+    "a secret that is shown once is kept before anything else can fail": Safeguard(
+        "app/subscribing.py",
+        "        keep_secret(made)\n        kept.note_registered(self.connection, row, made.reference)",
+        "        kept.note_registered(self.connection, row, made.reference)\n        keep_secret(made)",
+        "tests/integration/test_subscriptions.py::test_a_secret_is_kept_whatever_happens_to_the_ledger",
+    ),
+    "a subscription whose answer was lost stays in doubt": Safeguard(
+        "app/subscribing.py",
+        "            if not error.undecided:",
+        "            if True:",
+        "tests/integration/test_subscriptions.py::test_a_lost_answer_leaves_a_doubt_that_a_removal_settles",
+    ),
+    "what a provider may have done is not asked for again": Safeguard(
+        "app/api/failures.py",
+        "_UNDECIDED, status=status, undecided=True)",
+        "_UNDECIDED, status=status, undecided=True, again_in=0)",
+        "tests/integration/test_api.py::test_what_may_have_been_done_is_never_done_again",
+    ),
+    "an answer is told without our secrets": Safeguard(
+        "app/api/failures.py",
+        'text = text.replace(secret, "***")',
+        "pass",
+        "tests/integration/test_api.py::test_an_answer_that_repeats_a_secret_is_told_without_it",
+    ),
 }
 
 

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.running import Running, running
+from tests.running import Running, command, running
 from tests.servers import bare_environment
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +95,18 @@ def test_its_deliveries_reach_its_table(kvitto: Running, acme: ModuleType) -> No
     assert outcomes == ["stored", "duplicate", "stored"]
     (row,) = kvitto.rows("SELECT * FROM reporting.acme_orders")
     assert (row["order"], row["total"], row["extra"], row["revision"]) == ("o-1", 900, {"gift": True}, 2)
+
+
+def test_without_an_api_it_is_told_elsewhere_where_to_deliver(kvitto: Running, project: Path) -> None:
+    done = subprocess.run(
+        command("subscriptions", "register", "acme", "orders"),
+        cwd=project,
+        env=bare_environment() | {"DATABASE_URL": kvitto.database},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "acme has no API for subscriptions" in done.stderr) == (1, True), done.stderr
 
 
 def test_what_was_tampered_with_is_refused(kvitto: Running, acme: ModuleType) -> None:

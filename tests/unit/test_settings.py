@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from app import providers
+from app.local.certificates import Authority
 from config.checks import postgres_faults, redis_faults
 from config.environment import Environment, Misconfigured
-from config.settings import ConsoleSettings, IngestSettings, WorkerSettings
+from config.settings import BeatSettings, ConsoleSettings, IngestSettings, WorkerSettings
 
 KEY = base64.b64encode(b"k" * 32).decode()
 GOOD = {
@@ -72,6 +73,26 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     file.write_text("\n")
     with pytest.raises(Misconfigured):
         ConsoleSettings.load(read)
+
+
+def test_the_edge_serves_https_with_a_certificate_and_its_key(tmp_path: Path) -> None:
+    made = Authority(tmp_path).issue("ingest")
+    files = {"INGEST_CERTIFICATE": str(made.chain), "INGEST_CERTIFICATE_KEY": str(made.key)}
+    assert IngestSettings.load(GOOD).certificate is None
+    assert IngestSettings.load(GOOD | files).certificate == (str(made.chain), str(made.key))
+    another = Authority(tmp_path / "another").issue("ingest")
+    for wrong in ("/nowhere", str(made.chain), str(another.key), ""):
+        with pytest.raises(Misconfigured) as caught:
+            IngestSettings.load(GOOD | files | {"INGEST_CERTIFICATE_KEY": wrong})
+        assert [fault.name for fault in caught.value.faults] == ["INGEST_CERTIFICATE"]
+
+
+def test_an_authority_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "odd").write_text("no certificate")
+    assert BeatSettings.load(GOOD | {"TRUSTED_AUTHORITY": str(Authority(tmp_path).path)}).authority
+    for wrong in ("/nowhere", str(tmp_path / "odd")):
+        with pytest.raises(Misconfigured, match="TRUSTED_AUTHORITY: cannot be used"):
+            BeatSettings.load(GOOD | {"TRUSTED_AUTHORITY": wrong})
 
 
 def test_a_provider_without_a_folder_is_a_fault() -> None:

@@ -1,0 +1,86 @@
+"""What commands that ask a provider's API have in common: its settings, progress, failures told with their mend."""
+
+import getpass
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import click
+from rich.status import Status
+
+from app import providers
+from app.api.address import fault
+from app.cli.output import console
+from app.errors import CallFailed
+from app.providers import CannotTrigger, Subscriptions, UnknownTopic
+from app.storage.connection import Connection, session
+from app.subscribing import Ambiguous, Subscriber
+from config.environment import Environment
+from config.settings import SubscriptionSettings
+
+
+def known_provider(_context: click.Context, _argument: click.Parameter, name: str) -> str:
+    """Return the name of a provider that has a folder; to be an argument's callback."""
+    if providers.is_known(name):
+        return name
+    raise click.BadParameter(f"{name!r} has no folder in app/providers")
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A provider that is asked about one topic; while `status` runs, what is printed goes where that is shown."""
+
+    provider: str
+    topic: str
+    api: Subscriptions
+    connection: Connection
+    public_url: str
+    path: str
+    status: Status
+
+    @property
+    def subscriber(self) -> Subscriber:
+        """What has it deliver."""
+        return Subscriber(self.connection, self.provider, self.api, getpass.getuser())
+
+    def address(self, url: str | None) -> str:
+        """Return where the topic is to be delivered: `url`, or what PUBLIC_URL and the edge's path make."""
+        if url is None and not self.public_url:
+            raise click.UsageError("say where it is to be delivered: --url, or PUBLIC_URL for all")
+        return _https(url or self.public_url + self.path)
+
+
+@contextmanager
+def asking(provider: str, topic: str, doing: str) -> Iterator[Asking]:
+    """Ask a provider about a topic in a block; show `doing` on a terminal meanwhile, and tell what fails with its mend.
+
+    Settings and the topic are checked before anything is sent.
+    """
+    screen = console(stderr=True)
+    environment = Environment.of_process()
+    settings = SubscriptionSettings.read(environment)
+    api = providers.load_subscriptions(provider, environment, lambda text: screen.print(text, style="yellow"))
+    if api is None:
+        raise click.ClickException(f"{provider} has no API for subscriptions: agree with it where it delivers")
+    environment.check()
+    with closing(api), _told(), screen.status(doing) as status:
+        path = api.path(topic)
+        with session(settings.database_url, "subscriptions") as connection:
+            yield Asking(provider, topic, api, connection, settings.public_url, path, status)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except UnknownTopic as error:
+        raise click.BadParameter(str(error), param_hint="TOPIC") from error
+    except (Ambiguous, CallFailed, CannotTrigger) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _https(url: str) -> str:
+    """Return the URL that a provider is given; one that none would take is refused."""
+    if problem := fault(url):
+        raise click.BadParameter(f"it {problem}; write it like https://host/path", param_hint="--url")
+    return url

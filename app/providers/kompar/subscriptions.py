@@ -1,0 +1,90 @@
+"""Kompar's API for webhooks: one for each kind, which can be registered and removed, and not asked for.
+
+Its page calls refusals "400 NOT FOUND" and they arrive as 404: the two are taken alike.
+"""
+
+from typing import Any
+
+from app.api import Api, Tell
+from app.api.address import ApiAddress
+from app.errors import AlreadyRegistered, CallFailed, NotRegistered
+from app.providers import CannotTrigger, Subscription, UnknownTopic
+from config.environment import Environment
+
+_PRODUCTION = "https://api.kompar.se"
+# By topic, what the test environment sends on request.
+_RANDOM = {"applications": "application", "decisions": "decision"}
+_REFUSED = (400, 404)
+
+
+class KomparSubscriptions:
+    """Webhooks at Kompar; the token and the key of deliveries are agreed on otherwise."""
+
+    exclusive = True
+    secrets = None
+
+    def __init__(self, api: Api, login: str, password: str) -> None:
+        self._api = api
+        self._login = (login, password)
+        self._token = ""
+        self.url = api.url
+
+    def path(self, topic: str) -> str:
+        """Return where the edge takes a kind."""
+        if topic not in _RANDOM:
+            raise UnknownTopic(f"Kompar has no webhook {topic!r}; name one of {', '.join(_RANDOM)}")
+        return f"/webhooks/kompar/{topic}"
+
+    def register(self, topic: str, url: str) -> Subscription:
+        """Register the webhook of a kind."""
+        try:
+            self._call("POST", f"/webhooks/{topic}", json={"url": url})
+        except CallFailed as error:
+            if error.status in _REFUSED and "already" in error.detail.lower():
+                raise AlreadyRegistered.of(error, error.mend) from error
+            raise
+        return Subscription(topic, url)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Remove the webhook of a kind, whatever its URL."""
+        try:
+            self._call("DELETE", f"/webhooks/{subscription.topic}")
+        except CallFailed as error:
+            if error.status in _REFUSED:
+                raise NotRegistered.of(error, "There is nothing to remove") from error
+            raise
+
+    def listed(self) -> None:
+        """Return nothing: Kompar cannot be asked."""
+
+    def trigger(self, topic: str) -> None:
+        """Have the test environment send a random event."""
+        if self.url == _PRODUCTION:
+            told = "only Kompar's test environment sends events on request (KOMPAR_API_URL)"
+            raise CannotTrigger(f"{told}; wait for the next with --no-trigger")
+        try:
+            self._call("GET", f"/random/{_RANDOM[topic]}")
+        except CallFailed as error:
+            if error.status in _REFUSED:
+                raise CannotTrigger(
+                    f"{error.detail}; register it first, at the test environment (KOMPAR_API_URL)"
+                ) from error
+            raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+
+    def _call(self, method: str, path: str, **request: Any) -> None:
+        """Make a call, all of them under one token: a new one would end the one before it."""
+        self._token = self._token or self._api.token("GET", "/token", "token", auth=self._login)
+        answer = self._api.call(method, path, headers={"Authorization": f"Bearer {self._token}"}, **request)
+        if isinstance(answer, dict) and answer.get("success") is False:
+            raise self._api.unexpected(f"refused: {answer.get('message', 'it does not say why')}")
+
+
+def read(environment: Environment, tell: Tell) -> KomparSubscriptions:
+    """Read KOMPAR_API_URL, KOMPAR_API_LOGIN and KOMPAR_API_PASSWORD."""
+    address = ApiAddress.read(environment, "KOMPAR_API_URL", _PRODUCTION)
+    login, password = environment.secret("KOMPAR_API_LOGIN"), environment.secret("KOMPAR_API_PASSWORD")
+    return KomparSubscriptions(Api(address, (login, password), tell), login, password)

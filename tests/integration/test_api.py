@@ -1,0 +1,150 @@
+"""Calls of a provider's API: tried again where that is safe, their failures told in plain words and without secrets."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.api import Api
+from app.api.address import ApiAddress
+from app.errors import CallFailed
+from app.local.ports import free_port
+from tests.apis import CUT_OFF, HANGS, Answer, FakeApi, fake_api
+
+FINE = Answer(200, {"fine": True})
+SECRET = "a-secret-that-nobody-sees"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FakeApi]:
+    with fake_api(tmp_path) as found:
+        yield found
+
+
+class Caller:
+    """An API and what was told of it."""
+
+    def __init__(self, url: str, authority: str, timeout_seconds: float = 20) -> None:
+        self.told: list[str] = []
+        self._api = Api(ApiAddress("KOMPAR_API_URL", url, authority), [SECRET], self.told.append, timeout_seconds)
+
+    def call(self, method: str = "GET", path: str = "/it", **request: Any) -> Any:
+        try:
+            return self._api.call(method, path, **request)
+        finally:
+            self._api.close()
+
+    def failure(self, method: str = "GET") -> CallFailed:
+        with pytest.raises(CallFailed) as caught:
+            self.call(method)
+        return caught.value
+
+
+@pytest.fixture
+def caller(server: FakeApi) -> Caller:
+    return Caller(server.url, server.authority)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_who_is_throttled_waits_as_long_as_it_is_told_to(server: FakeApi, caller: Caller, method: str) -> None:
+    server.answers[f"{method} /it"] = [Answer(429, headers={"Retry-After": "1"}), FINE]
+    assert caller.call(method) == {"fine": True}
+    assert len(server.calls) == 2
+    (told,) = caller.told
+    assert told.endswith("answers 429; next try in 1.0 s")
+
+
+def test_until_when_to_wait_may_be_a_date(server: FakeApi, caller: Caller) -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
+    server.answers["GET /it"] = [Answer(429, headers={"Retry-After": until}), FINE]
+    assert caller.call() == {"fine": True}
+    seconds = float(caller.told[0].split()[-2])
+    assert 1 < seconds <= 3
+
+
+@pytest.mark.parametrize("given", ["3600", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)])
+def test_nobody_waits_for_an_hour(server: FakeApi, caller: Caller, given: str) -> None:
+    server.answers["GET /it"] = [Answer(429, headers={"Retry-After": given}), FINE]
+    failed = caller.failure()
+    assert (failed.reason, failed.status, caller.told, len(server.calls)) == ("api-throttled", 429, [], 1)
+    assert "try again in 3" in str(failed)
+
+
+def test_a_fault_of_the_providers_is_waited_for_if_the_call_may_be_repeated(server: FakeApi, caller: Caller) -> None:
+    server.answers["DELETE /it"] = [Answer(500), Answer(503), FINE]
+    assert caller.call("DELETE") == {"fine": True}
+    assert [told.split()[-2] for told in caller.told] == ["0.5", "1.0"]
+
+
+def test_tries_end(server: FakeApi, caller: Caller) -> None:
+    server.answers["GET /it"] = [Answer(500)]
+    failed = caller.failure()
+    assert (failed.reason, failed.undecided, len(server.calls)) == ("api-broken", False, 4)
+    assert "the fault is the provider's" in str(failed)
+
+
+@pytest.mark.parametrize("answer", [Answer(500), CUT_OFF, Answer(200, content=b"<html>")], ids=["500", "cut", "HTML"])
+def test_what_may_have_been_done_is_never_done_again(server: FakeApi, caller: Caller, answer: Answer) -> None:
+    server.answers["POST /it"] = [answer]
+    failed = caller.failure("POST")
+    assert (failed.undecided, len(server.calls), caller.told) == (True, 1, [])
+    assert "not known" in str(failed)
+
+
+def test_an_api_that_does_not_answer_in_time_is_told(server: FakeApi) -> None:
+    server.answers["POST /it"] = [HANGS]
+    failed = Caller(server.url, server.authority, timeout_seconds=0.3).failure("POST")
+    assert (failed.reason, failed.undecided, len(server.calls)) == ("api-silent", True, 1)
+    assert "gave no answer (ReadTimeout)" in str(failed)
+
+
+def test_an_api_that_is_not_there_was_asked_nothing_and_is_asked_again(server: FakeApi) -> None:
+    caller = Caller(f"https://127.0.0.1:{free_port()}", server.authority)
+    failed = caller.failure("POST")
+    assert (failed.reason, failed.undecided, len(caller.told)) == ("api-silent", False, 3)
+    assert "KOMPAR_API_URL" in str(failed)
+
+
+def test_a_certificate_that_is_not_trusted_is_told_at_once_and_nothing_is_sent(server: FakeApi) -> None:
+    caller = Caller(server.url, "")
+    failed = caller.failure()
+    assert (failed.reason, caller.told, server.calls) == ("api-not-trusted", [], [])
+    assert "TRUSTED_AUTHORITY" in str(failed)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "words"),
+    [
+        (Answer(400, {"success": False, "message": "Please use valid url."}), "api-refused", "valid url. Correct"),
+        (Answer(404, {"success": False, "message": "nothing"}), "api-refused", "answers 404: nothing"),
+        (Answer(401, {"title": "Unauthorized", "detail": "expired"}), "api-unauthorized", "Correct the credentials"),
+        (Answer(401, {"errors": [{"title": "No", "detail": "in a list"}]}), "api-unauthorized", "401: in a list"),
+        (Answer(403, content=b"<html>no</html>"), "api-refused", "answers 403. Correct"),
+        (Answer(404, ["odd"]), "api-refused", "answers 404. Correct"),
+        (Answer(302, headers={"Location": "/it"}), "api-elsewhere", "KOMPAR_API_URL, which leads elsewhere"),
+        (Answer(200, content=b"<html>"), "api-elsewhere", "no JSON"),
+        (Answer(400, {"message": "x" * 1000}), "api-refused", "xxx…"),
+        (Answer(400, {"message": "\x1b[31mred\nnext"}), "api-refused", ": [31mred next."),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_told_with_its_mend(
+    server: FakeApi, caller: Caller, answer: Answer, reason: str, words: str
+) -> None:
+    server.answers["GET /it"] = [answer]
+    failed = caller.failure()
+    assert (failed.reason, len(server.calls)) == (reason, 1)
+    assert words in str(failed)
+    assert len(str(failed)) < 350
+    assert "\x1b" not in str(failed)
+
+
+@pytest.mark.parametrize("status", [400, 401, 429])
+def test_an_answer_that_repeats_a_secret_is_told_without_it(server: FakeApi, caller: Caller, status: int) -> None:
+    answer = Answer(status, {"message": f"wrong: {SECRET}!"}, headers={"Retry-After": "999"})
+    server.answers["GET /it"] = [answer]
+    failed = caller.failure()
+    assert "wrong: ***!" in str(failed)
+    assert SECRET not in repr(failed)

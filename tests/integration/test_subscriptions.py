@@ -1,0 +1,424 @@
+"""`kvitto subscriptions`, against APIs that answer what a test tells them."""
+
+import json
+import re
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from tests.apis import CUT_OFF, HANGS, Answer, FakeApi, fake_api
+from tests.running import command, run
+from tests.servers import bare_environment, eventually
+from tests.terminal import terminal
+
+TOKEN = "bearer-token-of-the-api"
+PASSWORD = "password-of-the-lender"
+CLIENT_SECRET = "client-secret-of-the-lender"
+SHOWN_ONCE = "0123456789abcdef-shown-once"
+NEVER_SEEN = (TOKEN, PASSWORD, CLIENT_SECRET, SHOWN_ONCE)
+FINE = Answer(200, {"success": True})
+ALREADY = Answer(404, {"success": False, "message": "You have already registered applications webhook."})
+EVENT = "INCOMING_REJECTED_TRANSACTION"
+HERE = "https://lender.example/webhooks/kompar/applications"
+THERE = "https://lender.example/webhooks/solaris"
+
+
+@dataclass(slots=True)
+class Lender:
+    """Who runs the commands, with settings of its own and nothing else."""
+
+    api: FakeApi
+    folder: Path
+    database: str
+    environment: dict[str, str] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def secrets(self) -> Path:
+        return self.folder / "solaris_secrets"
+
+    def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command; no secret may be in what it says."""
+        done = run("subscriptions", *arguments, environment=self.environment)
+        said = done.stdout + done.stderr
+        assert done.returncode == status, said
+        assert "Traceback" not in said
+        assert [secret for secret in NEVER_SEEN if secret in said] == []
+        return done
+
+    def refused(self, *arguments: str, status: int = 1) -> str:
+        return self.run(*arguments, status=status).stderr
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what is kept, in the worker's role; no secret may be in it."""
+        with psycopg.connect(self.environment["DATABASE_URL"], row_factory=dict_row) as connection:
+            rows = connection.execute("SELECT * FROM kvitto.subscriptions ORDER BY asked_at").fetchall()
+        assert [secret for secret in NEVER_SEEN if secret in str(rows)] == []
+        return rows
+
+    def states(self) -> list[str]:
+        return [row["state"] for row in self.rows()]
+
+
+@pytest.fixture
+def lender(tmp_path: Path, database: str) -> Iterator[Lender]:
+    with fake_api(tmp_path / "api") as api:
+        api.answers["GET /kompar/token"] = [Answer(200, {"success": True, "token": TOKEN, "token_type": "Bearer"})]
+        api.answers["POST /solaris/oauth2/token"] = [Answer(200, {"access_token": TOKEN, "token_type": "Bearer"})]
+        found = Lender(api, tmp_path, database)
+        found.environment |= {
+            "DATABASE_URL": database.replace("//kvitto@", "//kvitto_worker@"),
+            "PUBLIC_URL": "https://lender.example",
+            "TRUSTED_AUTHORITY": api.authority,
+            "KOMPAR_API_URL": f"{api.url}/kompar/",
+            "KOMPAR_API_LOGIN": "a-lender",
+            "KOMPAR_API_PASSWORD": PASSWORD,
+            "SOLARIS_API_URL": f"{api.url}/solaris",
+            "SOLARIS_AUTH_URL": f"{api.url}/solaris",
+            "SOLARIS_CLIENT_ID": "a-client",
+            "SOLARIS_CLIENT_SECRET": CLIENT_SECRET,
+            "SOLARIS_SECRETS_FILE": str(found.secrets),
+        }
+        yield found
+
+
+def made(reference: str = "w-1", secret: str = SHOWN_ONCE) -> Answer:
+    return Answer(201, {"id": reference, "event_type": EVENT, "url": THERE, "secret": secret})
+
+
+def listed(*references: str, url: str = THERE) -> Answer:
+    return Answer(200, [{"id": each, "event_type": EVENT, "url": url, "secret": None} for each in references])
+
+
+def test_a_webhook_is_registered_under_a_token_and_noted(lender: Lender) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
+    done = lender.run("register", "kompar", "applications")
+    assert f"kompar delivers applications to {HERE} from now on" in done.stdout
+    assert "kvitto subscriptions verify kompar applications" in done.stdout
+    token, post = lender.api.calls
+    assert token.headers["Authorization"].startswith("Basic ")
+    assert post.headers["Authorization"] == f"Bearer {TOKEN}"
+    assert post.document == {"url": HERE}
+    (row,) = lender.rows()
+    assert (row["state"], row["url"], row["operator"], row["role"]) == ("registered", HERE, "root", "kvitto_worker")
+    assert row["asked_at"] < row["registered_at"]
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_refusal_is_told_whichever_of_two_statuses_it_has(lender: Lender, status: int) -> None:
+    refusal = Answer(status, {"success": False, "message": "Please use valid url."})
+    lender.api.answers["POST /kompar/webhooks/applications"] = [refusal]
+    assert f"answers {status}: Please use valid url. Correct" in lender.refused("register", "kompar", "applications")
+    assert [(row["state"], row["reason"]) for row in lender.rows()] == [("refused", "api-refused")]
+
+
+def test_a_refusal_in_an_answer_of_200_is_one(lender: Lender) -> None:
+    answer = Answer(200, {"success": False, "message": "not today"})
+    lender.api.answers["POST /kompar/webhooks/applications"] = [answer]
+    assert "refused: not today" in lender.refused("register", "kompar", "applications")
+    assert lender.states() == ["refused"]
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_second_webhook_names_the_way_to_replace_the_first(lender: Lender, status: int) -> None:
+    already = Answer(status, ALREADY.document)
+    lender.api.answers["POST /kompar/webhooks/applications"] = [already]
+    assert "--replace" in lender.refused("register", "kompar", "applications")
+    assert not [line for line in lender.api.lines if line.startswith("DELETE")]
+
+
+def test_a_webhook_is_replaced_if_that_is_asked_for(lender: Lender) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [FINE, ALREADY, FINE]
+    lender.api.answers["DELETE /kompar/webhooks/applications"] = [FINE]
+    lender.run("register", "kompar", "applications", "--url", "https://lender.example/old")
+    lender.api.calls.clear()
+    lender.run("register", "kompar", "applications", "--replace")
+    assert [line.split()[0] for line in lender.api.lines] == ["GET", "POST", "DELETE", "POST"]
+    assert [(row["state"], row["url"]) for row in lender.rows()] == [
+        ("removed", "https://lender.example/old"), ("registered", HERE),
+    ]  # fmt: skip
+
+
+def test_nothing_is_removed_for_a_url_that_is_refused(lender: Lender) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [Answer(404, {"message": "Please use valid url."})]
+    lender.refused("register", "kompar", "applications", "--replace")
+    assert not [line for line in lender.api.lines if line.startswith("DELETE")]
+
+
+@pytest.mark.parametrize(
+    ("second", "told", "state"),
+    [
+        (Answer(404, {"message": "Please use valid url."}), "NOTHING IS registered for applications now", "refused"),
+        (CUT_OFF, "it is not known whether anything is registered for applications now", "asked"),
+    ],
+)
+def test_a_replacement_that_fails_half_way_is_told_loudly(
+    lender: Lender, second: Answer, told: str, state: str
+) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [FINE, ALREADY, second]
+    lender.api.answers["DELETE /kompar/webhooks/applications"] = [FINE]
+    lender.run("register", "kompar", "applications")
+    said = lender.refused("register", "kompar", "applications", "--replace")
+    assert told in said
+    assert "Until `kvitto subscriptions register` succeeds, nothing is delivered" in said
+    assert lender.states() == ["removed", state]
+
+
+def test_a_replacement_whose_removal_is_in_doubt_is_told_and_can_be_repeated(lender: Lender) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [FINE, ALREADY]
+    lender.api.answers["DELETE /kompar/webhooks/applications"] = [Answer(500)]
+    lender.run("register", "kompar", "applications")
+    said = lender.refused("register", "kompar", "applications", "--replace")
+    assert "whether the former subscription to applications was removed is not known" in said
+    assert lender.states() == ["removing", "refused"]
+    lender.api.answers["POST /kompar/webhooks/applications"] = [ALREADY, FINE]
+    lender.api.answers["DELETE /kompar/webhooks/applications"] = [Answer(404, {"message": "not registered"})]
+    lender.run("register", "kompar", "applications", "--replace")
+    assert lender.states() == ["removed", "refused", "registered"]
+
+
+def test_a_lost_answer_leaves_a_doubt_that_a_removal_settles(lender: Lender) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [CUT_OFF]
+    lender.api.answers["DELETE /kompar/webhooks/applications"] = [FINE]
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed()]
+    assert "Whether it was done is not known" in lender.refused("register", "kompar", "applications")
+    (row,) = json.loads(lender.run("list", "--json").stdout)
+    assert (row["state"], row["topic"]) == ("asked", "applications")
+    lender.run("remove", "kompar", "applications")
+    assert lender.states() == ["removed"]
+
+
+def test_a_crash_between_asking_and_the_answer_is_seen(lender: Lender) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [HANGS]
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed()]
+    asking = subprocess.Popen(
+        command("subscriptions", "register", "kompar", "applications"),
+        env=bare_environment() | lender.environment,
+        stdin=subprocess.DEVNULL,
+    )
+    eventually(lambda: "POST /kompar/webhooks/applications" in lender.api.lines, "it was asked")
+    asking.send_signal(signal.SIGKILL)
+    asking.wait()
+    (row,) = json.loads(lender.run("list", "--json").stdout)
+    assert (row["state"], row["registered_at"]) == ("asked", None)
+
+
+def test_what_is_registered_is_removed(lender: Lender) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
+    lender.api.answers["DELETE /kompar/webhooks/applications"] = [FINE, Answer(404, {"message": "not registered"})]
+    lender.run("register", "kompar", "applications")
+    said = lender.refused("remove", "kompar", "applications", "--url", "https://lender.example/another")
+    assert f"registered for {HERE}, as far as is known here" in said
+    assert "no more" in lender.run("remove", "kompar", "applications").stdout
+    (row,) = lender.rows()
+    assert (row["state"], row["removal_operator"]) == ("removed", "root")
+    assert "nothing to remove" in lender.refused("remove", "kompar", "applications")
+
+
+def test_a_removal_that_fails_is_in_doubt_until_it_succeeds(lender: Lender) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
+    lender.api.answers["DELETE /kompar/webhooks/applications"] = [Answer(500)]
+    lender.run("register", "kompar", "applications")
+    assert "next try in" in lender.refused("remove", "kompar", "applications")
+    assert lender.states() == ["removing"]
+    lender.api.answers["DELETE /kompar/webhooks/applications"] = [FINE]
+    lender.run("remove", "kompar", "applications")
+    assert lender.states() == ["removed"]
+
+
+def test_who_is_refused_at_the_door_is_told_what_to_correct(lender: Lender) -> None:
+    lender.api.answers["GET /kompar/token"] = [Answer(401, {"message": f"wrong password {PASSWORD}"})]
+    said = lender.refused("register", "kompar", "applications")
+    assert "answers 401: wrong password ***. Correct the credentials" in said
+    assert lender.states() == ["refused"]
+
+
+def test_a_secret_that_is_shown_once_goes_into_its_file(lender: Lender) -> None:
+    lender.secrets.write_text(f"{EVENT}=older\n")
+    lender.secrets.chmod(0o640)
+    lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
+    done = lender.run("register", "solaris", EVENT)
+    assert f"its secret was added to {lender.secrets}" in done.stdout
+    assert "restart the ingest processes, one after the other" in done.stdout
+    assert lender.secrets.read_text() == f"{EVENT}=older,{EVENT}={SHOWN_ONCE}\n"
+    assert stat.S_IMODE(lender.secrets.stat().st_mode) == 0o640
+    assert lender.api.calls[-1].document == {"event_type": EVENT, "url": THERE}
+    assert [(row["state"], row["reference"]) for row in lender.rows()] == [("registered", "w-1")]
+
+
+def test_without_a_file_a_secret_is_asked_for_before_anything_is_sent(lender: Lender) -> None:
+    del lender.environment["SOLARIS_SECRETS_FILE"]
+    said = lender.refused("register", "solaris", EVENT)
+    assert "SOLARIS_SECRETS_FILE names none" in said
+    assert "--print-secret" in said
+    lender.environment["SOLARIS_SECRETS_FILE"] = str(lender.folder)
+    assert "is no readable file" in lender.refused("register", "solaris", EVENT)
+    assert (lender.api.calls, lender.rows()) == ([], [])
+
+
+def test_without_a_file_a_secret_is_printed_once_on_a_terminal(lender: Lender) -> None:
+    del lender.environment["SOLARIS_SECRETS_FILE"]
+    lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
+    with terminal("subscriptions", "register", "solaris", EVENT, environment=lender.environment) as shown:
+        assert shown.end() == 0, shown.text
+    assert re.findall(rf"^{EVENT}={SHOWN_ONCE}\r?$", shown.text, re.MULTILINE)
+    assert shown.text.count(SHOWN_ONCE) == 1
+    assert lender.states() == ["registered"]
+
+
+def test_a_secret_is_kept_whatever_happens_to_the_ledger(lender: Lender) -> None:
+    """It cannot be asked for a second time."""
+    with psycopg.connect(lender.database, autocommit=True) as owner:
+        owner.execute("REVOKE UPDATE (registered_at) ON kvitto.subscriptions FROM kvitto_worker")
+    lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
+    lender.refused("register", "solaris", EVENT, status=78)
+    assert lender.secrets.read_text() == f"{EVENT}={SHOWN_ONCE}\n"
+    assert lender.states() == ["asked"]
+
+
+def test_the_provider_s_word_stands_beside_ours(lender: Lender) -> None:
+    lender.api.answers["POST /solaris/v1/webhooks"] = [made("w-1"), made("w-2")]
+    lender.run("register", "solaris", EVENT)
+    lender.run("register", "solaris", EVENT)
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1", "w-2"), listed()]
+    assert lender.run("list").stderr == ""
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1"), listed("w-3"), listed()]
+    done = lender.run("list", "--json", status=1)
+    found = {row["reference"]: (row["state"], row["provider_says"], row["differs"]) for row in json.loads(done.stdout)}
+    assert found == {
+        "w-1": ("registered", "registered", False),
+        "w-2": ("registered", "nothing", True),
+        "w-3": (None, "registered", True),
+    }
+    assert "2 differ" in done.stderr
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1", "w-2", url="https://else.example"), listed()]
+    assert "registered for https://else.example" in lender.run("list", status=1).stdout
+
+
+def test_who_cannot_be_asked_is_told_and_ours_are_listed_all_the_same(lender: Lender) -> None:
+    lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
+    lender.run("register", "solaris", EVENT)
+    lender.api.answers["GET /solaris/v1/webhooks"] = [Answer(403, {"detail": "no"})]
+    done = lender.run("list", status=1)
+    assert "solaris is not asked: " in done.stderr
+    assert EVENT in done.stdout
+    del lender.environment["SOLARIS_CLIENT_SECRET"]
+    done = lender.run("list")
+    assert "solaris is not asked: SOLARIS_CLIENT_SECRET: is not set" in done.stderr
+    assert EVENT in done.stdout
+
+
+def test_of_several_one_is_named_and_the_secret_that_may_go_is_told(lender: Lender) -> None:
+    lender.api.answers["POST /solaris/v1/webhooks"] = [made("w-1"), made("w-2")]
+    for _ in range(2):
+        lender.run("register", "solaris", EVENT)
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1", "w-2"), listed()]
+    said = lender.refused("remove", "solaris", EVENT)
+    assert "subscribed to 2 times: w-1" in said
+    assert "--id" in said
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1", "w-2"), listed()]
+    lender.api.answers["DELETE /solaris/v1/webhooks/w-1"] = [Answer(200, {"id": "w-1"})]
+    done = lender.run("remove", "solaris", EVENT, "--id", "w-1")
+    assert re.search(rf"the value of {EVENT} in SOLARIS_SECRETS that came at .* may go, and no other", done.stdout)
+    assert lender.states() == ["removed", "registered"]
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-2"), listed()]
+    lender.api.answers["DELETE /solaris/v1/webhooks/w-2"] = [Answer(204)]
+    assert f"every value of {EVENT}" in lender.run("remove", "solaris", EVENT).stdout
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed()]
+    assert f"{EVENT} is not subscribed to" in lender.refused("remove", "solaris", EVENT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "change", "status", "words"),
+    [
+        (["register", "kompar", "loans"], {}, 2, "no webhook 'loans'; name one of applications, decisions"),
+        (["register", "solaris", "no type"], {}, 2, "'no type' is no event type"),
+        (["register", "nobody", "x"], {}, 2, "'nobody' has no folder in app/providers"),
+        (["register", "kompar", "decisions", "--url", "http://lender.example/x"], {}, 2, "is no https:// address"),
+        (["register", "kompar", "decisions", "--url", "https://"], {}, 2, "cannot be read as an address"),
+        (["register", "kompar", "decisions", "--url", "https://a:b@host/x"], {}, 2, "holds a user, a password"),
+        (["register", "kompar", "decisions", "--url", "https://["], {}, 2, "cannot be read as an address"),
+        (["register", "kompar", "decisions"], {"PUBLIC_URL": ""}, 2, "--url, or PUBLIC_URL for all"),
+        (["register", "kompar", "decisions"], {"PUBLIC_URL": "http://x"}, 78, "PUBLIC_URL: is no https:// address"),
+        (["remove", "kompar", "decisions"], {"KOMPAR_API_URL": "http://127.0.0.1"}, 78, "KOMPAR_API_URL: is no https://"),
+        (["remove", "kompar", "decisions"], {"KOMPAR_API_URL": "https://["}, 78, "KOMPAR_API_URL: cannot be read"),
+        (["list"], {"DATABASE_URL": ""}, 78, "DATABASE_URL: is not set"),
+        (["verify", "kompar", "decisions"], {"KOMPAR_API_PASSWORD": ""}, 78, "KOMPAR_API_PASSWORD: is not set"),
+        (["verify", "kompar", "decisions"], {"TRUSTED_AUTHORITY": "/nowhere"}, 78, "TRUSTED_AUTHORITY: cannot be used"),
+        (["verify", "kompar", "decisions"], {"KOMPAR_API_URL": ""}, 1, "only Kompar's test environment"),
+        (["verify", "solaris", EVENT], {"SOLARIS_API_URL": ""}, 1, "Solaris sends nothing on request"),
+        (["verify", "kompar", "decisions"], {}, 1, "register it first"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_a_mistake_is_told_before_anything_is_asked_for(
+    lender: Lender, arguments: list[str], change: dict[str, str], status: int, words: str
+) -> None:
+    lender.environment |= change
+    assert words in lender.refused(*arguments, status=status)
+    assert {call.line.split()[0] for call in lender.api.calls} <= {"GET"}
+    assert "DATABASE_URL" in change or lender.rows() == []
+
+
+def test_a_delivery_that_does_not_come_is_told_with_where_to_look(lender: Lender) -> None:
+    lender.api.answers["GET /kompar/random/application"] = [FINE]
+    said = lender.refused("verify", "kompar", "applications", "--seconds", "1")
+    assert "no applications of kompar in Postgres after 1 s" in said
+    assert "kvitto audit" in said
+
+
+def test_check_tells_what_the_command_lacks(lender: Lender) -> None:
+    def check() -> subprocess.CompletedProcess[str]:
+        return run("check", "subscriptions", environment=lender.environment)
+
+    done = check()
+    assert done.returncode == 0, done.stdout
+    assert "complete for subscriptions" in done.stdout
+    assert "KOMPAR_API_LOGIN" not in done.stdout  # a name may be short
+    del lender.environment["KOMPAR_API_LOGIN"], lender.environment["SOLARIS_CLIENT_SECRET"]
+    done = check()
+    assert done.returncode == 78
+    assert "KOMPAR_API_LOGIN" in done.stdout
+    assert "SOLARIS_CLIENT_SECRET" in done.stdout
+
+
+def test_the_worker_s_role_can_neither_delete_nor_rewrite_what_was_asked(lender: Lender) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
+    lender.run("register", "kompar", "applications")
+    for statement in ("DELETE FROM kvitto.subscriptions", "UPDATE kvitto.subscriptions SET url = 'x'"):
+        with (
+            psycopg.connect(lender.environment["DATABASE_URL"]) as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            connection.execute(statement)
+
+
+def test_one_that_was_removed_elsewhere_is_not_taken_for_a_second(lender: Lender) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
+    lender.run("register", "kompar", "applications")
+    lender.run("register", "kompar", "applications")
+    assert lender.states() == ["removed", "registered"]
+
+
+def test_where_several_are_kept_none_is_replaced(lender: Lender) -> None:
+    assert "keeps several of a topic" in lender.refused("register", "solaris", EVENT, "--replace", status=2)
+    assert (lender.api.calls, lender.rows()) == ([], [])
+
+
+def test_a_secret_that_its_file_cannot_take_in_is_printed_rather_than_lost(lender: Lender) -> None:
+    lender.secrets.write_bytes(b"\xff no text")
+    lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
+    done = run("subscriptions", "register", "solaris", EVENT, environment=lender.environment)
+    assert done.returncode == 0, done.stderr
+    assert "could not take it in (UnicodeDecodeError): keep what follows" in done.stderr
+    assert f"{EVENT}={SHOWN_ONCE}\n" in done.stdout
+    assert lender.secrets.read_bytes() == b"\xff no text"
+    assert lender.states() == ["registered"]

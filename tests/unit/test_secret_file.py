@@ -1,0 +1,69 @@
+"""A file of labelled secrets takes one more in, and stays otherwise what it was."""
+
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from app.secret_file import SecretFile
+from config.environment import Environment
+
+
+def listed(path: Path) -> list[tuple[str, str]]:
+    return list(Environment({"SECRETS_FILE": str(path)}).labelled_secrets("SECRETS"))
+
+
+@pytest.mark.parametrize("before", ["", "A=1", "A=1\n", "A=1,\n"], ids=repr)
+def test_a_secret_is_added_behind_the_others(tmp_path: Path, before: str) -> None:
+    path = tmp_path / "secrets"
+    path.write_text(before)
+    SecretFile(path).add("B", "two")
+    SecretFile(path).add("B", "three")
+    assert listed(path) == [*([("A", "1")] if before else []), ("B", "two"), ("B", "three")]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_not_there_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "secrets"
+    assert SecretFile(path).obstacle() is None
+    SecretFile(path).add("A", "one")
+    assert listed(path) == [("A", "one")]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_mode_and_owner_stay_and_a_link_stays_one(tmp_path: Path) -> None:
+    path, link = tmp_path / "secrets", tmp_path / "link"
+    path.write_text("A=1")
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, 10001, 10002)
+    known = path.stat()
+    link.symlink_to(path)
+    SecretFile(link).add("B", "two")
+    now = path.stat()
+    assert (now.st_mode, now.st_uid, now.st_gid) == (known.st_mode, known.st_uid, known.st_gid)
+    assert link.is_symlink()
+    assert listed(link) == [("A", "1"), ("B", "two")]
+
+
+def test_of_many_who_add_at_once_none_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "secrets"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: SecretFile(path).add("A", f"secret-{number}"), range(40)))
+    assert sorted(listed(path)) == sorted(("A", f"secret-{number}") for number in range(40))
+
+
+@pytest.mark.parametrize("secret", ["a,b", " a", "a\n", ""], ids=repr)
+def test_what_cannot_stand_in_a_list_is_refused_and_changes_nothing(tmp_path: Path, secret: str) -> None:
+    path = tmp_path / "secrets"
+    path.write_text("A=1")
+    with pytest.raises(ValueError, match="comma or a space"):
+        SecretFile(path).add("B", secret)
+    assert path.read_text() == "A=1"
+
+
+def test_what_stands_in_the_way_is_told(tmp_path: Path) -> None:
+    assert "is not writable" in str(SecretFile(tmp_path / "none" / "secrets").obstacle())
+    assert "is no readable file" in str(SecretFile(tmp_path).obstacle())
