@@ -9,27 +9,41 @@ import pytest
 
 from app.cli import _COMMANDS
 from tests.deploy.composition import SERVICES, composition
-from tests.running import Running
+from tests.running import Running, running
+from tests.sandbox.served import served
 from tests.servers import bare_environment, eventually
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-LINES = [line.partition("#")[0].strip() for block in BLOCKS for line in block.replace("\\\n", "").splitlines()]
+
+
+def lines(text: str) -> list[str]:
+    """Return the commands of a text's blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [line.partition("#")[0].strip() for block in blocks for line in block.replace("\\\n", "").splitlines()]
+
+
+LINES = lines(README)
+SUBSCRIBING = lines(README.partition("## Subscribe")[2].partition("\n## ")[0])
 # Shown in a table: these run until they are stopped, and have tests of their own.
 SERVERS = {"ingest", "worker", "beat", "console"}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the commands are run, in the order of the README: one may read what another wrote."""
-    return tmp_path_factory.mktemp("readme")
+def test_commands(kvitto: Running, tmp_path: Path) -> None:
+    for line in LINES:  # in the order of the page: one may read what another wrote
+        if line.startswith("kvitto ") and line not in SUBSCRIBING:
+            done = kvitto.run(*shlex.split(line)[1:], folder=tmp_path)
+            assert done.returncode == 0, (line, done.stderr)
 
 
-@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("kvitto ")])
-def test_commands(kvitto: Running, folder: Path, line: str) -> None:
-    done = kvitto.run(*shlex.split(line)[1:], folder=folder)
-    assert done.returncode == 0, done.stderr
+def test_subscribing(tmp_path: Path) -> None:
+    serve, play, *commands = (shlex.split(line)[1:] for line in SUBSCRIBING)
+    assert (serve, play, len(commands)) == (["up", "--https"], ["sandbox", "serve"], 5)
+    data = tmp_path / "data"
+    with running(data, {}, "--https") as kvitto, served(data):
+        for words in commands:
+            done = kvitto.run(*words)
+            assert done.returncode == 0, (words, done.stderr)
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("make ")])
