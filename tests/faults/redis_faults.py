@@ -20,7 +20,7 @@ _HOUR_MS = 3_600_000
 
 
 def _redis(scene: Scene) -> Redis:
-    return Redis.from_url(scene.kvitto.redis)
+    return Redis.from_url(scene.kvitto.redis, socket_timeout=None)  # a pause is waited for to its end
 
 
 def _pause(scene: Scene) -> None:
