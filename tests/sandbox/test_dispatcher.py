@@ -206,6 +206,13 @@ def test_an_answer_that_comes_too_late_is_none(tries: Tries) -> None:
     assert 0.3 <= tries[0].seconds < 1
 
 
+def test_a_host_that_cannot_be_looked_up_gives_no_answer(fast: Dispatcher, tries: Tries) -> None:
+    fast.send(KomparHook("https://no..host/", "applications", "token", KEY, waits=()), APPLICATION)
+    assert fast.wait(10)
+    assert [each.status for each in tries] == [0]
+    assert solaris.shake_hands("https://no..host/") == 0
+
+
 def test_what_a_hook_raises_is_told() -> None:
     with receiver() as found, Dispatcher() as dispatcher:
         dispatcher.send(kompars(found, key="short"), APPLICATION)
