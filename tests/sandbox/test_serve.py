@@ -60,6 +60,12 @@ def test_who_connects_and_is_silent_holds_up_nobody(tmp_path: Path) -> None:
             assert client.get(f"{sandbox.kompar}/token").status_code == 401
 
 
+def test_a_control_is_taken_in_chunks_too(tmp_path: Path) -> None:
+    with served(tmp_path / "data") as sandbox, sandbox.client() as client:
+        answer = client.post(f"{sandbox.kompar}/sandbox/fail", content=iter([b'{"calls":', b"3}"]))
+    assert (answer.status_code, answer.json()) == (200, {"calls": 3})
+
+
 def test_it_cannot_be_spoken_to_in_clear_nor_without_its_authority(tmp_path: Path) -> None:
     with served(tmp_path / "data") as sandbox:
         with pytest.raises(httpx.TransportError):
