@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from threading import Event as Flag
 from typing import TYPE_CHECKING
 
 import click
@@ -94,9 +93,9 @@ def _playing(
 
 
 def _lose_timers(dispatcher: Dispatcher, every_seconds: float | None) -> None:
-    """Lose timers again and again, or never; ends by a signal alone."""
-    never = Flag()
-    while not never.wait(every_seconds):
+    """Lose timers again and again, or never; ends by a signal, or when tries cannot be recorded."""
+    while True:
+        dispatcher.watch(every_seconds)
         dispatcher.lose_timers()
 
 

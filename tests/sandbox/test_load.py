@@ -4,12 +4,13 @@ import itertools
 import time
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 import pytest
 
 from app import quantities
-from app.recording import Try
+from app.recording import NotRecorded, Recording, Try
 from app.sandbox import banking, shares
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Hook
@@ -122,3 +123,14 @@ def test_a_summary_counts_answers_retries_and_faults() -> None:
     assert (summary.milliseconds()["p50"], summary.milliseconds()["slowest"]) == (100, 300)
     assert summary.told() == "4 tries: 1 × no answer, 2 × 200, 1 × 503"
     assert Summary().milliseconds() == {}
+
+
+def test_a_load_ends_when_its_tries_cannot_be_recorded() -> None:
+    full = Recording(Path("/dev/full"))
+    with receiver() as found, Dispatcher(full) as dispatcher:
+        hook = KomparHook(found.url, "applications", "t", "k" * 32)
+        events = (Step(hook, step.event) for step in steps(1, {"applications": 1}, HOOKS, ()))
+        with pytest.raises(NotRecorded, match="No space left on device"):
+            run(dispatcher, events, rate=50, seconds=60, tick=lambda _: None)
+    with pytest.raises(NotRecorded):
+        full.close()

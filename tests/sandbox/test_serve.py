@@ -110,6 +110,15 @@ def test_nothing_but_the_first_line_is_printed_and_secrets_are_its_owner_s_alone
     assert {path.stat().st_mode & 0o777 for path in made_up} == {0o600}
 
 
+def test_it_ends_when_tries_cannot_be_recorded(tmp_path: Path) -> None:
+    with served(tmp_path / "data", "--record", "/dev/full") as sandbox:
+        sandbox.register("decisions", "https://127.0.0.1:1/")
+        sandbox.send("decisions")
+        assert sandbox.process.wait(30) == 1
+        told = "Error: /dev/full cannot be written (No space left on device): mend that, or name another file"
+        assert sandbox.log.read_text() == f"{told} with --record\n"
+
+
 def test_timers_are_lost_as_often_as_asked_for(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "data")
     with (
