@@ -16,7 +16,7 @@ import pytest
 from app.recording import Try
 from tests.processes import named, stopped
 from tests.providers.sides import names, side
-from tests.running import Running
+from tests.running import Running, run
 from tests.terminal import terminal
 
 FAULTS = [
@@ -118,10 +118,13 @@ def test_an_event_that_is_stored_twice_is_found(
 ) -> None:
     plain = [each for each in tries(recorded[0]) if each["fault"] is None and each["topic"] == "applications"]
     path = tmp_path / "twice.jsonl"
-    path.write_text("".join(json.dumps(each | {"event": "one"}) + "\n" for each in plain[:2]))
-    status, sums, (finding,) = compare(kvitto, path)
-    assert (status, sums["wrong"]) == (1, 1)
-    assert "was stored, and so was another try of its event" in finding["problem"]
+    path.write_text("".join(json.dumps(each | {"event": "one"}) + "\n" for each in plain[:3]))
+    status, sums, findings = compare(kvitto, path)
+    assert (status, sums["wrong"]) == (1, 2)
+    told = f"was stored, and so was another try of its event, {plain[0]['receipt']}"
+    assert {(found["receipt"], found["problem"]) for found in findings} == {
+        (each["receipt"], told) for each in plain[1:3]
+    }
 
 
 def test_a_receipt_that_is_gone_from_the_ledger_is_found_and_one_in_flight_is_waited_for(
@@ -134,6 +137,11 @@ def test_a_receipt_that_is_gone_from_the_ledger_is_found_and_one_in_flight_is_wa
         assert fresh_kvitto.run(*sent).returncode == 0
         status, sums, _ = compare(fresh_kvitto, path, "--patience", "0s")
         assert (status, sums["accepted"], sums["in_flight"], sums["missing"]) == (1, 6, 6, 0)
+        arguments = ("--data", str(fresh_kvitto.data), "audit", "--against", str(path), "--patience", "0s")
+        done = run(
+            *arguments, environment={"PROVIDERS": "solaris"}
+        )  # inboxes are those of the record, whoever is served
+        assert "6 are in flight still: see that workers run" in done.stdout
     status, sums, findings = compare(fresh_kvitto, path)
     assert (status, sums["stored"], sums["duplicate"], sums["in_flight"], findings) == (0, 4, 2, 0, [])
     receipt = tries(path)[0]["receipt"]
