@@ -212,6 +212,12 @@ def test_an_address_that_cannot_be_served_on(tmp_path: Path, bind: str, told: st
     assert "name another, host:port" in done.stderr
 
 
+@pytest.mark.parametrize("seconds", ["0", "inf", "1e12"])
+def test_timers_cannot_be_lost_all_the_time_nor_never(tmp_path: Path, seconds: str) -> None:
+    done = run("--data", str(tmp_path), "sandbox", "serve", "--lose-timers-every", seconds, environment={})
+    assert (done.returncode, "is not in the range 0<x<=86400" in done.stderr) == (2, True)
+
+
 def test_an_address_that_is_taken(tmp_path: Path) -> None:
     with served(tmp_path / "data") as sandbox:
         bind = sandbox.kompar.removeprefix("https://").removesuffix("/kompar")
