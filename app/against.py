@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from app.storage.connection import Connection
 from app.storage.lookups import Noted
 
 COLUMNS = (
-    "provider", "topic", "tries", "accepted", "stored", "duplicate", "dead", "in_flight", "missing", "wrong",
+    "provider", "topic", "tries", "refused", "accepted", "stored", "duplicate", "dead", "in_flight", "missing", "wrong",
 )  # fmt: skip
 FINDING_COLUMNS = ("receipt", "provider", "topic", "problem")
 _BATCH = 5_000
@@ -23,8 +23,8 @@ _LOOK_SECONDS = 0.5
 # Where wrong tries are many, the first tell enough.
 _FINDINGS = 100
 
-# Returns the receipts that wait in inboxes.
-Waiting = Callable[[], set[UUID]]
+# Returns the receipts that wait in the inboxes of providers.
+Waiting = Callable[[Collection[str]], set[UUID]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Comparison:
 class Against:
     """Compares tries with the ledger, batch by batch; what is in flight is waited for, but not for ever.
 
-    Held in memory are 16 bytes and a little more for every receipt and every event, about 200 MB for a million.
+    Held in memory are every receipt and every stored event, by its id: about 400 MB for a million.
     """
 
     def __init__(self, connection: Connection, waiting: Waiting) -> None:
@@ -79,7 +79,7 @@ class Against:
         self._waiting = waiting
         self._seen: set[bytes] = set()
         self._stored: dict[tuple[str, str], UUID] = {}
-        self._repeated: list[tuple[Try, UUID, UUID]] = []
+        self._repeated: dict[tuple[str, str], dict[UUID, Try]] = {}
         self._unsettled: dict[UUID, Try] = {}
 
     @property
@@ -116,6 +116,7 @@ class Against:
         for each in batch:
             self.comparison.count(each, "tries")
             if each.status != 200:
+                self._judge_answer(each)
                 continue
             self.comparison.count(each, "accepted")
             receipt = _receipt(each)
@@ -129,12 +130,20 @@ class Against:
                 self._seen.add(receipt.bytes)
                 yield receipt, each
 
+    def _judge_answer(self, each: Try) -> None:
+        """Judge what is no 200: no receipt is due, but a provider may take another 2xx for one, or give up on a 4xx."""
+        if 200 < each.status < 300:
+            self.comparison.note(each, "wrong", f"was answered {each.status}, which is no receipt and no refusal")
+        elif 400 <= each.status < 500 and each.becomes:
+            self.comparison.count(each, "refused")
+
     def _look(self) -> None:
         """Look again for what was not in the ledger.
 
         Inboxes first: an entry leaves them after it has come into the ledger, so who is in neither is missing.
         """
-        waiting = self._waiting() | lookups.waiting(self._connection, self._unsettled)
+        providers = {each.provider for each in self._unsettled.values()}
+        waiting = self._waiting(providers) | lookups.waiting(self._connection, self._unsettled)
         before, self._unsettled = self._unsettled, {}
         self._settle(before, lookups.noted(self._connection, before))
         for receipt in self._unsettled.keys() - waiting:
@@ -153,16 +162,19 @@ class Against:
         if problem is not None:
             self.comparison.note(each, "wrong", problem)
         elif noted.outcome == "stored" and each.fault != "fewer-fields":  # the fuller one may come later, as news
-            first = self._stored.setdefault((each.provider, each.event), receipt)
-            if first != receipt:
-                self._repeated.append((each, first, receipt))
+            event = each.provider, each.event
+            if self._stored.setdefault(event, receipt) != receipt:
+                self._repeated.setdefault(event, {})[receipt] = each
 
     def _confirm_repeated(self) -> None:
-        """Look at both in one snapshot: in between, an older receipt may have taken the place of the first."""
-        for each, first, second in self._repeated:
-            noted = lookups.noted(self._connection, (first, second))
-            if [found.outcome for found in noted.values()] == ["stored", "stored"]:
-                self.comparison.note(each, "wrong", f"was stored, and so was another try of its event, {first}")
+        """Look at all of an event in one snapshot: an older receipt may have taken the place of the first meanwhile."""
+        for event, later in self._repeated.items():
+            receipts = self._stored[event], *later
+            noted = lookups.noted(self._connection, receipts)
+            stored = [each for each in receipts if each in noted and noted[each].outcome == "stored"]
+            for receipt in stored[1:]:
+                problem = f"was stored, and so was another try of its event, {stored[0]}"
+                self.comparison.note(later[receipt], "wrong", problem)
 
 
 def _receipt(each: Try) -> UUID | None:

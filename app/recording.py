@@ -1,7 +1,9 @@
 """The record that a sender keeps of its tries: a line of JSON for each, written as it ends."""
 
 import json
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,22 +33,49 @@ class Try:
     fault: str | None = None
 
 
+class NotRecorded(Exception):  # noqa: N818 - reads as what happened
+    """A file cannot take tries; the text says why, and what to do."""
+
+
 class Recording:
-    """Appends tries to a file; threads may share it."""
+    """Appends tries to a file; threads may share it. Every call may raise NotRecorded."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._path = path
         self._lock = Lock()
+        with _told(path):
+            if not _ends_whole(path):
+                raise NotRecorded(f"{path} ends in the middle of a line, as its sender did: name another with --record")
+            self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def add(self, each: Try) -> None:
         """Write a try."""
         line = json.dumps(asdict(each) | {"at": each.at.isoformat()}, ensure_ascii=False)
-        with self._lock:
+        with self._lock, _told(self._path):
             self._file.write(line + "\n")
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with _told(self._path):
+            self._file.close()
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        mend = "mend that, or name another file with --record"
+        raise NotRecorded(f"{path} cannot be written ({error.strerror}): {mend}") from error
+
+
+def _ends_whole(path: Path) -> bool:
+    """Tell whether what is appended begins a line."""
+    if not path.is_file() or not path.stat().st_size:
+        return True
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -61,12 +90,17 @@ class NoRecord(ValueError):  # noqa: N818 - reads as what was found
 
 
 def read(path: Path) -> Iterator[Try]:
-    """Return the tries of a file; raises NoRecord for what is none."""
+    """Return the tries of a file; raises NoRecord for what is none.
+
+    A last line that is cut off is left out: its sender writes it still, or was ended while it did.
+    """
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 yield _try(json.loads(line))
             except (TypeError, KeyError, ValueError, RecursionError) as error:
+                if number > 1 and not line.endswith(b"\n"):
+                    return
                 raise NoRecord(f"line {number} of {path} is no record of a try") from error
 
 

@@ -10,6 +10,7 @@ import click
 
 from app.errors import Unavailable
 from app.local.data import Data, DataUnusable
+from app.recording import NotRecorded
 from config.environment import Misconfigured
 
 _COMMANDS = {
@@ -62,7 +63,7 @@ class _Commands(click.Group):
         except Unavailable as error:
             mend = _MENDS.get(error.reason, "Try again").format(up="" if own else " (kvitto up brings one)")
             raise click.ClickException(f"{error}. {mend}.") from error
-        except DataUnusable as error:
+        except (DataUnusable, NotRecorded) as error:
             raise click.ClickException(str(error)) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002

@@ -1,5 +1,6 @@
 """`kvitto audit --against`: a sender's record, compared with the ledger."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from uuid import UUID
@@ -21,9 +22,9 @@ _SHOWN = 10
 def compare(path: Path, settings: AuditSettings, seconds: float) -> Comparison:
     """Compare a record with the ledger; what is in flight has so many seconds to arrive."""
     redis = server.connect(settings.redis_url, timeout_seconds=10)
-    status = console(stderr=True).status(f"comparing {path} with the ledger")
+    status = console(stderr=True).status("comparing the record with the ledger")
     with status, session(settings.database_url, "audit") as connection:
-        against = Against(connection, lambda: _in_inboxes(redis, settings.providers))
+        against = Against(connection, lambda providers: _in_inboxes(redis, providers))
         done = 0
         for count in against.compare(recording.read(path)):
             done += count
@@ -33,7 +34,7 @@ def compare(path: Path, settings: AuditSettings, seconds: float) -> Comparison:
     return against.comparison
 
 
-def _in_inboxes(redis: Redis, providers: tuple[str, ...]) -> set[UUID]:
+def _in_inboxes(redis: Redis, providers: Collection[str]) -> set[UUID]:
     return set().union(*(waiting.receipts(redis, provider) for provider in providers))
 
 
@@ -59,6 +60,12 @@ def _conclude(comparison: Comparison) -> None:
         shown = [asdict(found) for found in comparison.findings[:_SHOWN]]
         print_rows(shown, comparing.FINDING_COLUMNS, False, empty="")
         click.echo()
+    if in_flight := sum(row["in_flight"] for row in comparison.rows()):
+        click.echo(f"{in_flight} are in flight still: see that workers run, and compare again, with more --patience")
+    if refused := sum(row["refused"] for row in comparison.rows()):
+        click.echo(
+            f"{refused} tries were refused that need not be: does the receiver know the sender's token or secret?"
+        )
     verdict = "adds up" if comparison.sound else "DOES NOT ADD UP"
     say(
         f"{verdict}: accepted = stored + duplicate + dead, each as it was sent",

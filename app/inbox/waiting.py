@@ -6,22 +6,21 @@ from redis import Redis
 
 from app.inbox.server import reachable
 
-# A call ends at either bound, so that nobody waits long behind it. Replies: an entry's id, its receipt, and so on.
+# A call ends at either bound, so that nobody waits long behind it; entries are read singly, since bodies may be large.
+# Replies: an entry's id, its receipt, and so on.
 _RECEIPTS = """
 local found, start, size = {}, ARGV[1], 0
 while #found < 2000 and size < 8388608 do
-    local entries = redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', 10)
-    for _, entry in ipairs(entries) do
-        local receipt = ''
-        for at = 1, #entry[2], 2 do
-            size = size + #entry[2][at + 1]
-            if entry[2][at] == 'receipt' then receipt = entry[2][at + 1] end
-        end
-        found[#found + 1] = entry[1]
-        found[#found + 1] = receipt
+    local entry = redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', 1)[1]
+    if not entry then break end
+    local receipt = ''
+    for at = 1, #entry[2], 2 do
+        size = size + #entry[2][at + 1]
+        if entry[2][at] == 'receipt' then receipt = entry[2][at + 1] end
     end
-    if #entries < 10 then break end
-    start = '(' .. found[#found - 1]
+    found[#found + 1] = entry[1]
+    found[#found + 1] = receipt
+    start = '(' .. entry[1]
 end
 return found
 """

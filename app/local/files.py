@@ -25,6 +25,12 @@ def _written(folder: Path, content: bytes) -> Path:
     """Return a new file that only its owner may read."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=folder)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # or else a power cut may leave the name, and nothing in it
+    except OSError:
+        os.unlink(name)
+        raise
     return Path(name)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import httpx
 
+# What ends a try without an answer; host names that cannot be one raise UnicodeError, TLS alerts OSError.
+NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

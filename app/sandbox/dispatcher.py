@@ -65,7 +65,8 @@ class Dispatcher:
         return self._means.latest_seconds
 
     def send(self, hook: Hook, event: Event, fault: str | None = None) -> None:
-        """Have an event delivered, beginning now; raises KeyError for what is no fault."""
+        """Have an event delivered, beginning now; raises KeyError for what is no fault, and what `wait` raises."""
+        self._raise_failure()
         found, asked = faults.named(fault), time.monotonic()
         for _ in range(found.copies):
             self._add(1)
@@ -83,9 +84,14 @@ class Dispatcher:
         """Wait until nothing is pending; tell whether that is so. Raises what a hook or the record raised."""
         with self._changed:
             self._changed.wait_for(lambda: not self._pending or self._failure is not None, seconds)
-            if self._failure is not None:
-                raise self._failure
+            self._raise_failure()
             return not self._pending
+
+    def watch(self, seconds: float | None = None) -> None:
+        """Wait for so long, by default for ever, unless a hook or the record raises: then raise that."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure is not None, seconds)
+            self._raise_failure()
 
     def close(self) -> None:
         """Abandon what is pending, and close the connections."""
@@ -93,6 +99,10 @@ class Dispatcher:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     # What follows runs in the dispatcher's thread, to which all deliveries belong.
 
@@ -108,8 +118,7 @@ class Dispatcher:
             if ending == "cancelled":
                 self._cancel(delivery.hook)
         except Exception as error:
-            self._failure = error
-            raise
+            self._failure = error  # whoever sends, waits or watches is told
         finally:
             del self._under_way[_current()]
             self._add(-1)

@@ -1,4 +1,4 @@
-"""National numbers that are nobody's: right check digits, in ranges that are kept for tests or were never given out."""
+"""Numbers that are nobody's: right check digits, in ranges that are kept for tests or fiction, or not given out."""
 
 from random import Random
 
@@ -25,8 +25,13 @@ def company_number(random: Random, form: str) -> str:
     return written
 
 
+def telephone(random: Random) -> str:
+    """Return a mobile number of those that Sweden keeps for fiction: 070-174 06 05 to 99."""
+    return f"+467017406{random.randint(5, 99):02}"
+
+
 def iban(random: Random) -> str:
-    """Return a German IBAN with right check digits."""
+    """Return a German IBAN with right check digits; no range is kept for tests, so its account may be somebody's."""
     account = f"11010100{random.randint(0, 10**10 - 1):010}"
     return f"DE{98 - int(f'{account}131400') % 97:02}{account}"  # 13, 14 and 00 spell DE and no check digits yet
 

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Mapping
 from random import Random
 
-from app.sandbox.numbers import company_number, personal_number
+from app.sandbox.numbers import company_number, personal_number, telephone
 
 _FIRST = (
     "Adriana", "Alva", "Anders", "Åke", "Åsa", "Björn", "Cecilia", "Elif", "Erik", "Fatima", "Göran", "Håkan", "Ingrid",
@@ -65,7 +65,7 @@ def decision(
     """Return a client's answer to an offer: of the applicant it may tell who that is, and bring files."""
     accepted = random.random() < 0.7
     details: dict[str, object] = {
-        "phone": f"+4670{random.randint(0, 9_999_999):07}",
+        "phone": telephone(random),
         "email": "kund@example.com",
         "offer_id": f"of-{random.randint(1, 999)}",
     }

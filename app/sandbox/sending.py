@@ -95,6 +95,8 @@ def send(
         late_seconds = max(pace.latest_seconds, dispatcher.latest_seconds)
         told = _told(summary, dispatcher, pace) | {"left": left, "late_ms": round(late_seconds * 1000, 1)}
     _report(told, as_json)
+    if left:
+        click.echo(f"{left} deliveries were not at their end: give them more --patience, or --speed", err=True)
     if late_seconds > LATE_SECONDS:
         click.echo(
             f"The rate was not kept: a try began {late_seconds:.1f} s late, for want of time or of lanes here. "

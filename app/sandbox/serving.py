@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from threading import Event as Flag
 from typing import TYPE_CHECKING
 
 import click
@@ -29,6 +28,7 @@ if TYPE_CHECKING:  # it knows the receiving side, which the sandbox is not to kn
     from app.local.data import Data
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
+_DAY_SECONDS = 86_400
 
 
 @click.command(
@@ -38,7 +38,12 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--bind", default="127.0.0.1:8443", show_default=True, help="Where to serve, host:port; port 0: any.")
 @click.option("--speed", type=_POSITIVE, default=1.0, show_default=True, help="How many times faster waits pass.")
 @options.record
-@click.option("--lose-timers-every", type=_POSITIVE, metavar="SECONDS", help="Forget tries that wait, as restarts do.")
+@click.option(
+    "--lose-timers-every",
+    type=click.FloatRange(min=0, min_open=True, max=_DAY_SECONDS),
+    metavar="SECONDS",
+    help="Forget tries that wait, as restarts do.",
+)
 @click.pass_obj
 def serve(data: "Data", bind: str, speed: float, record: Path | None, lose_timers_every: float | None) -> None:
     """Play Kompar's and Solaris' APIs over HTTPS, and deliver to whatever is registered there.
@@ -107,9 +112,9 @@ def _environment(url: str, authority: Path) -> dict[str, str]:
 
 
 def _lose_timers(dispatcher: Dispatcher, every_seconds: float | None) -> None:
-    """Lose timers again and again, or never; ends by a signal alone."""
-    never = Flag()
-    while not never.wait(every_seconds):
+    """Lose timers again and again, or never; ends by a signal, or when tries cannot be recorded."""
+    while True:
+        dispatcher.watch(every_seconds)
         dispatcher.lose_timers()
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import httpx
 
+from app.sandbox.answers import NO_ANSWER
 from app.sandbox.banking import CREDIT_LINE, OVERDRAFT_RATE, REJECTED_TRANSACTION
 from app.sandbox.hooks import Event, Request, Verdict
 
@@ -83,7 +84,7 @@ def shake_hands(url: str, trust: ssl.SSLContext | None = None) -> int:
     headers = {"Solaris-Webhook-Event-Type": "WEBHOOK-SUBSCRIPTION"}
     try:
         return httpx.post(url, headers=headers, timeout=30, verify=True if trust is None else trust).status_code
-    except (httpx.HTTPError, httpx.InvalidURL):
+    except NO_ANSWER:
         return 0
 
 

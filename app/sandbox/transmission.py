@@ -8,7 +8,7 @@ from typing import Literal
 
 import httpx
 
-from app.sandbox.answers import Answer
+from app.sandbox.answers import NO_ANSWER, Answer
 from app.sandbox.faults import SLOW_SECONDS
 from app.sandbox.hooks import Request
 
@@ -42,7 +42,7 @@ async def transmit(
             if manner.cut == "unread" and answer.status_code == 200:  # leaving the block cuts the connection
                 return Answer(0, None, time.monotonic() - started)
             await answer.aread()
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError):
+    except NO_ANSWER:
         return Answer(0, None, time.monotonic() - started)
     return Answer.of(answer, time.monotonic() - started)
 

@@ -16,7 +16,7 @@ import pytest
 from app.recording import Try
 from tests.processes import named, stopped
 from tests.providers.sides import names, side
-from tests.running import Running
+from tests.running import Running, run
 from tests.terminal import terminal
 
 FAULTS = [
@@ -40,7 +40,7 @@ def compare(kvitto: Running, record: Path, *more: str) -> tuple[int, dict[str, i
     done = kvitto.run("audit", "--against", str(record), "--json", *more)
     assert done.stdout, done.stderr
     rows = json.loads(done.stdout)
-    names = ("tries", "accepted", "stored", "duplicate", "dead", "in_flight", "missing", "wrong")
+    names = ("tries", "refused", "accepted", "stored", "duplicate", "dead", "in_flight", "missing", "wrong")
     return (
         done.returncode,
         {name: sum(row[name] for row in rows) for name in names},
@@ -94,6 +94,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], list[dict[str, Any]]], str, 
     "another entity": (lambda each: [each | {"entity_id": "x"}], "wrong", "is in the ledger with another entity id"),
     "to be refused": (lambda each: [each | {"becomes": []}], "wrong", "was accepted, and had to be refused"),
     "to be dead": (lambda each: [each | {"becomes": ["dead"]}], "wrong", "not dead"),
+    "another 2xx": (lambda each: [each | {"status": 202}], "wrong", "was answered 202, which is no receipt"),
     "no receipt": (lambda each: [each | {"receipt": None}], "wrong", "was answered 200 without a receipt"),
 }
 
@@ -113,15 +114,28 @@ def test_one_try_that_is_not_as_it_must_be_is_found(
     assert words in finding["problem"]
 
 
+def test_refusals_that_need_not_be_are_counted(
+    kvitto: Running, recorded: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    made = tries(recorded[0])
+    plain = [each | {"status": 401, "receipt": None} for each in made if each["fault"] is None][:3]
+    path = tmp_path / "refused.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in made + plain))
+    assert [compare(kvitto, each)[1]["refused"] for each in (recorded[0], path)] == [0, 3]
+
+
 def test_an_event_that_is_stored_twice_is_found(
     kvitto: Running, recorded: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     plain = [each for each in tries(recorded[0]) if each["fault"] is None and each["topic"] == "applications"]
     path = tmp_path / "twice.jsonl"
-    path.write_text("".join(json.dumps(each | {"event": "one"}) + "\n" for each in plain[:2]))
-    status, sums, (finding,) = compare(kvitto, path)
-    assert (status, sums["wrong"]) == (1, 1)
-    assert "was stored, and so was another try of its event" in finding["problem"]
+    path.write_text("".join(json.dumps(each | {"event": "one"}) + "\n" for each in plain[:3]))
+    status, sums, findings = compare(kvitto, path)
+    assert (status, sums["wrong"]) == (1, 2)
+    told = f"was stored, and so was another try of its event, {plain[0]['receipt']}"
+    assert {(found["receipt"], found["problem"]) for found in findings} == {
+        (each["receipt"], told) for each in plain[1:3]
+    }
 
 
 def test_a_receipt_that_is_gone_from_the_ledger_is_found_and_one_in_flight_is_waited_for(
@@ -134,6 +148,11 @@ def test_a_receipt_that_is_gone_from_the_ledger_is_found_and_one_in_flight_is_wa
         assert fresh_kvitto.run(*sent).returncode == 0
         status, sums, _ = compare(fresh_kvitto, path, "--patience", "0s")
         assert (status, sums["accepted"], sums["in_flight"], sums["missing"]) == (1, 6, 6, 0)
+        arguments = ("--data", str(fresh_kvitto.data), "audit", "--against", str(path), "--patience", "0s")
+        done = run(
+            *arguments, environment={"PROVIDERS": "solaris"}
+        )  # inboxes are those of the record, whoever is served
+        assert "6 are in flight still: see that workers run" in done.stdout
     status, sums, findings = compare(fresh_kvitto, path)
     assert (status, sums["stored"], sums["duplicate"], sums["in_flight"], findings) == (0, 4, 2, 0, [])
     receipt = tries(path)[0]["receipt"]

@@ -229,7 +229,13 @@ def test_the_sandbox_tells_what_is_registered_and_no_secret(sandbox: Sandbox) ->
      ("POST", "/solaris/sandbox/fail")],
 )  # fmt: skip
 def test_another_machine_controls_nothing(sandbox: Sandbox, method: str, path: str) -> None:
-    stranger = {"REMOTE_ADDR": "192.0.2.1"}
-    answer = sandbox.call(method, path, environ_base=stranger)
-    assert (answer.status_code, answer.json) == (403, {"message": "only this machine may ask for that"})
+    for address in ("192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1"):
+        stranger = {"REMOTE_ADDR": address}
+        answer = sandbox.call(method, path, environ_base=stranger)
+        assert (answer.status_code, answer.json) == (403, {"message": "only this machine may ask for that"})
     assert sandbox.call("GET", "/kompar/token", headers={}, environ_base=stranger).status_code == 401
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_this_machine_controls_it_however_it_is_addressed(sandbox: Sandbox, address: str) -> None:
+    assert sandbox.call("GET", "/sandbox", environ_base={"REMOTE_ADDR": address}).status_code == 200

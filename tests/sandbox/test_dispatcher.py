@@ -91,19 +91,25 @@ def test_kompar_gives_up_after_five_tries(fast: Dispatcher, tries: Tries) -> Non
 
 
 def test_the_schedule_is_kept_to_two_percent() -> None:
-    """Measured is from a try's end to the begin of the next, by the record; of a few events the best counts.
+    """Measured is from a try's end to the begin of the next, by the record; of several events the best counts.
 
     A wait of 30 s is 50 ms here, and two percent of it one: another process may hold this one up for longer.
     """
-    tries = [Tries() for _ in range(3)]
+    gaps: list[list[float]] = []
+
+    def late() -> list[float]:
+        return [
+            min(waits) / (wait / 600) for waits, wait in zip(zip(*gaps, strict=True), kompar.SCHEDULE, strict=False)
+        ]
+
     with receiver(lambda _: 500) as found:
-        for each in tries:
-            with Dispatcher(each, speed=600) as dispatcher:
+        while len(gaps) < 2 or (max(late()) >= 1.02 and len(gaps) < 30):
+            tries = Tries()
+            with Dispatcher(tries, speed=600) as dispatcher:
                 dispatcher.send(KomparHook(found.url, "applications", "token", KEY, kompar.SCHEDULE[:3]), APPLICATION)
                 assert dispatcher.wait(10)
-    for index, wait in enumerate(kompar.SCHEDULE[:3]):
-        late = min(each.gaps()[index] for each in tries) / (wait / 600)
-        assert 0.999 < late < 1.02, [each.gaps() for each in tries]
+            gaps.append(tries.gaps())
+    assert all(0.999 < each < 1.02 for each in late()), gaps
 
 
 def test_solaris_backs_off_for_five_days() -> None:
@@ -198,12 +204,19 @@ def test_an_answer_that_comes_too_late_is_none(tries: Tries) -> None:
         return 200
 
     with receiver(first_hangs) as found, Dispatcher(tries, speed=1000) as dispatcher:
-        hook = KomparHook(found.url, "applications", "token", KEY, timeout_seconds=0.3)
+        hook = KomparHook(found.url, "applications", "token", KEY, timeout_seconds=1)
         dispatcher.send(hook, APPLICATION)
         assert dispatcher.wait(10)
         released.set()
     assert [each.status for each in tries] == [0, 200]
-    assert 0.3 <= tries[0].seconds < 1
+    assert 1 <= tries[0].seconds < 5
+
+
+def test_a_host_that_cannot_be_looked_up_gives_no_answer(fast: Dispatcher, tries: Tries) -> None:
+    fast.send(KomparHook("https://no..host/", "applications", "token", KEY, waits=()), APPLICATION)
+    assert fast.wait(10)
+    assert [each.status for each in tries] == [0]
+    assert solaris.shake_hands("https://no..host/") == 0
 
 
 def test_what_a_hook_raises_is_told() -> None:

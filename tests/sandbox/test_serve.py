@@ -60,6 +60,12 @@ def test_who_connects_and_is_silent_holds_up_nobody(tmp_path: Path) -> None:
             assert client.get(f"{sandbox.kompar}/token").status_code == 401
 
 
+def test_a_control_is_taken_in_chunks_too(tmp_path: Path) -> None:
+    with served(tmp_path / "data") as sandbox, sandbox.client() as client:
+        answer = client.post(f"{sandbox.kompar}/sandbox/fail", content=iter([b'{"calls":', b"3}"]))
+    assert (answer.status_code, answer.json()) == (200, {"calls": 3})
+
+
 def test_it_cannot_be_spoken_to_in_clear_nor_without_its_authority(tmp_path: Path) -> None:
     with served(tmp_path / "data") as sandbox:
         with pytest.raises(httpx.TransportError):
@@ -102,6 +108,15 @@ def test_nothing_but_the_first_line_is_printed_and_secrets_are_its_owner_s_alone
     made_up = [path for folder in ("sandbox", "secrets") for path in (tmp_path / "data" / folder).iterdir()]
     assert {"KOMPAR_API_PASSWORD", "KOMPAR_KEYS"} < {path.name for path in made_up}
     assert {path.stat().st_mode & 0o777 for path in made_up} == {0o600}
+
+
+def test_it_ends_when_tries_cannot_be_recorded(tmp_path: Path) -> None:
+    with served(tmp_path / "data", "--record", "/dev/full") as sandbox:
+        sandbox.register("decisions", "https://127.0.0.1:1/")
+        sandbox.send("decisions")
+        assert sandbox.process.wait(30) == 1
+        told = "Error: /dev/full cannot be written (No space left on device): mend that, or name another file"
+        assert sandbox.log.read_text() == f"{told} with --record\n"
 
 
 def test_timers_are_lost_as_often_as_asked_for(tmp_path: Path) -> None:
@@ -195,6 +210,12 @@ def test_an_address_that_cannot_be_served_on(tmp_path: Path, bind: str, told: st
     assert done.returncode == 1
     assert told in done.stderr
     assert "name another, host:port" in done.stderr
+
+
+@pytest.mark.parametrize("seconds", ["0", "inf", "1e12"])
+def test_timers_cannot_be_lost_all_the_time_nor_never(tmp_path: Path, seconds: str) -> None:
+    done = run("--data", str(tmp_path), "sandbox", "serve", "--lose-timers-every", seconds, environment={})
+    assert (done.returncode, "is not in the range 0<x<=86400" in done.stderr) == (2, True)
 
 
 def test_an_address_that_is_taken(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Solaris' API answers as Solaris does, case by case."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import ANY
 
 import pytest
 
+from app.sandbox.api.tokens import Tokens
 from tests.sandbox.playing import CREDENTIALS, Sandbox, basic
 
 TYPE = "INCOMING_REJECTED_TRANSACTION"
@@ -171,3 +174,15 @@ def test_calls_fail_on_demand(sandbox: Sandbox) -> None:
         500, error(500, "internal_server_error", "Internal Server Error", "on demand"),
     )  # fmt: skip
     assert sandbox.call("GET", "/solaris/v1/webhooks").status_code == 200
+
+
+def test_tokens_granted_at_once_all_count() -> None:
+    tokens = Tokens(lambda: 0.0, alone=False)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads interrupt each other as often as they can
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            granted = list(pool.map(lambda _: tokens.grant(), range(2000)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert {tokens.judge(token) for token in granted} == {"valid"}

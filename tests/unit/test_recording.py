@@ -4,7 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.recording import Recording, Try, read
+import pytest
+
+from app.recording import NoRecord, NotRecorded, Recording, Try, read
 
 
 def made(number: int) -> Try:
@@ -27,3 +29,44 @@ def test_an_empty_file_has_no_tries(tmp_path: Path) -> None:
     path = tmp_path / "tries.jsonl"
     path.touch()
     assert list(read(path)) == []
+
+
+def recorded(path: Path, count: int) -> str:
+    """Record so many tries; return what the file then holds."""
+    recording = Recording(path)
+    for number in range(count):
+        recording.add(made(number))
+    recording.close()
+    return path.read_text()
+
+
+def test_a_last_line_that_is_cut_off_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "tries.jsonl"
+    whole = recorded(path, 3)
+    for missing, count in ((1, 3), (2, 2), (100, 2)):  # of the first only the line's end is missing
+        path.write_text(whole[:-missing])
+        assert [each.event for each in read(path)] == [f"e-{number}" for number in range(count)]
+
+
+def test_what_begins_with_no_try_is_no_record_even_if_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("no record")
+    with pytest.raises(NoRecord, match="line 1 of"):
+        list(read(path))
+
+
+def test_nothing_is_appended_to_half_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "tries.jsonl"
+    path.write_text(recorded(path, 2)[:-10])
+    with pytest.raises(NotRecorded, match=r"ends in the middle of a line.*: name another with --record"):
+        Recording(path)
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NotRecorded, match=r"cannot be written \(No such file or directory\): .* name another file"):
+        Recording(tmp_path / "no" / "tries.jsonl")
+    full, told = Recording(Path("/dev/full")), r"/dev/full cannot be written \(No space left on device\)"
+    with pytest.raises(NotRecorded, match=told):
+        full.add(made(1))
+    with pytest.raises(NotRecorded, match=told):
+        full.close()

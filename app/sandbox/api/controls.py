@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Protocol
 
 from flask import Blueprint, Response, abort, jsonify, request
@@ -46,7 +46,10 @@ def controls(apis: Sequence[Api], dispatcher: Dispatcher) -> Blueprint:
 
 
 def _refuse_strangers() -> None:
-    if not ip_address(request.remote_addr or "0.0.0.0").is_loopback:  # noqa: S104 - compared, not bound
+    address = ip_address(request.remote_addr or "0.0.0.0")  # noqa: S104 - compared, not bound
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:  # so come those who speak IPv4 to `--bind [::]:8443`
+        address = address.ipv4_mapped
+    if not address.is_loopback:
         abort(_told(403, "only this machine may ask for that"))
 
 
@@ -90,7 +93,7 @@ def _fail(api: Api) -> Response:
 
 
 def _fields() -> dict[str, Any]:
-    body = request.get_json(force=True, silent=True) if request.content_length else {}
+    body = request.get_json(force=True, silent=True) if request.get_data() else {}
     if not isinstance(body, dict):
         abort(_told(400, "the body is no JSON object"))
     return body

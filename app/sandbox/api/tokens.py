@@ -10,7 +10,7 @@ Clock = Callable[[], float]
 
 
 class Tokens:
-    """Grants and knows tokens; `alone`: a new one kills the one before it."""
+    """Grants and knows tokens; `alone`: a new one kills the one before it. Threads may share it."""
 
     def __init__(self, clock: Clock, alone: bool) -> None:
         self._clock = clock
@@ -20,7 +20,11 @@ class Tokens:
     def grant(self) -> str:
         """Return a new token."""
         token = secrets.token_urlsafe(32)
-        self._end_at = ({} if self._alone else self._end_at) | {token: self._clock() + SECONDS}
+        end_at = self._clock() + SECONDS
+        if self._alone:
+            self._end_at = {token: end_at}
+        else:
+            self._end_at[token] = end_at
         return token
 
     def judge(self, token: str) -> Literal["valid", "expired", "unknown"]:

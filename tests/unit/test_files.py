@@ -1,0 +1,35 @@
+"""Files of the data folder are whole or not there."""
+
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.local import files
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """Let no file of this process grow beyond ten bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("put", [files.write, files.keep])
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, put: Callable[[Path, bytes], object]) -> None:
+    with no_room(), pytest.raises(OSError, match="File too large"):
+        put(tmp_path / "secret", b"longer than ten bytes")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+    files.write(tmp_path / "list", b"one")
+    with no_room(), pytest.raises(OSError, match="File too large"):
+        files.write(tmp_path / "list", b"one, two, three")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("list", b"one")]
