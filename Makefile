@@ -25,7 +25,7 @@ test: install      ## pass all tests
 	$(BIN)/python -m pytest -n 4 --dist worksteal
 slow: install      ## pass the tests that wait for minutes in real time
 	$(BIN)/python -m pytest -m slow
-faults: install    ## break every part under load, account for every delivery (about 25 min)
+faults: install    ## break every part under load, account for every delivery (about 20 min)
 	$(BIN)/python -m tests.faults
 soak: install      ## break parts at random for MINUTES (60), account for every delivery
 	$(BIN)/python -m tests.faults --soak $(or $(MINUTES),60) --deliveries 50000
