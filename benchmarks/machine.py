@@ -18,7 +18,7 @@ def describe() -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
         "processor": _processor(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GB",
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {"python": platform.python_version(), "nginx": _nginx()}
         | {name: version(name) for name in (*_PACKAGES, *_SERVERS)},

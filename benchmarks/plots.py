@@ -19,13 +19,14 @@ mpl.rcParams |= {"svg.hashsalt": "kvitto", "svg.fonttype": "none", "axes.spines.
 
 def draw(record: Record, folder: Path) -> list[Path]:
     """Draw what was measured into a folder; return the files."""
-    return [_drawn(folder / f"{name}.svg", plot, record) for name, plot in _PLOTS.items() if _has(record, name)]
-
-
-def _has(record: Record, name: str) -> bool:
-    if name == "accept":
-        return bool(record.curves)
-    return any(point.figure.startswith(_FIGURES[name]) for point in record.points)
+    figures = {point.figure for point in record.points}
+    plots = {
+        "accept": (_accept, bool(record.curves)),
+        "drain": (_drain, drain.FIGURE in figures),
+        "growth": (_growth, any(figure.startswith("drain over ") for figure in figures)),
+        "cost": (_cost, stage_figure(STAGES[0]) in figures),
+    }
+    return [_drawn(folder / f"{name}.svg", plot, record) for name, (plot, measured) in plots.items() if measured]
 
 
 def _drawn(path: Path, plot: Callable[[Axes, Record], None], record: Record) -> Path:
@@ -86,7 +87,3 @@ def _cost(axes: Axes, record: Record) -> None:
     axes.invert_yaxis()
     axes.set(title="Cost of an event by stage", xlabel="µs of CPU")
     axes.legend(frameon=False)
-
-
-_PLOTS = {"accept": _accept, "drain": _drain, "growth": _growth, "cost": _cost}
-_FIGURES = {"drain": drain.FIGURE, "growth": "drain over ", "cost": "cost of "}
