@@ -14,7 +14,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
-.PHONY: install demo up test slow faults soak bench check lock help
+.PHONY: install demo up test slow faults soak bench bench-check check lock help
 install: $(READY)  ## make .venv and install everything into it from the lock
 demo: install      ## start everything, deliver events, show what landed and the audit
 	@$(BIN)/kvitto demo
@@ -29,8 +29,10 @@ faults: install    ## break every part under load, account for every delivery (a
 	$(BIN)/python -m tests.faults
 soak: install      ## break parts at random for MINUTES (60), account for every delivery
 	$(BIN)/python -m tests.faults --soak $(or $(MINUTES),60) --deliveries 50000
-bench: install     ## measure against yardsticks, on this machine
-	$(BIN)/python -m benchmarks.bulkheads
+bench: install     ## measure beside yardsticks on this machine, about an hour (OPTIONS="--only accept --pairs 3", or --quick)
+	$(BIN)/python -m benchmarks $(OPTIONS)
+bench-check: install  ## compare ratios to yardsticks with those kept, in under two minutes
+	$(BIN)/python -m benchmarks --check
 check: install     ## lint, types, architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,4 +43,4 @@ lock: install      ## write the lock files anew from pyproject.toml: all of it, 
 	$(COMPILE) --constraint requirements.lock --output-file requirements.runtime.lock pyproject.toml
 	echo hatchling | $(COMPILE) --constraint requirements.lock --output-file requirements.build.lock -
 help:              ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14

@@ -1,0 +1,66 @@
+"""Accept: durable answers a second and their latencies, beside an empty view, nginx, a bare append and the tutorial.
+
+Nothing is drained meanwhile: this is the edge alone, and the tutorial's edge alone.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from functools import partial
+
+from benchmarks import bodies
+from benchmarks.bench import Bench
+from benchmarks.receivers import Receiver
+from benchmarks.record import KVITTO
+
+EMPTY, NGINX, APPEND, TUTORIAL = "empty Flask view", "nginx", "bare append", "tutorial"
+_UNIT = "/s"
+# The generator holds all bodies in memory.
+_HELD_BYTES = 200e6
+
+
+def measure(bench: Bench) -> None:
+    """Measure every size of body."""
+    for label, (size, number) in bench.volume.accepted.items():
+        figure = f"accept {label}"
+        for _ in bench.pairs(figure):
+            rate = _accept(bench, bench.scene.ours, figure, size, number)
+            if bench.volume.steady_seconds:
+                _hold(bench, figure, size, rate / 2)
+            documents = partial(bodies.applications, number, size)
+            _answer(bench, EMPTY, f"{bench.scene.empty}/", figure, documents())
+            if bench.volume.steady_seconds:  # limits, which no ratio is checked against
+                _answer(bench, NGINX, f"{bench.scene.nginx}/", figure, documents())
+                bench.record.add(figure, APPEND, _appended(bench, size, number), _UNIT)
+            _accept(bench, bench.scene.theirs, figure, size, number)
+
+
+def _accept(bench: Bench, receiver: Receiver, figure: str, size: int, number: int) -> float:
+    """Post as fast as it is answered; return answers a second."""
+    what = f"{figure}, {receiver.name}"
+    with bench.sending(receiver, what) as sent, receiver.standing():
+        answers = bench.post(receiver.url, what, bodies.applications(number // receiver.portion, size))
+        sent.posted, sent.accepted = answers.posted, answers.accepted
+    bench.record.add(figure, receiver.name, answers.rate, _UNIT)
+    return answers.rate
+
+
+def _hold(bench: Bench, figure: str, size: int, rate: float) -> None:
+    """Post at a fixed rate, and note the latencies."""
+    what = f"{figure} at half the highest rate"
+    number = max(20, round(min(rate * bench.volume.steady_seconds, _HELD_BYTES / size)))
+    with bench.sending(bench.scene.ours, what) as sent, bench.scene.ours.standing():
+        answers = bench.send(bench.scene.ours, sent, what, bodies.applications(number, size), rate)
+    for share, name in ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")):
+        bench.record.add(f"{what}, {name}", KVITTO, answers.milliseconds(share), "ms")
+    bench.record.draw(what, answers.latency)
+
+
+def _answer(bench: Bench, name: str, url: str, figure: str, documents: Iterable[dict[str, object]]) -> None:
+    answers = bench.post(url, f"{figure}, {name}", documents)
+    bench.record.add(figure, name, answers.rate, _UNIT)
+
+
+def _appended(bench: Bench, size: int, number: int) -> float:
+    line = [sys.executable, "-m", "benchmarks.yardsticks.append", bench.scene.append_url, str(size), str(number)]
+    return float(subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True).stdout)

@@ -1,0 +1,62 @@
+"""Drain: events a second from a full inbox to committed rows, beside the tutorial, a bare COPY, and opening alone."""
+
+import json
+import subprocess
+import sys
+import time
+
+from benchmarks import bodies
+from benchmarks.bench import Bench
+from benchmarks.receivers import Receiver
+from benchmarks.yardsticks.copying import copy_rate
+
+FIGURE, ONE_WORKER = "drain", "drain with one worker process"
+COPY, DECRYPT, SETTLE, TUTORIAL = "bare COPY", "decrypt only", "unseal + decrypt + validate", "tutorial"
+_PROCESSES = 2  # as many as drain
+
+
+def measure(bench: Bench) -> None:
+    """Measure each in turn."""
+    for _ in bench.pairs(FIGURE):
+        bench.record.add(FIGURE, bench.scene.ours.name, drained(bench, bench.scene.ours, FIGURE), "/s")
+        for name, rate in _opened(bench).items():
+            bench.record.add(FIGURE, name, rate, "/s")
+        if bench.volume.steady_seconds:
+            documents = list(bodies.applications(bench.volume.drained))
+            bench.record.add(FIGURE, COPY, copy_rate(bench.scene.server, documents), "/s")
+        bench.record.add(FIGURE, TUTORIAL, drained(bench, bench.scene.theirs, FIGURE), "/s")
+
+
+def measure_alone(bench: Bench) -> None:
+    """Measure ourselves alone, with however few processes there are."""
+    for _ in bench.pairs(ONE_WORKER):
+        bench.record.add(ONE_WORKER, bench.scene.ours.name, drained(bench, bench.scene.ours, ONE_WORKER), "/s")
+
+
+def drained(bench: Bench, receiver: Receiver, figure: str, seeds: range | None = None) -> float:
+    """Fill what the receiver drains while it stands still; return events a second from then to the last commit.
+
+    `seeds`: of applications that were sent before.
+    """
+    what = f"{figure}, {receiver.name}"
+    number = bench.volume.drained // receiver.portion
+    documents = bodies.applications(number) if seeds is None else bodies.again(seeds)
+    with bench.sending(receiver, what, new=seeds is None) as sent:
+        with receiver.standing():
+            bench.send(receiver, sent, what, documents)
+            started = time.time()
+        ended = bench.await_stored(receiver, sent)
+    return sent.accepted / (ended - started)
+
+
+def _opened(bench: Bench) -> dict[str, float]:
+    """Return the rates of opening alone, by as many processes as drain."""
+    path = bench.scene.folder / "opened"
+    bodies.write(path, bodies.applications(bench.volume.drained // _PROCESSES))
+    line = [sys.executable, "-m", "benchmarks.yardsticks.opening", str(path)]
+    running = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(_PROCESSES)]
+    found = [json.loads(process.communicate()[0]) for process in running]
+    return {
+        DECRYPT: sum(rates["decrypted"] for rates in found),
+        SETTLE: sum(rates["settled"] for rates in found),
+    }

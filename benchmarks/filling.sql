@@ -1,0 +1,32 @@
+-- Fills the ledger with events %(first)s to %(last)s of %(total)s, spread over a year: copies of one that was received.
+WITH template AS MATERIALIZED (
+    SELECT * FROM kvitto.receipts JOIN kvitto.bodies USING (receipt) JOIN kvitto.events USING (receipt)
+    WHERE kvitto.receipts.provider = 'kompar' AND kvitto.receipts.outcome = 'stored'
+    ORDER BY receipt DESC LIMIT 1
+), model AS (
+    SELECT * FROM kvitto.kompar_applications ORDER BY received_at DESC LIMIT 1
+), fresh AS MATERIALIZED (
+    SELECT uuidv7(-age) AS receipt, now() - age AS received_at, md5(n::text) AS entity_id, n
+    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n,
+         LATERAL (SELECT interval '1 day' + interval '365 days' * (1 - n / %(total)s::float) AS age) AS aged
+), receipts AS (
+    INSERT INTO kvitto.receipts
+        (receipt, provider, topic, event_type, entity_id, outcome, received_at, processed_at, epoch, seq)
+    SELECT fresh.receipt, 'kompar', 'applications', 'applications', fresh.entity_id, 'stored', fresh.received_at,
+           fresh.received_at + interval '50 ms', '00000000-0000-7000-8000-000000000001', n
+    FROM fresh
+), bodies AS (
+    INSERT INTO kvitto.bodies (receipt, headers, sealed)
+    SELECT fresh.receipt, template.headers, template.sealed FROM fresh, template
+), events AS (
+    INSERT INTO kvitto.events
+        (receipt, provider, event_type, entity_id, received_at, revision, content, digests, doubts, flags)
+    SELECT fresh.receipt, 'kompar', 'applications', fresh.entity_id, fresh.received_at, 1,
+           jsonb_set(template.content, '{application_id}', to_jsonb(fresh.entity_id)), template.digests,
+           template.doubts, template.flags
+    FROM fresh, template
+)
+INSERT INTO kvitto.kompar_applications
+SELECT fresh.entity_id, name, company_id, company_name, company_type, company_revenue, company_age, amount, duration,
+       purpose, guarantor_count, extra, flags, 1, fresh.received_at, fresh.received_at
+FROM fresh, model

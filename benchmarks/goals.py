@@ -1,0 +1,99 @@
+"""The goals, and how far a record meets them: by its medians, or by the worst value where a limit must always hold."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from benchmarks import accept, bulkheads, drain, end_to_end
+from benchmarks.figures import Spread, ratio
+from benchmarks.growth import drain_figure, views_figure
+from benchmarks.memory import memory_figure
+from benchmarks.record import Record
+
+_ACCEPT = "accept 0.5 KB"
+_HALF = f"{_ACCEPT} at half the highest rate"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A goal: the figure in words, a bound in `unit`, and what a record has for it. Ratios have no unit."""
+
+    figure: str
+    bound: float
+    unit: str
+    at_least: bool
+    measured: Callable[[Record], Spread | None]
+
+    def is_met(self, found: Spread) -> bool:
+        """Tell whether what counts is within the bound."""
+        return found.median >= self.bound if self.at_least else found.median <= self.bound
+
+    def __str__(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {self.bound:g}{self.unit}"
+
+
+def _times(words: str, bound: float, figure: str, yardstick: str, at_least: bool = True) -> Goal:
+    return Goal(words, bound, " ×", at_least, lambda record: record.ratio(figure, yardstick))
+
+
+def _at_most(words: str, bound: float, unit: str, figure: str) -> Goal:
+    return Goal(words, bound, unit, False, lambda record: record.spread(figure))
+
+
+def _never_above(words: str, bound: float, unit: str, figure: str) -> Goal:
+    return Goal(words, bound, unit, False, lambda record: _worst(record.spread(figure)))
+
+
+def _worst(found: Spread | None) -> Spread | None:
+    return replace(found, median=found.greatest) if found else None
+
+
+def _volumes(record: Record) -> list[int]:
+    """Return the volumes that growth was measured at."""
+    found = {point.figure for point in record.points if point.figure.startswith("drain over ")}
+    return sorted(int(figure.split()[2].replace(",", "")) for figure in found)
+
+
+def _drain_kept(record: Record) -> Spread | None:
+    """Return the drain rate at the greatest volume by that at the least."""
+    volumes = _volumes(record)
+    if len(volumes) < 2:
+        return None
+    return ratio(record.values(drain_figure(volumes[-1])), record.values(drain_figure(volumes[0])))
+
+
+def _slowest_view(record: Record) -> Spread | None:
+    volumes = _volumes(record)
+    found = [point.value for point in record.points if volumes and point.figure == views_figure(volumes[-1])]
+    return Spread(max(found), min(found), max(found)) if found else None
+
+
+def _memory_growth(record: Record) -> Spread | None:
+    """Return by how much the processes that grew most have grown since the first look."""
+    slices = [record.values(memory_figure(kind)) for kind in ("ingest", "worker")]
+    found = [values[-1] / values[0] for values in slices if values]
+    return Spread(max(found), min(found), max(found)) if found else None
+
+
+GOALS = (
+    _times("accept, 0.5 KB, by the empty Flask view", 0.6, _ACCEPT, accept.EMPTY),
+    _times("accept, 0.5 KB, by the tutorial", 4, _ACCEPT, accept.TUTORIAL),
+    _at_most("accept at half the highest rate, p99", 10, " ms", f"{_HALF}, p99"),
+    _at_most("accept at half the highest rate, p99.9", 50, " ms", f"{_HALF}, p99.9"),
+    _times("drain by the tutorial", 15, drain.FIGURE, drain.TUTORIAL),
+    _times("drain by unseal + decrypt + validate", 0.5, drain.FIGURE, drain.SETTLE),
+    _times("end to end without backlog by the tutorial", 8, end_to_end.SUSTAINED, end_to_end.TUTORIAL),
+    _at_most("receipt to row at half the highest rate, p99", 250, " ms", end_to_end.delay_figure(0.5)),
+    Goal("drain over the fullest ledger by the emptiest", 0.8, " ×", True, _drain_kept),
+    Goal("slowest dashboard view over the fullest ledger", 200, " ms", False, _slowest_view),
+    _never_above("memory of an ingest process", 80, " MB", memory_figure("ingest")),
+    _never_above("memory of a worker process", 120, " MB", memory_figure("worker")),
+    Goal("memory at the end by that at the first look", 1.1, " ×", False, _memory_growth),
+    _times("Solaris' p99 under a burst of Kompar by its own", bulkheads.GOAL, bulkheads.FIGURE, bulkheads.ALONE, False),
+)
+
+
+def judged(record: Record) -> Iterator[tuple[Goal, Spread, bool]]:
+    """Yield each goal that was measured, with what was found and whether it is met."""
+    for goal in GOALS:
+        if found := goal.measured(record):
+            yield goal, found, goal.is_met(found)

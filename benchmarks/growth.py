@@ -1,0 +1,90 @@
+"""Growth: draining, recognising repetitions and reading the dashboards' views, over a ledger that is filled by SQL."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from app.storage import reports
+from app.storage.connection import Connection, session
+from benchmarks import bodies
+from benchmarks.bench import Bench
+from benchmarks.drain import drained
+from benchmarks.figures import Spread
+from benchmarks.record import KVITTO
+
+_FILLING = (Path(__file__).parent / "filling.sql").read_text()
+_PORTION = 50_000
+_READS = 5
+_NEWEST = "SELECT * FROM reporting.kompar_applications ORDER BY updated_at DESC LIMIT 100"
+_BY_PURPOSE = """
+    SELECT purpose, count(*) AS applications, sum(amount) AS amount FROM reporting.kompar_applications
+    WHERE received_at > now() - interval '30 days' GROUP BY purpose
+"""
+_VIEWS: dict[str, Callable[[Connection], Any]] = {
+    "conservation": reports.conservation,
+    "freshness": reports.freshness,
+    "throughput of an hour": reports.throughput,
+    "newest events": reports.newest_events,
+    "newest dead letters": reports.newest_dead_letters,
+    "newest applications": lambda connection: reports.query(connection, _NEWEST),
+    "applications of 30 days by purpose": lambda connection: reports.query(connection, _BY_PURPOSE),
+}
+
+
+def drain_figure(stored: int) -> str:
+    """Return the name of the drain rate over so many events."""
+    return f"drain over {stored:,} events"
+
+
+def views_figure(stored: int) -> str:
+    """Return the name of the time that views take over so many events."""
+    return f"view over {stored:,} events"
+
+
+def measure(bench: Bench) -> None:
+    """Measure over every volume, from the least."""
+    filled = 0
+    for stored in bench.volume.stored:
+        if stored > filled:
+            bench.tell(f"filling the ledger with {stored:,} events")
+            fill(bench.scene.kvitto.database, filled, stored)
+            filled = stored
+        for _ in bench.pairs(drain_figure(stored)):
+            first = bodies.next_seed()
+            bench.record.add(drain_figure(stored), KVITTO, drained(bench, bench.scene.ours, drain_figure(stored)), "/s")
+            _repeat(bench, stored, range(first, first + bench.volume.drained))
+        for name, milliseconds in _read(bench.scene.kvitto.database):
+            bench.record.add(views_figure(stored), name, milliseconds, "ms")
+
+
+def _repeat(bench: Bench, stored: int, seeds: range) -> None:
+    """Send the same again, encrypted anew."""
+    figure = f"repetitions over {stored:,} events"
+    bench.record.add(figure, KVITTO, drained(bench, bench.scene.ours, figure, seeds), "/s")
+
+
+def fill(dsn: str, filled: int, stored: int) -> None:
+    """Add events until there are so many, and leave the tables as an idle hour would."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")  # no foreign key is looked up
+        for first in range(filled + 1, stored + 1, _PORTION):
+            last = min(stored, first + _PORTION - 1)
+            connection.execute(_FILLING, {"first": first, "last": last, "total": stored})
+        connection.execute("VACUUM (ANALYZE)")
+        connection.execute("CHECKPOINT")
+
+
+def _read(dsn: str) -> Iterator[tuple[str, float]]:
+    """Yield each view with the median of the milliseconds it takes, as dashboards read it."""
+    with session(dsn.replace("//kvitto@", "//kvitto_dashboard@"), "dashboard") as connection:
+        for name, read in _VIEWS.items():
+            yield name, Spread.of([_milliseconds(read, connection) for _ in range(_READS)]).median
+
+
+def _milliseconds(read: Callable[[Connection], Any], connection: Connection) -> float:
+    started = time.perf_counter()
+    read(connection)
+    return (time.perf_counter() - started) * 1000

@@ -1,0 +1,56 @@
+"""The measurements, each on a Kvitto of its own that is started for it."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import accept, bulkheads, cost, drain, end_to_end, growth, memory, profiles
+from benchmarks.bench import Bench
+from benchmarks.record import Record
+from benchmarks.scene import played
+from benchmarks.volume import Volume
+
+Tell = Callable[[str], None]
+# How much to measure, where to keep pictures, what to note values in.
+Take = Callable[[Volume, Path, Record, Tell], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One measurement: its name, and what takes it into a record."""
+
+    name: str
+    take: Take
+
+
+def _on_scene(measure: Callable[[Bench], None], concurrency: int = 2) -> Take:
+    """Return the measurement with everything started for it, and stopped after it."""
+
+    def take(volume: Volume, folder: Path, record: Record, tell: Tell) -> None:
+        with tempfile.TemporaryDirectory(prefix="kvitto-bench-") as data, played(Path(data), concurrency) as scene:
+            measure(Bench(scene, volume, folder, record, tell))
+
+    return take
+
+
+MEASUREMENTS = (
+    Measurement("accept", _on_scene(accept.measure)),
+    Measurement("drain", _on_scene(drain.measure)),
+    Measurement("one-worker", _on_scene(drain.measure_alone, concurrency=1)),
+    Measurement("end-to-end", _on_scene(end_to_end.measure)),
+    Measurement("growth", _on_scene(growth.measure)),
+    Measurement("memory", _on_scene(memory.measure)),
+    Measurement("cost", _on_scene(cost.measure)),
+    Measurement("profiles", _on_scene(profiles.measure)),
+    Measurement("bulkheads", bulkheads.measure),
+)
+
+
+def _ratios(bench: Bench) -> None:
+    for measure in (accept.measure, drain.measure, end_to_end.measure):
+        measure(bench)
+
+
+# What ratios are taken from, on one Kvitto: starting one takes longer.
+CHECKED = Measurement("check", _on_scene(_ratios))

@@ -1,0 +1,72 @@
+"""What a run came to, as Markdown: the goals first, then every figure beside its yardsticks."""
+
+from collections.abc import Iterator, Sequence
+
+from benchmarks.figures import Spread
+from benchmarks.goals import judged
+from benchmarks.record import KVITTO, Record
+
+Row = Sequence[str]
+
+
+def table(head: Row, rows: Sequence[Row]) -> str:
+    """Return an aligned Markdown table: the first column to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    rule = ["-" * width if not column else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
+    lines = [[_aligned(text, widths[at], at) for at, text in enumerate(row)] for row in (head, rule, *rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def goals(record: Record) -> str:
+    """Return the goals that were measured: what counts, and between what the runs lie."""
+    rows = [
+        (goal.figure, str(goal), _number(found.median), _between(found), "yes" if met else "NO")
+        for goal, found, met in judged(record)
+    ]
+    return table(("figure", "goal", "measured", "from – to", "met"), rows)
+
+
+def figures(record: Record) -> str:
+    """Return every figure, and our ratio to it where it is a yardstick's."""
+    return table(("figure", "of", "median", "from – to", "unit", "ours by it"), list(_rows(record)))
+
+
+def page(record: Record) -> str:
+    """Return the page that is kept beside the raw data."""
+    void = "".join(f"\n**Void:** {text}.\n" for text in record.voids)
+    remarks = "".join(f"- {text}\n" for text in dict.fromkeys(record.remarks)) or "- none\n"
+    machine = ", ".join(f"{name} {value}" for name, value in record.machine.items() if name != "versions")
+    versions = ", ".join(f"{name} {value}" for name, value in record.machine.get("versions", {}).items())
+    return f"""# Benchmarks
+
+Written by `make bench`; raw data in results.json. Medians of runs in turn with their yardsticks, the generator of
+the load on the same cores. Every run of Kvitto ended with the audit, fsync and authentication on. Machine: {machine};
+{versions}.
+{void}
+{goals(record)}
+
+{figures(record)}
+
+What casts doubt on a figure:
+
+{remarks}"""
+
+
+def _rows(record: Record) -> Iterator[Row]:
+    for figure, subject, unit in dict.fromkeys((point.figure, point.subject, point.unit) for point in record.points):
+        found = Spread.of(record.values(figure, subject))
+        share = record.ratio(figure, subject) if subject != KVITTO else None
+        yield figure, subject, _number(found.median), _between(found), unit, _number(share.median) if share else ""
+
+
+def _between(found: Spread) -> str:
+    return f"{_number(found.least)} – {_number(found.greatest)}"
+
+
+def _number(value: float) -> str:
+    """Return a value in three figures, whole from 100 on."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _aligned(text: str, width: int, column: int) -> str:
+    return text.rjust(width) if column else text.ljust(width)

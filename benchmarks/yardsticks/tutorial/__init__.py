@@ -1,0 +1,1 @@
+"""The design of most tutorials: Flask under gunicorn, one Celery message per event, a task and a commit each."""

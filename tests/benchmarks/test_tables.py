@@ -1,0 +1,78 @@
+"""What a record says: goals, tables, plots, expectations."""
+
+from pathlib import Path
+
+from benchmarks import expectations, plots, tables
+from benchmarks.figures import SHARES
+from benchmarks.goals import judged
+from benchmarks.record import KVITTO, Record
+
+
+def record() -> Record:
+    found = Record(machine={"cores": 2, "versions": {"flask": "3"}})
+    for ours, theirs in ((600, 1000), (500, 1000), (700, 1000)):
+        found.add("accept 0.5 KB", KVITTO, ours, "/s")
+        found.add("accept 0.5 KB", "empty Flask view", theirs, "/s")
+    for subject, rate in ((KVITTO, 5000), ("tutorial", 500)):
+        found.add("drain", subject, rate, "/s")
+    for stored, rate in ((0, 1000), (1000, 700)):
+        found.add(f"drain over {stored:,} events", KVITTO, rate, "/s")
+    found.draw("accept 0.5 KB at half the highest rate", {str(share): share / 100 for share in SHARES})
+    return found
+
+
+def verdicts(found: Record) -> dict[str, bool]:
+    return {goal.figure: met for goal, _, met in judged(found)}
+
+
+def test_a_goal_is_met_by_the_median() -> None:
+    assert verdicts(record()) == {
+        "accept, 0.5 KB, by the empty Flask view": True,
+        "drain by the tutorial": False,
+        "drain over the fullest ledger by the emptiest": False,
+    }
+
+
+def test_what_was_not_measured_is_not_judged() -> None:
+    assert verdicts(Record()) == {}
+
+
+def test_the_page_tells_goals_figures_doubts_and_what_is_void() -> None:
+    found = record()
+    found.remark("drain", "the generator used 95% of a core")
+    found.voids.append("drain: the audit tells of 1 missing")
+    page = tables.page(found)
+    assert "**Void:** drain: the audit tells of 1 missing." in page
+    assert "- drain: the generator used 95% of a core" in page
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    assert ["accept, 0.5 KB, by the empty Flask view", "≥ 0.6 ×", "0.6", "0.5 – 0.7", "yes"] in rows
+    assert ["drain by the tutorial", "≥ 15 ×", "10", "10 – 10", "NO"] in rows
+    assert ["drain", "tutorial", "500", "500 – 500", "/s", "10"] in rows
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    record().write(tmp_path / "results.json")
+    assert Record.read(tmp_path / "results.json") == record()
+
+
+def test_the_same_record_gives_the_same_plots(tmp_path: Path) -> None:
+    first, second = ({path.name: path.read_bytes() for path in plots.draw(record(), tmp_path)} for _ in range(2))
+    assert list(first) == ["accept.svg", "drain.svg", "growth.svg"]
+    assert first == second
+
+
+def test_a_ratio_that_fell_by_more_than_a_fifth_is_told() -> None:
+    expected = {"drain by tutorial": 10.0, "accept 0.5 KB by empty Flask view": 0.6}
+    assert list(expectations.faults(expectations.ratios(record()), expected)) == []
+    assert list(expectations.faults({"drain by tutorial": 7.9}, expected)) == [
+        "drain by tutorial: 7.90, expected 10.00 and no more than 20% less",
+        "accept 0.5 KB by empty Flask view: not measured",
+    ]
+
+
+def test_what_is_expected_is_kept(tmp_path: Path) -> None:
+    assert expectations.kept(tmp_path / "expected.json") is None
+    (text,) = expectations.faults({}, None)
+    assert "python -m benchmarks --check --keep" in text
+    expectations.keep({"drain by tutorial": 10.0}, tmp_path / "expected.json")
+    assert expectations.kept(tmp_path / "expected.json") == {"drain by tutorial": 10.0}
