@@ -12,6 +12,7 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLError, "TLS failed: is HTTPS served there?"),
     (TimeoutError, "no answer in time"),
     (socket.gaierror, "the host's name is not known"),
+    (UnicodeError, "the host's name is not known"),
     (ConnectionRefusedError, "connection refused: nothing listens there"),
     (ConnectionError, "the connection was cut off"),
     (httpx.RemoteProtocolError, "the connection ended without an answer of HTTP"),

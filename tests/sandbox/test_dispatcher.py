@@ -234,7 +234,7 @@ def test_each_try_that_fails_is_told_with_its_cause_and_what_comes_next() -> Non
         assert dispatcher.wait(10)
         dispatcher.send(KomparHook("https://127.0.0.1:1/", "decisions", "token", KEY, waits=()), DECISION)
         assert dispatcher.wait(10)
-        dispatcher.send(KomparHook("https://no.invalid/", "decisions", "token", KEY, waits=(1500.0, 0)), DECISION)
+        dispatcher.send(KomparHook("https://no..host/", "decisions", "token", KEY, waits=(1500.0, 0)), DECISION)
         eventually(lambda: len(told) == 3, "a try that cannot find its host")
         dispatcher.send(kompars(found), APPLICATION, "lost-timers")
         eventually(lambda: len(told) == 4, "a lost timer")
