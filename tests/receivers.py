@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Lock, Thread
 from uuid import uuid4
 
 
@@ -37,6 +37,7 @@ Answers = Callable[[list[Request]], int | None]
 @contextmanager
 def receiver(answers: Answers = lambda _: 200, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     """Serve a receiver; every 200 has a receipt of its own."""
+    lock = Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -47,8 +48,10 @@ def receiver(answers: Answers = lambda _: 200, tls: ssl.SSLContext | None = None
             began = time.monotonic()
             body = self.rfile.read(int(self.headers["Content-Length"]))
             ended = time.monotonic()
-            found.requests.append(Request(self.path, dict(self.headers), body, ended, ended - began))
-            status = answers(list(found.requests))
+            with lock:  # or else two that come at once would both see two requests
+                found.requests.append(Request(self.path, dict(self.headers), body, ended, ended - began))
+                so_far = list(found.requests)
+            status = answers(so_far)
             if status is None:
                 self.close_connection = True
                 return

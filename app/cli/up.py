@@ -11,6 +11,7 @@ from types import FrameType
 import click
 
 from app.cli.output import say
+from app.local.certificates import AuthorityDamaged
 from app.local.data import Data
 from app.local.stack import NotReady, Stack
 from app.local.supervisor import ProgramRefused
@@ -45,7 +46,7 @@ def up(found: Data, concurrency: int, https: bool, data: Path | None) -> None:
                 stack.tend()
         except _Stopped:
             _tell("stopping")
-        except (ProgramRefused, NotReady, EmbeddedMissing) as error:
+        except (AuthorityDamaged, ProgramRefused, NotReady, EmbeddedMissing) as error:
             raise click.ClickException(str(error)) from error
 
 

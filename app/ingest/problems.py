@@ -21,6 +21,9 @@ _TITLES = {
     503: "Nothing was kept; send the delivery again.",
 }
 _RETRY_AFTER_SECONDS = 5
+# Of what is logged; anybody may ask for any path.
+_PATH_LENGTH = 100
+_SEGMENT_LENGTH = 40
 logger = logging.getLogger(__name__)
 
 
@@ -43,7 +46,7 @@ def answer_with_problems(app: Flask) -> None:
 
 
 def _refused(error: Refused) -> Response:
-    logger.warning("refused", extra={"path": request.path[:100], "reason": error.reason, "detail": error.detail})
+    logger.warning("refused", extra={"path": _shown_path(), "reason": error.reason, "detail": error.detail})
     return problem(401, error.reason)
 
 
@@ -53,12 +56,20 @@ def _unavailable(error: Unavailable) -> Response:
 
 
 def _http(error: HTTPException) -> Response:
+    if error.code == 404 and request.path.startswith("/webhooks/"):  # a provider may have been told a wrong address
+        logger.warning("refused", extra={"path": _shown_path(), "reason": "not-found", "detail": ""})
     if error.code in (301, 307, 308):
         return problem(404, "not-found")
     if error.code not in _TITLES:
         return problem(503, "not-received")  # e.g. the client went away in mid-body
     allow = {name: value for name, value in error.get_headers() if name == "Allow"}
     return problem(error.code, error.name.lower().replace(" ", "-"), allow)
+
+
+def _shown_path() -> str:
+    """Return the request's path for the log: its segments shortened, nothing in it steers a terminal."""
+    short = "/".join(segment[:_SEGMENT_LENGTH] for segment in request.path[:_PATH_LENGTH].split("/"))
+    return "".join(character if character.isprintable() else "?" for character in short)
 
 
 def _unexpected(error: Exception) -> Response:

@@ -30,11 +30,15 @@ class Certificate:
         return context
 
 
+class AuthorityDamaged(Exception):  # noqa: N818 - reads as what happened
+    """The file that keeps it holds something else; the text says what to do."""
+
+
 class Authority:
     """Signs certificates; made at the first call and kept in `sandbox/` below a data folder, where all find it.
 
     `path` is its own certificate, authority.pem: who trusts that file trusts what this authority signed. Raises
-    EmbeddedMissing where what makes certificates is not installed.
+    EmbeddedMissing where what makes certificates is not installed, AuthorityDamaged if what was kept is no authority.
     """
 
     def __init__(self, data: Path) -> None:
@@ -60,8 +64,13 @@ class Authority:
     def _kept(self) -> "trustme.CA":
         ca = _ca()
         made = ca(organization_name="Kvitto on this machine")
-        pem = files.keep(self._folder / "authority.key", made.private_key_pem.bytes() + made.cert_pem.bytes())
-        return ca.from_pem(cert_bytes=pem, private_key_bytes=pem)
+        path = self._folder / "authority.key"
+        pem = files.keep(path, made.private_key_pem.bytes() + made.cert_pem.bytes())
+        try:
+            return ca.from_pem(cert_bytes=pem, private_key_bytes=pem)
+        except (ValueError, TypeError) as error:
+            mend = "remove it, then start again what serves HTTPS from this data folder: a new one is made"
+            raise AuthorityDamaged(f"{path} is damaged: {mend}") from error
 
 
 def _ca() -> "type[trustme.CA]":

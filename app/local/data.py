@@ -6,7 +6,8 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from app import providers
@@ -47,16 +48,31 @@ class Data:
         try:
             for folder in (self.folder, self.logs, self._secrets, self.metrics):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = self._lock()
+            descriptor = self._lock(_LOCK_SECONDS)
             for stale in self.metrics.iterdir():
                 stale.unlink()
         except OSError as error:
             raise self._unusable("written", error) from error
         return descriptor
 
-    def _lock(self) -> int:
+    @contextmanager
+    def alone(self, seconds: float) -> Iterator[None]:
+        """Make the folder and keep others out for the duration of a block.
+
+        Raises:
+            DataUnusable: It was not free within so many seconds.
+            OSError: It cannot be made or written.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = self._lock(seconds)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _lock(self, seconds: float) -> int:
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + _LOCK_SECONDS
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,11 +11,12 @@ NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a try ended: status 0 means that no answer came."""
+    """How a try ended: status 0 means that no answer came, `why` in words."""
 
     status: int
     receipt: str | None
     seconds: float
+    why: str = ""
 
     @classmethod
     def of(cls, answer: httpx.Response, seconds: float) -> "Answer":
@@ -26,7 +27,7 @@ class Answer:
 def _receipt(answer: httpx.Response) -> str | None:
     try:
         said = json.loads(answer.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     receipt = said.get("receipt") if isinstance(said, dict) else None
     return receipt if isinstance(receipt, str) else None

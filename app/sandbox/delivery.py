@@ -3,6 +3,7 @@
 import asyncio
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Literal, Protocol
 import httpx
 
 from app.recording import Try
+from app.sandbox import failures
 from app.sandbox.answers import Answer
 from app.sandbox.faults import HELD_SECONDS, Fault
 from app.sandbox.hooks import Event, Hook, Request, Verdict
@@ -34,13 +36,15 @@ class Record(Protocol):
 class Means:
     """What deliveries share; a lane is held for as long as a try takes.
 
-    latest_seconds: by how much the latest try began after it was due.
+    tell: is told of every try that failed, in a line. latest_seconds: by how much the latest try began after it was
+    due.
     """
 
     client: httpx.AsyncClient
     lanes: asyncio.Semaphore
     speed: float
     record: Record | None
+    tell: Callable[[str], None] | None = None
     latest_seconds: float = 0.0
 
 
@@ -78,15 +82,27 @@ class Delivery:
             async with self._means.lanes:
                 if self._fate is not None:
                     return self._fate
-                verdict = await self._try(attempt, due)
-            if verdict != "try again":
-                return _ENDINGS[verdict]
-            if wait is None:
-                break
-            if self.fault.forgetful:
-                return "lost"
-            due = self._ended + wait / self._means.speed
-        return "given up"
+                verdict, answer = await self._try(attempt, due)
+            ending = self._ending(verdict, wait)
+            wait_seconds = (wait or 0) / self._means.speed
+            if ending != "delivered" and self._means.tell is not None:
+                self._means.tell(self._failed(attempt, answer, failures.then(ending, wait_seconds)))
+            if ending is not None:
+                return ending
+            due = self._ended + wait_seconds
+        raise AssertionError("the last try has an ending")
+
+    def _ending(self, verdict: Verdict, wait: float | None) -> Ending | None:
+        """Return what became of the delivery by a try; None if another is to be made, after `wait`."""
+        if verdict != "try again":
+            return _ENDINGS[verdict]
+        if wait is None:
+            return "given up"
+        return "lost" if self.fault.forgetful else self._fate
+
+    def _failed(self, attempt: int, answer: Answer, then: str) -> str:
+        why = answer.why or (failures.CUT if answer.status == 200 else f"answered {answer.status}")
+        return f"{self.hook.provider} {self.hook.topic}, attempt {attempt}: {why}; {then}"
 
     async def _wait_until(self, due: float) -> None:
         left = due - time.monotonic()
@@ -98,7 +114,7 @@ class Delivery:
             await asyncio.sleep(0)
         self.waiting = False
 
-    async def _try(self, attempt: int, due: float) -> Verdict:
+    async def _try(self, attempt: int, due: float) -> tuple[Verdict, Answer]:
         self._means.latest_seconds = max(self._means.latest_seconds, time.monotonic() - due)
         request = self.hook.request(self.event, attempt, self.fault.name or None)
         cut = self._cut() if attempt == 1 else "no"
@@ -108,7 +124,8 @@ class Delivery:
         self._ended = time.monotonic()  # from here the next wait counts, however long the record takes
         if self._means.record is not None:
             self._means.record.add(self._told(at, attempt, request, answer))
-        return "try again" if cut != "no" and answer.status == 200 else self.hook.verdict(answer.status)
+        lost = cut != "no" and answer.status == 200
+        return "try again" if lost else self.hook.verdict(answer.status), answer
 
     def _cut(self) -> Cut:
         """Of the answers that are lost half are read, so that their receipts can be looked up; the id decides."""

@@ -21,23 +21,24 @@ class Dispatcher:
 
     At most `lanes` tries are under way at once. `trust` says whose certificates count, default: the system's.
     `on_cancelled` is told of a hook that its receiver cancelled, in the dispatcher's thread, when nothing more is sent
-    to it. `endings` counts what became of deliveries.
+    to it; `tell`, there too, of each try that failed, in a line. `endings` counts what became of deliveries.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all but the first few are named
         self,
         recording: Record | None = None,
         speed: float = 1.0,
         trust: ssl.SSLContext | None = None,
         lanes: int = 64,
         on_cancelled: Callable[[Hook], None] | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.endings: Counter[Ending] = Counter()
         self._on_cancelled = on_cancelled
         # A try has one time-out for all of it; connections are as many as lanes.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=lanes)
         client = httpx.AsyncClient(verify=True if trust is None else trust, timeout=None, limits=limits)  # noqa: S113
-        self._means = Means(client, asyncio.Semaphore(lanes), speed, recording)
+        self._means = Means(client, asyncio.Semaphore(lanes), speed, recording, tell)
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
         self._pending = 0
         self._failure: Exception | None = None

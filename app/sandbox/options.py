@@ -1,8 +1,25 @@
 """Options that the commands which send have in common."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
+
+
+class Positive(click.FloatRange):
+    """A number above 0, and a number: `nan` is in every range."""
+
+    def __init__(self, max: float | None = None) -> None:  # noqa: A002 - named by click
+        super().__init__(min=0, min_open=True, max=max)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number; fails for what is none, or outside."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is no number", param, ctx)
+        return number
+
 
 COUNT = click.IntRange(min=0)
 
@@ -10,7 +27,7 @@ url = click.option("--url", envvar="INGEST_URL", help="The receiver; default: wh
 seed = click.option("--seed", default=1, show_default=True, help="The same seed makes the same people.")
 speed = click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Positive(),
     default=60.0,
     show_default=True,
     help="How many times faster than the provider's schedule to try again.",

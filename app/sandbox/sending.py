@@ -18,6 +18,19 @@ from app.sandbox.summary import Summary, summing_up
 from config.environment import Environment
 
 _EVENT_TYPES = {"solaris": banking.EVENT_TYPES}
+_FIGURES = """\
+  tries         requests: of an event's first try and its retries, each once
+  statuses      tries by how they were answered
+  retried       tries that were not their event's first
+  delivered     deliveries that were confirmed (an event sent twice counts twice, its correction as another)
+  given up      deliveries without a confirmation after their last try
+  timers lost   deliveries whose next try was forgotten: the fault lost-timers
+  milliseconds  how long answers took: p50 is the median, p95 what 95% stayed below
+  rate          events a second, as asked for
+  reached       events a second, as sent
+  faults        events that each fault befell
+  left          deliveries that were not at their end when patience was
+  late_ms       by how much the latest event or try began too late: the sender's own fault"""
 _LIST = "\n".join(f"  {fault.name:13}{fault.description}" for fault in FAULTS.values())
 
 
@@ -25,7 +38,8 @@ _LIST = "\n".join(f"  {fault.name:13}{fault.description}" for fault in FAULTS.va
     invoke_without_command=True,
     no_args_is_help=True,
     short_help="Deliver made-up events.",
-    help=f"Deliver made-up events: at a rate, or with one of the commands below.\n\n\b\nFaults:\n{_LIST}",
+    help=f"Deliver made-up events: at a rate, or with one of the commands below.\n\n\b\nFaults:\n{_LIST}"
+    f"\n\n\b\nFigures:\n{_FIGURES}",
     epilog="Example: kvitto sandbox send --rate 50/s --for 10s --fault duplicate=2% --record tries.jsonl",
 )
 @options.url
@@ -130,7 +144,9 @@ def _told(summary: Summary, dispatcher: Dispatcher, pace: Pace) -> dict[str, obj
         "tries": summary.tries,
         "statuses": {str(status): count for status, count in sorted(summary.statuses.items())},
         "retried": summary.retried,
-        **{ending: dispatcher.endings[ending] for ending in ("delivered", "given up", "lost")},
+        "delivered": dispatcher.endings["delivered"],
+        "given up": dispatcher.endings["given up"],
+        "timers lost": dispatcher.endings["lost"],
         "milliseconds": summary.milliseconds(),
         "rate": round(pace.rate, 3),
         "reached": round(pace.reached, 3),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.local.certificates import LOOPBACK, Authority
+from app.local.certificates import LOOPBACK, Authority, AuthorityDamaged
 from app.local.ports import obstacle
 from app.local.wheels import EmbeddedMissing
 from app.recording import Recording
@@ -27,8 +27,9 @@ from config.environment import Environment
 if TYPE_CHECKING:  # it knows the receiving side, which the sandbox is not to know
     from app.local.data import Data
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
 _DAY_SECONDS = 86_400
+# One that was just told to end may take a moment.
+_LOCK_SECONDS = 2.0
 
 
 @click.command(
@@ -36,11 +37,13 @@ _DAY_SECONDS = 86_400
     "         curl --cacert .kvitto/sandbox/authority.pem https://127.0.0.1:8443/sandbox"
 )
 @click.option("--bind", default="127.0.0.1:8443", show_default=True, help="Where to serve, host:port; port 0: any.")
-@click.option("--speed", type=_POSITIVE, default=1.0, show_default=True, help="How many times faster waits pass.")
+@click.option(
+    "--speed", type=options.Positive(), default=1.0, show_default=True, help="How many times faster waits pass."
+)
 @options.record
 @click.option(
     "--lose-timers-every",
-    type=click.FloatRange(min=0, min_open=True, max=_DAY_SECONDS),
+    type=options.Positive(max=_DAY_SECONDS),
     metavar="SECONDS",
     help="Forget tries that wait, as restarts do.",
 )
@@ -57,15 +60,21 @@ def serve(data: "Data", bind: str, speed: float, record: Path | None, lose_timer
     Without a token, from this machine alone, with a JSON object as the body:
     POST /kompar/sandbox/send        {"topic": "applications", "count": 1, "fault": "duplicate"}
     POST /solaris/sandbox/send       {"event_type": "INCOMING_REJECTED_TRANSACTION", "count": 1}
-    POST /kompar/sandbox/fail        {"calls": 1}: the API's next calls are answered 500
+    POST /kompar/sandbox/fail        {"calls": 1}: the API's next calls are answered 500; 0 ends that
     POST /sandbox/lose-timers        as a restart of the provider does
 
     Logins, the authority to trust and what is registered are kept in the folder `sandbox` of the data folder; Kompar's
-    deliveries carry the token and the key that the receiver has (KOMPAR_TOKENS, KOMPAR_KEYS).
+    deliveries carry the token and the key that the receiver has (KOMPAR_TOKENS, KOMPAR_KEYS). Every try that fails is
+    told on standard error.
     """
     address = _address(bind)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt), _told(data.folder), _playing(data, address, speed, record) as (dispatcher, ready):
+    with (
+        suppress(KeyboardInterrupt),
+        _told(data.folder),
+        data.sandbox.alone(_LOCK_SECONDS),
+        _playing(data, address, speed, record) as (dispatcher, ready),
+    ):
         click.echo(ready)
         _lose_timers(dispatcher, lose_timers_every)
 
@@ -75,7 +84,6 @@ def _playing(
     data: "Data", address: tuple[str, int], speed: float, record: Path | None
 ) -> Iterator[tuple[Dispatcher, str]]:
     """Serve for the duration of a block; yield what delivers, and the line that says that all is ready."""
-    data.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = data.folder / "sandbox"
     authority = Authority(data.folder)
     environment = Environment(os.environ | data.secret_files(("kompar",), os.environ))
@@ -84,7 +92,7 @@ def _playing(
     trust = authority.trust()
     with (
         closing(Recording(record)) if record else nullcontext() as recording,
-        Dispatcher(recording, speed, trust, on_cancelled=partial(forget, subscriptions)) as dispatcher,
+        Dispatcher(recording, speed, trust, on_cancelled=partial(forget, subscriptions), tell=_tell) as dispatcher,
     ):
         app = create_app(Parts(subscriptions, dispatcher, credentials, partial(shake_hands, trust=trust)))
         certificate = authority.issue("sandbox", (*LOOPBACK, address[0]))
@@ -118,6 +126,12 @@ def _lose_timers(dispatcher: Dispatcher, every_seconds: float | None) -> None:
         dispatcher.lose_timers()
 
 
+def _tell(line: str) -> None:
+    """Write a line to standard error; whether somebody reads it is no matter of deliveries."""
+    with suppress(OSError):
+        click.echo(line, err=True)
+
+
 def forget(subscriptions: Subscriptions, hook: Hook) -> None:
     """Forget the subscription that its receiver cancelled."""
     if isinstance(hook, SolarisHook):
@@ -145,7 +159,7 @@ def _told(folder: Path) -> Iterator[None]:
     """Tell in plain words what keeps the sandbox from starting."""
     try:
         yield
-    except (EmbeddedMissing, SubscriptionsDamaged) as error:
+    except (AuthorityDamaged, EmbeddedMissing, SubscriptionsDamaged) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         mend = f"mend that, or name another data folder than {folder} with --data"

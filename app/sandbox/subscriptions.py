@@ -33,7 +33,7 @@ class Subscriptions:
         try:
             kept = json.loads(path.read_bytes()) if path.exists() else []
             self._found = [Subscription(**each) for each in kept]
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise SubscriptionsDamaged(f"{path} is damaged: remove it, and register anew what was there") from error
 
     def select(self, api: str | None = None, topic: str | None = None) -> list[Subscription]:

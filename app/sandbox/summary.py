@@ -17,7 +17,7 @@ class Summary:
     recording: Recording | None = None
     tell: Callable[[Try], None] | None = None
     statuses: Counter[int] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
+    befallen: set[tuple[str, str]] = field(default_factory=set)
     retried: int = 0
     seconds: list[float] = field(default_factory=list)
 
@@ -25,7 +25,7 @@ class Summary:
         """Note a try."""
         self.statuses[each.status] += 1
         if each.fault is not None:
-            self.faults[each.fault] += 1
+            self.befallen.add((each.fault, each.event))
         self.retried += each.attempt > 1
         if each.status:
             self.seconds.append(each.seconds)
@@ -33,6 +33,11 @@ class Summary:
             self.recording.add(each)
         if self.tell is not None:
             self.tell(each)
+
+    @property
+    def faults(self) -> Counter[str]:
+        """How many events each fault befell."""
+        return Counter(fault for fault, _ in self.befallen)
 
     @property
     def tries(self) -> int:

@@ -9,6 +9,7 @@ from typing import Literal
 import httpx
 
 from app.sandbox.answers import NO_ANSWER, Answer
+from app.sandbox.failures import CUT, why
 from app.sandbox.faults import SLOW_SECONDS
 from app.sandbox.hooks import Request
 
@@ -40,10 +41,10 @@ async def transmit(
             client.stream("POST", url, content=content, headers=headers) as answer,
         ):
             if manner.cut == "unread" and answer.status_code == 200:  # leaving the block cuts the connection
-                return Answer(0, None, time.monotonic() - started)
+                return Answer(0, None, time.monotonic() - started, CUT)
             await answer.aread()
-    except NO_ANSWER:
-        return Answer(0, None, time.monotonic() - started)
+    except NO_ANSWER as error:
+        return Answer(0, None, time.monotonic() - started, why(error))
     return Answer.of(answer, time.monotonic() - started)
 
 

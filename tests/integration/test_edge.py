@@ -82,6 +82,18 @@ def test_unknown_paths_are_404(kvitto: Running, appended: Callable[[], int], pat
     assert appended() == before
 
 
+def test_an_unknown_provider_or_topic_is_logged_short_and_printable(kvitto: Running) -> None:
+    headers = {"Authorization": "token unseen-token"}
+    long = "n" * 60
+    for path in (f"/webhooks/{long}/x", "/webhooks/kompar/a%1b%5b2J%9b%0ab"):
+        problem(kvitto.client.post(path, content=b'{"unseen": "body"}', headers=headers), 404)
+    log = (kvitto.data / "logs" / "ingest.log").read_text()
+    lines = [json.loads(line) for line in log.splitlines() if '"not-found"' in line]
+    told = {each["path"] for each in lines if each["event"] == "refused"}
+    assert {f"/webhooks/{'n' * 40}/x", "/webhooks/kompar/a?[2J\N{REPLACEMENT CHARACTER}?b"} <= told
+    assert "unseen" not in log
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PROPFIND"])
 def test_other_methods_are_405(kvitto: Running, appended: Callable[[], int], method: str) -> None:
     before = appended()

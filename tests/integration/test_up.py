@@ -136,6 +136,13 @@ def test_wrong_settings_end_it_with_what_to_do(tmp_path: Path) -> None:
     assert not done.stdout
 
 
+def test_a_damaged_authority_ends_it_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "sandbox").mkdir()
+    (tmp_path / "sandbox" / "authority.key").write_text("no key")
+    done = run("--data", str(tmp_path), "up", "--https", environment={})
+    assert (done.returncode, "authority.key is damaged: remove it" in done.stderr) == (1, True)
+
+
 def test_a_redis_behind_a_socket_file_serves(tmp_path: Path) -> None:
     socket_file = tmp_path / "redis.socket"
     settings = SECRETS | {"REDIS_URL": f"unix://{socket_file}?db=0"}

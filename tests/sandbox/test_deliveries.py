@@ -128,8 +128,7 @@ def test_solaris_sends_events_of_any_type(sandbox: Sandbox, event_type: str) -> 
 
 
 def test_410_cancels_the_subscription(sandbox: Sandbox) -> None:
-    statuses = {1: 200, 2: 410}
-    with sandbox.receiver(lambda requests: statuses[len(requests)]) as found:
+    with sandbox.receiver(lambda requests: 410 if requests[-1].body else 200) as found:
         sandbox.call("POST", "/solaris/v1/webhooks", {"event_type": TYPE, "url": found.url})
         send(sandbox, "solaris", event_type=TYPE)
         assert sandbox.dispatcher.wait(20)
@@ -220,7 +219,37 @@ def test_the_sandbox_tells_what_is_registered_and_no_secret(sandbox: Sandbox) ->
     ]
     assert made["secret"] not in answer.text
     assert (told["pending"], told["endings"]) == (0, {})
-    assert "duplicate" in told["faults"]
+    assert told["faults"]["duplicate"]["topics"] == ["kompar/applications", "kompar/decisions", "solaris/*"]
+    assert told["faults"]["fewer-fields"]["topics"] == ["kompar/decisions"]
+
+
+def test_a_failure_can_be_looked_at_and_ended(sandbox: Sandbox) -> None:
+    assert sandbox.call("POST", "/kompar/test/sandbox/fail", {"calls": 3}).json == {"calls": 3}
+    assert sandbox.call("GET", "/kompar/test/token", headers={}).status_code == 500
+    assert (sandbox.call("GET", "/sandbox").json or {})["failing"] == {"kompar": 0, "kompar/test": 2, "solaris": 0}
+    assert sandbox.call("POST", "/kompar/test/sandbox/fail", {"calls": 0}).json == {"calls": 0}
+    assert sandbox.call("GET", "/kompar/test/token", headers={}).status_code == 401
+    assert sandbox.call("POST", "/kompar/sandbox/fail", {"calls": -1}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        ("/kompar/webhooks/decisions", 404, "You have to provide url."),
+        ("/solaris/v1/webhooks", 400, "event_type is missing or invalid"),
+        ("/kompar/sandbox/send", 400, "the body is no JSON object"),
+    ],
+)
+def test_a_body_nested_too_deeply_is_a_bad_one(sandbox: Sandbox, path: str, status: int, told: str) -> None:
+    answer = sandbox.call("POST", path, b"[" * 100_000)
+    assert (answer.status_code, told in answer.text) == (status, True)
+
+
+def test_who_sends_from_the_wrong_environment_is_told_the_other(sandbox: Sandbox) -> None:
+    url = {"url": "https://127.0.0.1:1/"}
+    assert sandbox.call("POST", "/kompar/test/webhooks/applications", url).status_code == 200
+    answer = sandbox.call("POST", "/kompar/sandbox/send", {"topic": "applications"})
+    assert answer.json == {"message": "nobody subscribes to applications at /kompar, but somebody does at /kompar/test"}
 
 
 @pytest.mark.parametrize(

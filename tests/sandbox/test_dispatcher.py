@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from threading import Event as Flag
 
 import pytest
@@ -145,15 +146,15 @@ def test_solaris_never_tries_again_after_422(fast: Dispatcher) -> None:
 
 def test_410_cancels_the_subscription_and_what_waits_for_it() -> None:
     told: list[Hook] = []
-    statuses = {1: 503, 2: 410}
+    statuses = {"e-2": 503, "e-4": 410}
     with (
-        receiver(lambda requests: statuses[len(requests)]) as found,
+        receiver(lambda requests: statuses[requests[-1].headers["Solaris-Webhook-Id"]]) as found,
         Dispatcher(None, speed=1, on_cancelled=told.append) as dispatcher,
     ):
         hook = subscription(found)
         dispatcher.send(hook, CREDIT_LINE)
         eventually(lambda: len(found.requests) == 1, "the first try")
-        dispatcher.send(hook, CREDIT_LINE)
+        dispatcher.send(hook, replace(CREDIT_LINE, id="e-4"))
         assert dispatcher.wait(10)
     assert (told, dispatcher.endings) == ([hook], {"cancelled": 1, "dropped": 1})
 
@@ -224,3 +225,46 @@ def test_what_a_hook_raises_is_told() -> None:
         dispatcher.send(kompars(found, key="short"), APPLICATION)
         with pytest.raises(ValueError, match="key size"):
             dispatcher.wait(10)
+
+
+def test_each_try_that_fails_is_told_with_its_cause_and_what_comes_next() -> None:
+    told: list[str] = []
+    with receiver(failing(1)) as found, Dispatcher(speed=100, tell=told.append) as dispatcher:
+        dispatcher.send(kompars(found), APPLICATION)
+        assert dispatcher.wait(10)
+        dispatcher.send(KomparHook("https://127.0.0.1:1/", "decisions", "token", KEY, waits=()), DECISION)
+        assert dispatcher.wait(10)
+        dispatcher.send(KomparHook("https://no..host/", "decisions", "token", KEY, waits=(1500.0, 0)), DECISION)
+        eventually(lambda: len(told) == 3, "a try that cannot find its host")
+        dispatcher.send(kompars(found), APPLICATION, "lost-timers")
+        eventually(lambda: len(told) == 4, "a lost timer")
+    assert told == [
+        "kompar applications, attempt 1: answered 503; next try in 0.3 s",
+        "kompar decisions, attempt 1: connection refused: nothing listens there; given up",
+        "kompar decisions, attempt 1: the host's name is not known; next try in 15 s",
+        "kompar applications, attempt 1: answered 200, and cut off on purpose; the timer of its next try is lost",
+    ]
+
+
+def test_no_answer_is_told_by_its_cause() -> None:
+    told: list[str] = []
+    released = Flag()
+
+    def hangs(_: object) -> int:
+        released.wait(20)
+        return 200
+
+    with receiver(lambda _: None) as mute, receiver(hangs) as slow, Dispatcher(tell=told.append) as dispatcher:
+        for url, seconds in (
+            (mute.url, 10.0),
+            (slow.url, 0.5),
+            (slow.url.replace("http", "https"), 5.0),
+        ):
+            dispatcher.send(KomparHook(url, "decisions", "token", KEY, (), seconds), DECISION)
+            assert dispatcher.wait(10)
+        released.set()
+    assert [line.partition(": ")[2] for line in told] == [
+        "the connection ended without an answer of HTTP; given up",
+        "no answer in time; given up",
+        "TLS failed: is HTTPS served there?; given up",
+    ]

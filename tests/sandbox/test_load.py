@@ -115,10 +115,15 @@ def test_it_is_known_by_how_much_the_sender_itself_was_late(lanes: int, kept: bo
 
 def test_a_summary_counts_answers_retries_and_faults() -> None:
     summary = Summary()
-    for attempt, status, seconds in ((1, 503, 0.3), (2, 200, 0.1), (1, 200, 0.1), (1, 0, 0.1)):
+    for event, attempt, status, seconds in (
+        ("i", 1, 503, 0.3),
+        ("i", 2, 200, 0.1),
+        ("j", 1, 200, 0.1),
+        ("k", 1, 0, 0.1),
+    ):
         at = datetime.now(UTC)
-        summary.add(Try(at, "p", "t", "t", "e", "i", attempt, status, None, seconds, ("stored",), "cut"))
-    assert (summary.tries, summary.retried, summary.faults) == (4, 1, {"cut": 4})
+        summary.add(Try(at, "p", "t", "t", "e", event, attempt, status, None, seconds, ("stored",), "cut"))
+    assert (summary.tries, summary.retried, summary.faults) == (4, 1, {"cut": 3})
     assert summary.statuses == {0: 1, 200: 2, 503: 1}
     assert (summary.milliseconds()["p50"], summary.milliseconds()["slowest"]) == (100, 300)
     assert summary.told() == "4 tries: 1 × no answer, 2 × 200, 1 × 503"

@@ -7,13 +7,17 @@ from typing import Any, Protocol
 
 from flask import Blueprint, Response, abort, jsonify, request
 
+from app.sandbox import parties
+from app.sandbox.api.bodies import json_object
 from app.sandbox.api.limits import Outage
 from app.sandbox.api.subscribers import Subscribers
 from app.sandbox.dispatcher import Dispatcher
-from app.sandbox.faults import FAULTS
+from app.sandbox.faults import FAULTS, Fault
 from app.sandbox.hooks import Event
 
 _MOST = 1000
+# Every event type of Solaris' is treated alike.
+_TOPICS = (*(("kompar", topic) for topic in sorted(parties.KOMPAR_TOPICS)), ("solaris", "*"))
 
 
 class Api(Protocol):
@@ -54,14 +58,19 @@ def _refuse_strangers() -> None:
 
 
 def _look(apis: Sequence[Api], dispatcher: Dispatcher) -> Response:
-    """Tell what is subscribed to, and what became of deliveries."""
+    """Tell what is subscribed to, what became of deliveries, which calls are to fail, and who knows which fault."""
     found = [each for api in apis for each in api.subscribers.select()]
     return jsonify(
         subscriptions=[{"id": each.id, "api": each.api, "topic": each.topic, "url": each.url} for each in found],
         pending=dispatcher.pending,
         endings=dispatcher.endings,
-        faults={name: fault.description for name, fault in FAULTS.items()},
+        failing={api.path: api.outage.left for api in apis},
+        faults={name: {"does": fault.description, "topics": _topics(fault)} for name, fault in FAULTS.items()},
     )
+
+
+def _topics(fault: Fault) -> list[str]:
+    return [f"{provider}/{topic}" for provider, topic in _TOPICS if fault.befalls(provider, topic)]
 
 
 def _lose_timers(dispatcher: Dispatcher) -> Response:
@@ -78,31 +87,36 @@ def _send(api: Api) -> Response:
     if api.event(topic) is None:
         return _told(400, f"{api.topic_key} is missing, or nothing that {provider} sends")
     if not api.subscribers.select(topic):
-        return _told(404, f"nobody subscribes to {topic} at /{api.path}")
+        return _told(404, f"nobody subscribes to {topic} at /{api.path}{_elsewhere(api, topic)}")
     events = [event for _ in range(_count(fields, "count")) if (event := api.event(topic))]
     for event in events:
         api.subscribers.send(event, fault)
     return jsonify(events=[event.id for event in events])
 
 
+def _elsewhere(api: Api, topic: str) -> str:
+    paths = " and ".join(f"/{path}" for path in api.subscribers.elsewhere(topic))
+    return f", but somebody does at {paths}" if paths else ""
+
+
 def _fail(api: Api) -> Response:
-    """Have the API's next calls answered 500."""
-    calls = _count(_fields(), "calls")
+    """Have the API's next calls answered 500; none ends that."""
+    calls = _count(_fields(), "calls", least=0)
     api.outage.befall(calls)
     return jsonify(calls=calls)
 
 
 def _fields() -> dict[str, Any]:
-    body = request.get_json(force=True, silent=True) if request.get_data() else {}
-    if not isinstance(body, dict):
+    body = json_object() if request.get_data() else {}
+    if body is None:
         abort(_told(400, "the body is no JSON object"))
     return body
 
 
-def _count(fields: dict[str, Any], name: str) -> int:
+def _count(fields: dict[str, Any], name: str, least: int = 1) -> int:
     value = fields.get(name, 1)
-    if type(value) is not int or not 1 <= value <= _MOST:
-        abort(_told(400, f"{name} is a whole number from 1 to {_MOST}"))
+    if type(value) is not int or not least <= value <= _MOST:
+        abort(_told(400, f"{name} is a whole number from {least} to {_MOST}"))
     return value
 
 

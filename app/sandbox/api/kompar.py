@@ -12,6 +12,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from app.sandbox import people
 from app.sandbox.api import urls
+from app.sandbox.api.bodies import json_object
 from app.sandbox.api.limits import Outage, Throttle
 from app.sandbox.api.subscribers import Subscribers
 from app.sandbox.api.tokens import SECONDS, Clock, Tokens
@@ -99,8 +100,7 @@ class KomparApi:
         return jsonify(success=True, token=self._tokens.grant(), token_type="Bearer", expires_in=SECONDS)  # noqa: S106
 
     def _register(self, topic: str) -> Response:
-        body = request.get_json(force=True, silent=True)
-        url: Any = body.get("url") if isinstance(body, dict) else None
+        url: Any = (json_object() or {}).get("url")
         if fault := urls.fault(url):
             return _refusal(404, _URL_FAULTS[fault])
         if self.subscribers.add(topic, url, alone=True) is None:

@@ -32,6 +32,11 @@ class Outage:
         self._left = 0
         self._lock = Lock()
 
+    @property
+    def left(self) -> int:
+        """How many calls are still to fail."""
+        return self._left
+
     def befall(self, calls: int) -> None:
         """Have the next so many calls fail."""
         with self._lock:

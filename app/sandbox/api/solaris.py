@@ -11,6 +11,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from app.sandbox import banking
 from app.sandbox.api import urls
+from app.sandbox.api.bodies import json_object
 from app.sandbox.api.limits import Outage
 from app.sandbox.api.oauth import ClientCredentials
 from app.sandbox.api.subscribers import Subscribers
@@ -90,8 +91,7 @@ class SolarisApi:
         return None
 
     def _create(self) -> Response:
-        body: Any = request.get_json(force=True, silent=True)
-        fields: dict[str, Any] = body if isinstance(body, dict) else {}
+        fields = json_object() or {}
         event_type: Any = fields.get("event_type")
         url: Any = fields.get("url")
         if not _is_event_type(event_type):

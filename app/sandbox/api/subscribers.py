@@ -23,6 +23,10 @@ class Subscribers:
         """Return the subscriptions, all of them or those to a topic."""
         return self._known.select(self._api, topic)
 
+    def elsewhere(self, topic: str) -> list[str]:
+        """Return the paths of other APIs where somebody subscribes to a topic."""
+        return sorted({each.api for each in self._known.select(topic=topic)} - {self._api})
+
     def add(self, topic: str, url: str, secret: str | None = None, alone: bool = False) -> Subscription | None:
         """Make a subscription; None if it is to be `alone` on its topic and there is one."""
         made = Subscription(secrets.token_hex(16), self._api, topic, url, secret)
