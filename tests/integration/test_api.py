@@ -29,7 +29,8 @@ class Caller:
 
     def __init__(self, url: str, authority: str, timeout_seconds: float = 20) -> None:
         self.told: list[str] = []
-        self._api = Api(ApiAddress("KOMPAR_API_URL", url, authority), [SECRET], self.told.append, timeout_seconds)
+        address, credentials = ApiAddress("KOMPAR_API_URL", url, authority), {"KOMPAR_API_PASSWORD": SECRET}
+        self._api = Api(address, credentials, self.told.append, timeout_seconds)
 
     def call(self, method: str = "GET", path: str = "/it", **request: Any) -> Any:
         try:
