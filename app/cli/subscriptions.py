@@ -124,7 +124,7 @@ def _tell_doubts(rows: Rows) -> None:
     """Say how to settle what is in doubt."""
     states = {row["state"] for row in rows}
     if "asked" in states:
-        mend = "`register --replace` where one is all there may be, as at Kompar; else `remove`, then `register`"
+        mend = "`register --replace` where one is all there may be, else `remove`, then `register`"
         click.echo(f"asked: it is not known whether it is registered; {mend}", err=True)
     if "removing" in states:
         click.echo("removing: it is not known whether it was removed; repeat `remove`", err=True)
