@@ -65,7 +65,10 @@ class Subscriber:
         if listed is None:
             found = _as_known(topic, url, rows)
         else:
-            found = _only([each for each in listed if _fits(each, topic, url, reference)], topic)
+            fitting = [each for each in listed if _fits(each, topic, url, reference)]
+            if not fitting:  # what was in doubt is settled
+                self._note(kept.note_removed, [row for row in rows if _is_meant(row, url, reference)])
+            found = _only(fitting, topic)
             rows = [row for row in rows if _is_of(row, found)]
         self._remove(found, rows)
         return found
@@ -76,6 +79,10 @@ class Subscriber:
         except AlreadyRegistered:
             if replaced is None:
                 raise
+        except CallFailed as error:
+            if error.undecided:
+                raise
+            raise _left_alone(error) from error
         self._clear(topic, replaced)
         try:
             return self.api.register(topic, url)
@@ -89,7 +96,7 @@ class Subscriber:
         except NotRegistered:
             pass  # it went meanwhile
         except CallFailed as error:
-            raise error if _is_refusal(error) else _left_in_doubt(topic, error) from error
+            raise _left_alone(error) if _is_refusal(error) else _left_in_doubt(topic, error) from error
 
     def _remove(self, subscription: Subscription, rows: Rows) -> None:
         """Have a subscription removed, and note that of its rows."""
@@ -128,6 +135,10 @@ def _fits(each: Subscription, topic: str, url: str | None, reference: str | None
     return each.topic == topic and url in (None, each.url) and reference in (None, each.reference)
 
 
+def _is_meant(row: Mapping[str, Any], url: str | None, reference: str | None) -> bool:
+    return url in (None, row["url"]) and reference in (None, row["reference"])
+
+
 def _only(found: Sequence[Subscription], topic: str) -> Subscription:
     if not found:
         raise NotRegistered("not-registered", f"{topic} is not subscribed to", "See: kvitto subscriptions list")
@@ -147,6 +158,11 @@ def _is_of(row: Mapping[str, Any], subscription: Subscription) -> bool:
 def _is_refusal(error: CallFailed) -> bool:
     """Tell whether a failure leaves everything as it was."""
     return 400 <= error.status < 500
+
+
+def _left_alone(error: CallFailed) -> CallFailed:
+    """Return the failure after which everything is as it was."""
+    return CallFailed.of(error, f"{error.mend}. Nothing was changed")
 
 
 def _left_in_doubt(topic: str, error: CallFailed) -> CallFailed:

@@ -1,6 +1,6 @@
 """A provider's API: calls with time-outs, tried again where that is safe, whose failures are told in plain words."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -25,13 +25,14 @@ _IDEMPOTENT = frozenset({"GET", "DELETE"})
 
 
 class Api:
-    """One API. `secrets` are kept out of whatever is told; `tell` hears of every wait."""
+    """One API. `credentials` are secrets by their settings, told by those alone; `tell` hears of every wait."""
 
     def __init__(
-        self, address: ApiAddress, secrets: Collection[str], tell: Tell, timeout_seconds: float = _TIMEOUT_SECONDS
+        self, address: ApiAddress, credentials: Mapping[str, str], tell: Tell, timeout_seconds: float = _TIMEOUT_SECONDS
     ) -> None:
         self._address = address
-        self._secrets = set(secrets)
+        self._credentials = tuple(credentials)
+        self._secrets = {secret for secret in credentials.values() if secret}
         self._tell = tell
         self._timeout = httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS)
 
@@ -90,7 +91,7 @@ class Api:
         except httpx.TransportError as error:
             raise of_silence(error, self._address.url, self._address.setting, repeatable) from error
         if not answer.is_success:
-            raise of_answer(answer, self._address.setting, repeatable, self._secrets)
+            raise of_answer(answer, self._address.setting, repeatable, self._secrets, self._credentials)
         try:
             return answer.json() if answer.content else None
         except ValueError as error:

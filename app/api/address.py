@@ -1,5 +1,6 @@
 """Where APIs are: HTTPS alone."""
 
+import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -38,3 +39,13 @@ def fault(url: str) -> str | None:
     if parts.username is not None or parts.fragment:
         return "holds a user, a password or a fragment"
     return None
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL leads to the machine itself that calls it."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return found.is_loopback or found.is_unspecified

@@ -12,7 +12,6 @@ from app.errors import CallFailed
 _LONGEST_WORDS = 200
 # If the API does not say for how long: calls are counted by the minute.
 _THROTTLED_SECONDS = 20.0
-_CREDENTIALS = "Correct the credentials of this provider's API: README, Settings"
 _UNDECIDED = "Whether it was done is not known: remove the subscription, and register it again"
 _WORDS = ("message", "detail", "error_description", "title", "error")
 
@@ -30,8 +29,10 @@ def of_silence(error: httpx.TransportError, url: str, setting: str, repeatable: 
     return CallFailed("api-silent", f"{host} does not answer ({how})", mend, again_in=0)
 
 
-def of_answer(answer: httpx.Response, setting: str, repeatable: bool, secrets: Collection[str]) -> CallFailed:
-    """Return what a status other than 2xx means."""
+def of_answer(
+    answer: httpx.Response, setting: str, repeatable: bool, secrets: Collection[str], credentials: Collection[str]
+) -> CallFailed:
+    """Return what a status other than 2xx means; `credentials` are the settings that hold what it is asked with."""
     status = answer.status_code
     said = _words(answer, secrets)
     told = f"{_host(answer)} answers {status}{f': {said}' if said else ''}"
@@ -40,7 +41,7 @@ def of_answer(answer: httpx.Response, setting: str, repeatable: bool, secrets: C
         mend = f"It takes no more calls for now; try again in {seconds:.0f} s"
         return CallFailed("api-throttled", told, mend, status=status, again_in=seconds)
     if status == 401:
-        return CallFailed("api-unauthorized", told, _CREDENTIALS, status=status)
+        return CallFailed("api-unauthorized", told, f"Correct {' or '.join(credentials)}", status=status)
     if status < 400:
         return CallFailed("api-elsewhere", told, f"Correct {setting}, which leads elsewhere", status=status)
     if status < 500:

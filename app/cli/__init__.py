@@ -2,12 +2,12 @@
 
 import importlib
 import os
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from app.cli.adoption import adopt
 from app.errors import Unavailable
 from app.local.data import Data, DataUnusable
 from app.recording import NotRecorded
@@ -58,7 +58,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except Misconfigured as error:
-            click.echo(f"{error}{'' if own else _hint(ctx)}", err=True)
+            click.echo(f"{error}{'' if own else _hint(ctx, error)}", err=True)
             ctx.exit(78)
         except Unavailable as error:
             mend = _MENDS.get(error.reason, "Try again").format(up="" if own else " (kvitto up brings one)")
@@ -99,36 +99,27 @@ def kvitto(context: click.Context, data: Path) -> None:
       kvitto audit
     """
     context.obj = Data(data)
-    if context.invoked_subcommand in _CLIENTS and not {"DATABASE_URL", "DATABASE_URL_FILE"} & os.environ.keys():
-        published = context.obj.published()
-        # A mix of two environments would be neither's.
-        if context.invoked_subcommand != "check" or not published.keys() & os.environ.keys():
-            _adopt(published)
-        if context.invoked_subcommand == "subscriptions":
-            _adopt_apis(context.obj.sandbox.published())
+    if (
+        context.invoked_subcommand in _CLIENTS and context.invoked_subcommand != "check"
+    ):  # which asks what it is to test
+        adopt(context.obj, apis=context.invoked_subcommand == "subscriptions")
 
 
-def _adopt(published: Mapping[str, str]) -> None:
-    """Take over what the environment does not name itself, be it as NAME or as NAME_FILE."""
-    given = _names(os.environ)
-    os.environ |= {name: value for name, value in published.items() if name.removesuffix("_FILE") not in given}
-
-
-def _adopt_apis(published: Mapping[str, str]) -> None:
-    """Take over how to reach the sandbox's APIs, unless the environment names an API: its logins are for it alone."""
-    if not _names(published) & _names(os.environ) - {"TRUSTED_AUTHORITY"}:
-        _adopt(published)
-
-
-def _names(variables: Iterable[str]) -> set[str]:
-    return {name.removesuffix("_FILE") for name in variables}
-
-
-def _hint(context: click.Context) -> str:
+def _hint(context: click.Context, error: Misconfigured) -> str:
     """Say where a command that speaks to what runs already has looked for it."""
-    if context.invoked_subcommand not in _CLIENTS or not isinstance(context.obj, Data) or context.obj.published():
+    if context.invoked_subcommand not in _CLIENTS or not isinstance(context.obj, Data):
         return ""
-    return f"\nNothing was served from {context.obj.folder} yet: kvitto up does, or name its folder with --data."
+    told = ""
+    if not context.obj.published():
+        told = f"\nNothing was served from {context.obj.folder} yet: kvitto up does, or name its folder with --data."
+    if context.invoked_subcommand == "subscriptions" and _lacks_api(error) and not context.obj.sandbox.published():
+        told += "\nOr start `kvitto sandbox serve` on this data folder: it plays the providers' APIs."
+    return told
+
+
+def _lacks_api(error: Misconfigured) -> bool:
+    """Tell whether a setting is missing that a sandbox would tell."""
+    return any(fault.problem == "is not set" and fault.name not in _SERVERS for fault in error.faults)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from app import recording
 from app.against import Against, Comparison
 from app.cli.output import console, print_rows, say
 from app.inbox import server, waiting
+from app.recording import NoRecord
 from app.storage.connection import session
 from config.settings import AuditSettings
 
@@ -20,7 +21,11 @@ _SHOWN = 10
 
 
 def compare(path: Path, settings: AuditSettings, seconds: float) -> Comparison:
-    """Compare a record with the ledger; what is in flight has so many seconds to arrive."""
+    """Compare a record with the ledger; what is in flight has so many seconds to arrive.
+
+    Raises:
+        NoRecord: No tries were recorded, or something else was.
+    """
     redis = server.connect(settings.redis_url, timeout_seconds=10)
     status = console(stderr=True).status("comparing the record with the ledger")
     with status, session(settings.database_url, "audit") as connection:
@@ -29,6 +34,8 @@ def compare(path: Path, settings: AuditSettings, seconds: float) -> Comparison:
         for count in against.compare(recording.read(path)):
             done += count
             status.update(f"{done} tries compared with the ledger")
+        if not done:
+            raise NoRecord(f"no tries were recorded in {path}")
         for left in against.settle(seconds):
             status.update(f"{left} of {done} tries are in flight")
     return against.comparison
@@ -48,7 +55,7 @@ def show(comparison: Comparison, as_json: bool) -> None:
                 for found in comparison.findings
                 if (found.provider, found.topic) == (row["provider"], row["topic"])
             ]
-    print_rows(rows, comparing.COLUMNS, as_json, empty="no tries were recorded")
+    print_rows(rows, comparing.COLUMNS, as_json, empty="")
     if not as_json:
         _conclude(comparison)
     raise SystemExit(0 if comparison.sound else 1)

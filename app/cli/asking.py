@@ -4,14 +4,17 @@ import getpass
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import click
 from rich.status import Status
 
 from app import providers
-from app.api.address import fault
+from app.api.address import fault, is_loopback
+from app.cli.adoption import switched_off
 from app.cli.output import console
 from app.errors import CallFailed
+from app.local.data import Data
 from app.providers import CannotTrigger, Subscriptions, UnknownTopic
 from app.storage.connection import Connection, session
 from app.subscribing import Ambiguous, Subscriber
@@ -23,7 +26,7 @@ def known_provider(_context: click.Context, _argument: click.Parameter, name: st
     """Return the name of a provider that has a folder; to be an argument's callback."""
     if providers.is_known(name):
         return name
-    raise click.BadParameter(f"{name!r} has no folder in app/providers")
+    raise click.BadParameter(f"{name!r} has no folder in app/providers; name one of {', '.join(providers.known())}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,27 @@ class Asking:
         """What has it deliver."""
         return Subscriber(self.connection, self.provider, self.api, getpass.getuser())
 
-    def address(self, url: str | None) -> str:
-        """Return where the topic is to be delivered: `url`, or what PUBLIC_URL and the edge's path make."""
+    def address(self, url: str | None, any_path: bool = False) -> str:
+        """Return where the topic is to be delivered: `url`, or what PUBLIC_URL and the edge's path make.
+
+        Refused is what the provider cannot reach, and a path that is not the edge's for the topic, but for `any_path`.
+        """
         if url is None and not self.public_url:
-            raise click.UsageError("say where it is to be delivered: --url, or PUBLIC_URL for all")
-        return _https(url or self.public_url + self.path)
+            mend = "--url, or PUBLIC_URL for all (on this machine: kvitto up --https)"
+            raise click.UsageError(f"say where it is to be delivered: {mend}")
+        found = _https(url or self.public_url + self.path)
+        self._judge(found, any_path)
+        return found
+
+    def _judge(self, found: str, any_path: bool) -> None:
+        """Refuse an address at which nothing would arrive, or as something else."""
+        if not any_path and not urlsplit(found).path.removesuffix("/").endswith(self.path):
+            told = f"deliveries of {self.topic} belong at {self.path}; --any-path if a proxy rewrites it"
+            raise click.BadParameter(told, param_hint="--url")
+        if self.api.genuine and is_loopback(found):
+            mend = "name a public one, or start `kvitto sandbox serve` to try it here"
+            told = f"{self.api.url} cannot deliver to {found}, an address of this machine alone"
+            raise click.UsageError(f"{told}: {mend}")
 
 
 @contextmanager
@@ -62,11 +81,19 @@ def asking(provider: str, topic: str, doing: str) -> Iterator[Asking]:
     api = providers.load_subscriptions(provider, environment, lambda text: screen.print(text, style="yellow"))
     if api is None:
         raise click.ClickException(f"{provider} has no API for subscriptions: agree with it where it delivers")
+    tell_switched_off(api)
     environment.check()
     with closing(api), _told(), screen.status(doing) as status:
         path = api.path(topic)
         with session(settings.database_url, "subscriptions") as connection:
             yield Asking(provider, topic, api, connection, settings.public_url, path, status)
+
+
+def tell_switched_off(api: Subscriptions) -> None:
+    """Say which API is asked, and why, where a sandbox serves the data folder and is not asked."""
+    data = click.get_current_context().find_object(Data)
+    if data and api.url and (why := switched_off(data, api.url)):
+        click.echo(f"asking {api.url}: {why}", err=True)
 
 
 @contextmanager

@@ -6,8 +6,10 @@ from collections import Counter
 
 import click
 
+from app.cli.adoption import adopt
 from app.cli.output import print_rows
 from app.diagnosis import diagnose
+from app.local.data import Data
 from app.processes import PROCESSES, READERS
 from config.findings import Verdict
 
@@ -17,7 +19,8 @@ _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "bold 
 @click.command(short_help="Test settings and servers.", epilog="Example: kvitto check ingest worker --json")
 @click.argument("processes", metavar="[PROCESS]...", nargs=-1, type=click.Choice(list(READERS)))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(processes: tuple[str, ...], as_json: bool) -> None:
+@click.pass_obj
+def check(data: Data, processes: tuple[str, ...], as_json: bool) -> None:
     """Test settings and servers of ingest, worker, beat, console, migrate (default: all), and say what is dangerous.
 
     With `subscriptions`: of what that command needs.
@@ -25,6 +28,7 @@ def check(processes: tuple[str, ...], as_json: bool) -> None:
     Changes nothing. Exit 78 on a fault of settings, else 1 on a fault of a server or one that cannot be reached,
     else 0: warnings are for you to judge.
     """
+    adopt(data, apis="subscriptions" in processes, whole=set(processes) != {"subscriptions"})
     diagnosis = diagnose(os.environ, processes or tuple(PROCESSES))
     findings = [*diagnosis.settings, *diagnosis.servers]
     rows = [dataclasses.asdict(finding) for finding in findings]

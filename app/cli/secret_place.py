@@ -10,7 +10,7 @@ import click
 from app.providers import Subscription
 from app.secret_file import SecretFile
 
-RESTART = "restart the ingest processes, one after the other"
+RESTART = "restart the ingest processes, one after the other (under `kvitto up`: Ctrl-C, and up again)"
 
 
 class SecretPlace:

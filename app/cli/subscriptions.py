@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from app import providers
-from app.cli.asking import asking, known_provider
+from app.cli.asking import asking, known_provider, tell_switched_off
 from app.cli.output import print_rows, say
 from app.cli.secret_place import RESTART, SecretPlace
 from app.cli.verify import verify
@@ -43,16 +43,17 @@ subscriptions.add_command(verify)
 @_provider
 @click.argument("topic")
 @click.option("--url", help="Where to, by HTTPS. Default: PUBLIC_URL and the edge's own path.")
+@click.option("--any-path", is_flag=True, help="Take a --url whose path is not the edge's: a proxy rewrites it.")
 @click.option("--replace", is_flag=True, help="Where one is all there may be: remove that first.")
 @click.option("--print-secret", is_flag=True, help="Print its secret, if there is one and no file to put it into.")
-def register(provider: str, topic: str, url: str | None, replace: bool, print_secret: bool) -> None:
+def register(provider: str, topic: str, url: str | None, any_path: bool, replace: bool, print_secret: bool) -> None:
     """Have a provider deliver a topic to us.
 
     A secret that comes with it, shown this once, is added to the file that the setting of such secrets names (its
     NAME_FILE); without one it is printed.
     """
     with asking(provider, topic, f"asking {provider}") as asked:
-        address = asked.address(url)
+        address = asked.address(url, any_path)
         if replace and not asked.api.exclusive:
             told = f"{provider} keeps several of a topic: register it, verify, then remove the former by its --id"
             raise click.UsageError(told)
@@ -101,7 +102,9 @@ def _expendable(setting: str, gone: Subscription, rows: Rows) -> str:
 def list_(every: bool, as_json: bool) -> None:
     """List what was registered, beside what providers say of it. Exit 1 if one differs or did not answer.
 
-    `asked` and `removing` are in doubt: the answer was lost, or the command ended before it came.
+    `asked` and `removing` are in doubt: the answer was lost, or the command ended before it came. What is removing is
+    removed again. What was asked for is registered with --replace where a provider keeps one of a topic, as Kompar
+    does; elsewhere it is removed, then registered again: its secret was lost with the answer.
     """
     settings = SubscriptionSettings.load()
     with session(settings.database_url, "subscriptions") as connection:
@@ -113,7 +116,18 @@ def list_(every: bool, as_json: bool) -> None:
     print_rows(rows, _COLUMNS, as_json, empty="no subscriptions", styles=_STYLES)
     if differing := [row for row in rows if row["differs"]]:
         click.echo(f"{len(differing)} differ from what the provider says; remove and register them again", err=True)
+    _tell_doubts(rows)
     raise SystemExit(1 if differing or failures else 0)
+
+
+def _tell_doubts(rows: Rows) -> None:
+    """Say how to settle what is in doubt."""
+    states = {row["state"] for row in rows}
+    if "asked" in states:
+        mend = "`register --replace` where one is all there may be, else `remove`, then `register`"
+        click.echo(f"asked: it is not known whether it is registered; {mend}", err=True)
+    if "removing" in states:
+        click.echo("removing: it is not known whether it was removed; repeat `remove`", err=True)
 
 
 def _beside(name: str, known: Rows, failures: list[CallFailed]) -> Iterator[dict[str, Any]]:
@@ -121,6 +135,8 @@ def _beside(name: str, known: Rows, failures: list[CallFailed]) -> Iterator[dict
     environment = Environment.of_process()
     api = providers.load_subscriptions(name, environment, lambda text: say(text, "yellow", stderr=True))
     try:
+        if api:
+            tell_switched_off(api)
         environment.check()
         if api is None:
             listed = None

@@ -39,7 +39,7 @@ def verify(provider: str, topic: str, seconds: float, no_trigger: bool, as_json:
         found = _awaited(asked.connection, provider, topic, since, started + seconds)
         took = time.monotonic() - started
     if found is None:
-        raise click.ClickException(_where_to_look(provider, topic, seconds))
+        raise click.ClickException(_where_to_look(provider, topic, seconds, asked.api.secrets))
     row = {"provider": provider, "topic": topic, "seconds": round(took, 2)} | found
     print_rows([row], _COLUMNS, as_json, empty="", styles=_STYLES)
     if found["outcome"] == "dead":
@@ -55,9 +55,11 @@ def _awaited(connection: Connection, provider: str, topic: str, since: datetime,
     return found
 
 
-def _where_to_look(provider: str, topic: str, seconds: float) -> str:
+def _where_to_look(provider: str, topic: str, seconds: float, secrets: str | None) -> str:
+    restart = f"  {secrets:<28}was ingest restarted since the secret was added?\n" if secrets else ""
     return (
         f"no {topic} of {provider} in Postgres after {seconds:.0f} s. Look, in this order:\n"
+        f"{restart}"
         f"  kvitto subscriptions list   is it registered, and for this service's address?\n"
         f"  the log of ingest           is it refused (401: another token or secret), or does nothing arrive?\n"
         f"  kvitto audit                does it wait in flight, for a worker?"

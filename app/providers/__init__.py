@@ -6,6 +6,7 @@ provider has an API by which it is told where to deliver.
 """
 
 import importlib
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -95,6 +96,10 @@ class Subscriptions(Protocol):
     # The setting that lists the secrets of subscriptions, `topic=secret`; None if they have none.
     secrets: str | None
 
+    @property
+    def genuine(self) -> bool:
+        """Whether the API is the provider's own, which reaches nothing on this machine, and no stand-in for it."""
+
     def path(self, topic: str) -> str:
         """Return where below our own address the topic is delivered; raises UnknownTopic."""
 
@@ -133,6 +138,11 @@ def load(name: str, environment: Environment) -> Provider | None:
 def is_known(name: str) -> bool:
     """Tell whether there is a folder of this name."""
     return _module(name, "authentication") is not None
+
+
+def known() -> list[str]:
+    """Return the names of all folders."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
 
 
 def check_names(names: tuple[str, ...], environment: Environment) -> None:

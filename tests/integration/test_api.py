@@ -29,7 +29,8 @@ class Caller:
 
     def __init__(self, url: str, authority: str, timeout_seconds: float = 20) -> None:
         self.told: list[str] = []
-        self._api = Api(ApiAddress("KOMPAR_API_URL", url, authority), [SECRET], self.told.append, timeout_seconds)
+        address, credentials = ApiAddress("KOMPAR_API_URL", url, authority), {"KOMPAR_API_PASSWORD": SECRET}
+        self._api = Api(address, credentials, self.told.append, timeout_seconds)
 
     def call(self, method: str = "GET", path: str = "/it", **request: Any) -> Any:
         try:
@@ -120,7 +121,7 @@ def test_a_certificate_that_is_not_trusted_is_told_at_once_and_nothing_is_sent(s
     [
         (Answer(400, {"success": False, "message": "Please use valid url."}), "api-refused", "valid url. Correct"),
         (Answer(404, {"success": False, "message": "nothing"}), "api-refused", "answers 404: nothing"),
-        (Answer(401, {"title": "Unauthorized", "detail": "expired"}), "api-unauthorized", "Correct the credentials"),
+        (Answer(401, {"title": "Unauthorized", "detail": "expired"}), "api-unauthorized", "KOMPAR_API_PASSWORD."),
         (Answer(401, {"errors": [{"title": "No", "detail": "in a list"}]}), "api-unauthorized", "401: in a list"),
         (Answer(403, content=b"<html>no</html>"), "api-refused", "answers 403. Correct"),
         (Answer(404, ["odd"]), "api-refused", "answers 404. Correct"),

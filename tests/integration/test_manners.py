@@ -71,6 +71,7 @@ def refusal(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
         (["sandbox", "send", "--rate", "1/s", "--fault", "sun=1%"], 2, "'sun' is no fault; there are duplicate,"),
         (["sandbox", "send", "--rate", "1/s", *["--fault", "cut=60%"] * 2], 2, "come to more than 100%"),
         (["sandbox", "send", "--rate", "1/s", "--record", "/"], 2, "'/' is a directory"),
+        (["audit", "--against", "/dev/null"], 1, "no tries were recorded in /dev/null; name a file"),
         (["audit", "--against", "/nowhere"], 2, "'/nowhere' does not exist"),
         (["audit", "--against", "/dev/null", "--accept-loss", NOBODY, "--reason", "x"], 2, "--against goes without"),
         (["sandbox", "send", "solaris", "--url", "http://["], 1, "nothing answers at http://["),
@@ -170,6 +171,15 @@ def test_where_nothing_was_served_yet_the_way_to_it_is_told(tmp_path: Path, argu
         given = {name: "/nowhere", "KOMPAR_TOKENS": ""}
         status, said = refusal("--data", str(tmp_path / "none"), *arguments, environment=given)
         assert (status, "kvitto up" in said) == (78, False)
+
+
+def test_where_no_api_is_named_the_way_to_the_sandbox_is_told(tmp_path: Path) -> None:
+    arguments = "--data", str(tmp_path), "subscriptions", "verify", "kompar", "applications"
+    status, said = refusal(*arguments, environment={})
+    assert (status, "KOMPAR_API_LOGIN: is not set" in said) == (78, True)
+    assert "start `kvitto sandbox serve` on this data folder" in said
+    status, said = refusal(*arguments, environment={"KOMPAR_API_LOGIN": "a", "KOMPAR_API_PASSWORD": "b"})
+    assert (status, "kvitto up does" in said, "sandbox" in said) == (78, True, False)
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,24 @@ def test_a_subscription_is_verified_with_no_setting_but_the_data_folder(tmp_path
         no_secret_is_told(lender)
 
 
+def test_what_switches_the_sandbox_off_is_told_and_check_reads_what_the_commands_do(tmp_path: Path) -> None:
+    data = ("--data", str(tmp_path / "data"))
+    with lending(tmp_path / "data"), served(tmp_path / "data"):
+        for given in ({}, {"PUBLIC_URL": "https://lender.example"}):
+            done = run(*data, "check", "subscriptions", environment=given)
+            assert (done.returncode, "complete for subscriptions" in done.stdout) == (0, True), done.stdout
+        given = {"KOMPAR_API_LOGIN": "a-lender", "KOMPAR_API_PASSWORD": "a-password"}
+        done = run(*data, "subscriptions", "register", "kompar", "applications", environment=given)
+        told = "asking https://api.kompar.se: KOMPAR_API_LOGIN, KOMPAR_API_PASSWORD in the environment switch"
+        assert f"{told} the sandbox off" in done.stderr
+        assert (done.returncode, "an address of this machine alone" in done.stderr) == (2, True)
+        done = run(*data, "subscriptions", "list", environment={"SOLARIS_CLIENT_ID": "a-client"})
+        assert "SOLARIS_CLIENT_ID in the environment switches the sandbox off" in done.stderr
+        assert run(*data, "check", "subscriptions", environment={"SOLARIS_CLIENT_ID": "a"}).returncode == 78
+        done = run(*data, "subscriptions", "list", environment={})
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def no_secret_is_told(lender: Lender) -> None:
     """Neither in a log nor in the ledger."""
     folders = (lender.data / "secrets", lender.data / "sandbox")

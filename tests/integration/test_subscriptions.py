@@ -29,6 +29,8 @@ ALREADY = Answer(404, {"success": False, "message": "You have already registered
 EVENT = "INCOMING_REJECTED_TRANSACTION"
 HERE = "https://lender.example/webhooks/kompar/applications"
 THERE = "https://lender.example/webhooks/solaris"
+# What is tried on one machine, at the providers themselves.
+LOOPBACK = {"PUBLIC_URL": "https://localhost:8080", "KOMPAR_API_URL": "", "SOLARIS_API_URL": ""}
 
 
 @dataclass(slots=True)
@@ -138,7 +140,7 @@ def test_a_second_webhook_names_the_way_to_replace_the_first(lender: Lender, sta
 def test_a_webhook_is_replaced_if_that_is_asked_for(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [FINE, ALREADY, FINE]
     lender.api.answers["DELETE /kompar/webhooks/applications"] = [FINE]
-    lender.run("register", "kompar", "applications", "--url", "https://lender.example/old")
+    lender.run("register", "kompar", "applications", "--url", "https://lender.example/old", "--any-path")
     lender.api.calls.clear()
     lender.run("register", "kompar", "applications", "--replace")
     assert [line.split()[0] for line in lender.api.lines] == ["GET", "POST", "DELETE", "POST"]
@@ -237,7 +239,7 @@ def test_a_removal_that_fails_is_in_doubt_until_it_succeeds(lender: Lender) -> N
 def test_who_is_refused_at_the_door_is_told_what_to_correct(lender: Lender) -> None:
     lender.api.answers["GET /kompar/token"] = [Answer(401, {"message": f"wrong password {PASSWORD}"})]
     said = lender.refused("register", "kompar", "applications")
-    assert "answers 401: wrong password ***. Correct the credentials" in said
+    assert "answers 401: wrong password ***. Correct KOMPAR_API_LOGIN or KOMPAR_API_PASSWORD. Nothing was" in said
     assert lender.states() == ["refused"]
 
 
@@ -341,12 +343,17 @@ def test_of_several_one_is_named_and_the_secret_that_may_go_is_told(lender: Lend
     [
         (["register", "kompar", "loans"], {}, 2, "no webhook 'loans'; name one of applications, decisions"),
         (["register", "solaris", "no type"], {}, 2, "'no type' is no event type"),
-        (["register", "nobody", "x"], {}, 2, "'nobody' has no folder in app/providers"),
+        (["register", "nobody", "x"], {}, 2, "'nobody' has no folder in app/providers; name one of kompar, solaris"),
+        (["register", "kompar", "decisions", "--url", HERE], {}, 2, "decisions belong at /webhooks/kompar/decisions"),
+        (["register", "kompar", "decisions", "--url", "https://lender.example"], {}, 2, "--any-path if a proxy"),
+        (["register", "solaris", EVENT, "--url", f"{THERE}/x"], {}, 2, f"{EVENT} belong"),
+        (["register", "kompar", "decisions"], LOOPBACK, 2, "an address of this machine alone"),
+        (["register", "solaris", EVENT], LOOPBACK, 2, "an address of this machine alone"),
         (["register", "kompar", "decisions", "--url", "http://lender.example/x"], {}, 2, "is no https:// address"),
         (["register", "kompar", "decisions", "--url", "https://"], {}, 2, "cannot be read as an address"),
         (["register", "kompar", "decisions", "--url", "https://a:b@host/x"], {}, 2, "holds a user, a password"),
         (["register", "kompar", "decisions", "--url", "https://["], {}, 2, "cannot be read as an address"),
-        (["register", "kompar", "decisions"], {"PUBLIC_URL": ""}, 2, "--url, or PUBLIC_URL for all"),
+        (["register", "kompar", "decisions"], {"PUBLIC_URL": ""}, 2, "(on this machine: kvitto up --https)"),
         (["register", "kompar", "decisions"], {"PUBLIC_URL": "http://x"}, 78, "PUBLIC_URL: is no https:// address"),
         (["remove", "kompar", "decisions"], {"KOMPAR_API_URL": "http://127.0.0.1"}, 78, "KOMPAR_API_URL: is no https://"),
         (["remove", "kompar", "decisions"], {"KOMPAR_API_URL": "https://["}, 78, "KOMPAR_API_URL: cannot be read"),
@@ -373,6 +380,51 @@ def test_a_delivery_that_does_not_come_is_told_with_where_to_look(lender: Lender
     said = lender.refused("verify", "kompar", "applications", "--seconds", "1")
     assert "no applications of kompar in Postgres after 1 s" in said
     assert "kvitto audit" in said
+
+
+def test_where_secrets_come_with_subscriptions_a_restart_is_asked_for_first(lender: Lender) -> None:
+    said = lender.refused("verify", "solaris", EVENT, "--seconds", "1", "--no-trigger")
+    assert "in this order:\n  SOLARIS_SECRETS             was ingest restarted since the secret was added?\n" in said
+
+
+def test_a_path_may_follow_another_and_be_any_if_that_is_asked_for(lender: Lender) -> None:
+    lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
+    urls = [f"https://lender.example/behind{HERE.removeprefix('https://lender.example')}{end}" for end in ("", "/")]
+    for url in urls:
+        lender.run("register", "kompar", "applications", "--url", url)
+    lender.run("register", "kompar", "applications", "--url", "https://lender.example/any", "--any-path")
+    assert [row["url"] for row in lender.rows()] == [*urls, "https://lender.example/any"]
+
+
+@pytest.mark.parametrize("replace", [[], ["--replace"]], ids=["first", "replacing"])
+def test_where_that_is_sure_it_is_told_that_nothing_was_changed(lender: Lender, replace: list[str]) -> None:
+    lender.api.answers["GET /kompar/token"] = [Answer(500)]
+    said = lender.refused("register", "kompar", "applications", *replace)
+    assert "the fault is the provider's. Nothing was changed." in said
+    assert lender.states() == ["refused"]
+
+
+def test_what_is_in_doubt_is_listed_with_what_to_do(lender: Lender) -> None:
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed()]
+    lender.api.answers["POST /kompar/webhooks/applications"] = [CUT_OFF, FINE]
+    assert "Nothing was changed" not in lender.refused("register", "kompar", "applications")
+    assert "asked: it is not known whether it is registered; `register --replace`" in lender.run("list").stderr
+    lender.run("register", "kompar", "applications", "--replace")
+    lender.api.answers["DELETE /kompar/webhooks/applications"] = [CUT_OFF]
+    lender.refused("remove", "kompar", "applications")
+    assert lender.run("list").stderr == "removing: it is not known whether it was removed; repeat `remove`\n"
+
+
+def test_a_removal_in_doubt_is_settled_by_what_the_provider_lists(lender: Lender) -> None:
+    lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1"), listed()]
+    lender.api.answers["DELETE /solaris/v1/webhooks/w-1"] = [CUT_OFF]
+    lender.run("register", "solaris", EVENT)
+    lender.refused("remove", "solaris", EVENT)
+    assert lender.states() == ["removing"]
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed()]
+    assert f"{EVENT} is not subscribed to" in lender.refused("remove", "solaris", EVENT)
+    assert lender.states() == ["removed"]
 
 
 def test_check_tells_what_the_command_lacks(lender: Lender) -> None:

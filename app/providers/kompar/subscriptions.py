@@ -4,6 +4,7 @@ Its page calls refusals "400 NOT FOUND" and they arrive as 404: the two are take
 """
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from app.api import Api, Tell
 from app.api.address import ApiAddress
@@ -12,6 +13,7 @@ from app.providers import CannotTrigger, Subscription, UnknownTopic
 from config.environment import Environment
 
 _PRODUCTION = "https://api.kompar.se"
+_OWN_HOST = "api.kompar.se"
 # By topic, what the test environment sends on request.
 _RANDOM = {"applications": "application", "decisions": "decision"}
 _REFUSED = (400, 404)
@@ -28,6 +30,11 @@ class KomparSubscriptions:
         self._login = (login, password)
         self._token = ""
         self.url = api.url
+
+    @property
+    def genuine(self) -> bool:
+        """Whether it is Kompar's own."""
+        return urlsplit(self.url).hostname == _OWN_HOST
 
     def path(self, topic: str) -> str:
         """Return where the edge takes a kind."""
@@ -87,4 +94,6 @@ def read(environment: Environment, tell: Tell) -> KomparSubscriptions:
     """Read KOMPAR_API_URL, KOMPAR_API_LOGIN and KOMPAR_API_PASSWORD."""
     address = ApiAddress.read(environment, "KOMPAR_API_URL", _PRODUCTION)
     login, password = environment.secret("KOMPAR_API_LOGIN"), environment.secret("KOMPAR_API_PASSWORD")
-    return KomparSubscriptions(Api(address, (login, password), tell), login, password)
+    return KomparSubscriptions(
+        Api(address, {"KOMPAR_API_LOGIN": login, "KOMPAR_API_PASSWORD": password}, tell), login, password
+    )

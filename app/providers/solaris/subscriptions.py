@@ -3,8 +3,7 @@
 import itertools
 import re
 from typing import Any
-
-import httpx
+from urllib.parse import urlsplit
 
 from app.api import Api, Tell
 from app.api.address import ApiAddress
@@ -31,6 +30,11 @@ class SolarisSubscriptions:
         self._client = client
         self._token = ""
         self.url = api.url
+
+    @property
+    def genuine(self) -> bool:
+        """Whether it is Solaris' own."""
+        return (urlsplit(self.url).hostname or "").endswith(_OWN_DOMAINS)
 
     def path(self, topic: str) -> str:
         """Return where the edge takes every event type."""
@@ -66,8 +70,7 @@ class SolarisSubscriptions:
 
     def trigger(self, topic: str) -> None:
         """Have this project's sandbox send an event; Solaris itself has no call for that."""
-        host = httpx.URL(self.url).host
-        if host.endswith(_OWN_DOMAINS):
+        if self.genuine:
             raise CannotTrigger("Solaris sends nothing on request; cause an event, and wait for it with --no-trigger")
         self._api.call("POST", "/sandbox/send", json={"event_type": topic})
 
@@ -98,4 +101,5 @@ def read(environment: Environment, tell: Tell) -> SolarisSubscriptions:
     api = ApiAddress.read(environment, "SOLARIS_API_URL", _API)
     authorization = ApiAddress.read(environment, "SOLARIS_AUTH_URL", _AUTHORIZATION)
     client = environment.secret("SOLARIS_CLIENT_ID"), environment.secret("SOLARIS_CLIENT_SECRET")
-    return SolarisSubscriptions(Api(api, client, tell), Api(authorization, client, tell), client)
+    credentials = dict(zip(("SOLARIS_CLIENT_ID", "SOLARIS_CLIENT_SECRET"), client, strict=True))
+    return SolarisSubscriptions(Api(api, credentials, tell), Api(authorization, credentials, tell), client)
