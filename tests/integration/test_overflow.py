@@ -132,9 +132,9 @@ def test_a_broken_redis_costs_a_slow_request_or_two_and_not_every_one(fresh_kvit
 
 def test_with_both_gone_the_answer_is_503_in_time(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
-    below = processes.below(kvitto.process.pid)
-    hung = [pid for pid, command in below.items() if "valkey-server" in command or "postgres" in command]
-    with stopped(*hung):
+    servers = [pid for name in ("valkey-server", "bin/postgres") for pid in processes.named(kvitto.process.pid, name)]
+    # Once the first stands still it starts no others, and those that it had started can be told.
+    with stopped(*servers), stopped(*(child for pid in servers for child in processes.below(pid))):
         answers = deliver(kvitto, range(48))
         eventually(lambda: kvitto.client.get("/readyz").status_code == 503, "unready")
     assert {answer.status_code for answer, _ in answers} == {503}
