@@ -66,7 +66,9 @@ def test_until_when_to_wait_may_be_a_date(server: FakeApi, caller: Caller) -> No
     assert 1 < seconds <= 3
 
 
-@pytest.mark.parametrize("given", ["3600", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)])
+@pytest.mark.parametrize(
+    "given", ["3600", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)], ids=["seconds", "date"]
+)
 def test_nobody_waits_for_an_hour(server: FakeApi, caller: Caller, given: str) -> None:
     server.answers["GET /it"] = [Answer(429, headers={"Retry-After": given}), FINE]
     failed = caller.failure()
