@@ -18,18 +18,18 @@ from config.celery import publisher_settings
 if TYPE_CHECKING:
     from redis.client import Pipeline
 
-_SECONDS = 5
+SECONDS = 5
 logger = logging.getLogger(__name__)
 
 
 def press(pipeline: "Pipeline", provider: str) -> None:
     """Add the pressing to a pipeline; its reply is true for who has to ring."""
-    pipeline.set(_key(provider), 1, nx=True, ex=_SECONDS)
+    pipeline.set(key(provider), 1, nx=True, ex=SECONDS)
 
 
 def clear(redis: Redis, provider: str) -> None:
     """Let the next press ring again; called before looking into the inbox, so that none is missed."""
-    redis.delete(_key(provider))
+    redis.delete(key(provider))
 
 
 def ring(celery: Celery, provider: str) -> None:
@@ -51,5 +51,6 @@ def reach(broker_url: str) -> None:
         raise Unavailable("broker-unreachable", type(error).__name__) from error
 
 
-def _key(provider: str) -> str:
+def key(provider: str) -> str:
+    """Return the name of what is pressed."""
     return f"doorbell:{provider}"

@@ -7,9 +7,9 @@ from prometheus_client import Counter, Histogram, values
 
 if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
     # A file per process, by default named by its number; containers that share the folder have the same numbers.
-    values.ValueClass = values.MultiProcessValue(  # type: ignore[no-untyped-call]
-        lambda: f"{socket.gethostname()}-{os.getpid()}"
-    )
+    # Asked for at every count, so it must not give up the interpreter, as asking for the host's name does.
+    _HOST = socket.gethostname()
+    values.ValueClass = values.MultiProcessValue(lambda: f"{_HOST}-{os.getpid()}")  # type: ignore[no-untyped-call]
 
 ACCEPTED = Counter("kvitto_accepted", "Deliveries answered 200, durable", ["provider"])
 OVERFLOWED = Counter("kvitto_overflowed", "Of them kept in Postgres instead of Redis", ["provider"])

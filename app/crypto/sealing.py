@@ -20,18 +20,15 @@ class SealingKeys:
 
     def __init__(self, keys: tuple[tuple[str, bytes], ...]) -> None:
         self._ciphers = {label: AESGCM(key) for label, key in keys}
-        self._newest = keys[0][0]
-
-    @property
-    def prefix(self) -> bytes:
-        """What every body begins with that the first key sealed."""
-        label = self._newest.encode()
-        return bytes((_VERSION, len(label))) + label
+        newest = keys[0][0]
+        self._newest = self._ciphers[newest]
+        # What every body begins with that the first key sealed.
+        self.prefix = bytes((_VERSION, len(newest.encode()))) + newest.encode()
 
     def seal(self, receipt: UUID, body: bytes) -> bytes:
         """Return `body` sealed and bound to its receipt: it opens under no other."""
         nonce = os.urandom(_NONCE)
-        return self.prefix + nonce + self._ciphers[self._newest].encrypt(nonce, body, receipt.bytes)
+        return self.prefix + nonce + self._newest.encrypt(nonce, body, receipt.bytes)
 
     @staticmethod
     def key_of(sealed: bytes) -> str:

@@ -47,6 +47,19 @@ end
 return ids
 """
 
+# In one step, so that the epoch is the entries'. An emptied server gets its epoch here, unless it has one already.
+_APPEND = """
+local fresh, kept, doorbell_seconds, width = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local ids = {}
+for start = 5, #ARGV, width do
+    ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', unpack(ARGV, start, start + width - 1))
+end
+if kept ~= '' then redis.call('XTRIM', KEYS[1], 'MAXLEN', kept) end
+local pressed = redis.call('SET', KEYS[2], 1, 'NX', 'EX', doorbell_seconds)
+local epoch = redis.call('SET', KEYS[3], fresh, 'NX', 'GET') or fresh
+return {epoch, redis.call('INCRBY', KEYS[4], #ids), pressed and 1 or 0, ids}
+"""
+
 logger = logging.getLogger(__name__)
 
 
@@ -108,26 +121,29 @@ class Inbox:
                     raise reply
 
     def append(self, delivery: Delivery) -> Appended:
-        """Append durably and press the doorbell in one round trip and one step, so that the epoch is the entry's.
+        """Append one delivery, as `append_all` does."""
+        return self.append_all([delivery])[0]
 
-        The reply proves that the entry is on disk (checked at start: appendfsync always). An emptied server gets
-        its epoch here, unless it has one again already.
+    def append_all(self, deliveries: Sequence[Delivery]) -> list[Appended]:
+        """Append durably and press the doorbell, in one round trip and one step; all of them or none.
+
+        The reply proves that the entries are on disk (checked at start: appendfsync always), by one fsync for all.
+        Only the first is told to ring.
 
         Raises:
-            Unavailable: Not proven. The entry may be there all the same, under the same receipt.
+            Unavailable: Not proven. The entries may be there all the same, under the same receipts.
         """
+        fields = [part for delivery in deliveries for pair in to_fields(delivery).items() for part in pair]
+        keys = self._stream, doorbell.key(self.provider), self._epoch_key, self._count_key
+        arguments = str(uuid7()), self._kept or "", doorbell.SECONDS, len(fields) // len(deliveries)
         with reachable():
-            fresh = str(uuid7())
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.xadd(self._stream, to_fields(delivery), maxlen=self._kept, approximate=False)  # type: ignore[arg-type]
-            doorbell.press(pipeline, self.provider)
-            pipeline.set(self._epoch_key, fresh, nx=True, get=True)
-            pipeline.incr(self._count_key)
-            appended, pressed, epoch, count = pipeline.execute(raise_on_error=False)
-            if isinstance(appended, RedisError):
-                raise appended
-        life = UUID(epoch.decode() if epoch else fresh)
-        return Appended(life, count, Position.parse(appended), pressed is True)
+            reply: Any = self._redis.eval(_APPEND, len(keys), *keys, *arguments, *fields)
+        epoch, last, pressed, ids = reply
+        life, first = UUID(epoch.decode()), last - len(ids) + 1
+        return [
+            Appended(life, first + index, Position.parse(stream_id), pressed == 1 and index == 0)
+            for index, stream_id in enumerate(ids)
+        ]
 
     def press_doorbell(self) -> bool:
         """Press the doorbell for what was kept elsewhere; return whether to ring it."""

@@ -26,7 +26,8 @@ def read_body(request: Request, limit_bytes: int, room: Room, held: ExitStack) -
     stream = request.environ["wsgi.input"]
     portions: list[bytes] = []
     size = 0
-    while portion := stream.read(_PORTION):
+    # Every read gives up the interpreter: none is made to be told that a declared body is at its end.
+    while size != declared and (portion := stream.read(_PORTION)):
         size += len(portion)
         if size > limit_bytes:
             raise RequestEntityTooLarge

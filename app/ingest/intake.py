@@ -21,6 +21,8 @@ class Door:
         self._authentication = authentication
         self._seals = seals
         self._stores = stores
+        self._seconds = metrics.ANSWER_SECONDS.labels(provider)
+        self._accepted = metrics.ACCEPTED.labels(provider)
 
     def leads_to(self, topic: str | None) -> bool:
         """Tell whether the URL's topic is one of the provider's."""
@@ -35,7 +37,7 @@ class Door:
         """
         started = time.perf_counter()
         receipt = self._take(request)
-        metrics.ANSWER_SECONDS.labels(self._provider).observe(time.perf_counter() - started)
+        self._seconds.observe(time.perf_counter() - started)
         return receipt
 
     def _take(self, request: Request) -> UUID | None:
@@ -50,5 +52,5 @@ class Door:
         sealed = self._seals.seal(receipt, request.body)
         headers = {name: value for name in self._authentication.kept_headers if (value := request.header(name))}
         self._stores.keep(Delivery(receipt, self._provider, authentic.topic, headers, sealed))
-        metrics.ACCEPTED.labels(self._provider).inc()
+        self._accepted.inc()
         return receipt

@@ -12,6 +12,7 @@ from app import metrics
 from app.delivery import Delivery
 from app.errors import Unavailable, Unstorable
 from app.inbox import Inbox
+from app.ingest.group_commit import GroupCommit
 from app.ingest.tally import Tally
 from app.ingest.watch import Watch
 from app.storage import overflow
@@ -33,6 +34,7 @@ class Stores:
     ) -> None:
         """Keep in `inbox` or by `pool`, each with its watch."""
         self._inbox = inbox
+        self._appends = GroupCommit(inbox.append_all, lambda delivery: len(delivery.sealed))
         self._pool = pool
         self._inbox_watch, self._pool_watch = watches
         self._tally = tally
@@ -73,7 +75,7 @@ class Stores:
             raise Unavailable("internal", type(error).__name__) from error
 
     def _append(self, delivery: Delivery) -> None:
-        appended = self._inbox.append(delivery)
+        appended = self._appends.commit(delivery)
         self._tally.add(delivery.provider, appended)
         with self._lock:
             self._last_at = max(self._last_at, appended.position.received_at)
