@@ -1,6 +1,8 @@
 """JSON as providers send it: what is taken, and one canonical form to compare by."""
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +10,10 @@ from app.errors import INVALID, NOT_JSON, Rejected
 
 # Postgres and Python both end somewhere above; no provider nests beyond five.
 _DEPTH = 64
+# Beyond these, whole numbers and floats are not told apart without loss.
+_WHOLE = 2**53
+# U+0000 or a surrogate, perhaps one of a pair: in a text that is UTF-8 and JSON they stand as escapes alone.
+_SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def parse_object(text: bytes) -> dict[str, Any]:
@@ -21,29 +27,46 @@ def parse_object(text: bytes) -> dict[str, Any]:
             database cannot hold: U+0000, lone surrogates, nesting beyond 64 levels.
     """
     try:
-        value = json.loads(text.decode("utf-8"), parse_float=_number, parse_constant=_no_number)
+        letters = text.decode("utf-8")
+        value = _DECODER.decode(letters)
     except (ValueError, RecursionError) as error:
         raise Rejected(NOT_JSON, "not a JSON text in UTF-8") from error
     if not isinstance(value, dict):
         raise Rejected(NOT_JSON, "not a JSON object")
-    _check(value)
+    if _is_suspicious(letters):
+        _check(value)
     return value
 
 
 def canonical(value: Any) -> bytes:
     """Return the one text of a JSON value: keys sorted, no spaces, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    # Numbers are written thus by the encoder too, but only after it has made itself ready for containers.
+    is_number = type(value) is int or (type(value) is float and math.isfinite(value))
+    return (repr(value) if is_number else _ENCODER.encode(value)).encode()
 
 
 def _number(text: str) -> int | float:
     value = float(text)
-    if value in (float("inf"), float("-inf")):
+    if -_WHOLE < value < _WHOLE:
+        return int(value) if value.is_integer() else value
+    if math.isinf(value):
         raise ValueError("out of range")
-    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    return value
 
 
 def _no_number(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
+
+
+# Made once: json.loads and json.dumps make one for every call that has options.
+_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_number)
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _is_suspicious(text: str) -> bool:
+    """Tell whether a JSON text may hold what `_check` raises for, by a look that is cheap and never misses it."""
+    # Its innermost value is at most one level below as many brackets.
+    return ("\\" in text and _SUSPICIOUS.search(text) is not None) or text.count("{") + text.count("[") >= _DEPTH
 
 
 def _check(value: Any) -> None:
@@ -55,7 +78,7 @@ def _check(value: Any) -> None:
             raise Rejected(INVALID, f"nested deeper than {_DEPTH} levels")
         if isinstance(item, str):
             _check_text(item)
-        elif isinstance(item, Mapping):
+        elif isinstance(item, dict):
             pending += [(part, depth + 1) for pair in item.items() for part in pair]
         elif isinstance(item, list):
             pending += [(part, depth + 1) for part in item]
