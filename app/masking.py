@@ -4,10 +4,10 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-_ID_KEYS = frozenset({"ssn", "personal_id", "personnummer"})
+_NOT_DIGITS = re.compile(r"\D+", re.ASCII)
 _NATIONAL_ID = re.compile(r"(?<!\d)((?:\d\d)?\d{6})[-+ ]?\d{4}(?!\d)", re.ASCII)
 
 
@@ -18,16 +18,16 @@ def mask(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def mask_text(text: str) -> str:
     """Return a text (the name of a key, say) with whatever is written like a national id masked."""
-    return _NATIONAL_ID.sub(r"\1-****", text)
+    # Nearly every key is letters and underscores, and no national id.
+    return text if text.replace("_", "").isalpha() else _NATIONAL_ID.sub(r"\1-****", text)
 
 
 def _masked(key: str, value: Any) -> Any:
-    if key in _ID_KEYS:
-        return _hidden(value)
-    if key == "company_id" and is_personal(value):
-        return _hidden(value)
-    if key == "files":
-        return [_reduced(file) for file in value] if isinstance(value, list) else _reduced(value)
+    rule = _RULES.get(key)
+    if rule is not None:
+        return rule(value)
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, Mapping):
         return mask(value)
     if isinstance(value, list):
@@ -40,7 +40,7 @@ def is_personal(company_id: Any) -> bool:
 
     An organisation's third digit (of ten) is 2 or more, where a birth date has its month's tens.
     """
-    digits = re.sub(r"\D", "", str(company_id), flags=re.ASCII)
+    digits = _NOT_DIGITS.sub("", str(company_id))
     if len(digits) == 12:
         return digits.startswith(("19", "20"))
     return len(digits) == 10 and digits[2] < "2"
@@ -48,14 +48,28 @@ def is_personal(company_id: Any) -> bool:
 
 def _hidden(value: Any) -> Any:
     """Keep the birth date of a national id; of anything else that may be one, nothing."""
+    if isinstance(value, str):
+        return _birth_date(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, Mapping):
         return {key: _hidden(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_hidden(item) for item in value]
-    digits = re.sub(r"\D", "", str(value), flags=re.ASCII)
+    return _birth_date(str(value))
+
+
+def _birth_date(text: str) -> str:
+    digits = _NOT_DIGITS.sub("", text)
     return f"{digits[:-4]}-****" if len(digits) in {10, 12} else "****"
+
+
+def _hidden_if_personal(company_id: Any) -> Any:
+    return _hidden(company_id) if is_personal(company_id) else _masked("", company_id)
+
+
+def _files(files: Any) -> Any:
+    return [_reduced(file) for file in files] if isinstance(files, list) else _reduced(files)
 
 
 def _reduced(file: Any) -> Any:
@@ -75,3 +89,12 @@ def _fingerprint(data: Any) -> dict[str, Any]:
     except (binascii.Error, ValueError):
         raw = text
     return {"size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+
+
+_RULES: Mapping[str, Callable[[Any], Any]] = {
+    "ssn": _hidden,
+    "personal_id": _hidden,
+    "personnummer": _hidden,
+    "company_id": _hidden_if_personal,
+    "files": _files,
+}

@@ -1,9 +1,11 @@
 """Keyed digests of values: enough to recognise a repetition, of no use to guess a national id with."""
 
-import base64
-import hmac
+from binascii import b2a_base64
 from collections.abc import Mapping
 from typing import Any
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from app.content import canonical
 from app.masking import mask_text
@@ -13,7 +15,7 @@ class Fingerprints:
     """Digests under FINGERPRINT_KEY, which is not rotated with the sealing keys: old digests must stay comparable."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._keyed = HMAC(key, SHA256())  # copied for every digest: the key goes in once
 
     def digests(self, content: Mapping[str, Any]) -> dict[str, str]:
         """Return each top-level key with the HMAC-SHA256 of its value's canonical text, base64.
@@ -26,4 +28,6 @@ class Fingerprints:
         return key if mask_text(key) == key else self._digest(key)
 
     def _digest(self, value: Any) -> str:
-        return base64.b64encode(hmac.digest(self._key, canonical(value), "sha256")).decode()
+        digest = self._keyed.copy()
+        digest.update(canonical(value))
+        return b2a_base64(digest.finalize(), newline=False).decode()
