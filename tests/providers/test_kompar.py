@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stdnum import luhn
+from stdnum.se import personnummer
 
 from app.crypto.digests import Fingerprints
 from app.delivery import Payload
@@ -14,6 +18,7 @@ from app.event import Event, flags_of
 from app.providers.kompar.authentication import KomparAuthentication
 from app.providers.kompar.envelope import open_body
 from app.providers.kompar.events import Kompar
+from app.providers.kompar.schemas import CHECKS
 from app.providers.kompar.settings import KomparSettings
 from app.sandbox.kompar import encrypt
 from tests.providers.kompar_side import KEY, TOKEN
@@ -148,6 +153,21 @@ def test_an_invalid_field_is_named_and_its_value_is_not(wrong: dict[str, Any], p
 )
 def test_what_is_doubtful_is_flagged_and_kept(content: dict[str, Any], flags: list[str]) -> None:
     assert flags_of(event(APPLICATION | content).doubts) == flags
+
+
+@given(st.from_regex(r"[0-9]{2}[2-9][0-9]{7}", fullmatch=True))
+def test_check_digits_are_luhns(number: str) -> None:
+    """An organisation's number, whose third digit no month begins with, passes by its check digit alone."""
+    [(_, is_company)] = CHECKS["company_id"]
+    assert [is_company(number[:-1] + last) for last in "0123456789"] == [
+        luhn.is_valid(number[:-1] + last) for last in "0123456789"
+    ]
+
+
+@given(st.from_regex(r"19[0-9]{2}(0[1-9]|1[0-2])[0-2][0-9]-[0-9]{4}", fullmatch=True))
+def test_persons_numbers_are_those_of_the_library(number: str) -> None:
+    [(_, is_person)] = CHECKS["ssn"]
+    assert is_person(number) == personnummer.is_valid(number)
 
 
 def test_content_is_kept_as_it_was_sent_but_for_national_ids() -> None:

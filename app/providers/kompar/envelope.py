@@ -23,7 +23,7 @@ def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> tuple[dict[str,
         Rejected: `not-json` for a body that is no JSON object; `cannot-open` for an envelope that no key opens.
     """
     outer = parse_object(body)
-    if not outer.keys() & {"data", "iv"}:
+    if "data" not in outer and "iv" not in outer:
         return outer, None
     iv, ciphertext = _iv(outer), _decoded(outer, "data")
     for label, key in keys:

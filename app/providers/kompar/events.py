@@ -36,8 +36,9 @@ _DECISION_COLUMNS = ("accepted", "phone", "email", "offer_id")
 def _row(schema: Schema, columns: tuple[str, ...], content: Content) -> dict[str, Any]:
     """Lay content out in columns; what has none of its own goes whole to `extra`."""
     loaded = schema.load(content)
-    row = {column: None if loaded.get(column) in _NO_VALUE else loaded.get(column) for column in columns}
-    row["extra"] = {key: value for key, value in content.items() if key not in {"application_id", *columns}}
+    found = ((column, loaded.get(column)) for column in columns)
+    row = {column: None if value in _NO_VALUE else value for column, value in found}
+    row["extra"] = {key: value for key, value in content.items() if key != "application_id" and key not in row}
     return row
 
 

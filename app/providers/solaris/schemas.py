@@ -7,10 +7,11 @@ from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
-from marshmallow import INCLUDE, Schema, fields
+from marshmallow import fields
 from stdnum import iban
 
 from app.event import Checks
+from app.schema import Lenient
 
 # Those of the webhook's page, and two that only the API's answers name.
 STATUSES = frozenset({
@@ -21,12 +22,7 @@ STATUSES = frozenset({
 DECISIONS = frozenset({"OFFERED", "PENDING", "REJECTED"})
 
 
-class _Lenient(Schema):
-    class Meta:
-        unknown = INCLUDE
-
-
-class Money(_Lenient):
+class Money(Lenient):
     """An amount: `value` counts units, cents as far as is known."""
 
     value = fields.Integer(strict=True, required=True)
@@ -34,7 +30,7 @@ class Money(_Lenient):
     currency = fields.String(required=True)
 
 
-class CreditLine(_Lenient):
+class CreditLine(Lenient):
     """A freelancer's credit line application has changed; `id` is the application's."""
 
     id = fields.String(allow_none=True)
@@ -52,7 +48,7 @@ class CreditLine(_Lenient):
     status_description = fields.String(allow_none=True)
 
 
-class OverdraftRate(_Lenient):
+class OverdraftRate(Lenient):
     """An overdraft's daily rate changes; `id` is the overdraft's, and comes again with every change."""
 
     id = fields.String(required=True)
@@ -60,7 +56,7 @@ class OverdraftRate(_Lenient):
     effective_from = fields.AwareDateTime(required=True, format="iso", default_timezone=UTC)
 
 
-class RejectedTransaction(_Lenient):
+class RejectedTransaction(Lenient):
     """An incoming transaction was rejected: the shape for decoupled and credit cards."""
 
     status = fields.String(allow_none=True)

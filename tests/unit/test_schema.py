@@ -1,0 +1,156 @@
+"""A lenient schema loads as marshmallow would."""
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate
+
+from app.providers.kompar.schemas import Application, Decision
+from app.providers.solaris.schemas import CreditLine, OverdraftRate, RejectedTransaction
+from app.schema import Lenient
+
+SCHEMAS = (Application(), Decision(), CreditLine(), OverdraftRate(), RejectedTransaction())
+USUAL: dict[type, Any] = {
+    fields.Integer: 1,
+    fields.Float: 1,
+    fields.Boolean: True,
+    fields.AwareDateTime: "2019-08-24T14:15:22Z",
+    fields.Tuple: ["a", 1],
+}
+
+
+class Slow(Schema):
+    """What `Lenient` was, and means."""
+
+    class Meta:
+        unknown = INCLUDE
+
+
+def declared(base: type[Schema]) -> Schema:
+    """Return one schema, with every kind of declaration, upon a base."""
+
+    class Inner(base):  # type: ignore[misc, valid-type]
+        text = fields.String(required=True)
+        number = fields.Float()
+
+    class Outer(base):  # type: ignore[misc, valid-type]
+        text = fields.String(allow_none=True)
+        needed = fields.String(required=True)
+        short = fields.String(validate=validate.Length(max=2))
+        upper = fields.String(post_load=str.upper)
+        preset = fields.String(load_default="preset")
+        whole = fields.Integer(strict=True)
+        read = fields.Integer(allow_none=True)
+        number = fields.Float(allow_none=True)
+        flag = fields.Boolean()
+        word = fields.Boolean(truthy={"ja"}, falsy={"nej"})
+        at = fields.AwareDateTime(format="iso")
+        inner = fields.Nested(Inner, allow_none=True)
+        chosen = fields.Nested(Inner(), only=("number",))
+        inners = fields.List(fields.Nested(Inner))
+        pair = fields.Tuple((fields.String(), fields.Integer()))
+
+    return Outer()
+
+
+def outcome(load: Any, data: Any, **options: Any) -> Any:
+    """Return what loading comes to, types told apart; the order of keys is nobody's concern."""
+    try:
+        return ordered(load(data, **options))
+    except ValidationError as error:
+        return ordered(error.messages_dict)
+
+
+def ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return sorted((str(key), ordered(item)) for key, item in value.items())
+    return [ordered(item) for item in value] if isinstance(value, list) else repr(value)
+
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+    | st.sampled_from([10**400, "ja", "1", "true", "2019-08-24T14:15:22Z", "2019-08-24T14:15:22", "2019-13-01"])
+)  # fmt: skip
+
+
+def usual(field: fields.Field[Any]) -> Any:
+    """Return a value that a field takes."""
+    if isinstance(field, fields.Nested):
+        return {name: usual(each) for name, each in field.schema.fields.items()}
+    if isinstance(field, fields.List):
+        return [usual(field.inner)]
+    return USUAL.get(type(field), "a")
+
+
+def contents(schema: Schema) -> st.SearchStrategy[Any]:
+    """Return content of the schema's keys and of others, at two levels; some of it usual, so that much is valid."""
+    whole = {name: usual(field) for name, field in schema.fields.items()}
+    names = sorted({"ssn", "value", "unit", "currency", "unheard of", *whole})
+    inner = scalars | st.dictionaries(st.sampled_from(names), scalars, max_size=4)
+    outer = inner | st.lists(inner, max_size=2)
+    drawn = st.dictionaries(st.sampled_from(names), outer, max_size=4)
+    return st.one_of(drawn, drawn.map(lambda content: whole | content), st.lists(st.none(), max_size=1), st.none())
+
+
+@given(contents(declared(Slow)))
+@example(
+    {
+        "needed": "a",
+        "inner": {"text": "a", "number": 1},
+        "chosen": {"text": 1},
+        "inners": [{"text": "a"}],
+        "number": 1,
+        "flag": True,
+    }
+)
+@example({"needed": "a", "inners": [{"text": 1}, None, {"text": "a", "number": "x"}], "word": True, "flag": 1})
+def test_every_kind_of_field_loads_as_marshmallow_loads_it(data: Any) -> None:
+    assert outcome(declared(Lenient).load, data) == outcome(declared(Slow).load, data)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: type(schema).__name__)
+@given(st.data())
+def test_what_providers_send_loads_as_marshmallow_loads_it(schema: Schema, data: st.DataObject) -> None:
+    content = data.draw(contents(schema))
+    assert outcome(schema.load, content) == outcome(schema.load, content, partial=False)
+
+
+@pytest.mark.parametrize("options", [{"partial": True}, {"unknown": "exclude"}, {"many": True}])
+def test_an_option_is_heeded(options: dict[str, Any]) -> None:
+    for data in ({"text": "a", "other": 1}, [{"text": "a", "needed": "b"}]):
+        assert outcome(declared(Lenient).load, data, **options) == outcome(declared(Slow).load, data, **options)
+
+
+def test_hooks_and_other_keys_are_heeded() -> None:
+    class Hooked(Lenient):
+        text = fields.String()
+
+        @post_load
+        def shout(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+            return data | {"text": data["text"].upper()}
+
+    class Renamed(Lenient):
+        text = fields.String(data_key="Text")
+
+    assert Hooked().load({"text": "a"}) == {"text": "A"}
+    assert Renamed().load({"Text": "a"}) == {"text": "a"}
+
+
+def test_what_was_sent_is_not_changed() -> None:
+    content = {"needed": "a", "number": 1}
+    assert declared(Lenient).load(content)["number"] == 1.0
+    assert repr(content) == "{'needed': 'a', 'number': 1}"
+
+
+def test_a_schema_within_itself_is_judged_in_reasonable_time() -> None:
+    class Tree(Lenient):
+        text = fields.String()
+        below = fields.Nested("Tree")
+
+    data: dict[str, Any] = {"text": 1}
+    for _ in range(40):
+        data = {"below": data}
+    with pytest.raises(ValidationError):
+        Tree().load(data)
