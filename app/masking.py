@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+_ID_KEYS = frozenset({"ssn", "personal_id", "personnummer"})
 _NOT_DIGITS = re.compile(r"\D+", re.ASCII)
 _NATIONAL_ID = re.compile(r"(?<!\d)((?:\d\d)?\d{6})[-+ ]?\d{4}(?!\d)", re.ASCII)
 
@@ -91,10 +92,9 @@ def _fingerprint(data: Any) -> dict[str, Any]:
     return {"size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
 
 
+# What is done to the values of certain keys, at any depth.
 _RULES: Mapping[str, Callable[[Any], Any]] = {
-    "ssn": _hidden,
-    "personal_id": _hidden,
-    "personnummer": _hidden,
+    **dict.fromkeys(_ID_KEYS, _hidden),
     "company_id": _hidden_if_personal,
     "files": _files,
 }

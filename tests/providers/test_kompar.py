@@ -155,6 +155,12 @@ def test_what_is_doubtful_is_flagged_and_kept(content: dict[str, Any], flags: li
     assert flags_of(event(APPLICATION | content).doubts) == flags
 
 
+@pytest.mark.parametrize("value", [5560360793, 1.5, True, ["a"], {"a": 1}])
+def test_a_decision_may_bring_anything_under_an_applications_keys(value: object) -> None:
+    found = event({"application_id": "a", "accepted": True, "company_id": value, "purpose": value}, "decisions")
+    assert flags_of(found.doubts) == ["company-id-checksum", "unknown-purpose"]
+
+
 @given(st.from_regex(r"[0-9]{2}[2-9][0-9]{7}", fullmatch=True))
 def test_check_digits_are_luhns(number: str) -> None:
     """An organisation's number, whose third digit no month begins with, passes by its check digit alone."""

@@ -59,8 +59,8 @@ class Decision(Lenient):
     guarantors = fields.List(fields.Nested(Guarantor), allow_none=True)
 
 
-def _is_purpose(purpose: str) -> bool:
-    return unicodedata.normalize("NFC", purpose) in PURPOSES
+def _is_purpose(purpose: Any) -> bool:
+    return isinstance(purpose, str) and unicodedata.normalize("NFC", purpose) in PURPOSES
 
 
 def _guarantors_pass(guarantors: list[Mapping[str, Any]]) -> bool:
@@ -71,7 +71,7 @@ def _guarantor_passes(guarantor: Mapping[str, Any]) -> bool:
     return guarantor.get("ssn") is None or _is_person(guarantor["ssn"])
 
 
-def _is_company(number: str) -> bool:
+def _is_company(number: Any) -> bool:
     """Tell whether it is an organisationsnummer (16 may stand before it) or a sole trader's personnummer."""
     digits = _digits(number)
     if len(digits) == 12 and digits.startswith("16"):
@@ -100,9 +100,9 @@ def _passes_luhn(digits: str) -> bool:
     return (sum(codes[::2].translate(_DOUBLED)) + sum(codes[1::2])) % 10 == 0
 
 
-def _digits(number: str) -> str:
-    """Return the digits of a number written with at most one separator before its last four."""
-    bare = number.strip()
+def _digits(number: Any) -> str:
+    """Return the digits of a number written with at most one separator before its last four; none if it is no text."""
+    bare = number.strip() if isinstance(number, str) else ""
     bare = bare[:-5] + bare[-4:] if len(bare) > 5 and bare[-5] in "-+" else bare
     return bare if bare.isascii() and bare.isdigit() else ""
 
@@ -114,6 +114,7 @@ def _is_date(year: int, month: int, day: int) -> bool:
         return False
 
 
+# Checked wherever they stand: a decision's schema does not know the first two, so that they may be anything.
 CHECKS: Checks = {
     "company_id": [("company-id-checksum", _is_company)],
     "purpose": [("unknown-purpose", _is_purpose)],
