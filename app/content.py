@@ -12,6 +12,8 @@ from app.errors import INVALID, NOT_JSON, Rejected
 _DEPTH = 64
 # Beyond these, whole numbers and floats are not told apart without loss.
 _WHOLE = 2**53
+# Letters; what is longer holds files, that is few values: looking at those is cheaper than at every letter.
+_LONG = 10_000
 # U+0000 or a surrogate, perhaps one of a pair: in a text that is UTF-8 and JSON they stand as escapes alone.
 _SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
@@ -65,8 +67,10 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 
 def _is_suspicious(text: str) -> bool:
     """Tell whether a JSON text may hold what `_check` raises for, by a look that is cheap and never misses it."""
-    # Its innermost value is at most one level below as many brackets.
-    return ("\\" in text and _SUSPICIOUS.search(text) is not None) or text.count("{") + text.count("[") >= _DEPTH
+    if len(text) > _LONG or ("\\" in text and _SUSPICIOUS.search(text) is not None):
+        return True
+    # The innermost value is at most one level deeper than there are brackets.
+    return text.count("{") + text.count("[") >= _DEPTH
 
 
 def _check(value: Any) -> None:
