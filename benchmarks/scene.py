@@ -13,6 +13,9 @@ from tests import servers
 from tests.processes import below, named
 from tests.running import SECRETS, Running, running
 
+# As many ingest processes as the machine has cores.
+_EDGES = ("--ingest-processes", str(os.cpu_count() or 1))
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -61,7 +64,7 @@ def played(folder: Path, concurrency: int = 2) -> Iterator[Scene]:
             "REDIS_URL": redis,
         }
         found = running_.enter_context(
-            running(folder / "ours" / "data", SECRETS | settings, "--concurrency", str(concurrency))
+            running(folder / "ours" / "data", SECRETS | settings, "--concurrency", str(concurrency), *_EDGES)
         )
         yield Scene(
             folder=folder,

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def server_arguments(
-    bind: tuple[str, int], blocking_threads: int, certificate: tuple[str, str] | None = None
+    bind: tuple[str, int], blocking_threads: int, certificate: tuple[str, str] | None = None, processes: int = 1
 ) -> list[str]:
     """Return Granian's command-line arguments for a WSGI app on `bind` (host, port).
 
@@ -14,7 +14,7 @@ def server_arguments(
         "interface": "wsgi",
         "host": bind[0],
         "port": bind[1],
-        "workers": 1,  # scale by processes behind the balancer, one supervisor for all of them
+        "workers": processes,
         # One thread a request in progress; each waits for one fsync, shared with the others.
         "blocking-threads": blocking_threads,
         "backpressure": blocking_threads * 8,

@@ -24,9 +24,12 @@ def _become(*arguments: str) -> NoReturn:
 
 @click.command(short_help="Serve the webhooks.", epilog="Example: INGEST_BIND=0.0.0.0:8080 kvitto ingest")
 @click.option(
-    "--threads", type=click.IntRange(min=1), default=32, show_default=True, help="Requests in progress at once."
+    "--threads", type=click.IntRange(min=1), default=32, show_default=True, help="Requests in progress at once, each."
 )
-def ingest(threads: int) -> None:
+@click.option(
+    "--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the port."
+)
+def ingest(threads: int, processes: int) -> None:
     """Serve the webhooks: authenticate, seal, append to Redis, answer 200."""
     environment = Environment.of_process()
     settings = read_ingest(environment)
@@ -35,7 +38,8 @@ def ingest(threads: int) -> None:
     refuse_taken("INGEST_BIND", settings.bind)
     # Large bodies go back to the system at once; by default glibc learns to keep them, once for every thread.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1024 * 1024))
-    _become("app.local.granian", *server_arguments(settings.bind, threads, settings.certificate), "app.ingest.wsgi:app")
+    arguments = server_arguments(settings.bind, threads, settings.certificate, processes)
+    _become("app.local.granian", *arguments, "app.ingest.wsgi:app")
 
 
 def _refuse_unfit(redis_url: str, loss_accepted: bool) -> None:

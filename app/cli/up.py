@@ -13,6 +13,7 @@ import click
 from app.cli.output import say
 from app.local.certificates import AuthorityDamaged
 from app.local.data import Data
+from app.local.processes import Scale
 from app.local.stack import NotReady, Stack
 from app.local.supervisor import ProgramRefused
 from app.local.wheels import EmbeddedMissing
@@ -25,10 +26,18 @@ from app.local.wheels import EmbeddedMissing
 @click.option(
     "--concurrency", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes per provider."
 )
+@click.option(
+    "--ingest-processes",
+    "edges",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Ingest processes that share the port.",
+)
 @click.option("--https", is_flag=True, help="Have ingest serve HTTPS, with a throw-away certificate.")
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="The same as --data before the command.")
 @click.pass_obj
-def up(found: Data, concurrency: int, https: bool, data: Path | None) -> None:
+def up(found: Data, concurrency: int, edges: int, https: bool, data: Path | None) -> None:
     """Serve: embedded Postgres and Valkey unless DATABASE_URL, REDIS_URL are set; ingest, workers, beat, console.
 
     With --https, providers' sandboxes can deliver to it; DATA/sandbox/authority.pem is who signed the certificate.
@@ -37,7 +46,7 @@ def up(found: Data, concurrency: int, https: bool, data: Path | None) -> None:
     _heed(_stop)
     with contextlib.ExitStack() as ending:
         try:
-            stack = Stack(Data(data) if data else found, os.environ, concurrency, _tell, https)
+            stack = Stack(Data(data) if data else found, os.environ, Scale(concurrency, edges), _tell, https)
             ending.callback(stack.stop)
             ending.callback(_heed, signal.SIG_IGN)  # a second signal does not cut the end short
             click.echo(f"kvitto ready {stack.start()}")

@@ -25,19 +25,27 @@ class Process:
         return environment.asked
 
 
-def processes(names: Iterable[str], concurrency: int) -> list[Process]:
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How many processes share a task: `workers` each provider's inbox, `edges` the port."""
+
+    workers: int = 2
+    edges: int = 1
+
+
+def processes(names: Iterable[str], scale: Scale) -> list[Process]:
     """Return the processes that serve these providers, in the order in which they start."""
     workers = [
         Process(
             f"worker-{name}",
-            ("worker", "--provider", name, "--concurrency", str(concurrency)),
+            ("worker", "--provider", name, "--concurrency", str(scale.workers)),
             "kvitto_worker",
             partial(read_worker, names=(name,)),
         )
         for name in names
     ]
     return [
-        Process("ingest", ("ingest",), "kvitto_ingest", read_ingest),
+        Process("ingest", ("ingest", "--processes", str(scale.edges)), "kvitto_ingest", read_ingest),
         *workers,
         Process("beat", ("beat",), "", read_beat),
         Process("console", ("console",), "kvitto_console", ConsoleSettings.read),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from app.local.data import Data
 from app.local.ports import free_port, obstacle, refuse_taken
-from app.local.processes import Process, check, processes
+from app.local.processes import Process, Scale, check, processes
 from app.local.servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
 from app.local.supervisor import Program, Supervisor
 from app.storage.connection import create_database, session
@@ -50,13 +50,13 @@ class Stack:
         self,
         data: Data,
         environment: Mapping[str, str],
-        concurrency: int,
+        scale: Scale,
         tell: Callable[[str], None],
         https: bool = False,
     ) -> None:
         self._data = data
         self._environment = dict(environment)
-        self._concurrency = concurrency
+        self._scale = scale
         self._tell = tell
         self._https = https
         self._promised: set[int] = set()
@@ -79,7 +79,7 @@ class Stack:
         names = provider_names(Environment(self._environment))
         self._environment |= self._data.secret_files(names, self._environment)
         self._environment |= {"PROMETHEUS_MULTIPROC_DIR": str(self._data.metrics)}
-        found = processes(names, self._concurrency)
+        found = processes(names, self._scale)
         check(found, self._environment)
         self._environment.pop("INGEST_URL_FILE", None)
         self._environment["INGEST_URL"] = ingest

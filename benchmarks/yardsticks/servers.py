@@ -45,7 +45,11 @@ def nginx_command() -> str:
 def empty_view(folder: Path) -> Iterator[str]:
     """Serve the empty view on the edge's server, under the edge's settings; yield its URL."""
     port = free_port()
-    line = ["-m", "app.local.granian", *server_arguments(("127.0.0.1", port), _EDGE_THREADS)]
+    line = [
+        "-m",
+        "app.local.granian",
+        *server_arguments(("127.0.0.1", port), _EDGE_THREADS, processes=os.cpu_count() or 1),
+    ]
     with serving([sys.executable, *line, "benchmarks.yardsticks.empty:app"], folder / "empty.log"):
         yield _listening(port)
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app.local.processes import Process, processes
+from app.local.processes import Process, Scale, processes
 from tests import processes as running_processes
 from tests.providers.sides import names
 from tests.running import Running, run
 from tests.servers import eventually, postgres
 
-PROCESSES = processes(names(), 1)
+PROCESSES = processes(names(), Scale())
 BY_NAME = {process.name: process for process in PROCESSES}
 # What each role must not do, tried on the schema as it is.
 REFUSED = {
