@@ -4,6 +4,7 @@ import signal
 import socket
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.sandbox.kompar import encrypt
@@ -149,3 +150,26 @@ def test_a_redis_behind_a_socket_file_serves(tmp_path: Path) -> None:
     with servers.valkey(tmp_path, "--unixsocket", str(socket_file)), running(tmp_path / "data", settings) as kvitto:
         deliver(kvitto, "a")
         assert kvitto.audit()["missing"] == 0
+
+
+def test_several_processes_share_the_port_and_one_that_dies_takes_nothing_along(tmp_path: Path) -> None:
+    with running(tmp_path / "data", SECRETS, "--ingest-processes", "2") as kvitto:
+        edges = _serving(kvitto)
+        assert len(edges) == 2
+        for number in range(10):
+            deliver(kvitto, f"before-{number}")
+        processes.kill(edges[0])
+        eventually(lambda: len(set(_serving(kvitto)) - set(edges)) == 1, "another process")
+        kvitto.client.close()  # its connection may have been to the one that died
+        with httpx.Client(base_url=kvitto.ingest, timeout=10) as kvitto.client:
+            eventually(lambda: kvitto.client.get("/readyz").status_code == 200, "ready")
+            for number in range(10):
+                deliver(kvitto, f"after-{number}")
+        assert kvitto.audit()["missing"] == 0
+        assert kvitto.stop() == 0
+
+
+def _serving(kvitto: Running) -> list[int]:
+    """Return the ingest processes that serve: those without children of their own."""
+    found = processes.named(kvitto.process.pid, "app.ingest.wsgi")
+    return [pid for pid in found if not processes.named(pid, "app.ingest.wsgi")]
