@@ -15,8 +15,10 @@ SWEEP_SECONDS = 3.0
 # Longer than a task may run: who has not acknowledged what it claimed by then is dead.
 ABANDONED_SECONDS = 45
 AUDIT_SECONDS = 30.0
+# How many deliveries are taken in at once, at most.
+BATCH_ENTRIES = 500
 # After a batch of more than a few, so that what arrives together is stored together: a commit for every three
-# would take the machine from other providers. What comes singly never waits.
+# would take the machine from other providers. What comes singly never waits, nor does a backlog: a batch was full.
 GATHER_SECONDS = 0.05
 FEW = 2
 

@@ -11,7 +11,7 @@ from app.inbox import Inbox
 from app.storage import witnesses
 from app.storage.looks import Look
 from app.storage.overflow import Overflow
-from config.celery import DRAIN_SECONDS, FEW, GATHER_SECONDS
+from config.celery import BATCH_ENTRIES, DRAIN_SECONDS, FEW, GATHER_SECONDS
 from workers.canaries import Canaries
 from workers.pipeline import Pipeline, Source
 from workers.slots import Slot
@@ -120,7 +120,7 @@ class Station:
             if not batch:
                 return True
             self._trials.take_in(pipeline, batch)
-            if len(batch) > FEW:
+            if FEW < len(batch) < BATCH_ENTRIES:
                 time.sleep(GATHER_SECONDS)
         return False
 

@@ -20,18 +20,31 @@ from app import doorbell, metrics
 from app.delivery import Delivery, Position, Received
 from app.inbox.entries import to_delivery, to_fields
 from app.inbox.server import reachable
-from config.celery import ABANDONED_SECONDS
+from config.celery import ABANDONED_SECONDS, BATCH_ENTRIES
 
 _GROUP = "workers"
-# A batch ends at either bound. Entries are read in small portions, so that it overshoots by one of them at most:
-# a few large bodies must not fill the memory.
-_BATCH_ENTRIES = 500
+# A batch ends at either bound.
 _BATCH_BYTES = 8 * 1024 * 1024
-_PORTION = 10
 # Released entries count as idle for longer than this.
 _ABANDONED_MS = ABANDONED_SECONDS * 1000
 _REASSIGNED = 10_000
 _FIRST = Position(0, 0)
+# Claims up to so many entries at once, a round trip and an fsync for all of them. It looks at the size after every ten,
+# and so overshoots by nine large bodies at most: they must not fill the memory, nor hold up others behind the call.
+_READ = """
+local found, size, start = {}, 0, ARGV[3]
+while #found < 250 and size < 1048576 do
+    local reply = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 10, 'STREAMS', KEYS[1], start)
+    local entries = reply and reply[1][2] or {}
+    for _, entry in ipairs(entries) do
+        found[#found + 1] = entry
+        for _, field in ipairs(entry[2] or {}) do size = size + #field end
+    end
+    if #entries < 10 then return {found, 0} end
+    if start ~= '>' then start = entries[#entries][1] end
+end
+return {found, 1}
+"""
 # Ids alone: bodies never leave the server. A call ends at either bound, so that nobody waits long behind it.
 _POSITIONS = """
 local ids, start, size = {}, ARGV[1], 0
@@ -59,7 +72,8 @@ local pressed = redis.call('SET', KEYS[2], 1, 'NX', 'EX', doorbell_seconds)
 local epoch = redis.call('SET', KEYS[3], fresh, 'NX', 'GET') or fresh
 return {epoch, redis.call('INCRBY', KEYS[4], #ids), pressed and 1 or 0, ids}
 """
-
+# An entry as the server tells it: its id, and names and values of its fields in turn; none of one that was deleted.
+_Entry = tuple[bytes, list[bytes] | None]
 logger = logging.getLogger(__name__)
 
 
@@ -249,15 +263,13 @@ class Inbox:
     def _read(self, consumer: str, start: Callable[[Position | None], str]) -> list[Received]:
         batch: list[Received] = []
         last: Position | None = None
-        size = 0
-        while len(batch) < _BATCH_ENTRIES and size < _BATCH_BYTES:
-            epoch, entries = self._portion(consumer, start(last))
+        size, more = 0, True
+        while more and len(batch) < BATCH_ENTRIES and size < _BATCH_BYTES:
+            epoch, entries, more = self._portion(consumer, start(last))
             for stream_id, fields in entries:
-                size += sum(map(len, fields.values()))
+                size += sum(map(len, fields or ()))
                 batch += self._received(epoch, stream_id, fields)
-            if len(entries) < _PORTION:
-                break
-            last = Position.parse(entries[-1][0])
+            last = Position.parse(entries[-1][0]) if entries else None
         return batch
 
     def _with_claims(self, consumer: str, batch: list[Received]) -> list[Received]:
@@ -268,21 +280,22 @@ class Inbox:
         claims = {Position.parse(entry["message_id"]): entry["times_delivered"] for entry in found}
         return [replace(received, claims=claims.get(received.position, 1)) for received in batch]
 
-    def _portion(self, consumer: str, start: str) -> tuple[UUID, list[tuple[bytes, dict[bytes, bytes]]]]:
+    def _portion(self, consumer: str, start: str) -> tuple[UUID, list[_Entry], bool]:
+        """Claim some entries; return them with their epoch, and whether there may be more."""
         with reachable():
-            epoch, reply = self._grouped(
-                lambda pipeline: pipeline.xreadgroup(_GROUP, consumer, {self._stream: start}, count=_PORTION)
+            epoch, (entries, more) = self._grouped(
+                lambda pipeline: pipeline.eval(_READ, 1, self._stream, _GROUP, consumer, start)
             )
-        return epoch, reply[0][1] if reply else []
+        return epoch, entries, bool(more)
 
-    def _received(self, epoch: UUID, stream_id: bytes, fields: dict[bytes, bytes]) -> list[Received]:
+    def _received(self, epoch: UUID, stream_id: bytes, fields: list[bytes] | None) -> list[Received]:
         """Return what was received; nothing for an entry that is gone or cannot be read."""
         if not fields:  # deleted, yet still pending
             with reachable():
                 self._redis.xack(self._stream, _GROUP, stream_id)
             return []
         try:
-            delivery = to_delivery(self.provider, fields)
+            delivery = to_delivery(self.provider, dict(zip(fields[::2], fields[1::2], strict=True)))
         except (KeyError, ValueError):
             metrics.STUCK.labels(self.provider, "not-readable").inc()
             logger.error("entry not readable, left in the inbox", extra={"entry": stream_id.decode()})  # noqa: TRY400

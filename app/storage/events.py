@@ -1,14 +1,16 @@
 """Events: the content of every valid receipt, and which of them are revisions of their entity."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from app.event import Doubts, Entity, flags_of
+from app.event import Doubts, Entity, Event, flags_of
 from app.history import Occurrence, Verdict
+from app.storage import tables
+from app.storage.arrays import columns, to_json
 from app.storage.connection import Connection
 from app.storage.settlement import Settlement
 
@@ -37,11 +39,11 @@ def histories(connection: Connection, entities: Collection[Entity]) -> Histories
         """
         SELECT events.receipt, events.provider, events.event_type, events.entity_id, events.received_at,
                events.revision, events.identity, events.digests, events.doubts, receipts.reason
-        FROM unnest(%s::text[], %s::text[], %s::text[]) AS wanted (provider, event_type, entity_id)
+        FROM unnest(%b::text[], %b::text[], %b::text[]) AS wanted (provider, event_type, entity_id)
         JOIN events USING (provider, event_type, entity_id)
         JOIN receipts USING (receipt)
         """,
-        [list(column) for column in zip(*entities, strict=True)],
+        columns(entities),
     )
     found = defaultdict(list)
     for row in rows:
@@ -56,27 +58,43 @@ def insert(connection: Connection, settlements: Sequence[Settlement], verdicts: 
     """Insert the events of valid deliveries."""
     if not settlements:
         return
-    rows = []
-    for settlement in settlements:
-        event, verdict = settlement.event, verdicts[settlement.receipt]
-        doubts = _with_verdict(event.doubts, verdict)
-        rows.append((
-            settlement.receipt, *event.entity, settlement.received.received_at, verdict.revision, event.identity,
-            Jsonb(event.content), Jsonb(event.digests), Jsonb(doubts), _array(flags_of(doubts)),
-        ))  # fmt: skip
     connection.execute(
         """
         INSERT INTO events (receipt, provider, event_type, entity_id, received_at, revision, identity,
                             content, digests, doubts, flags)
         SELECT receipt, provider, event_type, entity_id, received_at, revision, identity,
-               content, digests, doubts, flags::text[]
-        FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::integer[], %s::text[],
-                    %s::jsonb[], %s::jsonb[], %s::jsonb[], %s::text[])
+               content::jsonb, digests::jsonb, doubts::jsonb, flags::text[]
+        FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::integer[], %b::text[],
+                    %b::text[], %b::text[], %b::text[], %b::text[])
           AS event (receipt, provider, event_type, entity_id, received_at, revision, identity,
                     content, digests, doubts, flags)
         """,
-        [list(column) for column in zip(*rows, strict=True)],
+        columns(_row(settlement, verdicts[settlement.receipt]) for settlement in settlements),
     )
+
+
+def _row(settlement: Settlement, verdict: Verdict) -> tuple[object, ...]:
+    event, doubts = settlement.event, _with_verdict(settlement.event.doubts, verdict)
+    return (
+        settlement.receipt, *event.entity, settlement.received.received_at, verdict.revision, event.identity,
+        to_json(event.content), to_json(event.digests), to_json(doubts), _array(flags_of(doubts)),
+    )  # fmt: skip
+
+
+def revisions(
+    settlements: Iterable[Settlement], verdicts: Mapping[UUID, Verdict]
+) -> list[tuple[Event, tables.Revision]]:
+    """Return the events that became revisions, in order."""
+    found = []
+    for settlement in settlements:
+        verdict, event, received_at = verdicts[settlement.receipt], settlement.event, settlement.received.received_at
+        if verdict.revision is not None:
+            doubts = _with_verdict(event.doubts, verdict)
+            found.append((event, tables.Revision(
+                event.entity.entity_id, settlement.receipt, event.identity, event.content, doubts,
+                verdict.revision, received_at, received_at,
+            )))  # fmt: skip
+    return sorted(found, key=lambda each: each[1].revision)
 
 
 def revise(connection: Connection, rows: Sequence[Row], verdicts: Mapping[UUID, Verdict]) -> None:

@@ -135,7 +135,9 @@ def _settle(
     changed = {row.entity for row in revised}
     changed |= {settlement.event.entity for settlement in valid if verdicts[settlement.receipt].revision}
     changed |= {event.entity for event in shifted}
-    tables.lay_out(connection, [event for event in concerned if event.entity in changed])
+    tables.lay_out(connection, [event for event in concerned if event.entity in changed and event.entity in histories])
+    fresh = [settlement for settlement in valid if settlement.event.entity not in histories]
+    tables.add(connection, events.revisions(fresh, verdicts))
     return outcomes
 
 

@@ -11,10 +11,9 @@ from psycopg.types.json import Jsonb
 
 from app.delivery import Delivery, Position, Received
 from app.storage.connection import Connection
-from config.celery import ABANDONED_SECONDS
+from config.celery import ABANDONED_SECONDS, BATCH_ENTRIES
 
 # A batch ends at either bound.
-_BATCH_ENTRIES = 500
 _BATCH_BYTES = 8 * 1024 * 1024
 # The epoch of everything that came this way: unlike an inbox, the ledger's own database is never replaced alone.
 EPOCH = UUID(int=0)
@@ -77,7 +76,7 @@ class Overflow:
                     "provider": self.provider,
                     "consumer": consumer,
                     "abandoned": ABANDONED_SECONDS,
-                    "entries": _BATCH_ENTRIES,
+                    "entries": BATCH_ENTRIES,
                     "bytes": _BATCH_BYTES,
                 },
             ).fetchall()

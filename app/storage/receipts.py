@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from app.delivery import Delivery, Position, Received
 from app.errors import Rejected
 from app.event import Event
+from app.storage.arrays import columns, to_json
 from app.storage.connection import Connection
 from app.storage.settlement import Outcome, Settlement
 
@@ -40,7 +39,7 @@ def sift(connection: Connection, settlements: Sequence[Settlement]) -> Sifted:
     receipt: it was appended, the answer was lost, and so it was kept once more.
     """
     rows = connection.execute(
-        "SELECT receipt, epoch, received_at, seq, outcome FROM receipts WHERE receipt = ANY(%s)",
+        "SELECT receipt, epoch, received_at, seq, outcome FROM receipts WHERE receipt = ANY(%b)",
         [[settlement.receipt for settlement in settlements]],
     ).fetchall()
     valid = {row.receipt for row in rows if row.outcome != "dead"}
@@ -94,26 +93,26 @@ def move(connection: Connection, earlier: Sequence[Settlement]) -> None:
 
 def insert(connection: Connection, settlements: Sequence[Settlement], outcomes: dict[UUID, Outcome]) -> None:
     """Insert receipts and their bodies."""
-    columns = zip(*(_row(settlement, outcomes[settlement.receipt]) for settlement in settlements), strict=True)
-    arrays = [list(column) for column in columns]
-    if not arrays:
+    if not settlements:
         return
     connection.execute(
         """
         INSERT INTO receipts (receipt, provider, topic, event_type, entity_id, outcome, reason, received_at, epoch, seq)
-        SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::outcome[], %s::text[],
-                             %s::timestamptz[], %s::uuid[], %s::bigint[])
+        SELECT receipt, provider, topic, event_type, entity_id, outcome::outcome, reason, received_at, epoch, seq
+        FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+                    %b::timestamptz[], %b::uuid[], %b::bigint[])
+          AS found (receipt, provider, topic, event_type, entity_id, outcome, reason, received_at, epoch, seq)
         """,
-        arrays,
+        columns(_row(settlement, outcomes[settlement.receipt]) for settlement in settlements),
     )
     deliveries = [settlement.received.delivery for settlement in settlements]
     connection.execute(
-        "INSERT INTO bodies (receipt, headers, sealed) SELECT * FROM unnest(%s::uuid[], %s::jsonb[], %b::bytea[])",
-        [
-            [delivery.receipt for delivery in deliveries],
-            [Jsonb(dict(delivery.headers)) for delivery in deliveries],
-            [delivery.sealed for delivery in deliveries],
-        ],
+        """
+        INSERT INTO bodies (receipt, headers, sealed)
+        SELECT receipt, headers::jsonb, sealed
+        FROM unnest(%b::uuid[], %b::text[], %b::bytea[]) AS body (receipt, headers, sealed)
+        """,
+        columns((delivery.receipt, to_json(delivery.headers), delivery.sealed) for delivery in deliveries),
     )
 
 
