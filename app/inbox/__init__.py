@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 
 from app import doorbell, metrics
 from app.delivery import Delivery, Position, Received
+from app.inbox import scripts
 from app.inbox.entries import to_delivery, to_fields
 from app.inbox.server import reachable
 from config.celery import ABANDONED_SECONDS, BATCH_ENTRIES
@@ -29,49 +30,6 @@ _BATCH_BYTES = 8 * 1024 * 1024
 _ABANDONED_MS = ABANDONED_SECONDS * 1000
 _REASSIGNED = 10_000
 _FIRST = Position(0, 0)
-# Claims up to so many entries at once, a round trip and an fsync for all of them. It looks at the size after every ten,
-# and so overshoots by nine large bodies at most: they must not fill the memory, nor hold up others behind the call.
-_READ = """
-local found, size, start = {}, 0, ARGV[3]
-while #found < 250 and size < 1048576 do
-    local reply = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 10, 'STREAMS', KEYS[1], start)
-    local entries = reply and reply[1][2] or {}
-    for _, entry in ipairs(entries) do
-        found[#found + 1] = entry
-        for _, field in ipairs(entry[2] or {}) do size = size + #field end
-    end
-    if #entries < 10 then return {found, 0} end
-    if start ~= '>' then start = entries[#entries][1] end
-end
-return {found, 1}
-"""
-# Ids alone: bodies never leave the server. A call ends at either bound, so that nobody waits long behind it.
-_POSITIONS = """
-local ids, start, size = {}, ARGV[1], 0
-while #ids < 1000 and size < 8388608 do
-    local entries = redis.call('XRANGE', KEYS[1], start, ARGV[2], 'COUNT', 10)
-    for _, entry in ipairs(entries) do
-        ids[#ids + 1] = entry[1]
-        for _, field in ipairs(entry[2]) do size = size + #field end
-    end
-    if #entries < 10 then break end
-    start = '(' .. ids[#ids]
-end
-return ids
-"""
-
-# In one step, so that the epoch is the entries'. An emptied server gets its epoch here, unless it has one already.
-_APPEND = """
-local fresh, kept, doorbell_seconds, width = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local ids = {}
-for start = 5, #ARGV, width do
-    ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', unpack(ARGV, start, start + width - 1))
-end
-if kept ~= '' then redis.call('XTRIM', KEYS[1], 'MAXLEN', kept) end
-local pressed = redis.call('SET', KEYS[2], 1, 'NX', 'EX', doorbell_seconds)
-local epoch = redis.call('SET', KEYS[3], fresh, 'NX', 'GET') or fresh
-return {epoch, redis.call('INCRBY', KEYS[4], #ids), pressed and 1 or 0, ids}
-"""
 # An entry as the server tells it: its id, and names and values of its fields in turn; none of one that was deleted.
 _Entry = tuple[bytes, list[bytes] | None]
 logger = logging.getLogger(__name__)
@@ -151,7 +109,7 @@ class Inbox:
         keys = self._stream, doorbell.key(self.provider), self._epoch_key, self._count_key
         arguments = str(uuid7()), self._kept or "", doorbell.SECONDS, len(fields) // len(deliveries)
         with reachable():
-            reply: Any = self._redis.eval(_APPEND, len(keys), *keys, *arguments, *fields)
+            reply: Any = self._redis.eval(scripts.APPEND, len(keys), *keys, *arguments, *fields)
         epoch, last, pressed, ids = reply
         life, first = UUID(epoch.decode()), last - len(ids) + 1
         return [
@@ -240,7 +198,7 @@ class Inbox:
         while True:
             start = f"({found[-1]}" if found else "-"
             with reachable():
-                portion = self._redis.eval_ro(_POSITIONS, 1, self._stream, start, str(until))
+                portion = self._redis.eval_ro(scripts.POSITIONS, 1, self._stream, start, str(until))
             if not portion:
                 return found
             found += map(Position.parse, portion)
@@ -284,7 +242,7 @@ class Inbox:
         """Claim some entries; return them with their epoch, and whether there may be more."""
         with reachable():
             epoch, (entries, more) = self._grouped(
-                lambda pipeline: pipeline.eval(_READ, 1, self._stream, _GROUP, consumer, start)
+                lambda pipeline: pipeline.eval(scripts.READ, 1, self._stream, _GROUP, consumer, start)
             )
         return epoch, entries, bool(more)
 

@@ -112,7 +112,7 @@ def insert(connection: Connection, settlements: Sequence[Settlement], outcomes: 
         SELECT receipt, headers::jsonb, sealed
         FROM unnest(%b::uuid[], %b::text[], %b::bytea[]) AS body (receipt, headers, sealed)
         """,
-        columns((delivery.receipt, to_json(delivery.headers), delivery.sealed) for delivery in deliveries),
+        columns((delivery.receipt, to_json(dict(delivery.headers)), delivery.sealed) for delivery in deliveries),
     )
 
 

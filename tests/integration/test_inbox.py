@@ -122,6 +122,15 @@ def test_batches_are_bounded_in_entries(inbox: Inbox) -> None:
     assert [len(inbox.claim("a")) for _ in range(3)] == [500, 1, 0]
 
 
+def test_a_full_batch_is_claimed_in_two_steps(inbox: Inbox, redis: Redis) -> None:
+    """Each costs a round trip, and the server an fsync."""
+    for _ in range(501):
+        inbox.append(delivery())
+    before = redis.info("commandstats")["cmdstat_eval"]["calls"]
+    assert len(inbox.claim("a")) == 500
+    assert redis.info("commandstats")["cmdstat_eval"]["calls"] == before + 2
+
+
 def test_batches_are_bounded_in_bytes(inbox: Inbox) -> None:
     for _ in range(50):
         inbox.append(delivery(400_000))

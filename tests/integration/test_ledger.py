@@ -121,6 +121,15 @@ def test_what_came_first_and_fuller_is_never_overwritten_by_less(ledger: Ledger,
     assert row == (False, "1", 2)
 
 
+def test_numbers_of_any_size_are_kept_exactly(ledger: Ledger, connection: Connection) -> None:
+    content = {"application_id": "a", "large": 10**30, "small": -(2**63) - 1, "fraction": 5e-324, "wide": 1.5e300}
+    ledger.store([settlement(1, 0, content)])
+    (event,) = connection.execute("SELECT content FROM reporting.events")
+    (row,) = connection.execute("SELECT extra FROM reporting.kompar_decisions")
+    assert event.content == content
+    assert row.extra == {key: value for key, value in content.items() if key != "application_id"}
+
+
 def test_flags_follow_their_key_through_revisions(ledger: Ledger, connection: Connection) -> None:
     revisions: list[tuple[dict[str, Any], list[str]]] = [
         ({"purpose": "Köpa en båt"}, ["unknown-purpose"]),
