@@ -124,6 +124,7 @@ def test_batches_are_bounded_in_entries(inbox: Inbox) -> None:
 
 def test_a_full_batch_is_claimed_in_two_steps(inbox: Inbox, redis: Redis) -> None:
     """Each costs a round trip, and the server an fsync."""
+    inbox.open()
     for _ in range(501):
         inbox.append(delivery())
     before = redis.info("commandstats")["cmdstat_eval"]["calls"]
