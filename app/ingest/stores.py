@@ -5,11 +5,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 
 from app import metrics
-from app.delivery import Delivery
+from app.delivery import Delivery, Position
 from app.errors import Unavailable, Unstorable
 from app.inbox import Inbox
 from app.ingest.group_commit import GroupCommit
@@ -23,7 +22,6 @@ LARGE_BYTES = 256 * 1024
 # Without Redis there is no doorbell to tell who rang already.
 _RING_SECONDS = 1.0
 logger = logging.getLogger(__name__)
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Stores:
@@ -40,7 +38,7 @@ class Stores:
         self._tally = tally
         self._ring = ring
         self._rung_at = -_RING_SECONDS
-        self._last_at = _LONG_AGO
+        self._last = Position(0, 0)
         self._lock = threading.Lock()
 
     def keep(self, delivery: Delivery) -> None:
@@ -78,13 +76,13 @@ class Stores:
         appended = self._appends.commit(delivery)
         self._tally.add(delivery.provider, appended)
         with self._lock:
-            self._last_at = max(self._last_at, appended.position.received_at)
+            self._last = max(self._last, appended.position)
         if appended.pressed:
             self._ring()
 
     def _overflow(self, delivery: Delivery) -> None:
         try:
-            self._pool.run(partial(overflow.append, delivery=delivery, not_before=self._last_at))
+            self._pool.run(partial(overflow.append, delivery=delivery, not_before=self._last.received_at))
         except Unstorable as error:  # nothing of a delivery can be refused: it is ours to mend
             raise Unavailable("overflow-refuses", error.reason) from error
         metrics.OVERFLOWED.labels(delivery.provider).inc()

@@ -1,5 +1,6 @@
 """What the WSGI server loads: `granian --interface wsgi app.ingest.wsgi:app`."""
 
+import gc
 import sys
 
 import config.logging
@@ -13,3 +14,4 @@ sys.setswitchinterval(0.0005)
 config.logging.configure()
 stop_gently()
 app = create_app(Environment.of_process())
+gc.freeze()  # what lives as long as the process is looked through no more: a full collection held up every request
