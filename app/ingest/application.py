@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from celery import Celery
 from flask import Flask
 
 from app import canary, doorbell, providers
@@ -19,7 +18,6 @@ from app.ingest.tally import Tally
 from app.ingest.views import webhooks
 from app.ingest.watch import Watch
 from app.storage.pool import Pool
-from config.celery import publisher_settings
 from config.environment import Environment
 from config.settings import IngestSettings
 
@@ -27,6 +25,7 @@ from config.settings import IngestSettings
 # counts for each reply: a new connection needs two.
 _REDIS_SECONDS = 1.0
 _POSTGRES_SECONDS = 1.5
+_READ_BYTES = 4096  # replies are short, and connections as many as threads
 
 
 def create_app(environment: Environment) -> Flask:
@@ -35,7 +34,7 @@ def create_app(environment: Environment) -> Flask:
     authentications = {name: providers.load_authentication(name, environment) for name in settings.providers}
     environment.check()
 
-    redis = server.connect(settings.redis_url, _REDIS_SECONDS)
+    redis = server.connect(settings.redis_url, _REDIS_SECONDS, _READ_BYTES)
     inboxes = {name: Inbox(redis, name) for name in settings.providers}
     if settings.canary_secret:
         inboxes |= {canary.road(name): Inbox(redis, canary.road(name), canary.KEPT) for name in settings.providers}
@@ -49,11 +48,10 @@ def create_app(environment: Environment) -> Flask:
     tally = Tally(pool)
     tally.start()
     seals = SealingKeys(settings.sealing_keys)
-    celery = Celery("kvitto-edge", set_as_current=False)
-    celery.conf.update(publisher_settings(settings.broker_url))
+    bell = doorbell.Bell(settings.broker_url)
 
     def stores(name: str, rings: str) -> Stores:
-        return Stores(inboxes[name], pool, watches, tally, partial(doorbell.ring, celery, rings))
+        return Stores(inboxes[name], pool, watches, tally, partial(bell.ring, rings))
 
     doors: dict[str, Door | CanaryDoor] = {
         name: Door(name, found, seals, stores(name, rings=name))
