@@ -96,6 +96,7 @@ def test_the_audit_counts_rows_and_tells_what_was_written_past_the_counts(
     [
         ("throughput_per_minute WHERE minute > now() - interval '1 hour'", "receipts_by_minute"),
         ("deliveries ORDER BY received_at DESC, receipt DESC LIMIT 10", "receipts_by_time"),
+        ("deliveries WHERE outcome = 'duplicate' ORDER BY received_at DESC LIMIT 10", "receipts_not_stored"),
         ("events ORDER BY received_at DESC, receipt DESC LIMIT 10", "events_by_time"),
         ("events WHERE provider = 'a' AND event_type = 'b' AND entity_id = ANY('{c,d}')", "events_by_entity"),
         ("kompar_applications ORDER BY updated_at DESC LIMIT 10", "kompar_applications_by_update"),
