@@ -29,10 +29,10 @@ from config.findings import Facts, to_faults
 _OWN = (b"inbox:", b"doorbell:", b"_kombu.", b"unacked")
 
 
-def connect(url: str, timeout_seconds: float = 2.0, read_bytes: int = 64 * 1024) -> Redis:
+def connect(url: str, timeout_seconds: float = 2.0) -> Redis:
     """Return a client that answers or fails within its time, and never repeats a command by itself.
 
-    redis-py's default of ten retries appended one delivery twice. `read_bytes`: a buffer that each connection keeps.
+    redis-py's default of ten retries appended one delivery twice.
 
     Raises:
         Misconfigured: `url` is no address.
@@ -42,7 +42,6 @@ def connect(url: str, timeout_seconds: float = 2.0, read_bytes: int = 64 * 1024)
         return Redis.from_url(
             url,
             socket_timeout=timeout_seconds,
-            socket_read_size=read_bytes,
             retry=Retry(NoBackoff(), 0),
             max_connections=256,
             driver_info=None,  # naming the library would cost a new connection two round trips

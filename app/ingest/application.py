@@ -25,7 +25,6 @@ from config.settings import IngestSettings
 # counts for each reply: a new connection needs two.
 _REDIS_SECONDS = 1.0
 _POSTGRES_SECONDS = 1.5
-_READ_BYTES = 4096  # replies are short, and connections as many as threads
 
 
 def create_app(environment: Environment) -> Flask:
@@ -34,7 +33,7 @@ def create_app(environment: Environment) -> Flask:
     authentications = {name: providers.load_authentication(name, environment) for name in settings.providers}
     environment.check()
 
-    redis = server.connect(settings.redis_url, _REDIS_SECONDS, _READ_BYTES)
+    redis = server.connect(settings.redis_url, _REDIS_SECONDS)
     inboxes = {name: Inbox(redis, name) for name in settings.providers}
     if settings.canary_secret:
         inboxes |= {canary.road(name): Inbox(redis, canary.road(name), canary.KEPT) for name in settings.providers}
