@@ -9,7 +9,7 @@ from uuid import UUID
 from app.inbox import Inbox
 from app.storage import conservation, losses, witnesses
 from app.storage.connection import Connection
-from app.storage.conservation import Accounts
+from app.storage.conservation import Accounts, Outcomes
 from app.storage.witnesses import Witness
 
 COLUMNS = (
@@ -79,9 +79,7 @@ class Account:
     overflowed: int
     overflow: Accounts
     lives: tuple[Life, ...]
-    stored: int
-    duplicate: int
-    dead: int
+    outcomes: Outcomes
 
     @property
     def missing(self) -> int:
@@ -104,9 +102,9 @@ class Account:
             "in_flight": self.in_flight,
             "accepted_loss": self._sum("accepted_loss"),
             "missing": self.missing,
-            "stored": self.stored,
-            "duplicate": self.duplicate,
-            "dead": self.dead,
+            "stored": self.outcomes.stored,
+            "duplicate": self.outcomes.duplicate,
+            "dead": self.outcomes.dead,
         }
 
     def losses(self) -> Iterator[dict[str, Any]]:
@@ -128,15 +126,12 @@ def audit(connection: Connection, inbox: Inbox) -> Account:
     """
     lives = _lives(connection, inbox)
     overflow = conservation.overflowed(connection, inbox.provider)
-    outcomes = conservation.outcomes(connection).get(inbox.provider, {})
     return Account(
         provider=inbox.provider,
         overflowed=overflow.rows,
         overflow=overflow.accounts,
         lives=lives,
-        stored=outcomes.get("stored", 0),
-        duplicate=outcomes.get("duplicate", 0),
-        dead=outcomes.get("dead", 0),
+        outcomes=conservation.outcomes(connection, inbox.provider),
     )
 
 

@@ -5,20 +5,25 @@ itself out after a few seconds, and the sweep comes anyway: a lost wake-up costs
 """
 
 import logging
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import kombu
-from celery import Celery
+from kombu.pools import ProducerPool
 from redis import Redis
 
 from app import metrics
 from app.errors import Unavailable
-from config.celery import publisher_settings
+from config.celery import PUBLISHER_OPTIONS, PUBLISHERS
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
 
 SECONDS = 5
+# A wake-up that nobody takes for so long is made up for by sweeps.
+_EXPIRES_SECONDS = 30
+_NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 logger = logging.getLogger(__name__)
 
 
@@ -32,20 +37,40 @@ def clear(redis: Redis, provider: str) -> None:
     redis.delete(key(provider))
 
 
-def ring(celery: Celery, provider: str) -> None:
-    """Send the provider's worker to its inbox, in the time its sockets allow; a failure is counted, no more."""
-    try:
-        celery.send_task("drain", args=[provider], queue=provider, expires=30, retry=False)
-    except Exception as error:  # whatever the broker raises, the delivery is safe already
-        metrics.RINGS_FAILED.labels(provider).inc()
-        logger.warning("ring failed", extra={"provider": provider, "error": type(error).__name__})
+class Bell:
+    """Sends wake-ups, from any thread. Messages of Celery's, by kombu alone: Celery would take memory of every edge."""
+
+    def __init__(self, broker_url: str) -> None:
+        connection = kombu.Connection(broker_url, transport_options=PUBLISHER_OPTIONS)
+        self._producers = ProducerPool(connection.Pool(PUBLISHERS), limit=PUBLISHERS)
+
+    def ring(self, provider: str) -> None:
+        """Send the provider's worker to its inbox, in the time its sockets allow; a failure is counted, no more."""
+        wake_up = str(uuid4())
+        expires_at = datetime.now(UTC) + timedelta(seconds=_EXPIRES_SECONDS)
+        headers = {
+            "lang": "py", "task": "drain", "id": wake_up, "root_id": wake_up, "parent_id": None, "group": None,
+            "expires": expires_at.isoformat(),
+        }  # fmt: skip
+        try:
+            with self._producers.acquire(block=True) as producer:
+                producer.publish(
+                    [[provider], {}, _NO_CALLBACKS],  # version 2 of Celery's protocol: args, kwargs, what follows
+                    routing_key=provider,
+                    serializer="json",
+                    headers=headers,
+                    correlation_id=wake_up,
+                    retry=False,
+                )
+        except Exception as error:  # whatever the broker raises, the delivery is safe already
+            metrics.RINGS_FAILED.labels(provider).inc()
+            logger.warning("ring failed", extra={"provider": provider, "error": type(error).__name__})
 
 
 def reach(broker_url: str) -> None:
     """Raise Unavailable unless the broker answers."""
-    options = publisher_settings(broker_url)["broker_transport_options"]
     try:
-        with kombu.Connection(broker_url, transport_options=options) as connection:
+        with kombu.Connection(broker_url, transport_options=PUBLISHER_OPTIONS) as connection:
             connection.connect()
     except Exception as error:  # whatever the broker's client raises; its text may hold the address
         raise Unavailable("broker-unreachable", type(error).__name__) from error

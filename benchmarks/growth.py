@@ -73,6 +73,7 @@ def fill(dsn: str, filled: int, stored: int) -> None:
         for first in range(filled + 1, stored + 1, _PORTION):
             last = min(stored, first + _PORTION - 1)
             connection.execute(_FILLING, {"first": first, "last": last, "total": stored})
+        connection.execute("SELECT kvitto.recount_receipts()")  # nor counted
         connection.execute("VACUUM (ANALYZE)")
         connection.execute("CHECKPOINT")
 

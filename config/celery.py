@@ -21,25 +21,15 @@ BATCH_ENTRIES = 500
 # would take the machine from other providers. What comes singly never waits, nor does a backlog: a batch was full.
 GATHER_SECONDS = 0.05
 FEW = 2
-
-
-def publisher_settings(broker_url: str) -> dict[str, Any]:
-    """Return what a process needs that only rings: fail fast, never block an answer to a provider."""
-    return {
-        "broker_url": broker_url,
-        "broker_connection_retry_on_startup": True,
-        # A ring that fails is made up for by the sweep.
-        "task_publish_retry": False,
-        "task_ignore_result": True,  # nobody reads results; a backend would cost a round trip a task
-        "broker_pool_limit": 32,  # at least the edge's threads, or publishers wait for each other
-        "broker_transport_options": {
-            # Default: wait for ever on a server that hangs. The edge has 0.3 s for a ring.
-            "socket_timeout": 0.3,
-            "socket_connect_timeout": 0.2,
-            "max_retries": 0,  # default: connecting is tried again and again, for seconds, whatever `retry` says
-            "priority_steps": [0],  # default: four keys polled per queue
-        },
-    }
+# For who only rings: fail fast, never block an answer to a provider. A ring that fails is made up for by the sweep.
+PUBLISHER_OPTIONS = {
+    # Default: wait for ever on a server that hangs. The edge has 0.3 s for a ring.
+    "socket_timeout": 0.3,
+    "socket_connect_timeout": 0.2,
+    "max_retries": 0,  # default: connecting is tried again and again, for seconds, whatever `retry` says
+    "priority_steps": [0],  # default: four keys polled per queue
+}
+PUBLISHERS = 32  # connections: at least the edge's threads, or publishers wait for each other
 
 
 def worker_settings(broker_url: str) -> dict[str, Any]:

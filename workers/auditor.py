@@ -25,6 +25,8 @@ class Auditor:
                 account = audit(connection, self._inbox)
                 if audits.note(connection, account.row()):
                     _tell(account)
+                if account.outcomes.miscounted:
+                    logger.error("kept counts are wrong: see kvitto audit", extra={"provider": account.provider})
         except Unavailable as error:
             logger.warning(
                 "not audited",

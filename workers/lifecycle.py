@@ -23,7 +23,6 @@ from config.environment import Environment, Fault, Misconfigured
 from config.settings import WorkerSettings
 from workers.auditor import Auditor
 from workers.canaries import Canaries
-from workers.celery import app
 from workers.pipeline import Pipeline
 from workers.slots import Slot
 from workers.standby import Standby
@@ -79,7 +78,8 @@ def make_station(provider: str, slot: Slot) -> Station:
     seals = SealingKeys(settings.sealing_keys)
     pipeline = partial(Pipeline, Settler(seals, opener), ledger)
     canaries = Canaries(Inbox(redis, canary.road(provider)), ledger, seals, provider)
-    return Station(Inbox(redis, provider), pipeline, slot, partial(doorbell.ring, app, provider), canaries)
+    ring = partial(doorbell.Bell(settings.broker_url).ring, provider)
+    return Station(Inbox(redis, provider), pipeline, slot, ring, canaries)
 
 
 @setup_logging.connect

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from celery import Celery
 from flask import Flask
 
 from app import canary, doorbell, providers
@@ -19,7 +18,6 @@ from app.ingest.tally import Tally
 from app.ingest.views import webhooks
 from app.ingest.watch import Watch
 from app.storage.pool import Pool
-from config.celery import publisher_settings
 from config.environment import Environment
 from config.settings import IngestSettings
 
@@ -49,11 +47,10 @@ def create_app(environment: Environment) -> Flask:
     tally = Tally(pool)
     tally.start()
     seals = SealingKeys(settings.sealing_keys)
-    celery = Celery("kvitto-edge", set_as_current=False)
-    celery.conf.update(publisher_settings(settings.broker_url))
+    bell = doorbell.Bell(settings.broker_url)
 
     def stores(name: str, rings: str) -> Stores:
-        return Stores(inboxes[name], pool, watches, tally, partial(doorbell.ring, celery, rings))
+        return Stores(inboxes[name], pool, watches, tally, partial(bell.ring, rings))
 
     doors: dict[str, Door | CanaryDoor] = {
         name: Door(name, found, seals, stores(name, rings=name))

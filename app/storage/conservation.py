@@ -99,7 +99,32 @@ def overflowed(connection: Connection, provider: str) -> Overflowed:
     return Overflowed(row.rows, Accounts(row.receipts, row.copies, row.unsettled))
 
 
-def outcomes(connection: Connection) -> dict[str, dict[str, int]]:
-    """Return per provider how many receipts have which outcome."""
-    rows = connection.execute("SELECT provider, stored, duplicate, dead FROM reporting.conservation")
-    return {row.provider: {"stored": row.stored, "duplicate": row.duplicate, "dead": row.dead} for row in rows}
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """A provider's receipts by outcome, counted row by row; `miscounted`: the counts kept for dashboards differ."""
+
+    stored: int
+    duplicate: int
+    dead: int
+    miscounted: bool
+
+
+def outcomes(connection: Connection, provider: str) -> Outcomes:
+    """Count a provider's receipts, and compare with the kept counts, in one snapshot."""
+    row = connection.execute(
+        """
+        WITH counted AS (
+            SELECT outcome, count(*) AS receipts FROM receipts WHERE provider = %(provider)s GROUP BY outcome
+        ), kept AS (
+            SELECT outcome, receipts AS said FROM receipt_counts WHERE provider = %(provider)s
+        )
+        SELECT coalesce(sum(receipts) FILTER (WHERE outcome = 'stored'), 0)::bigint AS stored,
+               coalesce(sum(receipts) FILTER (WHERE outcome = 'duplicate'), 0)::bigint AS duplicate,
+               coalesce(sum(receipts) FILTER (WHERE outcome = 'dead'), 0)::bigint AS dead,
+               coalesce(bool_or(coalesce(receipts, 0) <> coalesce(said, 0)), false) AS miscounted
+        FROM counted FULL JOIN kept USING (outcome)
+        """,
+        {"provider": provider},
+    ).fetchone()
+    assert row is not None  # noqa: S101 - aggregates return one row
+    return Outcomes(row.stored, row.duplicate, row.dead, row.miscounted)

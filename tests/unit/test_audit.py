@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.audit import Account, Life
 from app.delivery import Position
-from app.storage.conservation import Accounts
+from app.storage.conservation import Accounts, Outcomes
 from app.storage.witnesses import Witness
 
 COUNTS = st.integers(0, 50)
@@ -25,7 +25,7 @@ def test_books_balance_and_nothing_is_below_zero(life: Life) -> None:
 
 @given(st.lists(LIVES, max_size=4))
 def test_no_epoch_makes_up_for_another(lives: list[Life]) -> None:
-    account = Account("kompar", 0, Accounts(0, 0, 0), tuple(lives), 0, 0, 0)
+    account = Account("kompar", 0, Accounts(0, 0, 0), tuple(lives), Outcomes(0, 0, 0, miscounted=False))
     assert account.missing == sum(life.missing for life in lives)
     assert [row["epoch"] for row in account.losses()] == [life.epoch for life in lives if life.lost]
 
