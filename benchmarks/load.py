@@ -13,7 +13,7 @@ from benchmarks.generator import Job
 # Above this share of a core, or this late by its own fault, it measures itself.
 _BUSY_SHARE = 0.9
 _LATE_SECONDS = 0.005
-CONNECTIONS = 32
+CONNECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,10 +28,10 @@ class Volume:
 
 FULL = Volume(
     pairs=5,
-    accepted={"0.5 KB": (500, 15_000), "4 KB": (4096, 10_000), "64 KB": (65_536, 2_000), "1 MB": (1_000_000, 150)},
-    steady_seconds=10,
+    accepted={"0.5 KB": (500, 20_000), "4 KB": (4096, 10_000), "64 KB": (65_536, 2_000), "1 MB": (1_000_000, 150)},
+    steady_seconds=6,
     drained=20_000,
-    search_steps=5,
+    search_steps=4,
     stored=(0, 1_000_000, 5_000_000),
     delivered=1_000_000,
     looks=10,
@@ -53,9 +53,9 @@ QUICK = Volume(
 # Ratios only, in under two minutes.
 CHECK = Volume(
     pairs=3,
-    accepted={"0.5 KB": (500, 4_000)},
+    accepted={"0.5 KB": (500, 8_000)},
     steady_seconds=0,
-    drained=4_000,
+    drained=8_000,
     search_steps=0,
     stored=(),
     delivered=0,

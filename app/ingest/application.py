@@ -15,8 +15,8 @@ from app.ingest.looks import look_at_postgres, look_at_redis
 from app.ingest.problems import answer_with_problems
 from app.ingest.stores import Stores
 from app.ingest.tally import Tally
-from app.ingest.views import webhooks
 from app.ingest.watch import Watch
+from app.ingest.webhooks import Webhooks, nowhere
 from app.storage.pool import Pool
 from config.environment import Environment
 from config.settings import IngestSettings
@@ -62,9 +62,10 @@ def create_app(environment: Environment) -> Flask:
         doors[canary.PROVIDER] = CanaryDoor(settings.canary_secret, seals, roads)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # a doubled slash is a 404, not a redirect
-    app.register_blueprint(webhooks(doors, settings.body_limit_bytes))
+    app.register_blueprint(nowhere())
     app.register_blueprint(health(partial(_check, *watches)))
     answer_with_problems(app)
+    app.wsgi_app = Webhooks(app.wsgi_app, doors, settings.body_limit_bytes)  # type: ignore[method-assign]
     return app
 
 

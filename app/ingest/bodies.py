@@ -1,16 +1,20 @@
 """Reads a request's raw body, counting: declared or chunked, no more than the limit is ever held."""
 
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
-from flask import Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.sansio.utils import get_content_length
 
 from app.ingest.room import LARGE_BYTES, Room
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 _PORTION = 64 * 1024
 
 
-def read_body(request: Request, limit_bytes: int, room: Room, held: ExitStack) -> bytes:
+def read_body(environ: "WSGIEnvironment", limit_bytes: int, room: Room, held: ExitStack) -> bytes:
     """Return the whole raw body; a content encoding is not undone. A large one takes a place in `room` while `held`.
 
     Werkzeug's own limit cuts a chunked body short without a word, so it is not used.
@@ -20,10 +24,10 @@ def read_body(request: Request, limit_bytes: int, room: Room, held: ExitStack) -
         ClientDisconnected: Fewer came than were declared.
         Unavailable: There is no room for a large body now.
     """
-    declared = request.content_length
+    declared = get_content_length(environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"))
     if declared is not None and declared > limit_bytes:
         raise RequestEntityTooLarge
-    stream = request.environ["wsgi.input"]
+    stream = environ["wsgi.input"]
     portions: list[bytes] = []
     size = 0
     # Every read gives up the interpreter: none is made to be told that a declared body is at its end.

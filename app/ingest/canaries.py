@@ -1,6 +1,6 @@
 """The way in of canaries: sealed and kept like deliveries, apart from any provider's, and in none of their counts."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -21,9 +21,10 @@ class CanaryDoor:
         self._seals = seals
         self._stores = stores
 
-    def leads_to(self, topic: str | None) -> bool:
-        """Tell whether the URL names a provider that is served."""
-        return topic in self._stores
+    @property
+    def topics(self) -> Collection[str]:
+        """The providers that are served."""
+        return self._stores.keys()
 
     def receive(self, request: Request) -> UUID:
         """Return the receipt of a durable canary.

@@ -1,6 +1,7 @@
 """Takes one request in: authenticated, sealed, durable, answered with its receipt."""
 
 import time
+from collections.abc import Collection
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -24,9 +25,10 @@ class Door:
         self._seconds = metrics.ANSWER_SECONDS.labels(provider)
         self._accepted = metrics.ACCEPTED.labels(provider)
 
-    def leads_to(self, topic: str | None) -> bool:
-        """Tell whether the URL's topic is one of the provider's."""
-        return topic in self._authentication.topics
+    @property
+    def topics(self) -> Collection[str | None]:
+        """The provider's topics, as URLs name them; None stands for no segment."""
+        return self._authentication.topics
 
     def receive(self, request: Request) -> UUID | None:
         """Return the receipt of a durable delivery, or None for a handshake.

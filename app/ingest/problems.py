@@ -39,25 +39,28 @@ def problem(status: int, reason: str, headers: dict[str, str] | None = None) -> 
 
 def answer_with_problems(app: Flask) -> None:
     """Have every error answered with a problem document."""
-    app.register_error_handler(Refused, _refused)
-    app.register_error_handler(Unavailable, _unavailable)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(Exception, lambda error: to_problem(error, request.path))
 
 
-def _refused(error: Refused) -> Response:
-    logger.warning("refused", extra={"path": _shown_path(), "reason": error.reason, "detail": error.detail})
-    return problem(401, error.reason)
+def to_problem(error: Exception, path: str) -> Response:
+    """Return the problem document for what went wrong with a request for `path`, and log it."""
+    match error:
+        case Refused():
+            logger.warning("refused", extra={"path": _shown(path), "reason": error.reason, "detail": error.detail})
+            return problem(401, error.reason)
+        case Unavailable():
+            logger.error("not durable", extra={"reason": error.reason, "detail": error.detail})
+            return problem(503, error.reason)
+        case HTTPException():
+            return _http(error, path)
+        case _:
+            logger.error("a fault of ours", exc_info=error)
+            return problem(503, "internal")
 
 
-def _unavailable(error: Unavailable) -> Response:
-    logger.error("not durable", extra={"reason": error.reason, "detail": error.detail})
-    return problem(503, error.reason)
-
-
-def _http(error: HTTPException) -> Response:
-    if error.code == 404 and request.path.startswith("/webhooks/"):  # a provider may have been told a wrong address
-        logger.warning("refused", extra={"path": _shown_path(), "reason": "not-found", "detail": ""})
+def _http(error: HTTPException, path: str) -> Response:
+    if error.code == 404 and path.startswith("/webhooks/"):  # a provider may have been told a wrong address
+        logger.warning("refused", extra={"path": _shown(path), "reason": "not-found", "detail": ""})
     if error.code in (301, 307, 308):
         return problem(404, "not-found")
     if error.code not in _TITLES:
@@ -66,12 +69,7 @@ def _http(error: HTTPException) -> Response:
     return problem(error.code, error.name.lower().replace(" ", "-"), allow)
 
 
-def _shown_path() -> str:
-    """Return the request's path for the log: its segments shortened, nothing in it steers a terminal."""
-    short = "/".join(segment[:_SEGMENT_LENGTH] for segment in request.path[:_PATH_LENGTH].split("/"))
+def _shown(path: str) -> str:
+    """Return a request's path for the log: its segments shortened, nothing in it steers a terminal."""
+    short = "/".join(segment[:_SEGMENT_LENGTH] for segment in path[:_PATH_LENGTH].split("/"))
     return "".join(character if character.isprintable() else "?" for character in short)
-
-
-def _unexpected(error: Exception) -> Response:
-    logger.error("a fault of ours", exc_info=error)
-    return problem(503, "internal")
