@@ -59,7 +59,7 @@ def post(url: str, headers: Mapping[str, str], bodies: Path, rate: float | None 
         path=parts.path or "/",
         headers=dict(headers),
         bodies=str(bodies),
-        connections=CONNECTIONS * 8 if rate else CONNECTIONS,
+        connections=CONNECTIONS * 3 if rate else CONNECTIONS,
         rate=rate,
         warm=warm,
     )
