@@ -8,13 +8,10 @@ from pathlib import Path
 
 from app.storage.connection import create_database
 from benchmarks.receivers import OurReceiver, TutorialReceiver
-from benchmarks.yardsticks.servers import empty_view, nginx, tutorial
+from benchmarks.yardsticks.servers import EDGES, empty_view, nginx, tutorial
 from tests import servers
 from tests.processes import below, named
 from tests.running import SECRETS, Running, running
-
-# As many ingest processes as the machine has cores.
-_EDGES = ("--ingest-processes", str(os.cpu_count() or 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +60,8 @@ def played(folder: Path, concurrency: int = 2) -> Iterator[Scene]:
             "DATABASE_URL": postgres.replace("/postgres", "/kvitto"),
             "REDIS_URL": redis,
         }
-        found = running_.enter_context(
-            running(folder / "ours" / "data", SECRETS | settings, "--concurrency", str(concurrency), *_EDGES)
-        )
+        scale = ("--concurrency", str(concurrency), "--ingest-processes", str(EDGES))
+        found = running_.enter_context(running(folder / "ours" / "data", SECRETS | settings, *scale))
         yield Scene(
             folder=folder,
             ours=OurReceiver(found),

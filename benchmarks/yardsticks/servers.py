@@ -21,6 +21,8 @@ from tests.providers.kompar_side import KEY, TOKEN
 from tests.servers import eventually, serving
 
 _HERE = Path(__file__).parent
+# Of the edge, and of the empty view in its place: as many processes as the machine has cores.
+EDGES = os.cpu_count() or 1
 _EDGE_THREADS = 32
 _WORKERS = 2
 
@@ -45,11 +47,7 @@ def nginx_command() -> str:
 def empty_view(folder: Path) -> Iterator[str]:
     """Serve the empty view on the edge's server, under the edge's settings; yield its URL."""
     port = free_port()
-    line = [
-        "-m",
-        "app.local.granian",
-        *server_arguments(("127.0.0.1", port), _EDGE_THREADS, processes=os.cpu_count() or 1),
-    ]
+    line = ["-m", "app.local.granian", *server_arguments(("127.0.0.1", port), _EDGE_THREADS, processes=EDGES)]
     with serving([sys.executable, *line, "benchmarks.yardsticks.empty:app"], folder / "empty.log"):
         yield _listening(port)
 
