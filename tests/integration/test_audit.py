@@ -80,6 +80,13 @@ def replace_redis(kvitto: Running) -> None:
     eventually(lambda: valkey_answers(kvitto.redis), "a new one")
     with Redis.from_url(kvitto.redis) as client:
         eventually(lambda: bool(client.exists("inbox:kompar:epoch")), "the edge has begun a new epoch")
+    eventually(lambda: relied_on(kvitto), "the edge relies on it again: nothing more goes to the overflow")
+
+
+def relied_on(kvitto: Running) -> bool:
+    """Tell whether the edge found every outage that it told of to be over."""
+    log = (kvitto.data / "logs" / "ingest.log").read_text()
+    return log.count("relied on again") == log.count("not relied on")
 
 
 def flush_redis(kvitto: Running) -> None:

@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from uuid_utils.compat import uuid7
 from werkzeug.exceptions import default_exceptions
 
 from app.errors import Rejected, Unavailable, Unstorable
@@ -38,17 +39,18 @@ FAILURES: list[Exception] = [
 @pytest.fixture(scope="module")
 def app(valkey_server: str, postgres_server: str) -> Flask:
     """One edge for all of these tests, on a database that stays: its watches go on as long as this process."""
+    name = f"statuses_{uuid7().hex}"  # made again when this process comes back to these tests
     with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE statuses TEMPLATE {TEMPLATE}")
-    environment = {name: value for each in names() for name, value in side(each).environment.items()} | {
-        "DATABASE_URL": postgres_server.replace("/postgres", "/statuses"),
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    environment = {key: value for each in names() for key, value in side(each).environment.items()} | {
+        "DATABASE_URL": postgres_server.replace("/postgres", f"/{name}"),
         "REDIS_URL": valkey_server,
         "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
         "BODY_LIMIT_BYTES": "50000",
     }
     found = create_app(Environment(environment))
-    for name, failure in [("secret", ValueError("secret")), *enumerate(FAILURES)]:
-        found.add_url_rule(f"/fails/{name}", f"fails-{name}", partial(fail, failure), methods=["POST"])
+    for which, failure in [("secret", ValueError("secret")), *enumerate(FAILURES)]:
+        found.add_url_rule(f"/fails/{which}", f"fails-{which}", partial(fail, failure), methods=["POST"])
     return found
 
 
