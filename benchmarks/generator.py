@@ -13,7 +13,7 @@ import selectors
 import socket
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +72,7 @@ class Generator:
         self._job = job
         self._posts = list(posts(job))
         self._selector = selectors.DefaultSelector()
-        self._idle = [Connection((job.host, job.port)) for _ in range(job.connections)]
+        self._idle = deque(Connection((job.host, job.port)) for _ in range(job.connections))
         self._next = 0
         self._answered = 0
         self._due: list[float] = []
@@ -82,6 +82,8 @@ class Generator:
 
     def run(self) -> dict[str, Any]:
         """Post, and return what came of it; times in seconds."""
+        for connection in self._idle:
+            connection.open()
         gc.collect()
         gc.disable()
         began_at, began, at = time.time(), time.process_time(), time.perf_counter()
@@ -107,7 +109,7 @@ class Generator:
     def _start_due(self) -> None:
         now = time.perf_counter()
         while self._idle and self._next < len(self._posts) and (not self._due or self._due[self._next] <= now):
-            connection = self._idle.pop()
+            connection = self._idle.popleft()  # in turn, as a balancer does
             connection.number = self._next
             connection.due = self._due[self._next] if self._due else now
             self._next += 1

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Generic, TypeVar
 
 from app.errors import Unavailable
@@ -17,12 +18,13 @@ _MOST_BYTES = 1024 * 1024
 class _Part(Generic[Item, Result]):
     """One thread's item, and what became of it. `turn` is released when it is settled, or has to lead."""
 
-    __slots__ = ("error", "item", "result", "settled", "turn")
+    __slots__ = ("error", "follower", "item", "result", "settled", "turn")
     result: Result
 
     def __init__(self, item: Item) -> None:
         self.item = item
         self.error: Unavailable | None = None
+        self.follower: _Part[Item, Result] | None = None
         self.settled = False
         self.turn = threading.Lock()
         self.turn.acquire()
@@ -47,8 +49,12 @@ class GroupCommit(Generic[Item, Result]):
             leads, self._is_led = not self._is_led, True
         if not leads:
             part.turn.acquire()
-        if not part.settled:
-            self._lead()
+        try:
+            if not part.settled:
+                self._lead()
+        finally:
+            if part.follower is not None:
+                part.follower.turn.release()
         if part.error is not None:
             raise part.error
         return part.result
@@ -67,10 +73,10 @@ class GroupCommit(Generic[Item, Result]):
                 part.error = Unavailable("internal", type(error).__name__)
             raise
         finally:
+            # One wakes the next: all at once would only stand in line for the interpreter.
+            for part, follower in zip_longest(group, group[1:]):
+                part.settled, part.follower = True, follower
             self._hand_on()
-            for part in group:
-                part.settled = True
-                part.turn.release()
 
     def _next_group(self) -> list[_Part[Item, Result]]:
         with self._lock:
