@@ -3,6 +3,7 @@
 Nothing is drained meanwhile: this is the edge alone, and the tutorial's edge alone.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -46,11 +47,12 @@ def _accept(bench: Bench, receiver: Receiver, figure: str, size: int, number: in
 
 
 def _hold(bench: Bench, figure: str, size: int, rate: float) -> None:
-    """Post at a fixed rate, and note the latencies."""
+    """Post at a fixed rate, and note the latencies: not of new connections, nor of a disk busy with what was before."""
     what = f"{figure} at half the highest rate"
     number = max(20, round(min(rate * bench.volume.steady_seconds, _HELD_BYTES / size)))
+    os.sync()
     with bench.sending(bench.scene.ours, what) as sent, bench.scene.ours.standing():
-        answers = bench.send(bench.scene.ours, sent, what, bodies.applications(number, size), rate)
+        answers = bench.send(bench.scene.ours, sent, what, bodies.applications(number, size), rate, warm=0.2)
     for share, name in ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")):
         bench.record.add(f"{what}, {name}", KVITTO, answers.milliseconds(share), "ms")
     bench.record.draw(what, answers.latency)

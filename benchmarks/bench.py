@@ -78,9 +78,10 @@ class Bench:
         what: str,
         documents: Iterable[dict[str, object]],
         rate: float | None = None,
+        warm: float = 0,
     ) -> Answers:
-        """Post documents to a receiver within a run; all of them count."""
-        answers = self.post(receiver.url, what, documents, rate, warm=0)
+        """Post documents to a receiver within a run, of which all are audited, and a share is to warm up."""
+        answers = self.post(receiver.url, what, documents, rate, warm)
         sent.posted += answers.posted
         sent.accepted += answers.accepted
         return answers

@@ -17,7 +17,7 @@ def server_arguments(
         "workers": processes,
         # One thread a request in progress; each waits for one fsync, shared with the others.
         "blocking-threads": blocking_threads,
-        "backpressure": blocking_threads * 8,
+        "backpressure": 256,
         "workers-kill-timeout": 20,  # then a hung worker is killed, so that a stop always ends
         "http": "1",
         "log-level": "warning",

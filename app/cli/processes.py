@@ -24,7 +24,7 @@ def _become(*arguments: str) -> NoReturn:
 
 @click.command(short_help="Serve the webhooks.", epilog="Example: INGEST_BIND=0.0.0.0:8080 kvitto ingest")
 @click.option(
-    "--threads", type=click.IntRange(min=1), default=32, show_default=True, help="Requests in progress at once, each."
+    "--threads", type=click.IntRange(min=1), default=24, show_default=True, help="Requests in progress at once, each."
 )
 @click.option(
     "--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the port."

@@ -19,4 +19,5 @@ with suppress(AttributeError, OSError):  # Linux only, and a container may forbi
 config.logging.configure()
 stop_gently()
 app = create_app(Environment.of_process())
+gc.collect()
 gc.freeze()  # what lives as long as the process is looked through no more: a full collection held up every request

@@ -23,7 +23,7 @@ from tests.servers import eventually, serving
 _HERE = Path(__file__).parent
 # Of the edge, and of the empty view in its place: as many processes as the machine has cores.
 EDGES = os.cpu_count() or 1
-_EDGE_THREADS = 32
+_EDGE_THREADS = 24
 _WORKERS = 2
 
 

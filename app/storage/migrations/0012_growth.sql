@@ -61,17 +61,21 @@ FROM receipt_counts
 GROUP BY provider
 HAVING sum(receipts) <> 0;
 
--- date_bin instead of date_trunc, which goes by the session's zone: no index can have it.
+-- date_bin instead of date_trunc, which goes by the session's zone: no index can have it. The index alone answers,
+-- in the order of the groups: nothing is sorted but each group's latencies.
 CREATE OR REPLACE VIEW reporting.throughput_per_minute AS
 SELECT date_bin('1 minute', received_at, 'epoch') AS minute, provider, outcome::text AS outcome, count(*) AS deliveries,
        percentile_cont(0.50) WITHIN GROUP (ORDER BY latency_ms) AS p50_ms,
        percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms) AS p95_ms,
        percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms) AS p99_ms
 FROM (
-    SELECT *, extract(epoch FROM processed_at - received_at)::double precision * 1000 AS latency_ms FROM receipts
+    SELECT *, date_part('epoch', processed_at - received_at) * 1000 AS latency_ms FROM receipts
 ) AS timed
 GROUP BY date_bin('1 minute', received_at, 'epoch'), provider, outcome;
-CREATE INDEX receipts_by_minute ON receipts (date_bin('1 minute', received_at, 'epoch'));
+CREATE INDEX receipts_by_minute ON receipts (date_bin('1 minute', received_at, 'epoch'), provider, outcome)
+    INCLUDE (received_at, processed_at);
+-- An index alone answers where vacuum has been: not after a fifth of the whole, as by default.
+ALTER TABLE receipts SET (autovacuum_vacuum_insert_scale_factor = 0.02);
 
 -- A cast of an enum is not immutable to Postgres: no index could have it. What is rare among millions needs one.
 CREATE OR REPLACE VIEW reporting.deliveries AS
