@@ -52,7 +52,7 @@ def _hold(bench: Bench, figure: str, size: int, rate: float) -> None:
     number = max(20, round(min(rate * bench.volume.steady_seconds, _HELD_BYTES / size)))
     os.sync()
     with bench.sending(bench.scene.ours, what) as sent, bench.scene.ours.standing():
-        answers = bench.send(bench.scene.ours, sent, what, bodies.applications(number, size), rate, warm=0.2)
+        answers = bench.send(sent, bodies.applications(number, size), rate, warm=0.2)
     for share, name in ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")):
         bench.record.add(f"{what}, {name}", KVITTO, answers.milliseconds(share), "ms")
     bench.record.draw(what, answers.latency)

@@ -20,8 +20,10 @@ _LOOK_SECONDS = 0.2
 
 @dataclass(slots=True)
 class Sent:
-    """What a receiver was sent since `mark`."""
+    """What a receiver was sent since its `mark`, in which run."""
 
+    receiver: Receiver
+    what: str
     mark: Any
     posted: int = 0
     accepted: int = 0
@@ -64,38 +66,32 @@ class Bench:
     def sending(self, receiver: Receiver, what: str, new: bool = True) -> Iterator[Sent]:
         """Open a run that ends when all that it sent is stored, and with the audit where there is one."""
         books = receiver.books()
-        sent = Sent(receiver.mark())
+        sent = Sent(receiver, what, receiver.mark())
         yield sent
-        self.await_stored(receiver, sent)
+        self.await_stored(sent)
         fault = books and books.close(sent.posted, sent.accepted, new)
         if fault:
             self.record.voids.append(f"{what}: {fault}")
 
     def send(
-        self,
-        receiver: Receiver,
-        sent: Sent,
-        what: str,
-        documents: Iterable[dict[str, object]],
-        rate: float | None = None,
-        warm: float = 0,
+        self, sent: Sent, documents: Iterable[dict[str, object]], rate: float | None = None, warm: float = 0
     ) -> Answers:
-        """Post documents to a receiver within a run, of which all are audited, and a share is to warm up."""
-        answers = self.post(receiver.url, what, documents, rate, warm)
+        """Post documents within a run, of which all are audited, and a share is to warm up."""
+        answers = self.post(sent.receiver.url, sent.what, documents, rate, warm)
         sent.posted += answers.posted
         sent.accepted += answers.accepted
         return answers
 
     @staticmethod
-    def await_stored(receiver: Receiver, sent: Sent) -> float:
+    def await_stored(sent: Sent) -> float:
         """Wait until as many rows were committed as were answered 200; return when the last was.
 
         Looks seldom: looking takes CPU from what is measured, and Postgres knows the moment of a commit afterwards.
         """
         deadline = time.monotonic() + _DRAINED_SECONDS
         while True:
-            rows, last = receiver.committed(sent.mark)
+            rows, last = sent.receiver.committed(sent.mark)
             if rows >= sent.accepted:
                 return last
-            assert time.monotonic() < deadline, f"{receiver.name} stored {rows} of {sent.accepted}"
+            assert time.monotonic() < deadline, f"{sent.receiver.name} stored {rows} of {sent.accepted}"
             time.sleep(_LOOK_SECONDS)

@@ -43,9 +43,9 @@ def drained(bench: Bench, receiver: Receiver, figure: str, seeds: range | None =
     documents = bodies.applications(number) if seeds is None else bodies.again(seeds)
     with bench.sending(receiver, what, new=seeds is None) as sent:
         with receiver.standing():
-            bench.send(receiver, sent, what, documents)
+            bench.send(sent, documents)
             started = time.time()
-        ended = bench.await_stored(receiver, sent)
+        ended = bench.await_stored(sent)
     return sent.accepted / (ended - started)
 
 

@@ -38,8 +38,8 @@ def _through(bench: Bench, receiver: Receiver) -> float:
     """Post as fast as it is answered while all is drained; return events a second from first post to last commit."""
     with bench.sending(receiver, THROUGH) as sent:
         documents = bodies.applications(bench.volume.drained // receiver.portion)
-        answers = bench.send(receiver, sent, f"{THROUGH}, {receiver.name}", documents)
-        seconds = bench.await_stored(receiver, sent) - answers.began_at
+        answers = bench.send(sent, documents)
+        seconds = bench.await_stored(sent) - answers.began_at
     bench.record.add(THROUGH, receiver.name, sent.accepted / seconds, "/s")
     return sent.accepted / seconds
 
@@ -69,8 +69,8 @@ def _lower(bench: Bench, receiver: Receiver, rate: float) -> float:
 def _keeps_up(bench: Bench, receiver: Receiver, rate: float) -> bool:
     number = max(20, round(rate * bench.volume.steady_seconds))
     with bench.sending(receiver, SUSTAINED) as sent:
-        answers = bench.send(receiver, sent, f"{SUSTAINED}, {receiver.name}", bodies.applications(number), rate)
-        took = bench.await_stored(receiver, sent) - answers.began_at
+        answers = bench.send(sent, bodies.applications(number), rate)
+        took = bench.await_stored(sent) - answers.began_at
     return sent.accepted == number and took <= number / rate + _GRACE_SECONDS
 
 
@@ -79,7 +79,7 @@ def _delays(bench: Bench, sustained: float) -> None:
         number = max(20, round(sustained * share * bench.volume.steady_seconds))
         with bench.sending(bench.scene.ours, delay_figure(share)) as sent:
             documents = bodies.applications(number)
-            bench.send(bench.scene.ours, sent, delay_figure(share), documents, sustained * share)
+            bench.send(sent, documents, sustained * share)
         delay = percentile(bench.scene.ours.delays(sent.mark), 0.99)
         bench.record.add(delay_figure(share), KVITTO, delay * 1000, "ms")
 
@@ -89,8 +89,8 @@ def _burst(bench: Bench) -> None:
     rate = bench.record.values(SUSTAINED)[-1]
     number = max(20, round(rate * bench.volume.burst_seconds))
     with bench.sending(bench.scene.ours, BURST) as sent:
-        answers = bench.send(bench.scene.ours, sent, BURST, bodies.applications(number))
-        stored = bench.await_stored(bench.scene.ours, sent)
+        answers = bench.send(sent, bodies.applications(number))
+        stored = bench.await_stored(sent)
     behind = max(0.0, stored - answers.began_at - answers.seconds)
     bench.record.add(BURST, "deliveries", number, "")
     bench.record.add(BURST, "from first post to last answer", answers.seconds, "s")

@@ -21,7 +21,7 @@ def measure(bench: Bench) -> None:
         bench.tell(f"memory, {number + 1} of {bench.volume.looks}")
         with bench.sending(bench.scene.ours, "memory") as sent:
             documents = bodies.applications(bench.volume.delivered // bench.volume.looks)
-            bench.send(bench.scene.ours, sent, "memory", documents)
+            bench.send(sent, documents)
         for kind, pids in bench.scene.processes().items():
             bench.record.add(memory_figure(kind), KVITTO, _largest(pids), "MB")
 

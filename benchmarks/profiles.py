@@ -18,7 +18,7 @@ def measure(bench: Bench) -> None:
     # The last of each is the one that serves, or drains: its parents come first.
     running = {kind: _start(processes[kind][-1], seconds, path) for kind, path in paths.items()}
     with bench.sending(bench.scene.ours, "profiles") as sent:
-        bench.send(bench.scene.ours, sent, "profiles", bodies.applications(bench.volume.drained))
+        bench.send(sent, bodies.applications(bench.volume.drained))
     for kind, process in running.items():
         said = process.communicate()[1]
         if process.returncode:

@@ -38,7 +38,7 @@ def _lost_is_told(bench: Bench) -> None:
     ours = bench.scene.ours
     with bench.sending(ours, "a loss") as sent:
         with ours.standing():
-            bench.send(ours, sent, "a loss", bodies.applications(3))
+            bench.send(sent, bodies.applications(3))
             inbox = Inbox(server.connect(bench.scene.kvitto.redis), "kompar")
             inbox.acknowledge(inbox.claim("a thief"))
         sent.accepted = 0  # else they would be waited for
