@@ -26,20 +26,32 @@ _NAMES = [measurement.name for measurement in MEASUREMENTS]
 )
 @click.option("--check", is_flag=True, help="Compare ratios with benchmarks/expected.json, in under two minutes.")
 @click.option("--keep", is_flag=True, help="With --check: keep the ratios as what is expected.")
+@click.option("--amend", is_flag=True, help="With --only: put it in the place of what benchmarks/results has of it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
-    only: Sequence[str], pairs: int | None, quick: bool, folder: Path | None, check: bool, keep: bool, as_json: bool
+    only: Sequence[str],
+    pairs: int | None,
+    quick: bool,
+    folder: Path | None,
+    check: bool,
+    keep: bool,
+    amend: bool,
+    as_json: bool,
 ) -> None:
     """Measure Kvitto beside what one would write instead, and beside the limits of its parts.
 
     Raw data, table and plots are kept. Exit 1 if a run lost or doubled a delivery: then it is void.
     """
+    if amend and (not only or quick or check):
+        raise click.UsageError("--amend goes with --only, in full volumes")
     where = folder or (LAST if only or quick or check else RESULTS)
     where.mkdir(parents=True, exist_ok=True)
     volume = CHECK if check else QUICK if quick else FULL
     chosen = [CHECKED] if check else [each for each in MEASUREMENTS if each.name in (only or _NAMES)]
     record = _measured(chosen, replace(volume, pairs=pairs or volume.pairs), where)
     faults = [f"void: {text}" for text in record.voids]
+    if amend and not faults:
+        _amend(record, ", ".join(only))
     if check:
         faults += _compared(record, keep and not faults, as_json)
     else:
@@ -57,6 +69,12 @@ def _measured(chosen: Sequence[Measurement], volume: Volume, folder: Path) -> Re
         measurement.take(volume, folder, record, lambda text: click.echo(f"  {text}", err=True))
         _keep(record, folder)
     return record
+
+
+def _amend(record: Record, what: str) -> None:
+    kept = Record.read(RESULTS / "results.json")
+    kept.amend(record, what)
+    _keep(kept, RESULTS)
 
 
 def _keep(record: Record, folder: Path) -> None:

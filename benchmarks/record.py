@@ -50,6 +50,14 @@ class Record:
         if doubt:
             self.remarks.append(f"{what}: {doubt}")
 
+    def amend(self, later: "Record", what: str) -> None:
+        """Put what was measured again in the place of what there was, and say so."""
+        again = {point.figure for point in later.points}
+        self.points = [point for point in self.points if point.figure not in again] + later.points
+        self.curves |= later.curves
+        self.remarks += [*later.remarks, f"{what}: measured again, apart from the rest"]
+        self.voids += later.voids
+
     def values(self, figure: str, subject: str = KVITTO) -> list[float]:
         """Return what was measured, in order."""
         return [point.value for point in self.points if (point.figure, point.subject) == (figure, subject)]

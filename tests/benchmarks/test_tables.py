@@ -76,3 +76,14 @@ def test_what_is_expected_is_kept(tmp_path: Path) -> None:
     assert "python -m benchmarks --check --keep" in text
     expectations.keep({"drain by tutorial": 10.0}, tmp_path / "expected.json")
     assert expectations.kept(tmp_path / "expected.json") == {"drain by tutorial": 10.0}
+
+
+def test_what_is_measured_again_takes_the_place_of_what_was() -> None:
+    found, later = record(), Record()
+    later.add("drain", KVITTO, 9000, "/s")
+    later.add("drain", "tutorial", 500, "/s")
+    found.amend(later, "drain")
+    assert found.values("drain") == [9000]
+    assert len(found.values("accept 0.5 KB")) == 3
+    assert verdicts(found)["drain by the tutorial"]
+    assert "drain: measured again, apart from the rest" in found.remarks

@@ -1,58 +1,19 @@
 """Deliveries are tried, tried again and given up as the providers do."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from threading import Event as Flag
 
 import pytest
 
-from app.recording import Try
 from app.sandbox import kompar, solaris
 from app.sandbox.dispatcher import Dispatcher
-from app.sandbox.hooks import Event, Hook
+from app.sandbox.hooks import Hook
 from app.sandbox.kompar import KomparHook
-from app.sandbox.solaris import SolarisHook, sign
-from tests.receivers import Answers, Receiver, receiver
+from app.sandbox.solaris import sign
+from tests.receivers import Answers, receiver
+from tests.sandbox.dispatching import APPLICATION, CREDIT_LINE, DECISION, KEY, Tries, kompars, subscription
 from tests.servers import eventually
-
-KEY = "k" * 32
-APPLICATION = Event("e-1", "applications", "a-1", {"application_id": "a-1", "amount": 1})
-DECISION = Event("e-3", "decisions", "a-1", {"application_id": "a-1", "accepted": True, "phone": "1", "offer_id": "o"})
-CREDIT_LINE = Event("e-2", "FREELANCER_CREDIT_LINE_APPLICATION", "c-1", {"id": "c-1", "status": "offered"})
-
-
-class Tries(list[Try]):
-    """A record in memory."""
-
-    def add(self, each: Try) -> None:
-        self.append(each)
-
-    def gaps(self) -> list[float]:
-        """Return the seconds from each try's end to the begin of the next."""
-        return [
-            (later.at - earlier.at).total_seconds() - earlier.seconds for earlier, later in itertools.pairwise(self)
-        ]
-
-
-@pytest.fixture
-def tries() -> Tries:
-    return Tries()
-
-
-@pytest.fixture
-def fast(tries: Tries) -> Iterator[Dispatcher]:
-    """A dispatcher that makes five days a few seconds."""
-    with Dispatcher(tries, speed=100_000) as found:
-        yield found
-
-
-def kompars(found: Receiver, topic: str = "applications", key: str | None = KEY) -> KomparHook:
-    return KomparHook(f"{found.url}/{topic}", topic, "token", key)
-
-
-def subscription(found: Receiver) -> SolarisHook:
-    return SolarisHook(f"{found.url}/solaris", CREDIT_LINE.event_type, "subscription", "secret")
 
 
 def failing(times: int, status: int | None = 503) -> Answers:

@@ -3,7 +3,6 @@
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,20 +14,9 @@ from app.sandbox.faults import FAULTS, SLOW_SECONDS
 from app.sandbox.hooks import Event, Hook
 from app.sandbox.solaris import sign
 from tests.receivers import Request, receiver
-from tests.sandbox.test_dispatcher import APPLICATION, CREDIT_LINE, DECISION, KEY, Tries, kompars, subscription
+from tests.sandbox.dispatching import APPLICATION, CREDIT_LINE, DECISION, KEY, Tries, kompars, subscription
 
 OTHER = replace(CREDIT_LINE, id="e-4", document={"id": "c-1", "status": "expired"})
-
-
-@pytest.fixture
-def tries() -> Tries:
-    return Tries()
-
-
-@pytest.fixture
-def fast(tries: Tries) -> Iterator[Dispatcher]:
-    with Dispatcher(tries, speed=100_000) as found:
-        yield found
 
 
 def opened(request: Request, key: str = KEY) -> dict[str, Any]:

@@ -1,0 +1,35 @@
+"""Events, hooks and a record for the tests of what dispatches them."""
+
+import itertools
+
+from app.recording import Try
+from app.sandbox.hooks import Event
+from app.sandbox.kompar import KomparHook
+from app.sandbox.solaris import SolarisHook
+from tests.receivers import Receiver
+
+KEY = "k" * 32
+APPLICATION = Event("e-1", "applications", "a-1", {"application_id": "a-1", "amount": 1})
+DECISION = Event("e-3", "decisions", "a-1", {"application_id": "a-1", "accepted": True, "phone": "1", "offer_id": "o"})
+CREDIT_LINE = Event("e-2", "FREELANCER_CREDIT_LINE_APPLICATION", "c-1", {"id": "c-1", "status": "offered"})
+
+
+class Tries(list[Try]):
+    """A record in memory."""
+
+    def add(self, each: Try) -> None:
+        self.append(each)
+
+    def gaps(self) -> list[float]:
+        """Return the seconds from each try's end to the begin of the next."""
+        return [
+            (later.at - earlier.at).total_seconds() - earlier.seconds for earlier, later in itertools.pairwise(self)
+        ]
+
+
+def kompars(found: Receiver, topic: str = "applications", key: str | None = KEY) -> KomparHook:
+    return KomparHook(f"{found.url}/{topic}", topic, "token", key)
+
+
+def subscription(found: Receiver) -> SolarisHook:
+    return SolarisHook(f"{found.url}/solaris", CREDIT_LINE.event_type, "subscription", "secret")
