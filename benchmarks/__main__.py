@@ -42,7 +42,7 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
 
     Raw data, table and plots are kept. Exit 1 if a run lost or doubled a delivery: then it is void.
     """
-    if amend and (not only or quick or check):
+    if amend and (not only or pairs or quick or check):
         raise click.UsageError("--amend goes with --only, in full volumes")
     where = folder or (LAST if only or quick or check else RESULTS)
     where.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from app import providers
 from app.crypto.sealing import SealingKeys
 from app.delivery import Delivery, Received
 from app.inbox import Inbox, server
+from app.ingest.group_commit import GroupCommit
 from app.sandbox.kompar import encrypt
 from app.storage.ledger import Ledger
 from app.storage.settlement import Settlement
@@ -25,12 +26,12 @@ from benchmarks import bodies
 from benchmarks.bench import Bench
 from benchmarks.receivers import HEADERS
 from config.environment import Environment
+from config.granian import EDGE_THREADS
 from config.settings import WorkerSettings
 from tests.providers.kompar_side import KEY
 
 STAGES = ("authenticate", "seal", "append", "claim", "unseal", "open", "validate", "store", "acknowledge")
 PYTHON, REDIS, POSTGRES = "Python", "Redis", "Postgres"
-_EDGE_THREADS = 32
 _CONSUMER = "benchmark"
 
 
@@ -60,6 +61,7 @@ class Stages:
         settings = WorkerSettings.read(self._environment)
         self._seals = SealingKeys(settings.sealing_keys)
         self._inbox = Inbox(server.connect(settings.redis_url), "kompar")
+        self._appends = GroupCommit(self._inbox.append_all, lambda delivery: len(delivery.sealed))
         self._ledger = Ledger(settings.database_url, "kompar")
         self._ledger.check()
 
@@ -69,8 +71,8 @@ class Stages:
         self._authenticate(requests)
         with self._timed("seal", count):
             deliveries = [self._sealed(body) for body in requests]
-        with self._timed("append", count), ThreadPoolExecutor(_EDGE_THREADS) as threads:
-            list(threads.map(self._inbox.append, deliveries))
+        with self._timed("append", count), ThreadPoolExecutor(EDGE_THREADS) as threads:
+            list(threads.map(self._appends.commit, deliveries))
         with self._timed("claim", count):
             batches = list(iter(lambda: self._inbox.claim(_CONSUMER), []))
         settled = self._settle(batches, count)

@@ -36,7 +36,7 @@ def measure(bench: Bench) -> None:
 
 def _through(bench: Bench, receiver: Receiver) -> float:
     """Post as fast as it is answered while all is drained; return events a second from first post to last commit."""
-    with bench.sending(receiver, THROUGH) as sent:
+    with bench.sending(receiver, f"{THROUGH}, {receiver.name}") as sent:
         documents = bodies.applications(bench.volume.drained // receiver.portion)
         answers = bench.send(sent, documents)
         seconds = bench.await_stored(sent) - answers.began_at
@@ -68,7 +68,7 @@ def _lower(bench: Bench, receiver: Receiver, rate: float) -> float:
 
 def _keeps_up(bench: Bench, receiver: Receiver, rate: float) -> bool:
     number = max(20, round(rate * bench.volume.steady_seconds))
-    with bench.sending(receiver, SUSTAINED) as sent:
+    with bench.sending(receiver, f"{SUSTAINED}, {receiver.name}") as sent:
         answers = bench.send(sent, bodies.applications(number), rate)
         took = bench.await_stored(sent) - answers.began_at
     return sent.accepted == number and took <= number / rate + _GRACE_SECONDS

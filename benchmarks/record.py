@@ -55,6 +55,7 @@ class Record:
         again = {point.figure for point in later.points}
         self.points = [point for point in self.points if point.figure not in again] + later.points
         self.curves |= later.curves
+        self.remarks = [remark for remark in self.remarks if not remark.startswith(tuple(again))]
         self.remarks += [*later.remarks, f"{what}: measured again, apart from the rest"]
         self.voids += later.voids
 

@@ -2,6 +2,18 @@
 
 from typing import Any
 
+# Requests in progress at once, in one process of the edge.
+EDGE_THREADS = 24
+# Whether idle or not. What a balancer holds open beyond them would wait for one to be closed.
+_CONNECTIONS = 256
+# glibc's: by default it learns to keep large bodies, keeps an arena of 4 MB for every thread though one runs Python
+# at a time, and for each what it freed, 3 MB in all.
+EDGE_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024),
+    "MALLOC_ARENA_MAX": "1",
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",
+}
+
 
 def server_arguments(
     bind: tuple[str, int], blocking_threads: int, certificate: tuple[str, str] | None = None, processes: int = 1
@@ -17,7 +29,7 @@ def server_arguments(
         "workers": processes,
         # One thread a request in progress; each waits for one fsync, shared with the others.
         "blocking-threads": blocking_threads,
-        "backpressure": 256,
+        "backpressure": max(_CONNECTIONS, blocking_threads),
         "workers-kill-timeout": 20,  # then a hung worker is killed, so that a stop always ends
         "http": "1",
         "log-level": "warning",

@@ -12,7 +12,7 @@ from app.inbox import server
 from app.local.ports import refuse_taken
 from app.processes import read_beat, read_ingest
 from config.environment import Environment, Misconfigured
-from config.granian import server_arguments
+from config.granian import EDGE_MEMORY, EDGE_THREADS, server_arguments
 from config.settings import ConsoleSettings, WorkerSettings
 
 
@@ -24,7 +24,11 @@ def _become(*arguments: str) -> NoReturn:
 
 @click.command(short_help="Serve the webhooks.", epilog="Example: INGEST_BIND=0.0.0.0:8080 kvitto ingest")
 @click.option(
-    "--threads", type=click.IntRange(min=1), default=24, show_default=True, help="Requests in progress at once, each."
+    "--threads",
+    type=click.IntRange(min=1),
+    default=EDGE_THREADS,
+    show_default=True,
+    help="Requests in progress at once, each.",
 )
 @click.option(
     "--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the port."
@@ -36,10 +40,8 @@ def ingest(threads: int, processes: int) -> None:
     environment.check()
     _refuse_unfit(settings.redis_url, settings.loss_accepted)
     refuse_taken("INGEST_BIND", settings.bind)
-    # Large bodies go back to the system at once; by default glibc learns to keep them, once for every thread.
-    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1024 * 1024))
-    os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # an arena for every thread keeps 4 MB; one runs Python at a time
-    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0")  # nor does each keep what it freed, 3 MB more
+    for name, value in EDGE_MEMORY.items():
+        os.environ.setdefault(name, value)
     arguments = server_arguments(settings.bind, threads, settings.certificate, processes)
     _become("app.local.granian", *arguments, "app.ingest.wsgi:app")
 

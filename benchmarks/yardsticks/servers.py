@@ -14,7 +14,7 @@ import psycopg
 
 from app.local.ports import free_port
 from app.storage.connection import create_database
-from config.granian import server_arguments
+from config.granian import EDGE_MEMORY, EDGE_THREADS, server_arguments
 from tests import servers
 from tests.processes import below
 from tests.providers.kompar_side import KEY, TOKEN
@@ -23,7 +23,6 @@ from tests.servers import eventually, serving
 _HERE = Path(__file__).parent
 # Of the edge, and of the empty view in its place: as many processes as the machine has cores.
 EDGES = os.cpu_count() or 1
-_EDGE_THREADS = 24
 _WORKERS = 2
 
 
@@ -47,8 +46,9 @@ def nginx_command() -> str:
 def empty_view(folder: Path) -> Iterator[str]:
     """Serve the empty view on the edge's server, under the edge's settings; yield its URL."""
     port = free_port()
-    line = ["-m", "app.local.granian", *server_arguments(("127.0.0.1", port), _EDGE_THREADS, processes=EDGES)]
-    with serving([sys.executable, *line, "benchmarks.yardsticks.empty:app"], folder / "empty.log"):
+    line = ["-m", "app.local.granian", *server_arguments(("127.0.0.1", port), EDGE_THREADS, processes=EDGES)]
+    memory = [f"{name}={value}" for name, value in EDGE_MEMORY.items()]
+    with serving(["env", *memory, sys.executable, *line, "benchmarks.yardsticks.empty:app"], folder / "empty.log"):
         yield _listening(port)
 
 
