@@ -1,15 +1,10 @@
 """An empty Flask view, for the same server under the same settings as the edge."""
 
-import gc
-import os
-import sys
-from contextlib import suppress
-
 from flask import Flask
 
-sys.setswitchinterval(0.0005)
-with suppress(AttributeError, OSError):
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+from app.ingest.interpreter import freeze, take_turns
+
+take_turns()
 app = Flask(__name__, static_folder=None)
 
 
@@ -19,5 +14,4 @@ def answer() -> str:
     return ""
 
 
-gc.collect()
-gc.freeze()
+freeze()
