@@ -179,7 +179,7 @@ def test_the_sandbox_plays_kompar(fresh_kvitto: Running) -> None:
 def test_the_console_shows_the_ledger_to_who_has_the_password(kvitto: Running) -> None:
     password = (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text()
     http = kvitto.client
-    eventually(lambda: http.get(f"{kvitto.console}/readyz").status_code == 200, "the first canaries")
+    eventually(lambda: http.get(f"{kvitto.console}/readyz").status_code == 200, "ready")
     assert http.get(f"{kvitto.console}/").status_code == 401
     assert http.get(f"{kvitto.console}/", auth=("any", "wrong")).status_code == 401
     page = http.get(f"{kvitto.console}/", auth=("any", password))

@@ -238,11 +238,11 @@ def test_the_edge_over_https_is_healthy_and_takes_canaries_and_deliveries(tmp_pa
     with lending(tmp_path / "data") as lender:
         kvitto = lender.kvitto
         assert kvitto.ingest.startswith("https://")
-        eventually(lambda: kvitto.client.get(f"{kvitto.console}/readyz").status_code == 200, "the first canaries")
+        eventually(lambda: len(kvitto.rows("SELECT * FROM reporting.canaries")) == 2, "the first canaries")
+        assert kvitto.client.get(f"{kvitto.console}/readyz").status_code == 200
         for process in ("ingest", "beat", "worker"):
             done = kvitto.run("health", process)
             assert done.returncode == 0, done.stdout
-        assert len(kvitto.rows("SELECT * FROM reporting.canaries")) == 2
         for provider in ("kompar", "solaris"):
             done = kvitto.run("sandbox", "send", provider)
             assert done.returncode == 0, done.stderr
