@@ -61,14 +61,16 @@ class GroupCommit(Generic[Item, Result]):
 
     def _lead(self) -> None:
         """Commit the group at the head of those who wait, oneself first of all, and hand the lead on."""
-        group = self._next_group()
+        group: list[_Part[Item, Result]] = []
         try:
+            group = self._next_group()
             for part, result in zip(group, self._commit([part.item for part in group]), strict=True):
                 part.result = result
         except Unavailable as error:
             for part in group:  # each raises its own: a traceback is the thread's
                 part.error = Unavailable(error.reason, error.detail)
         except BaseException as error:
+            group = group or self._everyone()  # none could be picked, and none may be left without a leader
             for part in group:
                 part.error = Unavailable("internal", type(error).__name__)
             raise
@@ -88,6 +90,11 @@ class GroupCommit(Generic[Item, Result]):
                 count += 1
             group = self._waiting[:count]
             del self._waiting[:count]
+        return group
+
+    def _everyone(self) -> list[_Part[Item, Result]]:
+        with self._lock:
+            group, self._waiting = self._waiting, []
         return group
 
     def _hand_on(self) -> None:

@@ -85,6 +85,16 @@ def test_a_fault_of_ours_is_raised_once_and_leaves_nobody_waiting(store: Store) 
     assert {str(each) for each in failed if isinstance(each, Unavailable)} <= {"internal: ZeroDivisionError"}
 
 
+def test_a_fault_while_a_group_is_picked_leaves_nobody_waiting(store: Store) -> None:
+    sizes = [0]
+    commits = GroupCommit(store.take, lambda _: 1 // sizes[0])
+    failed = commit_all(commits, range(THREADS))
+    assert {str(each) for each in failed if isinstance(each, Unavailable)} <= {"internal: ZeroDivisionError"}
+    assert all(isinstance(each, Unavailable | ZeroDivisionError) for each in failed)
+    sizes[0] = 1
+    assert (commits.commit(1), store.groups) == (-1, [[1]])
+
+
 def test_large_items_go_in_small_groups(store: Store) -> None:
     commits = GroupCommit(store.take, lambda _: 400 * 1024)
     assert commit_all(commits, range(THREADS)) == [-item for item in range(THREADS)]
