@@ -11,6 +11,7 @@ from functools import partial
 
 from benchmarks import bodies
 from benchmarks.bench import Bench
+from benchmarks.load import Answers
 from benchmarks.receivers import Receiver
 from benchmarks.record import KVITTO
 
@@ -18,6 +19,8 @@ EMPTY, NGINX, APPEND, TUTORIAL = "empty Flask view", "nginx", "bare append", "tu
 _UNIT = "/s"
 # The generator holds all bodies in memory.
 _HELD_BYTES = 200e6
+# The share of posts at a fixed rate that does not count.
+_WARM = 0.2
 
 
 def measure(bench: Bench) -> None:
@@ -29,8 +32,9 @@ def measure(bench: Bench) -> None:
             if bench.volume.steady_seconds:
                 _hold(bench, figure, size, rate / 2)
             documents = partial(bodies.applications, number, size)
-            _answer(bench, EMPTY, f"{bench.scene.empty}/", figure, documents())
+            rate = _answer(bench, EMPTY, f"{bench.scene.empty}/", figure, documents())
             if bench.volume.steady_seconds:  # limits, which no ratio is checked against
+                _hold_empty(bench, figure, size, rate / 2)
                 _answer(bench, NGINX, f"{bench.scene.nginx}/", figure, documents())
                 bench.record.add(figure, APPEND, _appended(bench, size, number), _UNIT)
             _accept(bench, bench.scene.theirs, figure, size, number)
@@ -48,19 +52,39 @@ def _accept(bench: Bench, receiver: Receiver, figure: str, size: int, number: in
 
 def _hold(bench: Bench, figure: str, size: int, rate: float) -> None:
     """Post at a fixed rate, and note the latencies: not of new connections, nor of a disk busy with what was before."""
-    what = f"{figure} at half the highest rate"
-    number = max(20, round(min(rate * bench.volume.steady_seconds, _HELD_BYTES / size)))
+    what = half(figure)
     os.sync()
     with bench.sending(bench.scene.ours, what) as sent, bench.scene.ours.standing():
-        answers = bench.send(sent, bodies.applications(number, size), rate, warm=0.2)
-    for share, name in ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")):
-        bench.record.add(f"{what}, {name}", KVITTO, answers.milliseconds(share), "ms")
+        answers = bench.send(sent, _for_a_while(bench, size, rate), rate, _WARM)
+    _note(bench, what, KVITTO, answers)
     bench.record.draw(what, answers.latency)
 
 
-def _answer(bench: Bench, name: str, url: str, figure: str, documents: Iterable[dict[str, object]]) -> None:
+def _hold_empty(bench: Bench, figure: str, size: int, rate: float) -> None:
+    """Post to the empty view, at half the highest rate of its own: what server and machine do by themselves."""
+    what = half(figure)
+    answers = bench.post(f"{bench.scene.empty}/", f"{what}, {EMPTY}", _for_a_while(bench, size, rate), rate, _WARM)
+    _note(bench, what, EMPTY, answers)
+
+
+def half(figure: str) -> str:
+    """Return what a figure is called at half the highest rate."""
+    return f"{figure} at half the highest rate"
+
+
+def _for_a_while(bench: Bench, size: int, rate: float) -> Iterable[dict[str, object]]:
+    return bodies.applications(max(20, round(min(rate * bench.volume.steady_seconds, _HELD_BYTES / size))), size)
+
+
+def _note(bench: Bench, what: str, name: str, answers: Answers) -> None:
+    for share, label in ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")):
+        bench.record.add(f"{what}, {label}", name, answers.milliseconds(share), "ms")
+
+
+def _answer(bench: Bench, name: str, url: str, figure: str, documents: Iterable[dict[str, object]]) -> float:
     answers = bench.post(url, f"{figure}, {name}", documents)
     bench.record.add(figure, name, answers.rate, _UNIT)
+    return answers.rate
 
 
 def _appended(bench: Bench, size: int, number: int) -> float:

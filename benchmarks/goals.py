@@ -10,7 +10,7 @@ from benchmarks.memory import memory_figure
 from benchmarks.record import Record
 
 _ACCEPT = "accept 0.5 KB"
-_HALF = f"{_ACCEPT} at half the highest rate"
+_HALF = accept.half(_ACCEPT)
 
 
 @dataclass(frozen=True, slots=True)
