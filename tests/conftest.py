@@ -3,39 +3,29 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from redis import Redis
 
 from app.inbox import server
 from app.storage.connection import Connection, connect
-from app.storage.migrations import migrate
-from tests import servers
+from tests import databases, servers
 from tests.running import Running, running
-
-TEMPLATE = "template_kvitto"
 
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One PostgreSQL for the session, with a migrated template database."""
     with servers.postgres(tmp_path_factory.mktemp("postgres")) as dsn:
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {TEMPLATE}")
-        with connect(dsn.replace("/postgres", f"/{TEMPLATE}"), "test") as connection:
-            migrate(connection)
+        databases.prepare(dsn)
         yield dsn
 
 
 @pytest.fixture
-def database(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def database(postgres_server: str) -> Iterator[str]:
     """A fresh, migrated database."""
-    name = f"test_{abs(hash(request.node.nodeid))}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    yield postgres_server.replace("/postgres", f"/{name}")
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    dsn = databases.create(postgres_server)
+    yield dsn
+    databases.drop(postgres_server, dsn)
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 import pytest
 from redis import Redis
 
-from tests.conftest import TEMPLATE
+from tests import databases
 from tests.deploy.balancer import Balancer, balancer
 from tests.deploy.edges import Edge, edges
 
@@ -34,10 +33,9 @@ class Front:
 @pytest.fixture(scope="module")
 def ledger(postgres_server: str) -> Iterator[str]:
     """A migrated database for a module."""
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE deploy TEMPLATE {TEMPLATE}")
-        yield postgres_server.replace("/postgres", "/deploy")
-        connection.execute("DROP DATABASE deploy WITH (FORCE)")
+    dsn = databases.create(postgres_server)
+    yield dsn
+    databases.drop(postgres_server, dsn)
 
 
 @pytest.fixture(scope="module")

@@ -4,19 +4,17 @@ import base64
 from functools import partial
 from typing import Any
 
-import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from uuid_utils.compat import uuid7
 from werkzeug.exceptions import default_exceptions
 
 from app.errors import Rejected, Unavailable, Unstorable
 from app.ingest.application import create_app
 from config.environment import Environment
-from tests.conftest import TEMPLATE
+from tests import databases
 from tests.providers.sides import Sample, names, side
 
 CONTRACT = {200, 401, 404, 405, 413, 503}
@@ -39,11 +37,8 @@ FAILURES: list[Exception] = [
 @pytest.fixture(scope="module")
 def app(valkey_server: str, postgres_server: str) -> Flask:
     """One edge for all of these tests, on a database that stays: its watches go on as long as this process."""
-    name = f"statuses_{uuid7().hex}"  # made again when this process comes back to these tests
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     environment = {key: value for each in names() for key, value in side(each).environment.items()} | {
-        "DATABASE_URL": postgres_server.replace("/postgres", f"/{name}"),
+        "DATABASE_URL": databases.create(postgres_server),
         "REDIS_URL": valkey_server,
         "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
         "BODY_LIMIT_BYTES": "50000",

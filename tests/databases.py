@@ -1,0 +1,36 @@
+"""Databases on a test's Postgres, each as the migrations leave it."""
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+from uuid_utils.compat import uuid7
+
+from app.storage.connection import connect, create_database
+from app.storage.migrations import migrate
+
+_TEMPLATE = "template_kvitto"
+
+
+def prepare(server: str) -> None:
+    """Migrate a database that others are copies of."""
+    create_database(server, _TEMPLATE)
+    with connect(_named(server, _TEMPLATE), "test") as connection:
+        migrate(connection)
+
+
+def create(server: str) -> str:
+    """Create a database under a name that none had before: fixtures may be made again. Return its address."""
+    name = f"test_{uuid7().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(_TEMPLATE)))
+    return _named(server, name)
+
+
+def drop(server: str, dsn: str) -> None:
+    """Drop a database, whoever uses it."""
+    name = Identifier(dsn.rpartition("/")[2])
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+def _named(server: str, name: str) -> str:
+    return f"{server.rpartition('/')[0]}/{name}"
