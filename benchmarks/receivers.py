@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from benchmarks.books import Books
 from benchmarks.record import KVITTO
 from benchmarks.yardsticks.servers import Tutorial
-from tests.processes import below, named, stopped
+from tests.processes import below, stopped
 from tests.providers.kompar_side import TOKEN
 from tests.running import Running
 
@@ -76,7 +76,7 @@ class OurReceiver:
 
     def workers(self) -> list[int]:
         """Return the processes that drain."""
-        return named(self.kvitto.process.pid, "workers.celery", "worker")
+        return self.kvitto.workers()
 
     @contextmanager
     def standing(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from redis import Redis
 
 from app.trust import trusting
+from tests import processes
 from tests.providers.kompar_side import TOKEN
 from tests.providers.sides import names, side
 from tests.servers import bare_environment, eventually
@@ -24,6 +25,7 @@ from tests.servers import bare_environment, eventually
 ROOT = Path(__file__).parents[1]
 SECRETS = {name: value for each in names() for name, value in side(each).environment.items()}
 BIND = {"INGEST_BIND": "127.0.0.1:0", "CONSOLE_BIND": "127.0.0.1:0"}
+_WORKER = ("workers.celery", "worker")
 
 
 def command(*arguments: str) -> list[str]:
@@ -111,6 +113,11 @@ class Running:
         with Redis.from_url(self.redis) as client:
             info: Any = client.xinfo_stream(f"inbox:{provider}") if client.exists(f"inbox:{provider}") else {}
             return int(info.get("entries-added", 0))
+
+    def workers(self) -> list[int]:
+        """Return the workers' processes, once Kompar's are among them: `up` is ready before they are."""
+        eventually(lambda: bool(processes.named(self.process.pid, *_WORKER, "--queues kompar")), "a worker")
+        return processes.named(self.process.pid, *_WORKER)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Stop it and return its exit status."""

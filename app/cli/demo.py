@@ -21,6 +21,8 @@ from app.storage.connection import Connection, connect
 from config.environment import Environment
 from config.settings import provider_names
 
+# Where it listens may be chosen; no server and no secret of the environment's is for a tour.
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TERM", "INGEST_BIND", "CONSOLE_BIND")
 _SENT = (
     ("kompar", "--applications", "12", "--decisions", "4", "--retried", "3", "--undecryptable", "1", "--speed", "600"),
     ("solaris", "--credit-lines", "3", "--repeated", "2"),
@@ -75,7 +77,7 @@ def _kvitto(folder: str | Path) -> list[str]:
 def _serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Run `kvitto up` until the tour is over; it uses no server and no secret that the environment may name."""
     _step("kvitto up: Postgres, Valkey, ingest, worker, beat, console")
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "TERM")}
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT}
     with subprocess.Popen([*_kvitto(folder), "up"], stdout=subprocess.PIPE, text=True, env=kept) as up:  # noqa: S603
         try:
             assert up.stdout is not None  # noqa: S101

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import pytest
 from redis import Redis
 
@@ -17,17 +18,19 @@ SEALING_KEYS = f"a={base64.b64encode(b's' * 32).decode()}"
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """The balancer, what stands behind it, and the Redis beneath."""
+    """The balancer, what stands behind it, and both stores beneath."""
 
     balancer: Balancer
     edges: list[Edge]
     redis: str
+    database: str
 
-    def appended(self) -> int:
-        """Count the entries ever appended to Kompar's inbox."""
-        with Redis.from_url(self.redis) as client:
+    def kept(self) -> int:
+        """Count what was ever kept of Kompar's: in its inbox, or in the overflow while Redis was slow."""
+        with Redis.from_url(self.redis) as client, psycopg.connect(self.database) as connection:
             found: Any = client.xinfo_stream("inbox:kompar")
-            return int(found["entries-added"])
+            overflowed = connection.execute("SELECT FROM kvitto.overflow WHERE provider = 'kompar'").rowcount
+            return int(found["entries-added"]) + overflowed
 
 
 @pytest.fixture(scope="module")
@@ -52,4 +55,4 @@ def front(edge_environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
         edges(folder, edge_environment) as found,
         balancer(folder, [edge.address for edge in found]) as running,
     ):
-        yield Front(running, found, edge_environment["REDIS_URL"])
+        yield Front(running, found, edge_environment["REDIS_URL"], edge_environment["DATABASE_URL"])

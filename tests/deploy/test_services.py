@@ -158,9 +158,9 @@ def test_a_delivery_passes_through_all_of_them(addresses: dict[str, str], postgr
 def test_counters_of_processes_in_containers_of_their_own_do_not_meet(folder: Path) -> None:
     """Their process numbers are the same, their hosts' names are not."""
     host = os.uname().nodename
-    files = [path.name for path in (folder / "metrics").iterdir()]
-    assert files
-    assert all(name.split("_")[1].startswith(f"{host}-") for name in files)
+    metrics = folder / "metrics"
+    eventually(lambda: any(metrics.iterdir()), "a process that counts")
+    assert all(path.name.split("_")[1].startswith(f"{host}-") for path in metrics.iterdir())
 
 
 @pytest.mark.parametrize("name", [name for name in PROCESSES if name.startswith(("worker", "beat"))])

@@ -98,10 +98,6 @@ def deliver(kvitto: Running, number: int) -> str:
     return str(answer.json()["receipt"])
 
 
-def workers(kvitto: Running) -> list[int]:
-    return processes.named(kvitto.process.pid, "celery", "worker")
-
-
 def lost(kvitto: Running, answered: list[str]) -> list[str]:
     """Return which deliveries answered 200 are not in the ledger when all that waits has been taken in."""
     eventually(lambda: kvitto.audit()["in_flight"] == 0, "the inbox empty", 60)
@@ -112,7 +108,7 @@ def lost(kvitto: Running, answered: list[str]) -> list[str]:
 def test_under_always_a_crash_of_the_machine_loses_nothing(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "always")
     with kvitto_on(machine, tmp_path) as kvitto:
-        with processes.stopped(*workers(kvitto)), ThreadPoolExecutor(8) as pool:
+        with processes.stopped(*kvitto.workers()), ThreadPoolExecutor(8) as pool:
             answered = list(pool.map(partial(deliver, kvitto), range(1, 101)))
             machine.freeze()
             assert machine.would_lose(answered) == []
@@ -135,7 +131,7 @@ def test_under_everysec_it_loses_what_was_answered_since_the_last_sync(tmp_path:
                 machine.thaw()
             return found
 
-        with processes.stopped(*workers(kvitto)):
+        with processes.stopped(*kvitto.workers()):
             eventually(is_answered_and_not_synced, "a 200 that stands on nothing")
             unsynced = machine.would_lose(answered)
             machine.crash()

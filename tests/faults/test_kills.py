@@ -39,8 +39,7 @@ def check_once(kvitto: Running, answers: list[str], events: int) -> None:
 
 
 def worker_children(kvitto: Running) -> list[int]:
-    parent = processes.named(kvitto.process.pid, "celery", "worker")[0]
-    return list(processes.below(parent))
+    return list(processes.below(kvitto.workers()[0]))
 
 
 @pytest.mark.parametrize("victim", ["children", "parent"])
@@ -53,7 +52,7 @@ def test_a_worker_killed_in_mid_batch(fresh_kvitto: Running, victim: str) -> Non
         if victim == "children":
             processes.kill(*worker_children(kvitto))
         else:
-            processes.kill(processes.named(kvitto.process.pid, "celery", "worker")[0])
+            processes.kill(kvitto.workers()[0])
         connection.execute(LOCK.format("un"))
     check_once(kvitto, [answer.json()["receipt"] for answer in answers], 200)
 
@@ -84,11 +83,15 @@ def test_a_worker_killed_again_and_again_under_load(fresh_kvitto: Running) -> No
     check_once(kvitto, answers, 1500)
 
 
+def proxied(proxy: Proxy, redis: str) -> dict[str, str]:
+    """Return settings under which no append but the test's passes the proxy: no canary's."""
+    return SECRETS | {"REDIS_URL": proxy.url, "CELERY_BROKER_URL": redis, "CANARY_SECRET": ""}
+
+
 def test_the_edge_killed_between_append_and_answer(tmp_path: Path) -> None:
     with servers.valkey(tmp_path) as redis:
         proxy = Proxy(redis, b"XADD")
-        environment = SECRETS | {"REDIS_URL": proxy.url, "CELERY_BROKER_URL": redis}
-        with running(tmp_path / "data", environment) as kvitto:
+        with running(tmp_path / "data", proxied(proxy, redis)) as kvitto:
             body = {"application_id": "a"}
             edges = processes.named(kvitto.process.pid, "granian", "ingest")
             edges += [child for edge in edges for child in processes.below(edge)]
@@ -120,7 +123,7 @@ def _answers(kvitto: Running) -> bool:
 def test_an_append_whose_reply_is_lost_goes_to_the_overflow_too_and_counts_once(tmp_path: Path) -> None:
     with servers.valkey(tmp_path) as redis:
         proxy = Proxy(redis, b"XADD")
-        with running(tmp_path / "data", SECRETS | {"REDIS_URL": proxy.url, "CELERY_BROKER_URL": redis}) as kvitto:
+        with running(tmp_path / "data", proxied(proxy, redis)) as kvitto:
 
             def cut() -> bool:
                 proxy.on_reply = None
@@ -137,7 +140,7 @@ def test_an_append_whose_reply_is_lost_goes_to_the_overflow_too_and_counts_once(
 
 def test_a_full_redis_drains_though_it_refuses_every_wake_up(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
-    worker = processes.named(kvitto.process.pid, "celery", "worker")
+    worker = kvitto.workers()
     for pid in worker:
         os.kill(pid, signal.SIGSTOP)
     answers = [kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)) for number in range(50)]
@@ -159,13 +162,13 @@ def test_a_broker_that_fails_delays_no_answer(tmp_path: Path, hung: bool) -> Non
             started = time.monotonic()
             answer = kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
             assert answer.status_code == 200
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 5
             assert kvitto.outcome(answer.json()["receipt"], 60)["outcome"] == "stored"
 
 
 def test_redis_killed_under_a_backlog(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
-    worker = processes.named(kvitto.process.pid, "celery", "worker")
+    worker = kvitto.workers()
     for pid in worker:
         os.kill(pid, signal.SIGSTOP)  # a backlog builds up
     answers = [kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)) for number in range(300)]

@@ -98,7 +98,7 @@ def test_what_may_have_been_done_is_never_done_again(server: FakeApi, caller: Ca
 
 def test_an_api_that_does_not_answer_in_time_is_told(server: FakeApi) -> None:
     server.answers["POST /it"] = [HANGS]
-    failed = Caller(server.url, server.authority, timeout_seconds=0.3).failure("POST")
+    failed = Caller(server.url, server.authority, timeout_seconds=2).failure("POST")
     assert (failed.reason, failed.undecided, len(server.calls)) == ("api-silent", True, 1)
     assert "gave no answer (ReadTimeout)" in str(failed)
 

@@ -105,7 +105,7 @@ def test_canaries_arrive_and_stay_young(kvitto: Running) -> None:
     await_next(kvitto)
     await_next(kvitto)
     for row in newest(kvitto).values():
-        assert timedelta(0) <= row["stored_at"] - row["sent_at"] < timedelta(seconds=4)
+        assert timedelta(0) <= row["stored_at"] - row["sent_at"] < timedelta(seconds=LIMIT)
         assert row["age"] < timedelta(seconds=LIMIT)
     assert (ready(kvitto).status_code, ready(kvitto).text) == (200, "ready\n")
     for process in ("worker", "beat", "ingest", "console"):
@@ -121,7 +121,7 @@ def test_canaries_are_in_metrics_of_their_own_and_in_no_count(fresh_kvitto: Runn
         assert {name: count for name, count in account.items() if name != "provider" and count} == {}
         assert kvitto.entries(provider) == 0
     views = kvitto.rows("SELECT table_name FROM information_schema.views WHERE table_schema = 'reporting'")
-    counted = {row["table_name"] for row in views} - {"canaries", "freshness"}
+    counted = {row["table_name"] for row in views} - {"audits", "canaries", "freshness"}  # beat audits by itself
     assert len(counted) > 8
     assert {view for view in counted if kvitto.rows(f"SELECT 1 FROM reporting.{view}")} == set()
     password = (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text()

@@ -288,7 +288,7 @@ def test_the_sandbox_ends_on_ctrl_c(kvitto: Running) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_takes_along_what_it_started(how: signal.Signals, tmp_path: Path) -> None:
-    with terminal("demo", environment={"TMPDIR": str(tmp_path)}) as shown:
+    with terminal("demo", environment=BIND | {"TMPDIR": str(tmp_path)}) as shown:
         shown.read(until="kvitto ready")
         started = processes.below(shown.process.pid)
         shown.process.send_signal(how)
@@ -299,7 +299,7 @@ def test_the_demo_takes_along_what_it_started(how: signal.Signals, tmp_path: Pat
 
 
 def test_the_demo_tells_how_to_reach_the_console_and_ends_on_ctrl_c() -> None:
-    with terminal("demo", environment={}) as shown:
+    with terminal("demo", environment=BIND) as shown:
         shown.read(until="Ctrl-C ends it")
         found = re.search(r"console is at (http://\S+) \(any user name, password (\S+)\)", shown.text)
         assert found

@@ -76,11 +76,15 @@ def test_the_console_and_dashboards_read_what_is_reported(database: str) -> None
 @pytest.mark.parametrize("process", PROCESSES, ids=lambda process: process.name)
 def test_a_running_process_knows_its_own_settings_only(kvitto: Running, process: Process) -> None:
     known = {name for each in PROCESSES for name in each.own(kvitto.environment)}
-    (pid, *_) = [
-        pid
-        for pid, command in running_processes.below(kvitto.process.pid).items()
-        if _is(process, command) and "resource_tracker" not in command
-    ]
+    found: list[int] = []
+
+    def is_there() -> bool:
+        commands = running_processes.below(kvitto.process.pid).items()
+        found[:] = [pid for pid, each in commands if _is(process, each) and "resource_tracker" not in each]
+        return bool(found)
+
+    eventually(is_there, process.name)
+    (pid, *_) = found
     given = {item.split("=", 1)[0] for item in Path(f"/proc/{pid}/environ").read_text().split("\0") if item}
     assert given & known <= process.own(kvitto.environment)
     secrets = {name for name in given if name.endswith("_FILE")}

@@ -152,13 +152,19 @@ def test_the_round_trip(tmp_path: Path) -> None:
 
         for provider in PROVIDERS:
             lender.subscriptions(sandbox, "remove", provider.name, provider.topic)
-        before = [lender.kvitto.entries(provider.name) for provider in PROVIDERS]
+        before = [kept(lender, provider) for provider in PROVIDERS]
         assert before == [2, 2]
         assert [ask(sandbox, provider).status_code for provider in PROVIDERS] == [404, 404]
         assert (look(sandbox)["subscriptions"], look(sandbox)["pending"]) == ([], 0)
-        assert [lender.kvitto.entries(provider.name) for provider in PROVIDERS] == before
+        assert [kept(lender, provider) for provider in PROVIDERS] == before
         listed = json.loads(lender.subscriptions(sandbox, "list", "--all", "--json"))
         assert [row["state"] for row in listed] == ["removed", "removed"]
+
+
+def kept(lender: Lender, provider: Provider) -> int:
+    """Count what was ever kept of a provider's, in its inbox or in the overflow."""
+    account = lender.kvitto.audit(provider.name)
+    return account["appended"] + account["overflowed"] - account["copies"]
 
 
 def failed_twice(sandbox: Served, event: str) -> bool:
@@ -180,7 +186,7 @@ def assert_on_schedule(sandbox: Served, provider: Provider, event: str) -> None:
     assert len(made) > 2
     gaps = [(after.at - before.at).total_seconds() - before.seconds for before, after in itertools.pairwise(made)]
     expected = [seconds / SPEED for seconds in provider.schedule[: len(gaps)]]
-    assert gaps == pytest.approx(expected, rel=0.02, abs=0.1)  # the record's clock is not the timer's
+    assert gaps == pytest.approx(expected, rel=0.02, abs=0.3)  # the record's clock is not the timer's
 
 
 def test_a_subscription_is_verified_with_no_setting_but_the_data_folder(tmp_path: Path) -> None:
