@@ -40,7 +40,10 @@ def page(record: Record) -> str:
     return f"""# Benchmarks
 
 Written by `make bench`; raw data in results.json. Medians of runs in turn with their yardsticks, the generator of
-the load on the same cores. Every run of Kvitto ended with the audit, fsync and authentication on. Machine: {machine};
+the load on the same cores. A ratio to a yardstick is the median of those of each run to the yardstick beside it, and
+so not the quotient of two medians. Views, memory and `burst` are of one run: among the goals, "from – to" spans the
+views, the looks or the processes, and the worst of them counts. Every run of Kvitto ended with the audit, fsync and
+authentication on. Machine: {machine};
 {versions}.
 {void}
 {goals(record)}

@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,18 +21,20 @@ README = (ROOT / "README.md").read_text()
 def lines(text: str) -> list[str]:
     """Return the commands of a text's blocks."""
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    return [line.partition("#")[0].strip() for block in blocks for line in block.replace("\\\n", "").splitlines()]
+    told = [line.partition("#")[0].strip() for block in blocks for line in block.replace("\\\n", "").splitlines()]
+    return [line for line in told if line]
 
 
 LINES = lines(README)
 SUBSCRIBING = lines(README.partition("## Subscribe")[2].partition("\n## ")[0])
+REPLAYING = lines(next(block for block in re.findall(r"```sh\n.*?```", README, re.DOTALL) if "\nN=" in block))
 # Shown in a table: these run until they are stopped, and have tests of their own.
 SERVERS = {"ingest", "worker", "beat", "console"}
 
 
 def test_commands(kvitto: Running, tmp_path: Path) -> None:
     for line in LINES:  # in the order of the page: one may read what another wrote
-        if line.startswith("kvitto ") and line not in SUBSCRIBING:
+        if line.startswith("kvitto ") and line not in (*SUBSCRIBING, *REPLAYING):
             done = kvitto.run(*shlex.split(line)[1:], folder=tmp_path)
             assert done.returncode == 0, (line, done.stderr)
 
@@ -44,6 +47,23 @@ def test_subscribing(tmp_path: Path) -> None:
         for words in commands:
             done = kvitto.run(*words)
             assert done.returncode == 0, (words, done.stderr)
+
+
+def test_a_replay_that_takes_everything_in(tmp_path: Path) -> None:
+    environment = bare_environment()
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    with running(tmp_path / ".kvitto", {}) as kvitto:
+        script = "\n".join(["set -e", *REPLAYING])
+        subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, check=True, capture_output=True)
+
+        def replayed() -> bool:
+            kvitto.run(*shlex.split(REPLAYING[-1])[1:])  # again: some may have come after the first
+            rows = kvitto.rows("SELECT replayed_at FROM kvitto.dead_letters")
+            return len(rows) >= 2 and all(row["replayed_at"] for row in rows)
+
+        eventually(replayed, "the dead letters to be taken in")
+        account = kvitto.audit()
+        assert (account["dead"], account["receipts"]) == (0, account["appended"])
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("make ")])
@@ -79,7 +99,8 @@ def test_a_delivery_of_your_own(kvitto: Running) -> None:
 
 
 def test_every_line_is_covered() -> None:
-    assert [line for line in LINES if line.split()[0] not in ("kvitto", "make", "curl", "sudo", "sudoedit")] == []
+    others = [line for line in LINES if line not in REPLAYING]
+    assert [line for line in others if line.split()[0] not in ("kvitto", "make", "curl", "sudo", "sudoedit")] == []
     told = set(re.findall(r"kvitto ([a-z-]+)", README))
     assert told - {"ready"} <= set(_COMMANDS)  # `kvitto ready` is what it says, not a command
     assert told >= SERVERS

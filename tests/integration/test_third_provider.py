@@ -1,6 +1,8 @@
 """The guide to adding a provider, followed to the letter in a copy of the project: no other file is touched."""
 
+import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -95,6 +97,18 @@ def test_its_deliveries_reach_its_table(kvitto: Running, acme: ModuleType) -> No
     assert outcomes == ["stored", "duplicate", "stored"]
     (row,) = kvitto.rows("SELECT * FROM reporting.acme_orders")
     assert (row["order"], row["total"], row["extra"], row["revision"]) == ("o-1", 900, {"gift": True}, 2)
+
+
+def test_an_order_of_your_own(kvitto: Running, acme: ModuleType, tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```sh\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+    *sending, asking = block.replace("http://127.0.0.1:8080", kvitto.ingest).splitlines()
+    secret = tmp_path / ".kvitto" / "secrets" / "ACME_SECRETS"
+    secret.parent.mkdir(parents=True)
+    secret.write_text(acme.SECRET)
+    line = ["bash", "-c", "\n".join(sending)]
+    done = subprocess.run(line, cwd=tmp_path, env=bare_environment(), capture_output=True, text=True, check=True)
+    assert kvitto.outcome(json.loads(done.stdout)["receipt"])["outcome"] == "stored"
+    assert "my-first" in kvitto.run(*shlex.split(asking)[1:]).stdout
 
 
 def test_without_an_api_it_is_told_elsewhere_where_to_deliver(kvitto: Running, project: Path) -> None:
