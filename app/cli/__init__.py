@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from app.cli.adoption import adopt
+from app.cli.adoption import SERVERS, adopt
 from app.errors import Unavailable
 from app.local.data import Data, DataUnusable
 from app.recording import NotRecorded
@@ -37,8 +37,6 @@ _CLIENTS = (
     "migrate", "check", "health", "audit", "dead-letters", "explain", "reveal", "reseal", "sql", "subscriptions",
     "sandbox",
 )  # fmt: skip
-# What names a server of one's own, beside which `kvitto up` is no help.
-_SERVERS = frozenset({"DATABASE_URL", "DATABASE_URL_FILE", "REDIS_URL", "REDIS_URL_FILE"})
 # How to mend what a server cannot do now, by the reason.
 _MENDS = {
     "postgres-unavailable": "Start Postgres{up}, or correct DATABASE_URL",
@@ -54,7 +52,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what is wrong with settings, servers or the data folder is told in plain words."""
-        own = bool(_SERVERS & os.environ.keys())  # asked before what runs in the data folder is adopted
+        own = bool(SERVERS & os.environ.keys())  # asked before what runs in the data folder is adopted
         try:
             return super().invoke(ctx)
         except Misconfigured as error:
@@ -119,7 +117,7 @@ def _hint(context: click.Context, error: Misconfigured) -> str:
 
 def _lacks_api(error: Misconfigured) -> bool:
     """Tell whether a setting is missing that a sandbox would tell."""
-    return any(fault.problem == "is not set" and fault.name not in _SERVERS for fault in error.faults)
+    return any(fault.problem == "is not set" and fault.name not in SERVERS for fault in error.faults)
 
 
 def main() -> None:
