@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.exceptions import NoSuchCommand
 
 from app.cli.adoption import SERVERS, adopt
 from app.errors import Unavailable
@@ -63,6 +64,15 @@ class _Commands(click.Group):
             raise click.ClickException(f"{error}. {mend}.") from error
         except (DataUnusable, NotRecorded) as error:
             raise click.ClickException(str(error)) from error
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; for one that is not there, the nearest are named."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:  # click looks for the nearest among commands that are loaded
+            raise NoSuchCommand(error.command_name, possibilities=_COMMANDS, ctx=ctx) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
