@@ -140,7 +140,7 @@ def test_sql_shows_rows_and_changes_nothing(kvitto: Running) -> None:
     assert kvitto.run("sql", "SELECT 1 WHERE false").stdout == "no rows\n"
     for statement, words in (
         ("DELETE FROM kvitto.receipts", "read-only transaction"),
-        ("SELECT 1; DELETE FROM kvitto.receipts", "multiple commands"),
+        ("SELECT 1; DELETE FROM kvitto.receipts", "one statement at a time"),
         ("SELECT nothing", 'column "nothing" does not exist'),
         ("SELECT * FROM nowhere", 'relation "nowhere" does not exist'),
         ("SELECT 1/0", "division by zero"),
