@@ -1,6 +1,7 @@
-"""Durations and rates as they are written on a command line: types of its options."""
+"""Durations, rates and times as they are written on a command line: types of its options."""
 
 import re
+from datetime import UTC, datetime
 
 import click
 
@@ -22,3 +23,12 @@ def rate(text: str) -> float:
     if found is None or not float(found[1]):
         raise click.BadParameter(f"{text!r} is no rate; write it like 200/s or 30/m")
     return float(found[1]) / _SECONDS[found[2]]
+
+
+def moment(text: str) -> datetime:
+    """Return the time that `2026-11-01` or `2026-11-01T08:00:00` names, in UTC unless it says otherwise."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no time; write it like 2026-11-01 or 2026-11-01T08:00:00") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

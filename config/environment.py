@@ -10,6 +10,14 @@ from pathlib import Path
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
+# By scheme, what may follow it.
+_EXAMPLES = {
+    "http": "host/path",
+    "https": "host/path",
+    "postgresql": "user:password@host/name",
+    "redis": "user:password@host:6379/0",  # a database is a number
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -72,8 +80,7 @@ class Environment:
             return default
         value = self.secret(name)
         if value and value.partition("://")[0] not in schemes:
-            example = "host/path" if "https" in schemes else "user:password@host/name"
-            self.fault(name, f"is no {schemes[0]}:// address", f"Write it like {schemes[0]}://{example}")
+            self.fault(name, f"is no {schemes[0]}:// address", f"Write it like {schemes[0]}://{_EXAMPLES[schemes[0]]}")
         return value
 
     def given(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Where APIs are: HTTPS alone."""
+"""Where APIs are, by HTTPS alone, and receivers."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class ApiAddress:
         return cls(setting, url, trusted_authority(environment))
 
 
-def fault(url: str) -> str | None:
-    """Return why a URL is none that may be called by HTTPS, None if it is one."""
+def fault(url: str, schemes: tuple[str, ...] = ("https",)) -> str | None:
+    """Return why a URL is none that may be called by one of the schemes, None if it is one."""
     try:
         parts = urlsplit(url)
         sound = bool(parts.hostname) and parts.port != 0 and url.isprintable() and " " not in url
@@ -34,8 +34,8 @@ def fault(url: str) -> str | None:
         sound = False
     if not sound:
         return "cannot be read as an address"
-    if parts.scheme != "https":
-        return "is no https:// address"
+    if parts.scheme not in schemes:
+        return f"is no {' or '.join(f'{scheme}://' for scheme in schemes)} address"
     if parts.username is not None or parts.fragment:
         return "holds a user, a password or a fragment"
     return None

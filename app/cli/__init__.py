@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.exceptions import NoSuchCommand
 
-from app.cli.adoption import adopt
+from app.cli.adoption import SERVERS, adopt
 from app.errors import Unavailable
 from app.local.data import Data, DataUnusable
 from app.recording import NotRecorded
@@ -37,8 +38,6 @@ _CLIENTS = (
     "migrate", "check", "health", "audit", "dead-letters", "explain", "reveal", "reseal", "sql", "subscriptions",
     "sandbox",
 )  # fmt: skip
-# What names a server of one's own, beside which `kvitto up` is no help.
-_SERVERS = frozenset({"DATABASE_URL", "DATABASE_URL_FILE", "REDIS_URL", "REDIS_URL_FILE"})
 # How to mend what a server cannot do now, by the reason.
 _MENDS = {
     "postgres-unavailable": "Start Postgres{up}, or correct DATABASE_URL",
@@ -54,7 +53,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what is wrong with settings, servers or the data folder is told in plain words."""
-        own = bool(_SERVERS & os.environ.keys())  # asked before what runs in the data folder is adopted
+        own = bool(SERVERS & os.environ.keys())  # asked before what runs in the data folder is adopted
         try:
             return super().invoke(ctx)
         except Misconfigured as error:
@@ -65,6 +64,15 @@ class _Commands(click.Group):
             raise click.ClickException(f"{error}. {mend}.") from error
         except (DataUnusable, NotRecorded) as error:
             raise click.ClickException(str(error)) from error
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; for one that is not there, the nearest are named."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:  # click looks for the nearest among commands that are loaded
+            raise NoSuchCommand(error.command_name, possibilities=_COMMANDS, ctx=ctx) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
@@ -119,7 +127,7 @@ def _hint(context: click.Context, error: Misconfigured) -> str:
 
 def _lacks_api(error: Misconfigured) -> bool:
     """Tell whether a setting is missing that a sandbox would tell."""
-    return any(fault.problem == "is not set" and fault.name not in _SERVERS for fault in error.faults)
+    return any(fault.problem == "is not set" and fault.name not in SERVERS for fault in error.faults)
 
 
 def main() -> None:

@@ -7,18 +7,22 @@ from contextlib import suppress
 from app.local.data import Data, DataUnusable
 
 _DATABASE = frozenset({"DATABASE_URL", "DATABASE_URL_FILE"})
+_REDIS = frozenset({"REDIS_URL", "REDIS_URL_FILE"})
+# What names a server of one's own, beside which `kvitto up` is no help.
+SERVERS = _DATABASE | _REDIS
 
 
-def adopt(data: Data, apis: bool = False, whole: bool = False) -> None:
-    """Take over how to reach what runs, with `apis` the sandbox's too, unless the environment names a database.
+def adopt(data: Data, apis: bool = False) -> None:
+    """Take over how to reach what runs, with `apis` the sandbox's too, unless the environment names servers.
 
-    With `whole`, what runs is left alone if the environment names any of its settings: a mix would be neither's.
+    A Redis that `kvitto up` was given itself is the one that runs; beside another, all would be a mix of two.
     """
     if _DATABASE & os.environ.keys():
         return
     published = data.published()
-    if not (whole and published.keys() & os.environ.keys()):
-        _adopt(published)
+    if any(os.environ[name] != published.get(name) for name in _REDIS & os.environ.keys()):
+        return
+    _adopt(published)
     if apis and not overriding(published := data.sandbox.published()):
         _adopt(published)
 
@@ -36,7 +40,7 @@ def switched_off(data: Data, url: str) -> str | None:
         published = data.sandbox.published()
     if not published or _host(url) in map(_host, published.values()):
         return None
-    names = overriding(published) or sorted(_DATABASE & os.environ.keys())
+    names = overriding(published) or sorted(SERVERS & os.environ.keys())
     return f"{', '.join(names)} in the environment switch{'es' if len(names) == 1 else ''} the sandbox off"
 
 

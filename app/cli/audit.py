@@ -1,7 +1,7 @@
 """`kvitto audit`: does every 200 have its receipt?"""
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -22,6 +22,10 @@ from app.storage.losses import Loss
 from config.environment import Environment
 from config.settings import AuditSettings
 
+_LEFT, _RIGHT = "appended + overflowed", "receipts + copies + in flight + accepted loss"
+
+_PATIENCE_SECONDS = 60.0
+
 
 @click.command(short_help="Check that every 200 has its receipt.", epilog="Example: kvitto audit --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -35,13 +39,15 @@ from config.settings import AuditSettings
 @click.option(
     "--patience",
     type=quantities.duration,
-    default="60s",
-    show_default=True,
-    help="With --against: how long what is in flight may take to arrive.",
+    help=f"With --against: how long what is in flight may take to arrive.  [default: {_PATIENCE_SECONDS:.0f}s]",
 )
 @click.option("--reason", callback=without_national_id, help="Why it is settled; kept beside who and when.")
-def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: Path | None, patience: float) -> None:
-    """Check conservation: appended + overflowed = receipts + copies + in flight, none missing. Exit 1 if one is.
+def audit(
+    as_json: bool, accept_loss: UUID | None, reason: str | None, against: Path | None, patience: float | None
+) -> None:
+    """Check conservation: appended + overflowed = receipts + copies + in flight + accepted loss.
+
+    What the right side lacks is missing. Exit 1 if anything is.
 
     An epoch is one life of an inbox: a Redis that was emptied or replaced begins a new one, and what waited in the
     old one is missing. Have the provider send it again, then settle the loss with --accept-loss and --reason.
@@ -49,16 +55,13 @@ def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: 
     Against a record, try by try: each that was answered 200 has one receipt in the ledger, of the same provider, topic
     and entity, with an outcome that it may have.
     """
-    if (accept_loss is None) != (reason is None):
-        raise click.UsageError("--accept-loss and --reason go together")
-    if against is not None and accept_loss is not None:
-        raise click.UsageError("--against goes without --accept-loss: it settles nothing")
+    _refuse_unfitting(accept_loss, reason, against, patience)
     environment = Environment.of_process()
     settings = AuditSettings.read(environment)
     providers.check_names(settings.providers, environment)
     environment.check()
     if against is not None:
-        show(_compared(against, settings, patience), as_json)
+        show(_compared(against, settings, _PATIENCE_SECONDS if patience is None else patience), as_json)
     redis = server.connect(settings.redis_url, timeout_seconds=10)
     waiting = console(stderr=True).status("comparing inboxes with the ledger")
     with waiting, session(settings.database_url, "audit") as connection:
@@ -70,10 +73,10 @@ def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: 
         others = [row["provider"] for row in reports.conservation(connection)]
     rows = [account.row() | {"losses": list(account.losses())} for account in accounts]
     print_rows(rows, auditing.COLUMNS, as_json, empty="no providers")
-    sound = all(account.missing == 0 for account in accounts)
     miscounted = [account.provider for account in accounts if account.outcomes.miscounted]
+    missing = {account.provider: account.missing for account in accounts if account.missing}
     if not as_json:
-        _conclude(accounts, sound)
+        _conclude(accounts, missing)
     if unseen := sorted(set(others) - set(settings.providers)):
         click.echo(f"not audited: {', '.join(unseen)}, of whom the ledger holds receipts; add to PROVIDERS", err=True)
     if miscounted:
@@ -81,7 +84,19 @@ def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: 
         click.echo(
             f"dashboards are told wrong counts of {', '.join(miscounted)}: they were written past; {mend}", err=True
         )
-    raise SystemExit(0 if sound and not miscounted else 1)
+    raise SystemExit(0 if not missing and not miscounted else 1)
+
+
+def _refuse_unfitting(
+    accept_loss: UUID | None, reason: str | None, against: Path | None, patience: float | None
+) -> None:
+    """Refuse options that would go unheeded beside each other."""
+    if (accept_loss is None) != (reason is None):
+        raise click.UsageError("--accept-loss and --reason go together")
+    if against is not None and accept_loss is not None:
+        raise click.UsageError("--against goes without --accept-loss: it settles nothing")
+    if against is None and patience is not None:
+        raise click.UsageError("--patience goes with --against FILE; without one, leave it out")
 
 
 def _compared(path: Path, settings: AuditSettings, patience: float) -> Comparison:
@@ -101,7 +116,7 @@ def _accept(connection: Connection, accounts: Sequence[Account], epoch: UUID, re
     raise click.ClickException(f"nothing is missing of epoch {epoch}; `kvitto audit` lists those that lost something")
 
 
-def _conclude(accounts: Sequence[Account], sound: bool) -> None:
+def _conclude(accounts: Sequence[Account], missing: Mapping[str, int]) -> None:
     """Say in words what the table comes to, epoch by epoch where something was lost."""
     lost = [row for account in accounts for row in account.losses()]
     if lost:
@@ -110,6 +125,8 @@ def _conclude(accounts: Sequence[Account], sound: bool) -> None:
     if any(row["missing"] for row in lost):
         click.echo("Have the provider send again what it delivered before last_seen_at; then settle each epoch:")
         click.echo("  kvitto audit --accept-loss EPOCH --reason …\n")
-    verdict = "adds up" if sound else "DOES NOT ADD UP"
-    told = "appended + overflowed = receipts + copies + in flight + accepted loss + missing"
-    say(f"{verdict}: {told}", "green" if sound else "bold red")
+    if missing:
+        whose = ", ".join(f"{provider} {count}" for provider, count in missing.items())
+        say(f"DOES NOT ADD UP: {sum(missing.values())} missing ({whose}); {_LEFT} must equal {_RIGHT}", "bold red")
+    else:
+        say(f"adds up: {_LEFT} = {_RIGHT}", "green")

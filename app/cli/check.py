@@ -28,7 +28,7 @@ def check(data: Data, processes: tuple[str, ...], as_json: bool) -> None:
     Changes nothing. Exit 78 on a fault of settings, else 1 on a fault of a server or one that cannot be reached,
     else 0: warnings are for you to judge.
     """
-    adopt(data, apis="subscriptions" in processes, whole=set(processes) != {"subscriptions"})
+    adopt(data, apis="subscriptions" in processes)
     diagnosis = diagnose(os.environ, processes or tuple(PROCESSES))
     findings = [*diagnosis.settings, *diagnosis.servers]
     rows = [dataclasses.asdict(finding) for finding in findings]

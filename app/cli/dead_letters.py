@@ -4,13 +4,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import click
 
-from app import providers
+from app import providers, quantities
 from app.cli.output import print_fields, print_rows
 from app.errors import REASONS
 from app.replay import Replay
@@ -22,6 +22,7 @@ from config.environment import Environment
 from config.settings import LedgerSettings
 
 _BECAME = ("receipt", "outcome", "reason", "event_type", "entity_id", "revision", "detail")
+_SINCE = "Received at or after this time, in UTC: like 2026-11-01 or 2026-11-01T08:00:00."
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -33,7 +34,7 @@ def _known(_context: click.Context, _option: click.Parameter, name: str | None) 
 
 def _filters(command: Any) -> Any:
     for option in (
-        click.option("--since", type=click.DateTime(), help="Received at or after this time (UTC)."),
+        click.option("--since", type=quantities.moment, metavar="TIME", help=_SINCE),
         click.option("--provider", callback=_known, help="Of this provider."),
         click.option("--reason", type=click.Choice(REASONS), help="For this reason."),
     ):
@@ -44,7 +45,7 @@ def _filters(command: Any) -> Any:
 def _selection(
     reason: str | None, provider: str | None, since: datetime | None, receipt: UUID | None = None
 ) -> Selection:
-    return Selection(receipt, provider, reason, since and since.replace(tzinfo=UTC))
+    return Selection(receipt, provider, reason, since)
 
 
 def _connect() -> AbstractContextManager[Connection]:

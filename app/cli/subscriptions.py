@@ -58,6 +58,9 @@ def register(provider: str, topic: str, url: str | None, any_path: bool, replace
             told = f"{provider} keeps several of a topic: register it, verify, then remove the former by its --id"
             raise click.UsageError(told)
         place = SecretPlace(asked.api.secrets, print_secret, asked.status.stop)
+        if topic not in asked.api.described:
+            known = ", ".join(sorted(asked.api.described))
+            click.echo(f"no schema for {topic}: kept whole, flagged no-schema; there is one for {known}", err=True)
         try:
             asked.subscriber.register(topic, address, replace, place.keep)
         except AlreadyRegistered as error:

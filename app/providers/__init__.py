@@ -91,6 +91,8 @@ class Subscriptions(Protocol):
 
     # Where the API is.
     url: str
+    # The topics that have a schema; what is delivered of others is kept whole, flagged no-schema.
+    described: frozenset[str]
     # Whether a topic has one subscription at most, which must be removed before another is made.
     exclusive: bool
     # The setting that lists the secrets of subscriptions, `topic=secret`; None if they have none.

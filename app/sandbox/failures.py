@@ -29,12 +29,12 @@ _SHORT_SECONDS = 10
 
 def why(error: BaseException) -> str:
     """Return why no answer came."""
-    causes = list(_causes(error))
-    for cause in causes:
+    found = list(causes(error))
+    for cause in found:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"certificate not trusted by the system nor by the sandbox's authority ({cause.verify_message})"
     for kind, words in _REASONS:
-        if any(isinstance(cause, kind) for cause in causes):
+        if any(isinstance(cause, kind) for cause in found):
             return words
     return f"the connection failed ({type(error).__name__})"
 
@@ -46,10 +46,10 @@ def then(ending: str | None, wait_seconds: float) -> str:
     return f"next try in {wait_seconds:.{1 if wait_seconds < _SHORT_SECONDS else 0}f} s"
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Return an error and what it came from, of a group every member."""
     if error is not None:
         yield error
-        yield from _causes(error.__cause__ or error.__context__)
+        yield from causes(error.__cause__ or error.__context__)
         for member in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
-            yield from _causes(member)
+            yield from causes(member)

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from app.api.address import fault
+
 
 class Positive(click.FloatRange):
     """A number above 0, and a number: `nan` is in every range."""
@@ -21,9 +23,17 @@ class Positive(click.FloatRange):
         return number
 
 
+def _receiver(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    if url is not None and (problem := fault(url, ("http", "https"))):
+        raise click.BadParameter(f"{url!r} {problem}; write it like http://host:8080")
+    return url
+
+
 COUNT = click.IntRange(min=0)
 
-url = click.option("--url", envvar="INGEST_URL", help="The receiver; default: what `kvitto up` serves.")
+url = click.option(
+    "--url", envvar="INGEST_URL", callback=_receiver, help="The receiver; default: what `kvitto up` serves."
+)
 seed = click.option("--seed", default=1, show_default=True, help="The same seed makes the same people.")
 speed = click.option(
     "--speed",

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 import click
 import httpx
 
+from app.sandbox import failures
 from app.sandbox.hooks import Hook
 from app.sandbox.kompar import KomparHook
 from app.sandbox.solaris import SolarisHook
@@ -14,6 +15,8 @@ from config.environment import Environment
 from config.settings import trusted_authority
 
 KOMPAR_TOPICS = frozenset({"applications", "decisions"})
+# By provider, what its deliveries are believed for, and the setting that it is from.
+CREDENTIALS = {"kompar": "token in KOMPAR_TOKENS", "solaris": "secret in SOLARIS_SECRETS"}
 
 
 def hooks(environment: Environment, url: str, event_types: Collection[str]) -> dict[str, Hook]:
@@ -64,5 +67,14 @@ def receiver(url: str | None) -> str:
     try:
         httpx.get(f"{url}/livez", timeout=5, verify=trust())
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise click.ClickException(f"nothing answers at {url}: start `kvitto up`, or correct --url") from error
+        raise click.ClickException(_unreached(url, error)) from error
     return url
+
+
+def _unreached(url: str, error: Exception) -> str:
+    causes = list(failures.causes(error))
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return f"{url} answers: {failures.why(error)}; name who signed it with TRUSTED_AUTHORITY"
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return f"{url} answers, but not by HTTPS: write http://{url.partition('://')[2]}"
+    return f"nothing answers at {url}: start `kvitto up`, or correct --url"

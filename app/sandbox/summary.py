@@ -7,12 +7,18 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import click
+
 from app.recording import Recording, Try
+from app.sandbox import parties
 
 
 @dataclass(slots=True)
 class Summary:
-    """Counts tries as they end, and passes them on to a recording and to who wants to be told."""
+    """Counts tries as they end, and passes them on to a recording and to who wants to be told.
+
+    The first that is refused and should not be has its mend told, once for each provider.
+    """
 
     recording: Recording | None = None
     tell: Callable[[Try], None] | None = None
@@ -20,6 +26,7 @@ class Summary:
     befallen: set[tuple[str, str]] = field(default_factory=set)
     retried: int = 0
     seconds: list[float] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
 
     def add(self, each: Try) -> None:
         """Note a try."""
@@ -33,6 +40,10 @@ class Summary:
             self.recording.add(each)
         if self.tell is not None:
             self.tell(each)
+        if each.status == 401 and each.becomes and each.provider not in self.refused:
+            self.refused.add(each.provider)
+            credential = parties.CREDENTIALS[each.provider]
+            click.echo(f"401: the receiver does not know the {credential}; give what it has", err=True)
 
     @property
     def faults(self) -> Counter[str]:

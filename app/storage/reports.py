@@ -22,8 +22,14 @@ def query(connection: Connection, statement: str) -> tuple[list[str], Rows]:
         try:
             cursor.execute(statement.encode(), prepare=True)  # prepared, it is one statement and no more
         except (psycopg.ProgrammingError, psycopg.DataError, psycopg.errors.ReadOnlySqlTransaction) as error:
-            raise ValueError(error.diag.message_primary) from error
+            raise ValueError(_told(error)) from error
         return [column.name for column in cursor.description or ()], cursor.fetchall() if cursor.description else []
+
+
+def _told(error: psycopg.Error) -> str | None:
+    """Return what Postgres has against a statement; that it is several is told by where it says so, in any language."""
+    several = error.diag.source_function == "exec_parse_message"
+    return "one statement at a time" if several else error.diag.message_primary
 
 
 def conservation(connection: Connection) -> Rows:

@@ -220,12 +220,45 @@ def test_before_the_first_migration_migrate_finds_all_well(sound: Sound) -> None
     assert done.returncode == 0, done.stdout
 
 
-def test_what_runs_in_the_data_folder_is_looked_at_unless_the_environment_says_otherwise(kvitto: Running) -> None:
+def test_what_runs_in_the_data_folder_is_looked_at(kvitto: Running) -> None:
     found = kvitto.run("check", "--json")
     assert found.returncode == 0, found.stdout
     verdicts = {finding["what"]: finding["verdict"] for finding in json.loads(found.stdout)}
     assert verdicts.keys() >= {"redis", "postgres"}
     assert verdicts["redis keys"] == "ok"  # Celery's own are among them
-    given = run("--data", str(kvitto.data), "check", environment={"INGEST_BIND": "127.0.0.1:8080"})
-    assert given.returncode == 78
-    assert "SEALING_KEYS" in given.stdout
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"INGEST_BIND": "127.0.0.1:9000"},
+        {"CONSOLE_BIND": "127.0.0.1:9001"},
+        {"PROVIDERS": "kompar,solaris"},
+        {"SEALING_KEYS": f"another={key(b's')}"},  # beside the data folder's SEALING_KEYS_FILE
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_a_setting_that_names_no_server_is_looked_at_beside_what_runs(kvitto: Running, setting: Environment) -> None:
+    done = run("--data", str(kvitto.data), "check", "--json", environment=setting)
+    assert done.returncode == 0, done.stdout
+    assert {finding["what"] for finding in json.loads(done.stdout)} >= {"redis", "postgres"}
+
+
+def test_the_environment_wins_over_what_runs(kvitto: Running) -> None:
+    done = run("--data", str(kvitto.data), "check", environment={"INGEST_BIND": "foo", "SEALING_KEYS": "nolabel"})
+    assert done.returncode == 78
+    assert "2 fault" in done.stdout
+    assert "DATABASE_URL" not in done.stdout
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
+def test_beside_servers_of_one_s_own_nothing_that_runs_is_looked_at(kvitto: Running, name: str) -> None:
+    elsewhere = {"DATABASE_URL": f"postgresql://{NOWHERE}/x", "REDIS_URL": f"redis://{NOWHERE}/0"}
+    done = run("--data", str(kvitto.data), "check", environment={name: elsewhere[name]})
+    assert done.returncode == 78
+    assert "SEALING_KEYS" in done.stdout
+
+
+def test_a_redis_that_kvitto_up_was_given_is_what_runs(kvitto: Running) -> None:
+    done = run("--data", str(kvitto.data), "check", environment={"REDIS_URL": kvitto.redis})
+    assert done.returncode == 0, done.stdout

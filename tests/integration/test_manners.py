@@ -11,6 +11,7 @@ import httpx
 import psycopg
 import pytest
 
+from app.sandbox.banking import EVENT_TYPES
 from app.sandbox.kompar import encrypt
 from tests import processes, servers
 from tests.providers.kompar_side import KEY, TOKEN
@@ -37,6 +38,10 @@ def refusal(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
     ("arguments", "status", "words"),
     [
         (["nothing"], 2, "No such command 'nothing'"),
+        (["adit"], 2, "Did you mean 'audit'?"),
+        (["dead-letter", "list"], 2, "Did you mean 'dead-letters'?"),
+        (["dead-letters", "lst"], 2, "Did you mean 'list'?"),
+        (["sandbox", "send", "komp"], 2, "Did you mean 'kompar'?"),
         (["audit", "--josn"], 2, "Did you mean '--json'?"),
         (["audit", "extra"], 2, "unexpected extra argument"),
         (["up", "--concurrency", "0"], 2, "0 is not in the range x>=1"),
@@ -45,7 +50,7 @@ def refusal(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
         (["dead-letters", "list", "--limit", "-1"], 2, "-1 is not in the range x>=1"),
         (["dead-letters", "list", "--provider", "kompra"], 2, "'kompra' has no folder in app/providers"),
         (["dead-letters", "list", "--reason", "odd"], 2, "'odd' is not one of 'cannot-open'"),
-        (["dead-letters", "list", "--since", "yesterday"], 2, "does not match the formats"),
+        (["dead-letters", "list", "--since", "yesterday"], 2, "write it like 2026-11-01 or 2026-11-01T08:00:00"),
         (["dead-letters", "show", "x"], 2, "'x' is not a valid UUID"),
         (["dead-letters", "show", NOBODY], 1, "is no dead letter; see: kvitto dead-letters list"),
         (["dead-letters", "replay", NOBODY], 1, "is no dead letter; see: kvitto dead-letters list"),
@@ -57,7 +62,10 @@ def refusal(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
         (["explain", "--request", "/"], 2, "Is a directory"),
         (["sandbox", "send", "kompar", "--applications", "-1"], 2, "-1 is not in the range x>=0"),
         (["sandbox", "send", "kompar", "--speed", "0"], 2, "0.0 is not in the range x>0"),
-        (["sandbox", "send", "kompar", "--url", "127.0.0.1"], 1, "nothing answers at 127.0.0.1"),
+        (["sandbox", "send", "kompar", "--url", "127.0.0.1:8080"], 2, "address; write it like http://host:8080"),
+        (["sandbox", "send", "kompar", "--url", "localhost"], 2, "'localhost' cannot be read as an address"),
+        (["sandbox", "send", "solaris", "--url", "ftp://localhost"], 2, "is no http:// or https:// address"),
+        (["sandbox", "send", "--rate", "1/s", "--url", "localhost:8080"], 2, "address; write it like http://host"),
         (["sandbox", "send", "--rate", "5"], 2, "'5' is no rate; write it like 200/s or 30/m"),
         (["sandbox", "send", "--seed", "2"], 2, "give a --rate, or one of the commands: kompar, solaris"),
         (["sandbox", "send", "--rate", "1/s", "kompar"], 2, "--rate goes without kompar"),
@@ -71,10 +79,11 @@ def refusal(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
         (["sandbox", "send", "--rate", "1/s", "--fault", "sun=1%"], 2, "'sun' is no fault; there are duplicate,"),
         (["sandbox", "send", "--rate", "1/s", *["--fault", "cut=60%"] * 2], 2, "come to more than 100%"),
         (["sandbox", "send", "--rate", "1/s", "--record", "/"], 2, "'/' is a directory"),
+        (["audit", "--patience", "5s"], 2, "--patience goes with --against FILE"),
         (["audit", "--against", "/dev/null"], 1, "no tries were recorded in /dev/null; name a file"),
         (["audit", "--against", "/nowhere"], 2, "'/nowhere' does not exist"),
         (["audit", "--against", "/dev/null", "--accept-loss", NOBODY, "--reason", "x"], 2, "--against goes without"),
-        (["sandbox", "send", "solaris", "--url", "http://["], 1, "nothing answers at http://["),
+        (["sandbox", "send", "solaris", "--url", "http://["], 2, "'http://[' cannot be read as an address"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -113,6 +122,7 @@ def test_a_database_without_the_schema_is_told(
         ({"REDIS_URL": "redis://127.0.0.1:1/0"}, 1, "redis-unreachable. Start Redis"),
         ({"REDIS_URL": "unix:///nowhere"}, 1, "redis-unreachable. Start Redis"),
         ({"REDIS_URL": "redis://x:hid/den@host/0"}, 78, "special characters as %XX"),
+        ({"REDIS_URL": "http://x:hid@host/0"}, 78, "Write it like redis://user:password@host:6379/0"),
         ({"REDIS_URL": "{redis}/999"}, 1, "Correct REDIS_URL"),
         ({"REDIS_URL": "{unknown}/0"}, 1, "redis-refuses: wrong user or password. Correct REDIS_URL"),
     ],
@@ -194,6 +204,39 @@ def test_where_no_api_is_named_the_way_to_the_sandbox_is_told(tmp_path: Path) ->
 def test_the_sandbox_tells_wrong_secrets(kvitto: Running, provider: str, secrets: dict[str, str], words: str) -> None:
     status, said = refusal("--data", str(kvitto.data), "sandbox", "send", provider, environment=secrets)
     assert (status, words in said) == (78, True), said
+
+
+def test_https_where_http_is_served_is_told(kvitto: Running) -> None:
+    url = kvitto.ingest.replace("http://", "https://")
+    status, said = refusal("--data", str(kvitto.data), "sandbox", "send", "kompar", "--url", url, environment={})
+    assert (status, f"{url} answers, but not by HTTPS: write {kvitto.ingest}" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    ("sending", "change", "credential"),
+    [
+        (["kompar", "--applications", "2", "--speed", "1e6"], {"KOMPAR_TOKENS": "wrong"}, "token in KOMPAR_TOKENS"),
+        (
+            ["--rate", "5/s", "--for", "1s", "--mix", "solaris=1", "--patience", "0s"],
+            {"SOLARIS_SECRETS": ",".join(f"{event_type}=wrong" for event_type in EVENT_TYPES)},
+            "secret in SOLARIS_SECRETS",
+        ),
+    ],
+    ids=["kompar", "solaris"],
+)
+def test_a_credential_that_the_receiver_lacks_is_told_once(
+    kvitto: Running, sending: list[str], change: dict[str, str], credential: str
+) -> None:
+    done = run("--data", str(kvitto.data), "sandbox", "send", *sending, environment=change)
+    assert done.stderr.count(f"401: the receiver does not know the {credential}; give what it has") == 1
+    assert done.stderr.count("401: ") == 1
+
+
+def test_a_wrong_credential_on_purpose_is_not_told(kvitto: Running) -> None:
+    options = ("--rate", "5/s", "--for", "1s", "--mix", "applications=1", "--fault", "wrong-token=100%")
+    done = run("--data", str(kvitto.data), "sandbox", "send", *options, "--patience", "0s", environment={})
+    assert "statuses      401: " in done.stdout
+    assert "does not know" not in done.stderr
 
 
 def test_a_taken_address_of_the_console_is_told(kvitto: Running) -> None:

@@ -256,6 +256,16 @@ def test_a_secret_that_is_shown_once_goes_into_its_file(lender: Lender) -> None:
     assert [(row["state"], row["reference"]) for row in lender.rows()] == [("registered", "w-1")]
 
 
+def test_an_event_type_without_a_schema_is_taken_and_told(lender: Lender) -> None:
+    unknown = "PERSON_CHANGED"
+    answer = {"id": "w-1", "event_type": unknown, "url": THERE, "secret": SHOWN_ONCE}
+    lender.api.answers["POST /solaris/v1/webhooks"] = [Answer(201, answer), made("w-2")]
+    done = lender.run("register", "solaris", unknown)
+    assert f"no schema for {unknown}: kept whole, flagged no-schema; there is one for FREELANCER_CREDIT" in done.stderr
+    assert lender.states() == ["registered"]
+    assert "no schema" not in lender.run("register", "solaris", EVENT).stderr
+
+
 def test_without_a_file_a_secret_is_asked_for_before_anything_is_sent(lender: Lender) -> None:
     del lender.environment["SOLARIS_SECRETS_FILE"]
     said = lender.refused("register", "solaris", EVENT)

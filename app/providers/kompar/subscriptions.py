@@ -23,6 +23,7 @@ class KomparSubscriptions:
     """Webhooks at Kompar; the token and the key of deliveries are agreed on otherwise."""
 
     exclusive = True
+    described = frozenset(_RANDOM)
     secrets = None
 
     def __init__(self, api: Api, login: str, password: str) -> None:

@@ -75,7 +75,8 @@ class _Kind:
 
 _CREDIT_LINE, _OVERDRAFT_RATE = schemas.CreditLine(), schemas.OverdraftRate()
 _REJECTED_TRANSACTION = schemas.RejectedTransaction()
-_KINDS = {
+# By event type.
+KINDS = {
     "FREELANCER_CREDIT_LINE_APPLICATION": _Kind(
         _CREDIT_LINE, Table("solaris_credit_lines", "state", _credit_line_row), schemas.CREDIT_LINE_CHECKS
     ),
@@ -103,7 +104,7 @@ class Solaris:
 
     def validate(self, payload: Payload) -> Event:
         """Check against the event type's schema; what no schema describes is kept whole, flagged."""
-        kind = _KINDS.get(payload.topic)
+        kind = KINDS.get(payload.topic)
         return Event(
             entity=Entity("solaris", payload.topic, _entity_id(payload)),
             content=mask(payload.content),

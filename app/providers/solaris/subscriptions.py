@@ -9,6 +9,7 @@ from app.api import Api, Tell
 from app.api.address import ApiAddress
 from app.errors import CallFailed, NotRegistered
 from app.providers import CannotTrigger, Subscription, UnknownTopic
+from app.providers.solaris.events import KINDS
 from config.environment import Environment
 
 _API = "https://api.solarisbank.de"
@@ -22,6 +23,7 @@ class SolarisSubscriptions:
     """Webhooks at Solaris; the topic is the event type. An event type may have two, while one replaces the other."""
 
     exclusive = False
+    described = frozenset(KINDS)
     secrets = "SOLARIS_SECRETS"
 
     def __init__(self, api: Api, authorization: Api, client: tuple[str, str]) -> None:
