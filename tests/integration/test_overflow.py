@@ -171,7 +171,7 @@ def test_many_large_bodies_at_once_are_bounded_in_memory(fresh_kvitto: Running) 
     with ThreadPoolExecutor(24) as pool:
         statuses = [answer.status_code for answer in pool.map(lambda _: _post(kvitto, body), range(24))]
     assert set(statuses) <= {200, 503}
-    assert statuses.count(200) >= 2
+    eventually(lambda: _post(kvitto, body).status_code == 200, "room again", 60)
     peak = next(
         int(line.split()[1]) for line in Path(f"/proc/{edge}/status").read_text().splitlines() if "VmHWM" in line
     )
