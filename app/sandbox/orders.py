@@ -119,12 +119,10 @@ def solaris(
     _deliver([Step(hooks[event.event_type], event) for event in events + events[:repeated]], 60, record)
 
 
-def _deliver(
-    plan: Sequence[Step], speed: float, record: Path | None, tell: Callable[[Try], None] | None = None
-) -> None:
+def _deliver(plan: Sequence[Step], speed: float, record: Path | None, *listeners: Callable[[Try], None]) -> None:
     """Deliver one after the other, each to its end, and summarise; exit 1 unless all tries were taken."""
     with (
-        summing_up(record, tell) as summary,
+        summing_up(record, *listeners, parties.CredentialDoubt()) as summary,
         Dispatcher(summary, speed, parties.trust()) as dispatcher,
         click.progressbar(plan, label="sending", file=sys.stderr, hidden=not sys.stderr.isatty()) as steps,
     ):

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 import click
 import httpx
 
+from app.recording import Try
 from app.sandbox import failures
 from app.sandbox.hooks import Hook
 from app.sandbox.kompar import KomparHook
@@ -16,7 +17,7 @@ from config.settings import trusted_authority
 
 KOMPAR_TOPICS = frozenset({"applications", "decisions"})
 # By provider, what its deliveries are believed for, and the setting that it is from.
-CREDENTIALS = {"kompar": "token in KOMPAR_TOKENS", "solaris": "secret in SOLARIS_SECRETS"}
+_CREDENTIALS = {"kompar": "token in KOMPAR_TOKENS", "solaris": "secret in SOLARIS_SECRETS"}
 
 
 def hooks(environment: Environment, url: str, event_types: Collection[str]) -> dict[str, Hook]:
@@ -50,6 +51,19 @@ def _solaris(environment: Environment, url: str, event_types: Collection[str]) -
             yield SolarisHook(f"{url}/webhooks/solaris", event_type, subscription, known[event_type])
         else:
             environment.fault("SOLARIS_SECRETS", f"lacks {event_type}", f"Add {event_type}=SECRET")
+
+
+class CredentialDoubt:
+    """Is told of tries; of the first that is refused and should not be, tells the mend: once for each provider."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __call__(self, each: Try) -> None:
+        """Look at a try."""
+        if each.status == 401 and each.becomes and each.provider not in self._told:
+            self._told.add(each.provider)
+            click.echo(f"401: the receiver does not know the {_CREDENTIALS[each.provider]}; give what it has", err=True)
 
 
 def trust() -> ssl.SSLContext:

@@ -101,7 +101,7 @@ def send(
     event_types = {event_type for kind in mix for event_type in _EVENT_TYPES.get(kind, (kind,))}
     hooks = parties.hooks(Environment.of_process(), url or "", event_types)
     parties.receiver(url)
-    with summing_up(record) as summary:
+    with summing_up(record, parties.CredentialDoubt()) as summary:
         with Dispatcher(summary, speed, parties.trust(), lanes=lanes) as dispatcher:
             pace = _watched(dispatcher, steps(seed, mix, hooks, faults), rate, seconds)
             _await_retries(dispatcher, patience)

@@ -7,26 +7,19 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import click
-
 from app.recording import Recording, Try
-from app.sandbox import parties
 
 
 @dataclass(slots=True)
 class Summary:
-    """Counts tries as they end, and passes them on to a recording and to who wants to be told.
-
-    The first that is refused and should not be has its mend told, once for each provider.
-    """
+    """Counts tries as they end, and passes them on to a recording and to all who want to be told."""
 
     recording: Recording | None = None
-    tell: Callable[[Try], None] | None = None
+    listeners: tuple[Callable[[Try], None], ...] = ()
     statuses: Counter[int] = field(default_factory=Counter)
     befallen: set[tuple[str, str]] = field(default_factory=set)
     retried: int = 0
     seconds: list[float] = field(default_factory=list)
-    refused: set[str] = field(default_factory=set)
 
     def add(self, each: Try) -> None:
         """Note a try."""
@@ -38,12 +31,8 @@ class Summary:
             self.seconds.append(each.seconds)
         if self.recording is not None:
             self.recording.add(each)
-        if self.tell is not None:
-            self.tell(each)
-        if each.status == 401 and each.becomes and each.provider not in self.refused:
-            self.refused.add(each.provider)
-            credential = parties.CREDENTIALS[each.provider]
-            click.echo(f"401: the receiver does not know the {credential}; give what it has", err=True)
+        for tell in self.listeners:
+            tell(each)
 
     @property
     def faults(self) -> Counter[str]:
@@ -71,7 +60,7 @@ class Summary:
 
 
 @contextmanager
-def summing_up(record: Path | None, tell: Callable[[Try], None] | None = None) -> Iterator[Summary]:
+def summing_up(record: Path | None, *listeners: Callable[[Try], None]) -> Iterator[Summary]:
     """Return a summary of the tries made in a block, which are recorded in a file, if one is named."""
     with closing(Recording(record)) if record else nullcontext() as recording:
-        yield Summary(recording, tell)
+        yield Summary(recording, listeners)
