@@ -24,8 +24,6 @@ from config.settings import AuditSettings
 
 _LEFT, _RIGHT = "appended + overflowed", "receipts + copies + in flight + accepted loss"
 
-_PATIENCE_SECONDS = 60.0
-
 
 @click.command(short_help="Check that every 200 has its receipt.", epilog="Example: kvitto audit --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -39,12 +37,12 @@ _PATIENCE_SECONDS = 60.0
 @click.option(
     "--patience",
     type=quantities.duration,
-    help=f"With --against: how long what is in flight may take to arrive.  [default: {_PATIENCE_SECONDS:.0f}s]",
+    default="60s",
+    show_default=True,
+    help="With --against: how long what is in flight may take to arrive.",
 )
 @click.option("--reason", callback=without_national_id, help="Why it is settled; kept beside who and when.")
-def audit(
-    as_json: bool, accept_loss: UUID | None, reason: str | None, against: Path | None, patience: float | None
-) -> None:
+def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: Path | None, patience: float) -> None:
     """Check conservation: appended + overflowed = receipts + copies + in flight + accepted loss.
 
     What the right side lacks is missing. Exit 1 if anything is.
@@ -55,13 +53,13 @@ def audit(
     Against a record, try by try: each that was answered 200 has one receipt in the ledger, of the same provider, topic
     and entity, with an outcome that it may have.
     """
-    _refuse_unfitting(accept_loss, reason, against, patience)
+    _refuse_unfitting(accept_loss, reason, against)
     environment = Environment.of_process()
     settings = AuditSettings.read(environment)
     providers.check_names(settings.providers, environment)
     environment.check()
     if against is not None:
-        show(_compared(against, settings, _PATIENCE_SECONDS if patience is None else patience), as_json)
+        show(_compared(against, settings, patience), as_json)
     redis = server.connect(settings.redis_url, timeout_seconds=10)
     waiting = console(stderr=True).status("comparing inboxes with the ledger")
     with waiting, session(settings.database_url, "audit") as connection:
@@ -87,15 +85,14 @@ def audit(
     raise SystemExit(0 if not missing and not miscounted else 1)
 
 
-def _refuse_unfitting(
-    accept_loss: UUID | None, reason: str | None, against: Path | None, patience: float | None
-) -> None:
+def _refuse_unfitting(accept_loss: UUID | None, reason: str | None, against: Path | None) -> None:
     """Refuse options that would go unheeded beside each other."""
     if (accept_loss is None) != (reason is None):
         raise click.UsageError("--accept-loss and --reason go together")
     if against is not None and accept_loss is not None:
         raise click.UsageError("--against goes without --accept-loss: it settles nothing")
-    if against is None and patience is not None:
+    patience = click.get_current_context().get_parameter_source("patience")
+    if against is None and patience is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("--patience goes with --against FILE; without one, leave it out")
 
 
