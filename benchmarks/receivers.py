@@ -74,14 +74,10 @@ class OurReceiver:
         """Return the seconds from receipt, by the inbox's clock, to commit."""
         return _delays(self.kvitto.database, "kvitto.receipts WHERE receipt > %s", mark)
 
-    def workers(self) -> list[int]:
-        """Return the processes that drain."""
-        return self.kvitto.workers()
-
     @contextmanager
     def standing(self) -> Iterator[None]:
         """Have the workers stand still."""
-        with stopped(*self.workers()):
+        with stopped(*self.kvitto.workers()):
             yield
 
     def books(self) -> Books | None:

@@ -38,7 +38,7 @@ class Scene:
         valkey = named(os.getpid(), "valkey-server", self.kvitto.redis.rpartition(":")[2].partition("/")[0])
         return {
             "ingest": named(pid, "app.ingest.wsgi"),
-            "worker": self.ours.workers(),
+            "worker": self.kvitto.workers(),
             "beat": named(pid, "workers.beat"),
             "console": named(pid, "app.console.wsgi"),
             "Postgres": [each for parent in postgres for each in (parent, *below(parent))],
