@@ -9,8 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import kombu
-from kombu.pools import ProducerPool
 from redis import Redis
 
 from app import metrics
@@ -41,6 +39,9 @@ class Bell:
     """Sends wake-ups, from any thread. Messages of Celery's, by kombu alone: Celery would take memory of every edge."""
 
     def __init__(self, broker_url: str) -> None:
+        import kombu  # noqa: PLC0415 - it costs 0.1 s; most commands send nothing
+        from kombu.pools import ProducerPool  # noqa: PLC0415
+
         connection = kombu.Connection(broker_url, transport_options=PUBLISHER_OPTIONS)
         self._producers = ProducerPool(connection.Pool(PUBLISHERS), limit=PUBLISHERS)
 
@@ -69,6 +70,8 @@ class Bell:
 
 def reach(broker_url: str) -> None:
     """Raise Unavailable unless the broker answers."""
+    import kombu  # noqa: PLC0415
+
     try:
         with kombu.Connection(broker_url, transport_options=PUBLISHER_OPTIONS) as connection:
             connection.connect()

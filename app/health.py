@@ -8,9 +8,6 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from app import canary
 from app.errors import Unavailable
 from app.heartbeat import Heartbeat
-from app.inbox import Inbox, server
-from app.storage.connection import connect, lent
-from app.storage.overflow import Overflow
 from app.trust import unverified
 from config.settings import AuditSettings, BeatSettings
 
@@ -43,6 +40,11 @@ def judge_worker(settings: AuditSettings, providers: Iterable[str], limit_second
 
 def _waits(settings: AuditSettings, providers: Iterable[str]) -> Iterator[tuple[float, str]]:
     """Yield for how long canaries have been waiting, each by the clock of the server that keeps it."""
+    # A container's health check of a server needs neither Redis nor Postgres, and runs every few seconds.
+    from app.inbox import Inbox, server  # noqa: PLC0415
+    from app.storage.connection import connect, lent  # noqa: PLC0415
+    from app.storage.overflow import Overflow  # noqa: PLC0415
+
     with closing(server.connect(settings.redis_url)) as redis, connect(settings.database_url, "health") as connection:
         for provider in providers:
             road = canary.road(provider)
@@ -60,12 +62,12 @@ def judge_beat(settings: BeatSettings, limit_seconds: float) -> Health:
     return Health(age <= limit_seconds, f"canaries were last sent {age:.0f} s ago")
 
 
-def judge_server(bind: tuple[str, int], https: bool = False) -> Health:
-    """Judge a server on this machine: unhealthy unless it answers."""
+def judge_server(bind: tuple[str, int], https: bool = False, path: str = "/livez") -> Health:
+    """Judge a server on this machine by `path`, /livez or /readyz: unhealthy unless it answers 200."""
     host, port = _EVERYWHERE.get(bind[0], bind[0]), bind[1]
     with closing(_connection(host, port, https)) as connection:
         try:
-            connection.request("GET", "/livez")
+            connection.request("GET", path)
             status = connection.getresponse().status
         except (OSError, HTTPException) as error:
             return Health(False, f"{host}:{port} does not answer ({type(error).__name__})")

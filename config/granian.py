@@ -1,5 +1,6 @@
 """Granian's settings for the edge and the console."""
 
+from pathlib import Path
 from typing import Any
 
 # Requests in progress at once, in one process of the edge.
@@ -15,26 +16,24 @@ EDGE_MEMORY = {
 }
 
 
-def server_arguments(
+def server_settings(
     bind: tuple[str, int], blocking_threads: int, certificate: tuple[str, str] | None = None, processes: int = 1
-) -> list[str]:
-    """Return Granian's command-line arguments for a WSGI app on `bind` (host, port).
+) -> dict[str, Any]:
+    """Return Granian's settings for a WSGI app on `bind` (host, port), as its constructor takes them.
 
-    With a `certificate`, two files in PEM of which the second has the key, it speaks HTTPS.
+    With a `certificate`, two PEM files of which the second is the key, it serves HTTPS.
     """
     settings: dict[str, Any] = {
-        "interface": "wsgi",
-        "host": bind[0],
+        "address": bind[0],
         "port": bind[1],
         "workers": processes,
         # One thread a request in progress; each waits for one fsync, shared with the others.
-        "blocking-threads": blocking_threads,
+        "blocking_threads": blocking_threads,
         "backpressure": max(_CONNECTIONS, blocking_threads),
-        "workers-kill-timeout": 20,  # then a hung worker is killed, so that a stop always ends
-        "http": "1",
-        "log-level": "warning",
+        "workers_kill_timeout": 20,  # then a hung worker is killed, so that a stop always ends
+        "respawn_failed_workers": True,
+        "respawn_interval": 0.1,
     }
     if certificate:
-        settings |= {"ssl-certificate": certificate[0], "ssl-keyfile": certificate[1]}
-    flags = ["--no-ws", "--respawn-failed-workers", "--respawn-interval", "0.1"]
-    return [text for name, value in settings.items() for text in (f"--{name}", str(value))] + flags
+        settings |= {"ssl_cert": Path(certificate[0]), "ssl_key": Path(certificate[1])}
+    return settings

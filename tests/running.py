@@ -5,7 +5,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,14 @@ from tests.servers import bare_environment, eventually
 ROOT = Path(__file__).parents[1]
 SECRETS = {name: value for each in names() for name, value in side(each).environment.items()}
 BIND = {"INGEST_BIND": "127.0.0.1:0", "CONSOLE_BIND": "127.0.0.1:0"}
-_WORKER = ("workers.celery", "worker")
+# The folder that it is run in has the code: a copy, in some tests.
+PROGRAM = (sys.executable, "-m", "app.cli")
+_WORKER = "app.cli worker"
 
 
 def command(*arguments: str) -> list[str]:
     """Return a `kvitto` command line."""
-    return [sys.executable, "-m", "app.cli", *arguments]
+    return [*PROGRAM, *arguments]
 
 
 def run(
@@ -116,8 +118,8 @@ class Running:
 
     def workers(self) -> list[int]:
         """Return the workers' processes, once Kompar's are among them: `up` is ready before they are."""
-        eventually(lambda: bool(processes.named(self.process.pid, *_WORKER, "--queues kompar")), "a worker")
-        return processes.named(self.process.pid, *_WORKER)
+        eventually(lambda: bool(processes.named(self.process.pid, _WORKER, "--provider kompar")), "a worker")
+        return processes.named(self.process.pid, _WORKER)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Stop it and return its exit status."""
@@ -127,10 +129,14 @@ class Running:
 
 @contextmanager
 def running(
-    data: Path, environment: Mapping[str, str] = SECRETS, *options: str, project: Path = ROOT
+    data: Path,
+    environment: Mapping[str, str] = SECRETS,
+    *options: str,
+    project: Path = ROOT,
+    program: Sequence[str] = PROGRAM,
 ) -> Iterator[Running]:
     """Run `kvitto up` on a data folder."""
-    found = start(data, environment, *options, project=project)
+    found = start(data, environment, *options, project=project, program=program)
     try:
         yield found
     finally:
@@ -141,13 +147,19 @@ def running(
         found.process.stdout.close()
 
 
-def start(data: Path, environment: Mapping[str, str] = SECRETS, *options: str, project: Path = ROOT) -> Running:
+def start(
+    data: Path,
+    environment: Mapping[str, str] = SECRETS,
+    *options: str,
+    project: Path = ROOT,
+    program: Sequence[str] = PROGRAM,
+) -> Running:
     """Start `kvitto up` and wait until it says that it is ready."""
     data.parent.mkdir(parents=True, exist_ok=True)
     log = (data.parent / "up.log").open("ab")
     with log:
         process = subprocess.Popen(
-            command("up", "--data", str(data), *options),
+            [*program, "up", "--data", str(data), *options],
             env=bare_environment() | BIND | dict(environment),
             cwd=project,
             stdout=subprocess.PIPE,

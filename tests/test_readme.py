@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import _COMMANDS
+from app.cli.main import COMMANDS
 from tests.deploy.composition import SERVICES, composition
 from tests.running import Running, running
 from tests.sandbox.served import served
@@ -77,7 +77,7 @@ def test_compose_commands_name_services_that_exist(line: str) -> None:
     named = [word for word in words[1:] if not word.startswith("-")]
     assert words[0] in ("up", "build", "run", "restart")
     if words[0] == "run":  # what follows the service is a command of kvitto's
-        assert set(named[1:2]) <= _COMMANDS.keys()
+        assert set(named[1:2]) <= COMMANDS.keys()
         named = named[:1]
     assert set(named) <= SERVICES.keys()
 
@@ -102,7 +102,7 @@ def test_every_line_is_covered() -> None:
     others = [line for line in LINES if line not in REPLAYING]
     assert [line for line in others if line.split()[0] not in ("kvitto", "make", "curl", "sudo", "sudoedit")] == []
     told = set(re.findall(r"kvitto ([a-z-]+)", README))
-    assert told - {"ready"} <= set(_COMMANDS)  # `kvitto ready` is what it says, not a command
+    assert told - {"ready"} <= set(COMMANDS)  # `kvitto ready` is what it says, not a command
     assert told >= SERVERS
 
 

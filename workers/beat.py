@@ -1,4 +1,4 @@
-"""Beat: the clock of the sweeps, which sends canaries besides: `celery -A workers.beat beat`."""
+"""Beat: the clock of the sweeps, which sends canaries as well."""
 
 from contextlib import suppress
 from typing import Any
@@ -8,10 +8,8 @@ from celery.signals import beat_init
 
 from app.heartbeat import Heartbeat
 from config.settings import BeatSettings
-from workers.celery import app
 from workers.sender import Sender
 
-__all__ = ["app"]
 _WAKE_UPS = 20
 
 

@@ -1,9 +1,11 @@
-"""The Celery app of workers and beat: `celery -A workers.celery worker`."""
+"""The Celery app of workers and beat, which `workers.serve` runs."""
 
 from typing import Any
 
 from celery import Celery
+from celery.signals import setup_logging
 
+import config.logging
 from config.celery import schedule, wake_up_queues, worker_settings
 from config.settings import BeatSettings
 
@@ -14,5 +16,10 @@ def _settings() -> dict[str, Any]:
     return worker_settings(settings.broker_url) | wake_up_queues(settings.providers) | beat
 
 
-app = Celery("kvitto", include=["workers.tasks", "workers.lifecycle"])
+app = Celery("kvitto")
 app.add_defaults(_settings)  # read when first needed, so that importing this module asks for nothing
+
+
+@setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    config.logging.configure()

@@ -7,9 +7,8 @@ from functools import cache, partial
 from typing import Any
 from uuid import uuid4
 
-from celery.signals import celeryd_init, setup_logging, worker_init, worker_process_init, worker_process_shutdown
+from celery.signals import celeryd_init, worker_init, worker_process_init, worker_process_shutdown
 
-import config.logging
 from app import canary, doorbell, metrics, providers
 from app.crypto.sealing import SealingKeys
 from app.errors import Unavailable
@@ -80,11 +79,6 @@ def make_station(provider: str, slot: Slot) -> Station:
     canaries = Canaries(Inbox(redis, canary.road(provider)), ledger, seals, provider)
     ring = partial(doorbell.Bell(settings.broker_url).ring, provider)
     return Station(Inbox(redis, provider), pipeline, slot, ring, canaries)
-
-
-@setup_logging.connect
-def _set_up_logging(**_: Any) -> None:
-    config.logging.configure()
 
 
 @celeryd_init.connect

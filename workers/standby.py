@@ -7,13 +7,13 @@ sweeps ever take.
 
 import logging
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from uuid import UUID
 
 from app.errors import Unavailable
+from config.variables import PYTHON
 from workers.station import Station
 
 _LOOK_SECONDS = 5.0
@@ -54,7 +54,7 @@ class Standby(threading.Thread):
             logger.exception("standing in failed", extra={"provider": provider})
 
     def _stand_in(self, provider: str) -> None:
-        command = [sys.executable, "-m", "workers.stand_in", provider, str(self._worker)]
+        command = [*PYTHON, "-m", "workers.stand_in", provider, str(self._worker)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sweep:  # noqa: S603 - our own
             assert sweep.stdout is not None  # noqa: S101
             timer = threading.Timer(_LIMIT_SECONDS, sweep.kill)

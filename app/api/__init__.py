@@ -10,7 +10,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from app.api.address import ApiAddress
 from app.api.failures import of_answer, of_silence, unreadable, without
 from app.errors import CallFailed
-from app.trust import trusting
+from app.trust import LOOPBACK_DIRECT, trusting
 
 Tell = Callable[[str], None]
 
@@ -83,7 +83,8 @@ class Api:
     def _client(self) -> httpx.Client:
         """Made when it is first needed: settings are checked together, before that."""
         address = self._address
-        return httpx.Client(base_url=address.url, timeout=self._timeout, verify=trusting(address.authority))
+        verify = trusting(address.authority)
+        return httpx.Client(base_url=address.url, timeout=self._timeout, verify=verify, mounts=LOOPBACK_DIRECT)
 
     def _try(self, method: str, path: str, repeatable: bool, request: dict[str, Any]) -> Any:
         try:

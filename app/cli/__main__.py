@@ -1,5 +1,19 @@
-"""`python -m app.cli` is `kvitto`."""
+"""The program `kvitto`: keeps the machine's environment out, then runs the command line."""
 
-from app.cli import main
+import os
+import sys
 
-main()
+from config.variables import drop_python_path, drop_unknown
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    drop_python_path(sys.path)
+    drop_unknown(os.environ)
+    from app.cli.main import kvitto  # noqa: PLC0415 - no library may be imported before
+
+    kvitto()
+
+
+if __name__ == "__main__":
+    main()

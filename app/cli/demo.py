@@ -20,6 +20,7 @@ from app.storage import dead_letters, reports
 from app.storage.connection import Connection, connect
 from config.environment import Environment
 from config.settings import provider_names
+from config.variables import PYTHON
 
 # Where it listens may be chosen; no server and no secret of the environment's is for a tour.
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TERM", "INGEST_BIND", "CONSOLE_BIND")
@@ -70,7 +71,7 @@ def demo() -> None:
 
 
 def _kvitto(folder: str | Path) -> list[str]:
-    return [sys.executable, "-m", "app.cli", "--data", str(folder)]
+    return [*PYTHON, "-m", "app.cli", "--data", str(folder)]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from config.environment import Environment
 from config.settings import AuditSettings, BeatSettings, console_bind, ingest_bind, ingest_certificate
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_ready = click.option("--ready", "path", flag_value="/readyz", default="/livez", help="Ask for /readyz instead.")
 
 
 def _limit(command: Any) -> Any:
@@ -21,7 +22,7 @@ def _limit(command: Any) -> Any:
 
 @click.group(epilog="Example: kvitto health worker --provider kompar")
 def health() -> None:
-    """Tell whether a process does its work, in one line. Exit 1 if a restart is called for.
+    """Check whether a process does its work, in one line. Exit 1 if a restart is called for.
 
     Reads the settings of that process alone. A server that cannot be reached is told, and no reason to restart.
     """
@@ -48,24 +49,26 @@ def beat(limit: float, as_json: bool) -> None:
     _answer(judging.judge_beat(BeatSettings.load(), limit), as_json)
 
 
-@health.command(epilog="Example: kvitto health ingest --json")
+@health.command(epilog="Example: kvitto health ingest --ready")
+@_ready
 @_json
-def ingest(as_json: bool) -> None:
+def ingest(as_json: bool, path: str) -> None:
     """Ask for /livez at INGEST_BIND, by HTTPS if there is an INGEST_CERTIFICATE."""
     environment = Environment.of_process()
     bind, https = ingest_bind(environment), ingest_certificate(environment) is not None
     environment.check()
-    _answer(judging.judge_server(bind, https), as_json)
+    _answer(judging.judge_server(bind, https, path), as_json)
 
 
 @health.command(epilog="Example: kvitto health console --json")
+@_ready
 @_json
-def console(as_json: bool) -> None:
+def console(as_json: bool, path: str) -> None:
     """Ask for /livez at CONSOLE_BIND."""
     environment = Environment.of_process()
     bind = console_bind(environment)
     environment.check()
-    _answer(judging.judge_server(bind), as_json)
+    _answer(judging.judge_server(bind, path=path), as_json)
 
 
 def _answer(found: Health, as_json: bool) -> None:

@@ -1,25 +1,16 @@
-"""`kvitto ingest|worker|beat|console`: one process each, which becomes the server that it configures."""
+"""`kvitto ingest|worker|beat|console`: one process each, which serves until it is stopped.
 
+The modules that a process needs are imported by its command, once: forks share them.
+"""
+
+import importlib
 import os
 import sys
-from typing import NoReturn
+from contextlib import closing
 
 import click
 
-from app import providers
-from app.errors import Unavailable
-from app.inbox import server
-from app.local.ports import refuse_taken
-from app.processes import read_beat, read_ingest
-from config.environment import Environment, Misconfigured
-from config.granian import EDGE_MEMORY, EDGE_THREADS, server_arguments
-from config.settings import ConsoleSettings, WorkerSettings
-
-
-def _become(*arguments: str) -> NoReturn:
-    """Replace this process, so that signals reach the server itself."""
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", *arguments])  # noqa: S606 - no shell is wanted
+from config.granian import EDGE_MEMORY, EDGE_THREADS
 
 
 @click.command(short_help="Serve the webhooks.", epilog="Example: INGEST_BIND=0.0.0.0:8080 kvitto ingest")
@@ -35,22 +26,33 @@ def _become(*arguments: str) -> NoReturn:
 )
 def ingest(threads: int, processes: int) -> None:
     """Serve the webhooks: authenticate, seal, append to Redis, answer 200."""
+    if unset := EDGE_MEMORY.keys() - os.environ.keys():  # the C library reads them when a program starts
+        os.environ |= {name: EDGE_MEMORY[name] for name in unset}
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
+    from app.local.granian import serve
+    from app.local.ports import hold
+    from app.processes import read_ingest
+    from config.environment import Environment
+
     environment = Environment.of_process()
     settings = read_ingest(environment)
     environment.check()
     _refuse_unfit(settings.redis_url, settings.loss_accepted)
-    refuse_taken("INGEST_BIND", settings.bind)
-    for name, value in EDGE_MEMORY.items():
-        os.environ.setdefault(name, value)
-    arguments = server_arguments(settings.bind, threads, settings.certificate, processes)
-    _become("app.local.granian", *arguments, "app.ingest.wsgi:app")
+    with hold("INGEST_BIND", settings.bind, "serves"):
+        importlib.import_module("app.ingest.application")
+        serve("app.ingest.wsgi:app", settings.bind, threads, settings.certificate, processes)
 
 
 def _refuse_unfit(redis_url: str, loss_accepted: bool) -> None:
+    from app.errors import Unavailable
+    from app.inbox import server
+    from config.environment import Misconfigured
+
     try:
-        faults = server.start_faults(server.connect(redis_url), loss_accepted)
+        with closing(server.connect(redis_url)) as redis:
+            faults = server.start_faults(redis, loss_accepted)
     except Unavailable as error:
-        click.echo(f"redis: {error}; starting all the same, /readyz tells when it is there", err=True)
+        click.echo(f"redis: {error}; starting without it, /readyz says when it is there", err=True)
         return
     if faults:
         raise Misconfigured(faults)
@@ -67,6 +69,10 @@ def _refuse_unfit(redis_url: str, loss_accepted: bool) -> None:
 )
 def worker(names: tuple[str, ...], concurrency: int) -> None:
     """Drain inboxes: open, validate, store, acknowledge."""
+    from app import providers
+    from config.environment import Environment
+    from config.settings import WorkerSettings
+
     environment = Environment.of_process()
     known = WorkerSettings.read(environment).providers
     if unknown := set(names) - set(known):
@@ -78,20 +84,19 @@ def worker(names: tuple[str, ...], concurrency: int) -> None:
         providers.load(name, environment)
     environment.check()
     os.environ["PROVIDERS"] = ",".join(queues)  # it needs the keys of those it serves, and no others
-    _become(
-        "celery", "-A", "workers.celery", "worker", "--pool", "prefork", "-O", "fair",
-        "--queues", ",".join(queues), "--hostname", f"{'+'.join(queues)}@%h", "--concurrency", str(concurrency),
-        "--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat",
-    )  # fmt: skip
+    sys.exit(importlib.import_module("workers.serve").worker(queues, concurrency))
 
 
 @click.command(short_help="Have every inbox swept.", epilog="Example: kvitto beat")
 def beat() -> None:
     """Have every inbox swept, and a canary sent to it, every few seconds; run one of these."""
+    from app.processes import read_beat
+    from config.environment import Environment
+
     environment = Environment.of_process()
     read_beat(environment)
     environment.check()
-    _become("celery", "-A", "workers.beat", "beat", "--loglevel", "WARNING", "--pidfile", "")
+    importlib.import_module("workers.serve").beat()
 
 
 @click.command(
@@ -100,6 +105,11 @@ def beat() -> None:
 )
 def console() -> None:
     """Serve operators' pages, health and metrics, on a private port."""
+    from app.local.granian import serve
+    from app.local.ports import hold
+    from config.settings import ConsoleSettings
+
     settings = ConsoleSettings.load()
-    refuse_taken("CONSOLE_BIND", settings.bind)
-    _become("app.local.granian", *server_arguments(settings.bind, 4), "app.console.wsgi:app")
+    with hold("CONSOLE_BIND", settings.bind, "serves"):
+        importlib.import_module("app.console.application")
+        serve("app.console.wsgi:app", settings.bind, threads=4)

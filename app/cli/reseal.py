@@ -14,7 +14,7 @@ from config.settings import ResealSettings
 
 
 @click.command(
-    short_help="Seal bodies anew under the first key.",
+    short_help="Seal bodies again under the first key.",
     epilog="Example: DATABASE_URL=postgresql://owner@db/kvitto kvitto reseal",
 )
 @click.option("--dry-run", is_flag=True, help="Only count the bodies under other keys.")

@@ -1,7 +1,9 @@
 """Ports of this machine: which are free, and what stands in the way of the others."""
 
 import socket
-from collections.abc import Collection
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from config.environment import Fault, Misconfigured
 
@@ -27,7 +29,27 @@ def obstacle(host: str, port: int) -> str | None:
     return None
 
 
-def refuse_taken(name: str, bind: tuple[str, int]) -> None:
-    """Raise Misconfigured if the address that the setting `name` gives cannot be served on."""
+@contextmanager
+def hold(setting: str, bind: tuple[str, int], purpose: str) -> Iterator[None]:
+    """Keep an address for one purpose, for the duration of a block, against other processes of Kvitto.
+
+    Granian shares its port with any process of the same user (SO_REUSEPORT), so a bound port alone keeps nobody out.
+    Of several processes that ask at once, one wins: Linux gives a name in its abstract namespace to one socket, and
+    takes it back when the socket's last process ends. `setting` is the setting that gives the address.
+
+    Raises:
+        Misconfigured: The address is taken, or cannot be served on.
+    """
     if why := obstacle(*bind):
-        raise Misconfigured([Fault(name, f"cannot be bound ({why})", "Free the address or name another")])
+        raise _taken(setting, why)
+    with socket.socket(socket.AF_UNIX) as name:
+        if sys.platform == "linux":
+            try:
+                name.bind(f"\0kvitto-{purpose}-{bind[0]}:{bind[1]}")
+            except OSError as error:
+                raise _taken(setting, error.strerror or str(error)) from error
+        yield
+
+
+def _taken(setting: str, why: str) -> Misconfigured:
+    return Misconfigured([Fault(setting, f"cannot be bound ({why})", "Free the address or name another")])

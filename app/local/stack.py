@@ -2,24 +2,26 @@
 
 import re
 import signal
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.local.data import Data
-from app.local.ports import free_port, obstacle, refuse_taken
+from app.local.ports import free_port, hold
 from app.local.processes import Process, Scale, check, processes
 from app.local.servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
 from app.local.supervisor import Program, Supervisor
 from app.storage.connection import create_database, session
 from app.storage.migrations import migrate
 from app.trust import unverified
-from config.environment import Environment
+from config.environment import Environment, Misconfigured
+from config.granian import EDGE_MEMORY
 from config.settings import provider_names
+from config.variables import PYTHON
 
 _START_SECONDS = 60.0
 _REDIS_CONF = Path(__file__).parents[2] / "config" / "redis.conf"
@@ -60,6 +62,7 @@ class Stack:
         self._tell = tell
         self._https = https
         self._promised: set[int] = set()
+        self._held = ExitStack()
         self._embedded_postgres = "DATABASE_URL" not in environment
         self._supervisor = Supervisor(tell, keep_open=[data.open()])
 
@@ -100,6 +103,7 @@ class Stack:
     def stop(self) -> None:
         """Stop everything, servers last."""
         self._supervisor.stop()
+        self._held.close()
 
     def _certify(self, edge: str) -> None:
         """Have the edge serve HTTPS, with a certificate of this machine's own unless the environment names one."""
@@ -134,7 +138,8 @@ class Stack:
         own = {name: value for name, value in self._environment.items() if name not in but}
         if self._embedded_postgres and "DATABASE_URL" in own:
             own["DATABASE_URL"] = own["DATABASE_URL"].replace("//kvitto@", f"//{process.role}@")
-        self._program(process.name, [sys.executable, "-m", "app.cli", *process.arguments], own)
+        memory = EDGE_MEMORY if process.name == "ingest" else {}
+        self._program(process.name, [*PYTHON, "-m", "app.cli", *process.arguments], {**memory, **own})
 
     def _program(
         self,
@@ -158,21 +163,25 @@ class Stack:
         self._tell(f"{name} ready after {time.monotonic() - started:.1f} s")
 
     def _choose_bind(self, name: str, preferred: int) -> str:
-        """Settle on an address: the one that was asked for, else the usual port, else any that is free."""
-        if not self._environment.get(name):
-            taken = preferred in self._promised or obstacle("127.0.0.1", preferred)
-            self._environment[name] = f"127.0.0.1:{free_port(self._promised) if taken else preferred}"
+        """Choose an address and hold it: the one asked for, else the usual port, else any that is free."""
+        asked_for = bool(self._environment.get(name))
         environment = Environment(self._environment)
         host, port = environment.address(name, f"127.0.0.1:{preferred}")
         environment.check()
-        refuse_taken(name, (host, port))
-        host, _, port_text = self._environment[name].rpartition(":")
-        if port_text == "0":
-            port_text = str(free_port(self._promised))
-            self._environment[name] = f"{host}:{port_text}"
-        self._promised.add(int(port_text))
-        reachable = "127.0.0.1" if host in ("0.0.0.0", "[::]") else host  # noqa: S104 - compared, not bound
-        return f"{reachable}:{port_text}"
+        while True:
+            chosen = port or free_port(self._promised)
+            try:
+                self._held.enter_context(hold(name, (host, chosen), "up"))
+                break
+            except Misconfigured:
+                if asked_for and port:
+                    raise
+                port = 0
+        self._promised.add(chosen)
+        written = f"[{host}]" if ":" in host else host
+        self._environment[name] = f"{written}:{chosen}"
+        reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else written  # noqa: S104 - compared, not bound
+        return f"{reachable}:{chosen}"
 
 
 def _without_password(url: str) -> str:
@@ -180,8 +189,12 @@ def _without_password(url: str) -> str:
 
 
 def _answers(url: str) -> bool:
+    """Return whether a server of our own answers; it is asked directly, whatever proxy the environment names."""
+    direct = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=unverified())
+    )
     try:
-        with urllib.request.urlopen(url, timeout=2, context=unverified()):  # noqa: S310 - an address of our own
+        with direct.open(url, timeout=2):
             return True
     except (urllib.error.URLError, OSError):
         return False

@@ -14,6 +14,7 @@ import httpx
 from app.sandbox import faults
 from app.sandbox.delivery import Delivery, Ending, Means, Record
 from app.sandbox.hooks import Event, Hook
+from app.trust import LOOPBACK_DIRECT
 
 
 class Dispatcher:
@@ -37,7 +38,8 @@ class Dispatcher:
         self._on_cancelled = on_cancelled
         # A try has one time-out for all of it; connections are as many as lanes.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=lanes)
-        client = httpx.AsyncClient(verify=True if trust is None else trust, timeout=None, limits=limits)  # noqa: S113
+        verify = True if trust is None else trust
+        client = httpx.AsyncClient(verify=verify, timeout=None, limits=limits, mounts=LOOPBACK_DIRECT)  # noqa: S113
         self._means = Means(client, asyncio.Semaphore(lanes), speed, recording, tell)
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
         self._pending = 0

@@ -11,7 +11,7 @@ from app.sandbox import failures
 from app.sandbox.hooks import Hook
 from app.sandbox.kompar import KomparHook
 from app.sandbox.solaris import SolarisHook
-from app.trust import trusting
+from app.trust import LOOPBACK_DIRECT, trusting
 from config.environment import Environment
 from config.settings import trusted_authority
 
@@ -79,7 +79,8 @@ def receiver(url: str | None) -> str:
     if url is None:
         raise click.ClickException("nothing to send to: start `kvitto up`, or name the receiver with --url")
     try:
-        httpx.get(f"{url}/livez", timeout=5, verify=trust())
+        with httpx.Client(timeout=5, verify=trust(), mounts=LOOPBACK_DIRECT) as client:
+            client.get(f"{url}/livez")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise click.ClickException(_unreached(url, error)) from error
     return url

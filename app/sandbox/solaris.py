@@ -12,6 +12,7 @@ import httpx
 from app.sandbox.answers import NO_ANSWER
 from app.sandbox.banking import CREDIT_LINE, OVERDRAFT_RATE, REJECTED_TRANSACTION
 from app.sandbox.hooks import Event, Request, Verdict
+from app.trust import LOOPBACK_DIRECT
 
 
 def sign(secret: str, body: bytes) -> str:
@@ -83,7 +84,8 @@ def shake_hands(url: str, trust: ssl.SSLContext | None = None) -> int:
     """Send the empty, unsigned request that comes before a subscription's secret is known; return the status, or 0."""
     headers = {"Solaris-Webhook-Event-Type": "WEBHOOK-SUBSCRIPTION"}
     try:
-        return httpx.post(url, headers=headers, timeout=30, verify=True if trust is None else trust).status_code
+        with httpx.Client(timeout=30, verify=True if trust is None else trust, mounts=LOOPBACK_DIRECT) as client:
+            return client.post(url, headers=headers).status_code
     except NO_ANSWER:
         return 0
 

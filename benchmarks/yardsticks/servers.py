@@ -14,7 +14,7 @@ import psycopg
 
 from app.local.ports import free_port
 from app.storage.connection import create_database
-from config.granian import EDGE_MEMORY, EDGE_THREADS, server_arguments
+from config.granian import EDGE_MEMORY, EDGE_THREADS
 from tests import servers
 from tests.processes import below
 from tests.providers.kompar_side import KEY, TOKEN
@@ -46,9 +46,10 @@ def nginx_command() -> str:
 def empty_view(folder: Path) -> Iterator[str]:
     """Serve the empty view on the edge's server, under the edge's settings; yield its URL."""
     port = free_port()
-    line = ["-m", "app.local.granian", *server_arguments(("127.0.0.1", port), EDGE_THREADS, processes=EDGES)]
+    view = "benchmarks.yardsticks.empty:app"
+    code = f"from app.local.granian import serve; serve({view!r}, ('127.0.0.1', {port}), {EDGE_THREADS}, None, {EDGES})"
     memory = [f"{name}={value}" for name, value in EDGE_MEMORY.items()]
-    with serving(["env", *memory, sys.executable, *line, "benchmarks.yardsticks.empty:app"], folder / "empty.log"):
+    with serving(["env", *memory, sys.executable, "-c", code], folder / "empty.log"):
         yield _listening(port)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.cli import kvitto
+from app.cli.main import kvitto
 from config.celery import worker_settings
 from config.environment import Environment
-from config.granian import server_arguments
+from config.granian import server_settings
 from config.settings import IngestSettings
 from tests.deploy.balancer import TEMPLATE
 from tests.deploy.composition import FILE, MOUNTED, OURS, SERVICES, composition, interpolated, read
@@ -140,8 +140,7 @@ def test_the_balancer_takes_bodies_as_large_as_ingest_does() -> None:
 
 
 def test_a_stop_gives_each_the_time_it_takes() -> None:
-    arguments = server_arguments(("127.0.0.1", 1), 1)
-    granian = int(arguments[arguments.index("--workers-kill-timeout") + 1])
+    granian = server_settings(("127.0.0.1", 1), 1)["workers_kill_timeout"]
     (nginx,) = re.findall(r"worker_shutdown_timeout (\d+)s;", TEMPLATE.read_text())
     grace = {name: seconds(service["stop_grace_period"]) for name, service in SERVICES.items()}
     assert min(grace["ingest-1"], grace["console"]) > granian + 1

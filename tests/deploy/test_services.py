@@ -175,10 +175,12 @@ def test_what_sends_and_takes_in_canaries_is_found_well(secrets: Path, clients: 
 def test_a_server_is_found_well_until_it_stops(
     processes: dict[str, subprocess.Popen[bytes]], addresses: dict[str, str], clients: str, name: str
 ) -> None:
-    eventually(lambda: is_well(name, addresses, clients), f"{name} found well")
+    ingest, console = addresses.values()
+    here = {"INGEST_BIND": ingest, "CONSOLE_BIND": console, "HTTP_PROXY": "http://127.0.0.1:9"}
+    eventually(lambda: is_well(name, {}, clients, **here), f"{name} found well")
     processes[name].terminate()
     assert processes[name].wait(SERVICES[name]["healthcheck"].get("retries", 3) * 10) == 0
-    assert not is_well(name, addresses, clients)
+    assert not is_well(name, {}, clients, **here)
 
 
 def test_redis_is_found_well_where_it_is(redis: str, secrets: Path, clients: str) -> None:

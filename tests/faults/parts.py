@@ -11,10 +11,10 @@ from tests import processes
 from tests.faults.scene import Scene
 from tests.servers import eventually
 
-EDGE = ("granian", "app.ingest")
-WORKER = ("celery", "worker", "--queues kompar")
-WORKERS = ("celery", "worker", "--queues")
-BEAT = ("workers.beat beat",)
+EDGE = ("app.cli ingest",)
+WORKER = ("app.cli worker", "--provider kompar")
+WORKERS = ("app.cli worker",)
+BEAT = ("app.cli beat",)
 REDIS = ("valkey-server",)
 POSTGRES = ("bin/postgres", "-D")
 

@@ -93,7 +93,7 @@ def test_the_edge_killed_between_append_and_answer(tmp_path: Path) -> None:
         proxy = Proxy(redis, b"XADD")
         with running(tmp_path / "data", proxied(proxy, redis)) as kvitto:
             body = {"application_id": "a"}
-            edges = processes.named(kvitto.process.pid, "granian", "ingest")
+            edges = processes.named(kvitto.process.pid, "app.cli ingest")
             edges += [child for edge in edges for child in processes.below(edge)]
 
             def kill_edge() -> bool:

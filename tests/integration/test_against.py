@@ -199,7 +199,7 @@ def test_a_bar_and_what_came_of_it_are_shown_on_a_terminal(kvitto: Running) -> N
 def test_a_receiver_that_stands_still_does_not_slow_the_sender(fresh_kvitto: Running, tmp_path: Path) -> None:
     """An open model: the events are due whatever happens, and the answers that come late are told as late."""
     path = tmp_path / "tries.jsonl"
-    edges = named(fresh_kvitto.process.pid, "granian", "ingest")
+    edges = named(fresh_kvitto.process.pid, "app.cli ingest")
     arguments = ("sandbox", "send", "--rate", "20/s", "--for", "5s", "--mix", "applications=1", "--record", str(path))
     with terminal("--data", str(fresh_kvitto.data), *arguments, environment={}) as shown:
         shown.read(until="30%")

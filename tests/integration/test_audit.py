@@ -211,7 +211,7 @@ def test_what_an_edge_had_confirmed_outlives_it(fresh_kvitto: Running, how: sign
         deliver(kvitto, 6)
         if how == signal.SIGKILL:
             tallied(kvitto, 6)  # which takes a second; an edge that is told to stop reports at once
-        edges = processes.named(kvitto.process.pid, "app.ingest.wsgi")
+        edges = processes.named(kvitto.process.pid, "app.cli ingest")
         os.kill(edges[0], how)
         eventually(lambda: not any(map(processes.is_running, edges)), "the edge ended")
         eventually(lambda: _is_ready(kvitto), "another edge")

@@ -136,7 +136,7 @@ def test_canaries_are_in_metrics_of_their_own_and_in_no_count(fresh_kvitto: Runn
 
 def test_a_worker_that_no_longer_consumes_is_found_and_recovers(watched: Running) -> None:
     await_next(watched)
-    with stopped(watched, "celery", "--queues kompar "):
+    with stopped(watched, "app.cli worker", "--provider kompar "):
         eventually(lambda: ready(watched).status_code == 503, "unready", 60)
         assert "kompar: the newest canary is" in ready(watched).text
         assert "solaris" not in ready(watched).text
@@ -159,7 +159,7 @@ def test_a_worker_that_waits_for_its_lock_for_ever_no_longer_consumes(watched: R
 
 def test_a_beat_that_no_longer_sends_is_found_and_its_successor_is_healthy(watched: Running) -> None:
     await_next(watched)
-    with stopped(watched, "workers.beat") as pids:
+    with stopped(watched, "app.cli beat") as pids:
         eventually(lambda: limited(watched, "beat") == 1, "unhealthy", 60)
         eventually(lambda: ready(watched).status_code == 503, "unready", 60)
         assert limited(watched, "worker") == 0  # nothing waits: it is not the worker's fault
@@ -182,7 +182,7 @@ def test_what_is_not_signed_is_refused(kvitto: Running) -> None:
 
 def test_an_old_canary_that_is_sent_again_changes_nothing(watched: Running) -> None:
     await_next(watched)
-    with stopped(watched, "workers.beat"), Redis.from_url(watched.redis) as client:
+    with stopped(watched, "app.cli beat"), Redis.from_url(watched.redis) as client:
         eventually(lambda: client.xlen("inbox:canary/kompar") == 0, "the last one taken in")
         before = newest(watched)["kompar"]["sent_at"]
         old = Canary("kompar", before - timedelta(microseconds=1)).to_body()
@@ -220,7 +220,7 @@ def test_without_a_secret_there_are_no_canaries_and_all_is_healthy(tmp_path: Pat
 def test_a_provider_that_has_no_canary_while_another_has_is_told(watched: Running) -> None:
     """Unlike no canary at all, where there may be none."""
     await_next(watched)
-    with stopped(watched, "workers.beat"), Redis.from_url(watched.redis) as client:
+    with stopped(watched, "app.cli beat"), Redis.from_url(watched.redis) as client:
         eventually(lambda: client.xlen("inbox:canary/solaris") == 0, "the last one taken in")
         watched.rows("DELETE FROM kvitto.canaries WHERE provider = 'solaris' RETURNING provider")
         assert "solaris: no canary has arrived yet" in ready(watched).text

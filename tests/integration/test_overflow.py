@@ -164,8 +164,8 @@ def test_many_large_bodies_at_once_are_bounded_in_memory(fresh_kvitto: Running) 
     kvitto = fresh_kvitto
     edge = next(
         pid
-        for pid in processes.named(kvitto.process.pid, "app.ingest.wsgi")
-        if not processes.named(pid, "app.ingest.wsgi")
+        for pid in processes.named(kvitto.process.pid, "app.cli ingest")
+        if not processes.named(pid, "app.cli ingest")
     )
     body = b"x" * (24 * 1024 * 1024)
     with ThreadPoolExecutor(24) as pool:

@@ -94,10 +94,10 @@ def test_a_running_process_knows_its_own_settings_only(kvitto: Running, process:
 def _is(process: Process, command: str) -> bool:
     kind, _, provider = process.name.partition("-")
     words = {
-        "ingest": "app.ingest.wsgi",
-        "console": "app.console.wsgi",
-        "beat": "workers.beat beat",
-        "worker": f"--queues {provider} ",
+        "ingest": "app.cli ingest",
+        "console": "app.cli console",
+        "beat": "app.cli beat",
+        "worker": f"worker --provider {provider} ",
     }
     return words[kind] in command
 

@@ -34,7 +34,7 @@ def starting(name: str) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.mark.parametrize("name", ["ingest", "console"])
 def test_a_stop_while_the_worker_starts_is_heeded(name: str, seconds: float) -> None:
     with starting(name) as process:
-        eventually(lambda: bool(processes.named(process.pid, f"app.{name}.wsgi")), "the worker of the server")
+        eventually(lambda: bool(processes.named(process.pid, f"app.cli {name}")), "the worker of the server")
         time.sleep(seconds)  # the moment is what differs
         started = processes.below(process.pid)
         process.send_signal(signal.SIGTERM)

@@ -53,10 +53,10 @@ def test_data_and_secrets_outlive_a_restart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("granian", "ingest"),
-        ("celery", "worker"),
-        ("workers.beat",),
-        ("granian", "console"),
+        ("app.cli ingest",),
+        ("app.cli worker",),
+        ("app.cli beat",),
+        ("app.cli console",),
         ("bin/postgres",),
         ("valkey-server",),
     ],
@@ -171,5 +171,5 @@ def test_several_processes_share_the_port_and_one_that_dies_takes_nothing_along(
 
 def _serving(kvitto: Running) -> list[int]:
     """Return the ingest processes that serve: those without children of their own."""
-    found = processes.named(kvitto.process.pid, "app.ingest.wsgi")
-    return [pid for pid in found if not processes.named(pid, "app.ingest.wsgi")]
+    found = processes.named(kvitto.process.pid, "app.cli ingest")
+    return [pid for pid in found if not processes.named(pid, "app.cli ingest")]

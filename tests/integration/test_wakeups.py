@@ -1,13 +1,12 @@
 """A wake-up that is lost costs seconds, and one that nobody takes costs nothing."""
 
 import subprocess
-import sys
 
 from redis import Redis
 
 from app.sandbox.kompar import encrypt
 from tests.providers.kompar_side import KEY
-from tests.running import SECRETS, Running
+from tests.running import SECRETS, Running, command
 from tests.servers import bare_environment, eventually
 
 
@@ -23,7 +22,7 @@ def test_a_doorbell_that_nobody_heard_is_made_up_for_by_the_sweep(kvitto: Runnin
 def test_wake_ups_that_nobody_takes_do_not_pile_up(redis: Redis, valkey_server: str) -> None:
     redis.rpush("kompar", *(f"wake-up {number}" for number in range(1_000)))
     environment = bare_environment() | SECRETS | {"REDIS_URL": valkey_server}
-    with subprocess.Popen([sys.executable, "-m", "celery", "-A", "workers.beat", "beat"], env=environment) as beat:
+    with subprocess.Popen(command("beat"), env=environment) as beat:
         try:
             eventually(lambda: redis.lindex("kompar", -1) != b"wake-up 999", "the oldest are gone")
         finally:

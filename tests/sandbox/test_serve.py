@@ -252,7 +252,7 @@ def test_a_key_of_the_wrong_length(tmp_path: Path) -> None:
 
 
 def test_without_what_makes_certificates_it_says_what_to_install(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['trustme'] = None; from app.cli import main; main()"
+    code = "import sys; sys.modules['trustme'] = None; from app.cli.__main__ import main; main()"
     command = [sys.executable, "-c", code, "--data", str(tmp_path), "sandbox", "serve", "--bind", "127.0.0.1:0"]
     done = subprocess.run(command, env=bare_environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (

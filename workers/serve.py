@@ -1,0 +1,37 @@
+"""Runs a Celery worker or beat in this process, without Celery's command line.
+
+That command line reads variables of its own (BROKER_URL, LOADER, …) and lets modules in the current folder go before
+ours.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from workers.celery import app
+
+
+def worker(queues: Sequence[str], concurrency: int) -> int:
+    """Work off these queues in `concurrency` processes until SIGTERM; return the exit status."""
+    import workers.lifecycle
+    import workers.tasks  # noqa: F401
+
+    node = app.Worker(
+        hostname=f"{'+'.join(queues)}@%h",
+        pool="prefork",
+        optimization="fair",
+        queues=list(queues),
+        concurrency=concurrency,
+        loglevel=logging.INFO,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    node.start()
+    return node.exitcode or 0
+
+
+def beat() -> None:
+    """Send what is due until SIGTERM."""
+    import workers.beat  # noqa: F401
+
+    app.Beat(loglevel="WARNING").run()
