@@ -119,9 +119,9 @@ def proxy() -> Iterator[tuple[str, list[bytes]]]:
 
 def test_a_providers_api_is_asked_through_the_proxy_and_our_own_addresses_are_not(kvitto: Running) -> None:
     api = {"SOLARIS_API_URL": "https://api.example.test", "SOLARIS_AUTH_URL": "https://auth.example.test"}
-    login = {"SOLARIS_CLIENT_ID": "id", "SOLARIS_CLIENT_SECRET": "s" * 20}
+    login = {"PROVIDERS": "solaris", "SOLARIS_CLIENT_ID": "id", "SOLARIS_CLIENT_SECRET": "s" * 20}
     with proxy() as (url, lines):
-        for words in (["subscriptions", "list", "--provider", "solaris"], ["sandbox", "send", "solaris"]):
+        for words in (["subscriptions", "list"], ["sandbox", "send", "solaris"]):
             subprocess.run(
                 command("--data", str(kvitto.data), *words),
                 env=bare_environment() | api | login | {"HTTPS_PROXY": url, "HTTP_PROXY": url},
@@ -182,9 +182,4 @@ except SystemExit:
     (*listed, loaded) = done.stdout.splitlines()
     assert set(loaded.split()) <= {"app.cli.__main__", "app.cli.main", "app.cli.adoption"}
     shown = {words[0]: " ".join(words[1:]) for line in listed if (words := line.split()) and words[0] in COMMANDS}
-    for name in COMMANDS:
-        done = subprocess.run(
-            command(name, "--help"), env=bare_environment(), capture_output=True, text=True, check=True
-        )
-        assert done.stdout.startswith("Usage: ")
     assert shown == {name: text for name, (_, text) in COMMANDS.items()}
