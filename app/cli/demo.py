@@ -16,6 +16,7 @@ from app import audit as auditing
 from app.cli.output import print_rows, say
 from app.inbox import Inbox, server
 from app.local.data import Data
+from app.local.machine import MachineUnfit, demo_folder
 from app.storage import dead_letters, reports
 from app.storage.connection import Connection, connect
 from config.environment import Environment
@@ -51,7 +52,11 @@ def demo() -> None:
     On a terminal it keeps serving until Ctrl-C. Exits 1 if the audit does not add up.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends what it started, as on Ctrl-C
-    with tempfile.TemporaryDirectory(prefix="kvitto-demo-") as folder, _serving(Path(folder)) as up:
+    try:
+        place = demo_folder()
+    except MachineUnfit as error:
+        raise click.ClickException(str(error)) from error
+    with tempfile.TemporaryDirectory(prefix="kvitto-demo-", dir=place) as folder, _serving(Path(folder)) as up:
         environment = dict(os.environ) | Data(Path(folder)).published()
         _step("The sandbox plays Kompar and Solaris: delivers, delivers again, once under a wrong key")
         for sent in _SENT:

@@ -1,0 +1,124 @@
+"""Check the machine, then make .venv from the lock file unless it is there: `python -m app.local.install GOAL…`.
+
+The Python that runs this is the one that .venv gets; nothing is installed yet: standard library only.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.local.machine import INSTALL_MB, MachineUnfit, check, require_room
+from app.local.wheels import EmbeddedMissing
+
+_ROOT = Path(__file__).resolve().parents[2]
+_VENV = (_ROOT / ".venv").resolve()
+_LOCK = _ROOT / "requirements.lock"
+_STAMP = _VENV / "ready"
+_PIP = (str(_VENV / "bin" / "python"), "-I", "-m", "pip", "install", "--disable-pip-version-check")
+_PROGRESS = 20  # packages from one line to the next
+
+
+class InstallFailed(Exception):  # noqa: N818
+    """A step of the installation failed; it said why itself."""
+
+
+def install() -> None:
+    """Make .venv, unless it was made from this lock file, by this Python, in this place.
+
+    Raises:
+        MachineUnfit, InstallFailed: With the sentence that says what to do.
+    """
+    with _alone():
+        made_from = "\n".join([_digest(), os.path.realpath(sys.executable), str(_ROOT)])
+        if _STAMP.exists() and _STAMP.read_text(encoding="utf-8") == made_from:
+            return
+        _clear()
+        require_room(_VENV, INSTALL_MB, "move the checkout elsewhere")
+        version = ".".join(map(str, sys.version_info[:3]))
+        _say(f"installing into .venv with Python {version} ({sys.executable}), 1 to 3 minutes")
+        temporary = _VENV / "tmp"  # the usual one may be small, or full
+        temporary.mkdir()
+        os.environ["TMPDIR"] = str(temporary)
+        _run(sys.executable, "-m", "venv", str(_VENV))
+        _run(*_PIP, "--require-hashes", "-r", str(_LOCK))
+        _run(*_PIP, "--no-deps", "--no-build-isolation", "--editable", str(_ROOT))
+        shutil.rmtree(temporary)
+        _STAMP.write_text(made_from, encoding="utf-8")
+
+
+def _clear() -> None:
+    """Empty .venv, which may be a mount or a link; the stamp goes first, so that half of it is never taken for all."""
+    if not os.access(_VENV if _VENV.exists() else _ROOT, os.W_OK):
+        raise MachineUnfit(f"{_ROOT} cannot be written, and .venv is made there: use a checkout of your own")
+    _STAMP.unlink(missing_ok=True)
+    _VENV.mkdir(exist_ok=True)
+    if os.statvfs(_VENV).f_flag & os.ST_NOEXEC:
+        raise MachineUnfit(f"{_VENV} is mounted noexec, and holds programs: move the checkout elsewhere")
+    for each in _VENV.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        else:
+            each.unlink()
+
+
+def _digest() -> str:
+    """Digest what is installed: the lock file, and pyproject.toml with the project's own commands."""
+    contents = (path.read_bytes() for path in (_LOCK, _ROOT / "pyproject.toml"))
+    return hashlib.sha256(b"\0".join(contents)).hexdigest()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Keep a second `make` waiting until the first has installed."""
+    folder = os.open(_ROOT, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _run(*command: str) -> None:
+    """Run a step of the installation, and say how far pip is."""
+    packages = 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as process:  # noqa: S603
+        assert process.stdout is not None  # noqa: S101
+        for line in process.stdout:
+            packages += line.startswith("Collecting ")
+            if line.startswith("Collecting ") and packages % _PROGRESS == 0:
+                _say(f"  {packages} packages are here")
+            elif line.startswith("Installing collected packages") and packages:
+                _say(f"  all {packages} packages are here; unpacking them")
+    if process.returncode:
+        raise InstallFailed("the installation stopped; its message above says why: correct that, and run make again")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Check the machine for what the goals need, then install."""
+    try:
+        check(sys.argv[1:], _ROOT)
+        install()
+    except (MachineUnfit, EmbeddedMissing, InstallFailed) as error:
+        raise SystemExit(str(error)) from error
+    except OSError as error:
+        raise SystemExit(
+            f"{error.filename or _ROOT} cannot be used ({error.strerror}): free it, or move the checkout"
+        ) from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Find the Python to install with, and install: `python3 -m app.local.interpreters "$(PYTHON)" GOAL…`.
+
+Any Python from 3.6 on runs this before anything is installed: standard library only, no newer syntax.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+from typing import Iterator, NamedTuple  # noqa: UP035 - that of collections.abc takes no parameters in Python 3.6
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PROBE = """
+import sys
+print("%d.%d" % sys.version_info[:2])
+import ensurepip, venv
+print(sys._base_executable)
+"""
+
+
+class Interpreter(NamedTuple):
+    """A Python: where it really is (behind a shim, below a .venv), its version, and why it cannot install, if so."""
+
+    path: str
+    version: str
+    fault: str
+
+
+def supported() -> "list[str]":
+    """Return the versions that pyproject.toml allows, newest first."""
+    text = (_ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    first, end = re.findall(r'^requires-python = ">=3\.(\d+),<3\.(\d+)"$', text, re.MULTILINE)[0]
+    return [f"3.{minor}" for minor in reversed(range(int(first), int(end)))]
+
+
+def examine(path: str) -> Interpreter:
+    """Run a Python to see what it is: a shim of pyenv's may be there and fail."""
+    try:
+        said = subprocess.check_output([path, "-E", "-c", _PROBE], stderr=subprocess.DEVNULL)  # noqa: S603
+    except subprocess.CalledProcessError as error:
+        said = error.output
+    except OSError:
+        said = b""
+    version, _, base = said.decode("utf-8", "surrogateescape").strip().partition("\n")
+    versions = supported()
+    if not version:
+        fault = "does not run"
+    elif version not in versions:
+        fault = f"is Python {version}, and Kvitto needs {versions[-1]} to {versions[0]}"
+    elif not base:
+        fault = f"lacks venv or ensurepip (Debian: apt-get install python{version}-venv)"
+    else:
+        fault = ""
+    return Interpreter(base or path, version, fault)
+
+
+def on_path() -> "Iterator[Interpreter]":
+    """Examine every Python on PATH, those of the newest version first."""
+    for name in [f"python{version}" for version in supported()] + ["python3", "python"]:
+        for folder in os.get_exec_path():
+            if os.access(os.path.join(folder, name), os.X_OK):
+                yield examine(os.path.join(folder, name))
+
+
+def choose(named: str, goals: str) -> Interpreter:
+    """Return the Python that is named, or that of .venv, or the newest on PATH.
+
+    Raises:
+        SystemExit: With the sentence that says what to do.
+    """
+    if named:
+        path = shutil.which(named)
+        found = examine(path) if path else Interpreter(named, "", "is not there")
+        if not found.fault:
+            return found
+        other = next((each for each in on_path() if not each.fault), None)
+        advice = f"make PYTHON={other.path} {goals}" if other else f"install Python {supported()[0]} and name that"
+        raise SystemExit(f"PYTHON={named} {found.fault}: {advice}")
+    faults = []
+    kept = str(_ROOT / ".venv" / "bin" / "python")
+    for found in chain([examine(kept)] if os.path.exists(kept) else [], on_path()):
+        if not found.fault:
+            return found
+        faults += [f"{found.path} {found.fault}"] if found.version in supported() else []
+    lowest, highest = supported()[-1], supported()[0]
+    none = f"no Python {lowest} to {highest} is on PATH: install one (Debian: apt-get install python3-venv)"
+    raise SystemExit(f"{faults[0] if faults else none}, or name another: make PYTHON=/path/to/python {goals}")
+
+
+def main() -> None:
+    """Become the installation, run by the Python that was found."""
+    named, *goals = sys.argv[1:]
+    found = choose(named, " ".join(goals))
+    os.execv(found.path, [found.path, "-E", "-m", "app.local.install", *goals])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()
