@@ -66,7 +66,7 @@ def demo() -> None:
             sound = _show(connection, environment)
         if not sound:
             raise SystemExit(1)
-        if sys.stdin.isatty() and sys.stdout.isatty():
+        if sys.stdin and sys.stdin.isatty() and sys.stdout.isatty():  # there is none where it is closed
             password = Path(environment["CONSOLE_PASSWORD_FILE"]).read_text(encoding="utf-8")
             console = f"http://{environment['CONSOLE_BIND']} (any user name, password {password})"
             click.echo(f"\nStill serving; the console is at {console}. Ctrl-C ends it.")
