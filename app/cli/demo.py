@@ -16,7 +16,7 @@ from app import audit as auditing
 from app.cli.output import print_rows, say
 from app.inbox import Inbox, server
 from app.local.data import Data
-from app.local.machine import MachineUnfit, demo_folder
+from app.local.machine import DATA_MB, MachineUnfit, temporary_folder
 from app.storage import dead_letters, reports
 from app.storage.connection import Connection, connect
 from config.environment import Environment
@@ -53,7 +53,7 @@ def demo() -> None:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends what it started, as on Ctrl-C
     try:
-        place = demo_folder()
+        place = temporary_folder(DATA_MB)
     except MachineUnfit as error:
         raise click.ClickException(str(error)) from error
     with tempfile.TemporaryDirectory(prefix="kvitto-demo-", dir=place) as folder, _serving(Path(folder)) as up:

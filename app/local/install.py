@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.local.machine import INSTALL_MB, MachineUnfit, check, require_room
+from app.local.machine import INSTALL_MB, MachineUnfit, check, require
 from app.local.wheels import EmbeddedMissing
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ def install() -> None:
         if _STAMP.exists() and _STAMP.read_text(encoding="utf-8") == made_from:
             return
         _clear()
-        require_room(_VENV, INSTALL_MB, "move the checkout elsewhere")
+        require(_VENV, INSTALL_MB, "move the checkout elsewhere")
         version = ".".join(map(str, sys.version_info[:3]))
         _say(f"installing into .venv with Python {version} ({sys.executable}), 1 to 3 minutes")
         temporary = _VENV / "tmp"  # the usual one may be small, or full
@@ -54,8 +54,7 @@ def install() -> None:
 
 def _clear() -> None:
     """Empty .venv, which may be a mount or a link; the stamp goes first, so that half of it is never taken for all."""
-    if not os.access(_VENV if _VENV.exists() else _ROOT, os.W_OK):
-        raise MachineUnfit(f"{_ROOT} cannot be written, and .venv is made there: use a checkout of your own")
+    require(_VENV if _VENV.exists() else _ROOT, 0, "install in a checkout of your own")
     _STAMP.unlink(missing_ok=True)
     _VENV.mkdir(exist_ok=True)
     if os.statvfs(_VENV).f_flag & os.ST_NOEXEC:

@@ -27,44 +27,37 @@ def check(goals: Collection[str], root: Path) -> None:
     if "up" in goals and "DATABASE_URL" not in os.environ:
         data = root / (os.environ.get("KVITTO_DATA") or ".kvitto")
         place = next(each for each in (data, *data.parents) if each.exists())
-        require_room(place, DATA_MB, "name a data folder elsewhere: KVITTO_DATA=/path make up")
+        require(place, DATA_MB, "name a data folder elsewhere with KVITTO_DATA")
         postgres_user(place, root)
     if "demo" in goals:
-        postgres_user(demo_folder(), root)
+        postgres_user(temporary_folder(DATA_MB), root)
     if "test" in goals:
-        _check_tests(root)
+        require(root, 0, "run tests in a checkout of your own")
+        place = temporary_folder(TESTS_MB)
+        if os.statvfs(place).f_flag & os.ST_NOEXEC:
+            raise MachineUnfit(f"{place} is mounted noexec, and tests run programs there: name another with TMPDIR")
+        postgres_user(place, root)
 
 
-def demo_folder() -> Path:
-    """Return the temporary folder, where a tour keeps its data, if it has room.
+def temporary_folder(megabytes: int) -> Path:
+    """Return the folder for temporary files, if it has so much room.
 
     Raises:
         MachineUnfit: With the sentence that says what to do.
     """
-    return _temporary_folder(DATA_MB, "demo")
-
-
-def require_room(folder: Path, megabytes: int, advice: str) -> None:
-    """Raise MachineUnfit unless a folder has so much room."""
-    free = shutil.disk_usage(folder).free // 1_000_000
-    if free < megabytes:
-        raise MachineUnfit(f"{folder} has {free} MB of room, and {megabytes} MB are needed: free some, or {advice}")
-
-
-def _check_tests(root: Path) -> None:
-    if not os.access(root, os.W_OK):
-        raise MachineUnfit(f"{root} cannot be written, and tests write to it: run them in a checkout of your own")
-    place = _temporary_folder(TESTS_MB, "test")
-    if os.statvfs(place).f_flag & os.ST_NOEXEC:
-        raise MachineUnfit(f"{place} is mounted noexec, and tests run programs there: TMPDIR=/path make test")
-    postgres_user(place, root)
-
-
-def _temporary_folder(megabytes: int, goal: str) -> Path:
-    advice = f"name another temporary folder: TMPDIR=/path make {goal}"
+    advice = "name another temporary folder with TMPDIR"
     try:
         found = Path(tempfile.gettempdir()).resolve()
     except OSError as error:
         raise MachineUnfit(f"no temporary folder can be written: free one, or {advice}") from error
-    require_room(found, megabytes, advice)
+    require(found, megabytes, advice)
     return found
+
+
+def require(folder: Path, megabytes: int, advice: str) -> None:
+    """Raise MachineUnfit unless a folder can be written and has so much room."""
+    if not os.access(folder, os.W_OK):
+        raise MachineUnfit(f"{folder} cannot be written: {advice}")
+    free = shutil.disk_usage(folder).free // 1_000_000
+    if free < megabytes:
+        raise MachineUnfit(f"{folder} has {free} MB of room, and {megabytes} MB are needed: free some, or {advice}")
