@@ -34,9 +34,8 @@ def install() -> None:
     Raises:
         MachineUnfit, InstallFailed: With the sentence that says what to do.
     """
-    with _alone():
-        made_from = "\n".join([_digest(), os.path.realpath(sys.executable), str(_ROOT)])
-        if _STAMP.exists() and _STAMP.read_text(encoding="utf-8") == made_from:
+    with _alone() as lock:
+        if _STAMP.exists() and _STAMP.read_text(encoding="utf-8") == stamp():
             return
         _clear()
         require(_VENV, INSTALL_MB, "move the checkout elsewhere")
@@ -45,11 +44,18 @@ def install() -> None:
         temporary = _VENV / "tmp"  # the usual one may be small, or full
         temporary.mkdir()
         os.environ["TMPDIR"] = str(temporary)
-        _run(sys.executable, "-m", "venv", str(_VENV))
-        _run(*_PIP, "--require-hashes", "-r", str(_LOCK))
-        _run(*_PIP, "--no-deps", "--no-build-isolation", "--editable", str(_ROOT))
+        _run(lock, sys.executable, "-m", "venv", str(_VENV))
+        _run(lock, *_PIP, "--require-hashes", "-r", str(_LOCK))
+        _run(lock, *_PIP, "--no-deps", "--no-build-isolation", "--editable", str(_ROOT))
         shutil.rmtree(temporary)
-        _STAMP.write_text(made_from, encoding="utf-8")
+        _STAMP.write_text(stamp(), encoding="utf-8")
+
+
+def stamp() -> str:
+    """Return what .venv is made from: a digest of the lock and of the project's own metadata, the Python, the place."""
+    contents = (path.read_bytes() for path in (_LOCK, _ROOT / "pyproject.toml"))
+    digest = hashlib.sha256(b"\0".join(contents)).hexdigest()
+    return "\n".join([digest, os.path.realpath(sys.executable), str(_ROOT)])
 
 
 def _clear() -> None:
@@ -66,28 +72,24 @@ def _clear() -> None:
             each.unlink()
 
 
-def _digest() -> str:
-    """Digest what is installed: the lock file, and pyproject.toml with the project's own commands."""
-    contents = (path.read_bytes() for path in (_LOCK, _ROOT / "pyproject.toml"))
-    return hashlib.sha256(b"\0".join(contents)).hexdigest()
-
-
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Keep a second `make` waiting until the first has installed."""
+def _alone() -> Iterator[int]:
+    """Keep a second `make` waiting until the first has installed; yield the lock, for pip to hold if it outlives us."""
     folder = os.open(_ROOT, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
+        yield folder
     finally:
         os.close(folder)
 
 
-def _run(*command: str) -> None:
+def _run(lock: int, *command: str) -> None:
     """Run a step of the installation, and say how far pip is."""
     packages = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as process:  # noqa: S603
+    with subprocess.Popen(  # noqa: S603
+        command, stdout=subprocess.PIPE, text=True, errors="replace", pass_fds=[lock]
+    ) as process:
         assert process.stdout is not None  # noqa: S101
         for line in process.stdout:
             packages += line.startswith("Collecting ")
@@ -112,9 +114,8 @@ def main() -> None:
     except (MachineUnfit, EmbeddedMissing, InstallFailed) as error:
         raise SystemExit(str(error)) from error
     except OSError as error:
-        raise SystemExit(
-            f"{error.filename or _ROOT} cannot be used ({error.strerror}): free it, or move the checkout"
-        ) from error
+        where = error.filename or _ROOT
+        raise SystemExit(f"{where} cannot be used ({error.strerror}): correct that, or move the checkout") from error
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 

@@ -5,7 +5,6 @@ Any Python from 3.6 on runs this before anything is installed: standard library 
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from itertools import chain
@@ -57,12 +56,13 @@ def examine(path: str) -> Interpreter:
     return Interpreter(base or path, version, fault)
 
 
-def on_path() -> "Iterator[Interpreter]":
-    """Examine every Python on PATH, those of the newest version first."""
-    for name in [f"python{version}" for version in supported()] + ["python3", "python"]:
-        for folder in os.get_exec_path():
-            if os.access(os.path.join(folder, name), os.X_OK):
-                yield examine(os.path.join(folder, name))
+def on_path(*names: str) -> "Iterator[Interpreter]":
+    """Examine every Python of these names on PATH; without names of every supported one, the newest version first."""
+    for name in names or [f"python{version}" for version in supported()] + ["python3", "python"]:
+        for folder in [""] if os.sep in name else os.get_exec_path():
+            path = os.path.join(folder, name)
+            if os.path.isfile(path) and os.access(path, os.X_OK):
+                yield examine(path)
 
 
 def choose(named: str, goals: str) -> Interpreter:
@@ -71,23 +71,27 @@ def choose(named: str, goals: str) -> Interpreter:
     Raises:
         SystemExit: With the sentence that says what to do.
     """
-    if named:
-        path = shutil.which(named)
-        found = examine(path) if path else Interpreter(named, "", "is not there")
-        if not found.fault:
-            return found
-        other = next((each for each in on_path() if not each.fault), None)
-        advice = f"make PYTHON={other.path} {goals}" if other else f"install Python {supported()[0]} and name that"
-        raise SystemExit(f"PYTHON={named} {found.fault}: {advice}")
-    faults = []
-    kept = str(_ROOT / ".venv" / "bin" / "python")
-    for found in chain([examine(kept)] if os.path.exists(kept) else [], on_path()):
-        if not found.fault:
-            return found
-        faults += [f"{found.path} {found.fault}"] if found.version in supported() else []
+    kept = _ROOT / ".venv" / "bin" / "python"
+    asked = on_path(named) if named else chain([examine(str(kept))] if kept.exists() else [], on_path())
+    found = list(_up_to_suitable(asked))
+    if found and not found[-1].fault:
+        return found[-1]
     lowest, highest = supported()[-1], supported()[0]
-    none = f"no Python {lowest} to {highest} is on PATH: install one (Debian: apt-get install python3-venv)"
-    raise SystemExit(f"{faults[0] if faults else none}, or name another: make PYTHON=/path/to/python {goals}")
+    if named:
+        wrong = f"PYTHON={named} {found[0].fault if found else 'is not there'}"
+        other = next((each.path for each in on_path() if not each.fault), "")
+        advice = f"use make PYTHON={other} {goals}" if other else f"name a Python {lowest} to {highest}"
+        raise SystemExit(f"{wrong}: {advice}")
+    near = [f"{each.path} {each.fault}" for each in found if each.version in supported()]
+    wrong = near[0] if near else f"no Python {lowest} to {highest} is on PATH (Debian: apt-get install python3-venv)"
+    raise SystemExit(f"{wrong}: install that, or use make PYTHON=/path/to/python {goals}")
+
+
+def _up_to_suitable(pythons: "Iterator[Interpreter]") -> "Iterator[Interpreter]":
+    for python in pythons:
+        yield python
+        if not python.fault:
+            return
 
 
 def main() -> None:

@@ -84,10 +84,10 @@ def _candidates() -> Iterator[PostgresUser]:
         as_nobody = ("--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups")
         reach = ("--securebits", "+no_setuid_fixup", "--inh-caps", "+dac_override", "--ambient-caps", "+dac_override")
         yield PostgresUser((setpriv, *as_nobody, *reach, "--pdeathsig", "INT", "--"), nobody.pw_uid)
-    if setpriv and unshare:
+    if unshare:
         # In a user namespace that maps nobody, every user is `nobody` by name and the same as before by its rights:
-        # no privilege is needed. The kernel forgets the parent-death signal there, so it is set after it.
-        yield PostgresUser((unshare, "--user", "--", setpriv, "--pdeathsig", "INT", "--"), user)
+        # no privilege is needed, and the signal that ends a program with its supervisor stays.
+        yield PostgresUser((unshare, "--user", "--"), user)
 
 
 def _why_none() -> str:
