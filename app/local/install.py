@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.local.machine import INSTALL_MB, MachineUnfit, check, require
+from app.local.machine import INSTALL_MB, MachineUnfit, check, require, require_programs
 from app.local.wheels import EmbeddedMissing
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -63,8 +63,7 @@ def _clear() -> None:
     require(_VENV if _VENV.exists() else _ROOT, 0, "install in a checkout of your own")
     _STAMP.unlink(missing_ok=True)
     _VENV.mkdir(exist_ok=True)
-    if os.statvfs(_VENV).f_flag & os.ST_NOEXEC:
-        raise MachineUnfit(f"{_VENV} is mounted noexec, and holds programs: move the checkout elsewhere")
+    require_programs(_VENV, "move the checkout elsewhere")
     for each in _VENV.iterdir():
         if each.is_dir() and not each.is_symlink():
             shutil.rmtree(each)

@@ -94,6 +94,12 @@ def _up_to_suitable(pythons: "Iterator[Interpreter]") -> "Iterator[Interpreter]"
             return
 
 
+def others() -> "list[str]":
+    """Return a Python of each version on PATH but the one that runs this."""
+    found = {each.version: each.path for each in on_path() if not each.fault}
+    return [path for version, path in found.items() if version != f"{sys.version_info[0]}.{sys.version_info[1]}"]
+
+
 def main() -> None:
     """Become the installation, run by the Python that was found."""
     named, *goals = sys.argv[1:]

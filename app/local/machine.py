@@ -34,8 +34,7 @@ def check(goals: Collection[str], root: Path) -> None:
     if "test" in goals:
         require(root, 0, "run tests in a checkout of your own")
         place = temporary_folder(TESTS_MB)
-        if os.statvfs(place).f_flag & os.ST_NOEXEC:
-            raise MachineUnfit(f"{place} is mounted noexec, and tests run programs there: name another with TMPDIR")
+        require_programs(place, "name another temporary folder with TMPDIR")
         postgres_user(place, root)
 
 
@@ -61,3 +60,9 @@ def require(folder: Path, megabytes: int, advice: str) -> None:
     free = shutil.disk_usage(folder).free // 1_000_000
     if free < megabytes:
         raise MachineUnfit(f"{folder} has {free} MB of room, and {megabytes} MB are needed: free some, or {advice}")
+
+
+def require_programs(folder: Path, advice: str) -> None:
+    """Raise MachineUnfit if the mount of a folder keeps programs in it from running (as far as Linux tells)."""
+    if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
+        raise MachineUnfit(f"{folder} is mounted noexec, and programs run there: {advice}")
