@@ -1,21 +1,14 @@
-# Every target does its own set-up: the first call makes .venv from the lock file.
+# Every target does its own set-up: the first call makes .venv from the lock file. PYTHON=python3.12 names the Python
+# for it; without, it is the newest on PATH that is suitable, and .venv keeps the one it has.
 .DEFAULT_GOAL := help
-PYTHON ?= python3
 BIN := .venv/bin
-READY := .venv/ready
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-$(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo "$(PYTHON) is missing or older than 3.11; name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	$(PYTHON) -m venv --clear .venv
-	@echo "installing into .venv, 1 to 3 minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	touch $(READY)
-
 .PHONY: install demo up test slow faults soak bench bench-check check lock help
-install: $(READY)  ## make .venv and install everything into it from the lock
+install:           ## make .venv and install everything into it from the lock
+	@for each in $(BIN)/python python3 python3.14 python3.13 python3.12 python3.11 "$(PYTHON)"; do \
+	    "$$each" -c "" 2>/dev/null && exec "$$each" -E -m app.local.interpreters "$(PYTHON)" $(MAKECMDGOALS); \
+	done; echo "no Python runs here: install one (Debian: apt-get install python3-venv)" >&2; exit 1
 demo: install      ## start everything, deliver events, show what landed and the audit
 	@$(BIN)/kvitto demo
 up: install        ## serve on this machine until Ctrl-C

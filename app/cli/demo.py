@@ -16,6 +16,7 @@ from app import audit as auditing
 from app.cli.output import print_rows, say
 from app.inbox import Inbox, server
 from app.local.data import Data
+from app.local.machine import DATA_MB, MachineUnfit, temporary_folder
 from app.storage import dead_letters, reports
 from app.storage.connection import Connection, connect
 from config.environment import Environment
@@ -52,7 +53,11 @@ def demo() -> None:
     On a terminal it keeps serving until Ctrl-C. Exits 1 if the audit does not add up.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends what it started, as on Ctrl-C
-    with tempfile.TemporaryDirectory(prefix="kvitto-demo-") as folder, _serving(Path(folder)) as up:
+    try:
+        place = temporary_folder(DATA_MB)
+    except MachineUnfit as error:
+        raise click.ClickException(str(error)) from error
+    with tempfile.TemporaryDirectory(prefix="kvitto-demo-", dir=place) as folder, _serving(Path(folder)) as up:
         environment = dict(os.environ) | Data(Path(folder)).published()
         _step("The sandbox plays Kompar and Solaris: delivers, delivers again, once under a wrong key")
         for sent in _SENT:
@@ -62,7 +67,7 @@ def demo() -> None:
             sound = _show(connection, environment)
         if not sound:
             raise SystemExit(1)
-        if sys.stdin.isatty() and sys.stdout.isatty():
+        if sys.stdin and sys.stdin.isatty() and sys.stdout.isatty():  # there is none where it is closed
             password = Path(environment["CONSOLE_PASSWORD_FILE"]).read_text(encoding="utf-8")
             console = f"http://{environment['CONSOLE_BIND']} (any user name, password {password})"
             click.echo(f"\nStill serving; the console is at {console}. Ctrl-C ends it.")

