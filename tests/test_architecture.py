@@ -24,6 +24,17 @@ def test_imports_point_inward() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_an_import_that_no_dependency_declares_is_reported(tmp_path: Path) -> None:
+    """`make check` runs deptry on the project; here it looks at one module that breaks the rule."""
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "module.py").write_text("import vine\n")  # Celery depends on it, Kvitto does not
+    line = [f"{Path(sys.executable).parent}/deptry", "app", "--no-ansi", "--ignore", "DEP002"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "app/module.py:1:8: DEP003 'vine'" in done.stderr
+
+
 def test_the_edge_loads_nothing_that_opens_or_stores() -> None:
     code = """
 import os, sys
