@@ -5,7 +5,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,12 @@ ROOT = Path(__file__).parents[1]
 SECRETS = {name: value for each in names() for name, value in side(each).environment.items()}
 BIND = {"INGEST_BIND": "127.0.0.1:0", "CONSOLE_BIND": "127.0.0.1:0"}
 _WORKER = ("workers.celery", "worker")
+_PROGRAM = (sys.executable, "-m", "app.cli")
 
 
 def command(*arguments: str) -> list[str]:
     """Return a `kvitto` command line."""
-    return [sys.executable, "-m", "app.cli", *arguments]
+    return [*_PROGRAM, *arguments]
 
 
 def run(
@@ -127,10 +128,14 @@ class Running:
 
 @contextmanager
 def running(
-    data: Path, environment: Mapping[str, str] = SECRETS, *options: str, project: Path = ROOT
+    data: Path,
+    environment: Mapping[str, str] = SECRETS,
+    *options: str,
+    project: Path = ROOT,
+    program: Sequence[str] = _PROGRAM,
 ) -> Iterator[Running]:
     """Run `kvitto up` on a data folder."""
-    found = start(data, environment, *options, project=project)
+    found = start(data, environment, *options, project=project, program=program)
     try:
         yield found
     finally:
@@ -141,13 +146,19 @@ def running(
         found.process.stdout.close()
 
 
-def start(data: Path, environment: Mapping[str, str] = SECRETS, *options: str, project: Path = ROOT) -> Running:
+def start(
+    data: Path,
+    environment: Mapping[str, str] = SECRETS,
+    *options: str,
+    project: Path = ROOT,
+    program: Sequence[str] = _PROGRAM,
+) -> Running:
     """Start `kvitto up` and wait until it says that it is ready."""
     data.parent.mkdir(parents=True, exist_ok=True)
     log = (data.parent / "up.log").open("ab")
     with log:
         process = subprocess.Popen(
-            command("up", "--data", str(data), *options),
+            [*program, "up", "--data", str(data), *options],
             env=bare_environment() | BIND | dict(environment),
             cwd=project,
             stdout=subprocess.PIPE,
