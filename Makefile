@@ -31,6 +31,7 @@ check: install     ## lint, types, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry app workers config
 lock: install      ## write the lock files anew from pyproject.toml: all of it, and what the image installs and is built with
 	$(COMPILE) --all-extras --upgrade --output-file requirements.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --output-file requirements.runtime.lock pyproject.toml

@@ -1,4 +1,4 @@
-"""What each process reads before it starts: its settings, and the secrets of the providers that it serves."""
+"""What each process imports and reads before it starts: modules, settings, secrets of the providers that it serves."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -56,3 +56,29 @@ PROCESSES: dict[str, Callable[[Environment], Any]] = {
 }
 # What can be asked for besides: commands with settings of their own, which a deployment may do without.
 READERS: Mapping[str, Callable[[Environment], Any]] = PROCESSES | {"subscriptions": read_subscriptions}
+
+# Modules by process, each with all that it imports in turn. Modules that build an application when they are imported
+# (`app.ingest.wsgi`) are left out: the modules that they import stand here. Every broker a setting may name is a Redis.
+_BROKER = ("kombu.transport.redis",)
+_COMMAND = ("app.cli.processes", "config.logging")
+_GRANIAN = (*_COMMAND, "app.local.granian")
+_CELERY = (
+    *_COMMAND, "celery.bin.celery", "celery.backends.base", *_BROKER,
+    "workers.celery", "workers.tasks", "workers.lifecycle",
+)  # fmt: skip
+_HTTPX = ("httpx", "httpcore", "h11", "certifi")  # httpx imports the others when a client is made
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "ingest": (*_GRANIAN, "app.ingest.application", "app.ingest.interpreter", "app.ingest.stopping", *_BROKER),
+    "worker": (
+        *_CELERY, "celery.concurrency.prefork", "celery.worker.components", "celery.worker.consumer",
+        "pycparser",  # billiard has cffi load it when it forks
+        "workers.stand_in",
+    ),
+    "beat": (*_CELERY, "celery.apps.beat", "workers.beat", *_HTTPX),
+    "console": (*_GRANIAN, "app.console.application"),
+    "migrate": ("app.cli.migrate",),
+    "subscriptions": ("app.cli.subscriptions", *_HTTPX),
+    "check": ("app.diagnosis",),  # which asks the servers of the others
+}  # fmt: skip
+# Modules by process, in each folder of a provider that the process serves.
+PROVIDER_MODULES: Mapping[str, str] = {"ingest": "authentication", "worker": "events", "subscriptions": "subscriptions"}

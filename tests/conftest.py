@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,18 @@ from app.inbox import server
 from app.storage.connection import Connection, connect
 from tests import databases, servers
 from tests.running import Running, running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have processes use a folder of this session's: workers of one machine share slots there, beats their heartbeats.
+
+    This process keeps the machine's own.
+    """
+    tempfile.gettempdir()  # from now on it is known, whatever TMPDIR is
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        yield
 
 
 @pytest.fixture(scope="session")

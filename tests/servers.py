@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.local.ports import free_port
 from app.local.servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
+from tests.ports import free_port
 
 REDIS_CONF = Path(__file__).parents[1] / "config" / "redis.conf"
 

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from config.celery import schedule
@@ -22,6 +23,27 @@ def test_imports_point_inward() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_supported_versions_of_python_are_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    first, end = map(int, re.findall(r"^>=3\.(\d+),<3\.(\d+)$", project["project"]["requires-python"])[0])
+    listed = [item.rpartition(" ")[2] for item in project["project"]["classifiers"] if "Python ::" in item]
+    assert listed == [f"3.{minor}" for minor in range(first, end)]
+    assert project["tool"]["ruff"]["target-version"] == f"py3{first}"
+    assert f"--python-version {listed[0]} " in (ROOT / "Makefile").read_text()
+    assert f"Python {listed[0]} to {listed[-1]} " in (ROOT / "README.md").read_text()
+
+
+def test_an_import_that_no_dependency_declares_is_reported(tmp_path: Path) -> None:
+    """`make check` runs deptry on the project; here it looks at one module that breaks the rule."""
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "module.py").write_text("import vine\n")  # Celery depends on it, Kvitto does not
+    line = [f"{Path(sys.executable).parent}/deptry", "app", "--no-ansi", "--ignore", "DEP002"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "app/module.py:1:8: DEP003 'vine'" in done.stderr
 
 
 def test_the_edge_loads_nothing_that_opens_or_stores() -> None:

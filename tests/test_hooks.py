@@ -32,7 +32,7 @@ def test_the_hooks_are_the_tools_of_make_check() -> None:
     done = subprocess.run(["make", "--dry-run", "check"], cwd=ROOT, capture_output=True, text=True, check=True)
     checks = [line for line in done.stdout.splitlines() if line.startswith(".venv/bin/")]
     assert hooks == [line for line in checks if "pip" not in line]
-    assert len(hooks) == 4
+    assert len(hooks) == 5
 
 
 def test_the_hooks_need_nothing_from_elsewhere() -> None:

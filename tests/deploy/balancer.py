@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import trustme
 
-from app.local.ports import free_port
+from tests.ports import free_port
 from tests.running import ROOT
 from tests.servers import eventually, serving
 
@@ -57,7 +57,7 @@ def balancer(folder: Path, servers: Sequence[str]) -> Iterator[Balancer]:
     for position, blob in enumerate(certificate.cert_chain_pems):
         blob.write_to_path(folder / "certificate.pem", append=position > 0)
     port = free_port()
-    health = free_port({port})
+    health = free_port()
     configuration = folder / "nginx.conf"
     configuration.write_text(
         filled_in(

@@ -47,6 +47,8 @@ SERVICES: dict[str, dict[str, Any]] = composition()["services"]
 # Run by hand or once, not for good.
 ONCE = {name for name, service in SERVICES.items() if service.get("restart") == "no"}
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("kvitto:")}
+# One process of each kind that runs for good.
+PROCESSES = [name for name in OURS if name not in ONCE | {"ingest-2"}]
 
 
 def interpolated() -> set[str]:

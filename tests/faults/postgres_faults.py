@@ -65,20 +65,24 @@ def _cancel_statements(scene: Scene) -> None:
 
 
 def _use_connections_up(scene: Scene) -> None:
-    """Take every connection there is, those of workers included."""
+    """Take every connection there is, those of workers included, and each one that becomes free meanwhile."""
     taken: list[psycopg.Connection[Any]] = []
+
+    def none_is_left() -> bool:
+        try:
+            taken.append(psycopg.connect(scene.kvitto.database, autocommit=True))
+        except psycopg.OperationalError as error:
+            return "too many clients" in str(error)
+        return False
+
     try:
-        taken.append(psycopg.connect(scene.kvitto.database, autocommit=True))
+        eventually(none_is_left, "every connection taken", 60)
         taken[0].execute(f"SELECT pg_terminate_backend(pid) FROM ({_LEDGER}) AS ledger")
-        with_room = True
         until = time.monotonic() + (10 if scene.full else 3)
         while time.monotonic() < until:
-            try:
-                taken.append(psycopg.connect(scene.kvitto.database, autocommit=True))
-            except psycopg.OperationalError:
-                with_room = False
+            if none_is_left():
                 time.sleep(0.05)
-        assert not with_room, "there was room for more connections"
+        eventually(none_is_left, "every connection taken to the end", 60)
     finally:
         for connection in taken:
             connection.close()

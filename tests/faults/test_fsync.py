@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from app.local.ports import free_port
 from app.local.servers import prepare_valkey, valkey_answers
 from app.sandbox.kompar import encrypt
 from tests import processes, servers
+from tests.ports import free_port
 from tests.providers.kompar_side import KEY
 from tests.running import SECRETS, Running, running
 from tests.servers import eventually

@@ -124,7 +124,10 @@ def test_ten_restarts_in_a_row_make_no_dead_letter(database: str, valkey_server:
                 eventually(lambda: _is_trying(connection), "a worker that waits for the ledger", 60)
                 os.killpg(worker.pid, signal.SIGKILL)
             connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kvitto-ledger-kompar'"
+                """
+                SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE application_name = 'kvitto-ledger-kompar' AND datname = current_database()
+                """
             )
         connection.execute("SELECT pg_advisory_unlock_all()")
         with _worker(environment) as worker:

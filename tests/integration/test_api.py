@@ -11,8 +11,8 @@ import pytest
 from app.api import Api
 from app.api.address import ApiAddress
 from app.errors import CallFailed
-from app.local.ports import free_port
 from tests.apis import CUT_OFF, HANGS, Answer, FakeApi, fake_api
+from tests.ports import free_port
 
 FINE = Answer(200, {"fine": True})
 SECRET = "a-secret-that-nobody-sees"

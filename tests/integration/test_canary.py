@@ -21,12 +21,12 @@ from app.canary import Canary
 from app.crypto.sealing import SealingKeys
 from app.delivery import Delivery
 from app.inbox import Inbox
-from app.local.ports import free_port
 from app.sandbox.kompar import encrypt
 from app.storage import overflow
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from tests import processes
+from tests.ports import free_port
 from tests.providers.kompar_side import KEY
 from tests.running import SECRETS, Running, run, running
 from tests.servers import eventually

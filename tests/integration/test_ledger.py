@@ -167,7 +167,10 @@ def test_another_entry_of_a_receipt_is_a_copy(ledger: Ledger, connection: Connec
 def test_a_server_that_fails_is_unavailable_and_its_successor_is_used(ledger: Ledger, connection: Connection) -> None:
     ledger.store([settlement(1, 0, {"application_id": "a"})])
     connection.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kvitto-ledger-kompar'"
+        """
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = 'kvitto-ledger-kompar' AND datname = current_database()
+        """
     )
     with pytest.raises(Unavailable):
         ledger.store([settlement(2, 0, {"application_id": "b"})])
@@ -215,7 +218,12 @@ def test_stores_of_one_provider_follow_each_other(ledger: Ledger, database: str,
 
 
 def waiting(connection: Connection) -> int:
-    (row,) = connection.execute("SELECT count(DISTINCT pid) AS n FROM pg_locks WHERE NOT granted")
+    """Count the sessions of this database that wait for a lock; the server has other databases."""
+    query = """
+        SELECT count(DISTINCT pid) AS n FROM pg_locks JOIN pg_database ON pg_database.oid = database
+        WHERE NOT granted AND datname = current_database()
+    """
+    (row,) = connection.execute(query)
     return int(row.n)
 
 

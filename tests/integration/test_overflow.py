@@ -14,12 +14,12 @@ from redis import Redis
 from uuid_utils.compat import uuid7
 
 from app.delivery import Delivery
-from app.local.ports import free_port
 from app.local.servers import prepare_valkey, valkey_answers
 from app.sandbox.kompar import encrypt
 from app.storage import overflow
 from app.storage.connection import Connection
 from tests import processes, servers
+from tests.ports import free_port
 from tests.processes import stopped
 from tests.providers.kompar_side import KEY
 from tests.running import SECRETS, Running, running

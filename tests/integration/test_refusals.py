@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.local.ports import free_port
 from app.storage.connection import connect
 from app.storage.migrations import migrate
 from tests import servers
+from tests.ports import free_port
 from tests.running import SECRETS, run
 
 KEYS = {

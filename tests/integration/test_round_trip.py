@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from app.local.ports import free_port
 from app.recording import Try, read
 from app.sandbox import kompar, solaris
 from app.sandbox.credentials import LOGINS
 from tests import processes
+from tests.ports import free_port
 from tests.running import Running, run, start
 from tests.sandbox.served import Served, served
 from tests.servers import eventually

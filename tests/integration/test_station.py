@@ -138,7 +138,10 @@ def test_a_server_that_fails_costs_time_only(
     append(inbox, "a")
     station.drain()
     connection.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'kvitto-ledger%'"
+        """
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name LIKE 'kvitto-ledger%' AND datname = current_database()
+        """
     )
     append(inbox, "b")
     station.drain()

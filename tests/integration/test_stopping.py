@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.local.ports import free_port
 from tests import processes
+from tests.ports import free_port
 from tests.running import SECRETS, command
 from tests.servers import bare_environment, eventually
 
