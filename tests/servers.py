@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.local.embedded_servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
 from app.local.ports import free_port
-from app.local.servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
 
 REDIS_CONF = Path(__file__).parents[1] / "config" / "redis.conf"
 

@@ -6,21 +6,21 @@ from collections import Counter
 
 import click
 
-from app.cli.adoption import adopt
+from app.cli.local_settings import adopt
 from app.cli.output import print_rows
-from app.diagnosis import diagnose
-from app.local.data import Data
-from app.processes import PROCESSES, READERS
-from config.findings import Verdict
+from app.local.data_folder import DataFolder
+from app.preflight.report import diagnose
+from app.process_settings import PROCESSES, READERS
+from config.checks.result import CheckLevel
 
-_STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "bold red"}
+_STYLES = {CheckLevel.OK: "green", CheckLevel.WARNING: "yellow", CheckLevel.FAULT: "bold red"}
 
 
 @click.command(short_help="Test settings and servers.", epilog="Example: kvitto check ingest worker --json")
 @click.argument("processes", metavar="[PROCESS]...", nargs=-1, type=click.Choice(list(READERS)))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def check(data: Data, processes: tuple[str, ...], as_json: bool) -> None:
+def check(data: DataFolder, processes: tuple[str, ...], as_json: bool) -> None:
     """Test settings and servers of ingest, worker, beat, console, migrate (default: all), and say what is dangerous.
 
     With `subscriptions`: of what that command needs.
@@ -32,13 +32,15 @@ def check(data: Data, processes: tuple[str, ...], as_json: bool) -> None:
     diagnosis = diagnose(os.environ, processes or tuple(PROCESSES))
     findings = [*diagnosis.settings, *diagnosis.servers]
     rows = [dataclasses.asdict(finding) for finding in findings]
-    print_rows(rows, ("what", "verdict", "found", "mend"), as_json, empty="", styles=_STYLES, wrapped=("found", "mend"))
+    print_rows(
+        rows, ("name", "level", "message", "hint"), as_json, empty="", styles=_STYLES, wrapped=("message", "hint")
+    )
     if not as_json:
-        _sum_up(Counter(finding.verdict for finding in findings))
+        _sum_up(Counter(finding.level for finding in findings))
     raise SystemExit(diagnosis.status)
 
 
-def _sum_up(counts: Counter[Verdict]) -> None:
-    worst = next(verdict for verdict in reversed(Verdict) if counts[verdict])
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict)
+def _sum_up(counts: Counter[CheckLevel]) -> None:
+    worst = next(verdict for verdict in reversed(CheckLevel) if counts[verdict])
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in CheckLevel)
     click.secho(told, fg=_STYLES[worst].rpartition(" ")[2], bold=True)

@@ -15,7 +15,7 @@ import httpx
 import trustme
 
 from app.local.ports import free_port
-from tests.running import ROOT
+from tests.kvitto_process import ROOT
 from tests.servers import eventually, serving
 
 TEMPLATE = ROOT / "deploy" / "nginx" / "nginx.conf.template"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from dockerfile_parse import DockerfileParser
 
-from tests.running import ROOT
+from tests.kvitto_process import ROOT
 from tests.servers import bare_environment
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -14,15 +14,15 @@ import psycopg
 import pytest
 from redis import Redis
 
+from app.local.embedded_servers import prepare_valkey, valkey_answers
 from app.local.ports import free_port
-from app.local.servers import prepare_valkey, valkey_answers
 from app.storage.connection import create_database
 from app.storage.roles import ROLES
 from tests import servers
 from tests.deploy.composition import MOUNTED, ONCE, OURS, SERVICES, composition, environment_of
 from tests.deploy.edges import Edge
 from tests.deploy.load import deliver
-from tests.running import ROOT, SECRETS, command, run
+from tests.kvitto_process import ROOT, SECRETS, command, run
 from tests.servers import REDIS_CONF, bare_environment, eventually, serving
 
 VALKEY_CLI = """

@@ -1,0 +1,58 @@
+"""What each process reads before it starts: its settings, and the secrets of the providers that it serves."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from app.providers import registry
+from config.environment import Environment
+from config.settings import (
+    BeatSettings,
+    ConsoleSettings,
+    IngestSettings,
+    MigrateSettings,
+    SubscriptionSettings,
+    WorkerSettings,
+)
+
+
+def read_ingest(environment: Environment) -> IngestSettings:
+    """Read what the edge needs; faults are noted in `environment`."""
+    settings = IngestSettings.read(environment)
+    for name in settings.providers:
+        registry.load_authentication(name, environment)
+    return settings
+
+
+def read_worker(environment: Environment, names: Collection[str] = ()) -> WorkerSettings:
+    """Read what a worker needs for these providers, by default for all; faults are noted in `environment`."""
+    settings = WorkerSettings.read(environment)
+    for name in names or settings.providers:
+        registry.load(name, environment)
+    return settings
+
+
+def read_beat(environment: Environment) -> BeatSettings:
+    """Read what beat needs; faults are noted in `environment`."""
+    settings = BeatSettings.read(environment)
+    registry.check_names(settings.providers, environment)
+    return settings
+
+
+def read_subscriptions(environment: Environment) -> SubscriptionSettings:
+    """Read what asking the providers' APIs needs; faults are noted in `environment`."""
+    settings = SubscriptionSettings.read(environment)
+    registry.check_names(settings.providers, environment)
+    for name in settings.providers:
+        registry.load_subscriptions(name, environment, lambda _text: None)
+    return settings
+
+
+PROCESSES: dict[str, Callable[[Environment], Any]] = {
+    "ingest": read_ingest,
+    "worker": read_worker,
+    "beat": read_beat,
+    "console": ConsoleSettings.read,
+    "migrate": MigrateSettings.read,
+}
+# What can be asked for besides: commands with settings of their own, which a deployment may do without.
+READERS: Mapping[str, Callable[[Environment], Any]] = PROCESSES | {"subscriptions": read_subscriptions}
