@@ -1,1 +1,1 @@
-"""Kvitto: receives a lender's webhooks; every 200 it answers is a receipt."""
+"""Kvitto receives a lender's webhooks. Every 200 that it answers is a receipt."""

@@ -1,13 +1,13 @@
 """The one error tree.
 
     KvittoError
-    ├── Refused          not authentic: 401, nothing is kept
-    ├── Rejected         the delivery's own fault: becomes a dead letter, never retried
-    ├── Unavailable      a server's fault: nothing is decided, try again later
-    ├── Unstorable       the database refused a value: the batch is split until the culprit stands alone
-    └── CallFailed       a provider's API refused a call, or gave no answer that can be used
-        ├── AlreadyRegistered   one subscription is all that it keeps of this topic
-        └── NotRegistered       it knows of no such subscription
+    ├── AuthenticationError          not authentic: 401, nothing is kept
+    ├── InvalidDeliveryError         the delivery's own fault: becomes a dead letter, never retried
+    ├── StoreUnavailableError      a server's fault: nothing is decided, try again later
+    ├── DataRejectedError       the database refused a value: the batch is split until the culprit stands alone
+    └── ProviderCallError       a provider's API refused a call, or gave no answer that can be used
+        ├── AlreadyRegisteredError   one subscription is all that it keeps of this topic
+        └── NotRegisteredError       it knows of no such subscription
 
 Every error carries `reason`, a slug that is at once the metric's label, the column and the log key.
 Texts never quote a value: they end up in logs and views.
@@ -25,23 +25,23 @@ class KvittoError(Exception):
         super().__init__(f"{reason}: {detail}" if detail else reason)
 
 
-class Refused(KvittoError):  # noqa: N818 - reads as what happened
+class AuthenticationError(KvittoError):
     """The request is not authentic."""
 
 
-class Rejected(KvittoError):  # noqa: N818
+class InvalidDeliveryError(KvittoError):
     """The delivery can never be stored as it is; reasons are listed in REASONS."""
 
 
-class Unavailable(KvittoError):  # noqa: N818
+class StoreUnavailableError(KvittoError):
     """A server cannot do its part now."""
 
 
-class Unstorable(KvittoError):  # noqa: N818
+class DataRejectedError(KvittoError):
     """The database refused the data of a batch; `detail` is SQLSTATE and constraint."""
 
 
-class CallFailed(KvittoError):  # noqa: N818
+class ProviderCallError(KvittoError):
     """A call of a provider's API failed; `detail` is a sentence, `mend` what to do.
 
     `status` is what was answered, 0 if nothing was. `undecided` tells that it may have been done all the same.
@@ -59,25 +59,25 @@ class CallFailed(KvittoError):  # noqa: N818
         again_in: float | None = None,
     ) -> None:
         super().__init__(reason, detail)
-        self.mend = mend
+        self.hint = mend
         self.status = status
         self.undecided = undecided
-        self.again_in = again_in
+        self.retry_after_seconds = again_in
 
     @classmethod
-    def of(cls, error: "CallFailed", mend: str) -> Self:
+    def of(cls, error: "ProviderCallError", mend: str) -> Self:
         """Return a failure as one of this kind."""
         return cls(error.reason, error.detail, mend, status=error.status)
 
     def __str__(self) -> str:
-        return f"{self.detail}. {self.mend}."
+        return f"{self.detail}. {self.hint}."
 
 
-class AlreadyRegistered(CallFailed):
+class AlreadyRegisteredError(ProviderCallError):
     """The provider keeps one subscription of a topic, and has one."""
 
 
-class NotRegistered(CallFailed):
+class NotRegisteredError(ProviderCallError):
     """The provider has no such subscription."""
 
 
@@ -85,7 +85,7 @@ class NotRegistered(CallFailed):
 CANNOT_OPEN = "cannot-open"
 NOT_JSON = "not-json"
 INVALID = "invalid"
-NO_ENTITY = "no-entity"
-CANNOT_STORE = "cannot-store"
-KILLS_WORKERS = "kills-workers"
-REASONS = (CANNOT_OPEN, NOT_JSON, INVALID, NO_ENTITY, CANNOT_STORE, KILLS_WORKERS)
+MISSING_ID = "no-entity"
+REJECTED_BY_DATABASE = "cannot-store"
+WORKER_CRASH = "kills-workers"
+REASONS = (CANNOT_OPEN, NOT_JSON, INVALID, MISSING_ID, REJECTED_BY_DATABASE, WORKER_CRASH)

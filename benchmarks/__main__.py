@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from benchmarks import expectations, machine, plots, tables
-from benchmarks.record import LAST, RESULTS, Record
+from benchmarks import machine, plots, tables, thresholds
+from benchmarks.result_files import LAST, RESULTS, Record
 from benchmarks.suite import CHECKED, MEASUREMENTS, Measurement
-from benchmarks.volume import CHECK, FULL, QUICK, Volume
+from benchmarks.workload_size import CHECK, FULL, QUICK, Volume
 
 _NAMES = [measurement.name for measurement in MEASUREMENTS]
 
@@ -89,14 +89,14 @@ def _printed(record: Record) -> str:
 
 def _compared(record: Record, keep: bool, as_json: bool) -> list[str]:
     """Print the ratios beside what is expected of them, which they become if told so; return what is wrong."""
-    found = expectations.ratios(record)
+    found = thresholds.ratios(record)
     if keep:
-        expectations.keep(found)
-    expected = expectations.kept()
+        thresholds.keep(found)
+    expected = thresholds.kept()
     before = {name: f"{ratio:.2f}" for name, ratio in (expected or {}).items()}
     rows = [(name, f"{ratio:.2f}", before.get(name, "-")) for name, ratio in found.items()]
     click.echo(json.dumps(found, indent=2) if as_json else tables.table(("ratio", "now", "expected"), rows))
-    return list(expectations.faults(found, expected))
+    return list(thresholds.faults(found, expected))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from functools import partial
 
 from benchmarks import bodies
-from benchmarks.bench import Bench
 from benchmarks.load import Answers
 from benchmarks.receivers import Receiver
-from benchmarks.record import KVITTO
+from benchmarks.result_files import KVITTO
+from benchmarks.runner import Bench
 
 EMPTY, NGINX, APPEND, TUTORIAL = "empty Flask view", "nginx", "bare append", "tutorial"
 _UNIT = "/s"
@@ -88,5 +88,5 @@ def _answer(bench: Bench, name: str, url: str, figure: str, documents: Iterable[
 
 
 def _appended(bench: Bench, size: int, number: int) -> float:
-    line = [sys.executable, "-m", "benchmarks.yardsticks.append", bench.scene.append_url, str(size), str(number)]
+    line = [sys.executable, "-m", "benchmarks.baselines.append", bench.scene.append_url, str(size), str(number)]
     return float(subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True).stdout)

@@ -5,9 +5,9 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from app.sandbox import people
+from app.sandbox import fake_kompar
 from app.sandbox.kompar import encrypt
-from tests.providers.kompar_side import KEY
+from tests.providers.kompar_fixtures import KEY
 
 # Base64 of ciphertext, and the braces around it.
 _GROWTH, _AROUND = 4 / 3, 100
@@ -30,7 +30,7 @@ def next_seed() -> int:
 def again(seeds: Iterable[int], size: int = USUAL) -> Iterator[dict[str, object]]:
     """Yield the applications of these seeds."""
     for seed in seeds:
-        found = people.application(Random(seed))
+        found = fake_kompar.application(Random(seed))
         found["application_id"] = f"{seed}x{found['application_id']}"
         if size > 1000:
             found["description_of_property"] = "x" * round((size - _AROUND) / _GROWTH - 380)

@@ -24,12 +24,12 @@ from typing import Any
 import httpx
 import psycopg
 
-from app.sandbox import people
+from app.sandbox import fake_kompar
 from app.sandbox.hooks import Event
 from app.sandbox.kompar import encrypt
 from app.sandbox.solaris import SolarisHook
-from benchmarks.record import KVITTO, Record
-from benchmarks.volume import Volume
+from benchmarks.result_files import KVITTO, Record
+from benchmarks.workload_size import Volume
 
 GOAL = 3.0
 FIGURE, ALONE = "Solaris under a burst of Kompar, p99", "Solaris alone"
@@ -145,7 +145,7 @@ class Compared:
 def compare(burst_of: int, senders: int, alone_seconds: float, tell: Callable[[str], None]) -> Compared:
     """Measure Solaris for so long alone, then under a burst of so many Kompar deliveries by so many senders."""
     tell(f"making {burst_of} deliveries")
-    bodies = [encrypt(people.application(Random(number)), KEY) for number in range(burst_of)]
+    bodies = [encrypt(fake_kompar.application(Random(number)), KEY) for number in range(burst_of)]
     with serving() as served:
         trickle(served, alone_seconds / 4)
         tell("Solaris alone")

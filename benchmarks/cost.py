@@ -14,21 +14,22 @@ from dataclasses import dataclass
 import psutil
 from uuid_utils.compat import uuid7
 
-from app import providers
 from app.crypto.sealing import SealingKeys
-from app.delivery import Delivery, Received
-from app.inbox import Inbox, server
+from app.domain.delivery import Delivery, ReceivedDelivery
+from app.domain.outcome import ProcessedDelivery
+from app.inbox import client
+from app.inbox.stream import Inbox
 from app.ingest.group_commit import GroupCommit
+from app.providers import registry
 from app.sandbox.kompar import encrypt
 from app.storage.ledger import Ledger
-from app.storage.settlement import Settlement
 from benchmarks import bodies
-from benchmarks.bench import Bench
 from benchmarks.receivers import HEADERS
+from benchmarks.runner import Bench
 from config.environment import Environment
 from config.granian import EDGE_THREADS
 from config.settings import WorkerSettings
-from tests.providers.kompar_side import KEY
+from tests.providers.kompar_fixtures import KEY
 
 STAGES = ("authenticate", "seal", "append", "claim", "unseal", "open", "validate", "store", "acknowledge")
 PYTHON, REDIS, POSTGRES = "Python", "Redis", "Postgres"
@@ -60,7 +61,7 @@ class Stages:
         self._environment = Environment(dict(bench.scene.kvitto.environment))
         settings = WorkerSettings.read(self._environment)
         self._seals = SealingKeys(settings.sealing_keys)
-        self._inbox = Inbox(server.connect(settings.redis_url), "kompar")
+        self._inbox = Inbox(client.connect(settings.redis_url), "kompar")
         self._appends = GroupCommit(self._inbox.append_all, lambda delivery: len(delivery.sealed))
         self._ledger = Ledger(settings.database_url, "kompar")
         self._ledger.check()
@@ -85,7 +86,7 @@ class Stages:
         self._ledger.close()
 
     def _authenticate(self, requests: Sequence[bytes]) -> None:
-        authentication = providers.load_authentication("kompar", self._environment)
+        authentication = registry.load_authentication("kompar", self._environment)
         assert authentication is not None
         with self._timed("authenticate", len(requests)):
             for body in requests:
@@ -95,8 +96,8 @@ class Stages:
         receipt = uuid7()
         return Delivery(receipt, "kompar", "applications", {}, self._seals.seal(receipt, body))
 
-    def _settle(self, batches: Sequence[list[Received]], count: int) -> list[list[Settlement]]:
-        provider = providers.load("kompar", self._environment)
+    def _settle(self, batches: Sequence[list[ReceivedDelivery]], count: int) -> list[list[ProcessedDelivery]]:
+        provider = registry.load("kompar", self._environment)
         assert provider is not None
         deliveries = [received.delivery for batch in batches for received in batch]
         with self._timed("unseal", count):
@@ -105,7 +106,7 @@ class Stages:
             payloads = [provider.open("applications", {}, body) for body in clear]
         with self._timed("validate", count):
             events = iter([provider.validate(payload) for payload in payloads])
-        return [[Settlement(received, next(events)) for received in batch] for batch in batches]
+        return [[ProcessedDelivery(received, next(events)) for received in batch] for batch in batches]
 
     @contextmanager
     def _timed(self, stage: str, count: int) -> Iterator[None]:

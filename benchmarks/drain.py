@@ -6,9 +6,9 @@ import sys
 import time
 
 from benchmarks import bodies
-from benchmarks.bench import Bench
+from benchmarks.baselines.copying import copy_rate
 from benchmarks.receivers import Receiver
-from benchmarks.yardsticks.copying import copy_rate
+from benchmarks.runner import Bench
 
 FIGURE, ONE_WORKER = "drain", "drain with one worker process"
 COPY, DECRYPT, SETTLE, TUTORIAL = "bare COPY", "decrypt only", "unseal + decrypt + validate", "tutorial"
@@ -53,7 +53,7 @@ def _opened(bench: Bench) -> dict[str, float]:
     """Return the rates of opening alone, by as many processes as drain."""
     path = bench.scene.folder / "opened"
     bodies.write(path, bodies.applications(bench.volume.drained // _PROCESSES))
-    line = [sys.executable, "-m", "benchmarks.yardsticks.opening", str(path)]
+    line = [sys.executable, "-m", "benchmarks.baselines.opening", str(path)]
     running = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(_PROCESSES)]
     found = [json.loads(process.communicate()[0]) for process in running]
     return {

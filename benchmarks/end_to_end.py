@@ -4,10 +4,10 @@ A rate is sustained if everything is in the ledger half a second after the last 
 """
 
 from benchmarks import bodies
-from benchmarks.bench import Bench
-from benchmarks.figures import percentile
 from benchmarks.receivers import Receiver
-from benchmarks.record import KVITTO
+from benchmarks.result_files import KVITTO
+from benchmarks.runner import Bench
+from benchmarks.statistics import percentile
 
 THROUGH, SUSTAINED, BURST, TUTORIAL = "through", "sustained", "burst", "tutorial"
 _GRACE_SECONDS = 0.5

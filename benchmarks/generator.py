@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import curve
+from benchmarks.statistics import curve
 
 _PORTION = 1 << 18
 

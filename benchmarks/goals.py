@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from benchmarks import accept, bulkheads, drain, end_to_end
-from benchmarks.figures import Spread, ratio
 from benchmarks.growth import drain_figure, views_figure
 from benchmarks.memory import memory_figure
-from benchmarks.record import Record
+from benchmarks.result_files import Record
+from benchmarks.statistics import Spread, ratio
 
 _ACCEPT = "accept 0.5 KB"
 _HALF = accept.half(_ACCEPT)

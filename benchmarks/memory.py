@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import psutil
 
 from benchmarks import bodies
-from benchmarks.bench import Bench
-from benchmarks.record import KVITTO
+from benchmarks.result_files import KVITTO
+from benchmarks.runner import Bench
 
 
 def memory_figure(kind: str) -> str:

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from benchmarks import drain
 from benchmarks.cost import STAGES, stage_figure
-from benchmarks.figures import SHARES, Spread
-from benchmarks.record import KVITTO, Record
+from benchmarks.result_files import KVITTO, Record
+from benchmarks.statistics import SHARES, Spread
 
 _OURS, _THEIRS = "#1b6ca8", "#b9bfc6"
 # The same record gives the same file.

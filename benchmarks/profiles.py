@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import bodies
-from benchmarks.bench import Bench
+from benchmarks.runner import Bench
 
 
 def measure(bench: Bench) -> None:

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import psycopg
 from uuid_utils.compat import uuid7
 
-from benchmarks.books import Books
-from benchmarks.record import KVITTO
-from benchmarks.yardsticks.servers import Tutorial
-from tests.processes import below, stopped
-from tests.providers.kompar_side import TOKEN
-from tests.running import Running
+from benchmarks.baselines.servers import Tutorial
+from benchmarks.conservation_check import Books
+from benchmarks.result_files import KVITTO
+from tests.kvitto_process import Running
+from tests.process_tree import below, stopped
+from tests.providers.kompar_fixtures import TOKEN
 
 HEADERS = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"}
 

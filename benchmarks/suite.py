@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import accept, bulkheads, cost, drain, end_to_end, growth, memory, profiles
-from benchmarks.bench import Bench
-from benchmarks.record import Record
-from benchmarks.scene import played
-from benchmarks.volume import Volume
+from benchmarks.bench_environment import played
+from benchmarks.result_files import Record
+from benchmarks.runner import Bench
+from benchmarks.workload_size import Volume
 
 Tell = Callable[[str], None]
 # How much to measure, where to keep pictures, what to note values in.

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.figures import Spread
 from benchmarks.goals import judged
-from benchmarks.record import KVITTO, Record
+from benchmarks.result_files import KVITTO, Record
+from benchmarks.statistics import Spread
 
 Row = Sequence[str]
 

@@ -1,1 +1,1 @@
-"""Settings, start-up checks and the configuration of the servers underneath."""
+"""Settings, checks of them, and the configuration of the servers."""

@@ -4,9 +4,10 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
+
+from config.checks.result import CheckResult, fault
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -19,22 +20,10 @@ _EXAMPLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with one setting or server, and how to mend it; never a secret's value."""
-
-    name: str
-    problem: str
-    mend: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.problem}. {self.mend}."
-
-
-class Misconfigured(Exception):  # noqa: N818 - reads as what happened, like the other errors here
+class ConfigurationError(Exception):
     """Start-up is refused; `faults` holds every reason found."""
 
-    def __init__(self, faults: list[Fault]) -> None:
+    def __init__(self, faults: list[CheckResult]) -> None:
         self.faults = faults
         super().__init__("cannot start:\n" + "\n".join(f"  {fault}" for fault in faults))
 
@@ -47,9 +36,9 @@ class Environment:
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
-        self.faults: list[Fault] = []
+        self.faults: list[CheckResult] = []
         # Every name that was read, set or not.
-        self.asked: set[str] = set()
+        self.names_read: set[str] = set()
 
     @classmethod
     def of_process(cls) -> "Environment":
@@ -57,17 +46,17 @@ class Environment:
         return cls(os.environ)
 
     def check(self) -> None:
-        """Raise Misconfigured with all faults found so far, if any."""
+        """Raise ConfigurationError with all faults found so far, if any."""
         if self.faults:
-            raise Misconfigured(list(dict.fromkeys(self.faults)))
+            raise ConfigurationError(list(dict.fromkeys(self.faults)))
 
     def fault(self, name: str, problem: str, mend: str) -> None:
         """Note what is wrong with `name` and how to mend it."""
-        self.faults.append(Fault(name, problem, mend))
+        self.faults.append(fault(name, problem, mend))
 
     def text(self, name: str, default: str | None = None) -> str:
         """Return the variable, or the default; without one it is required."""
-        self.asked.add(name)
+        self.names_read.add(name)
         value = self._variables.get(name, "").strip() or default
         if value is None:
             self.fault(name, "is not set", f"Set {name}")
@@ -76,21 +65,21 @@ class Environment:
 
     def url(self, name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
         """Return a URL of one of `schemes`, or the default; it may hold a password, so it is a secret."""
-        if default is not None and not self.given(name):
+        if default is not None and not self.is_set(name):
             return default
         value = self.secret(name)
         if value and value.partition("://")[0] not in schemes:
             self.fault(name, f"is no {schemes[0]}:// address", f"Write it like {schemes[0]}://{_EXAMPLES[schemes[0]]}")
         return value
 
-    def given(self, name: str) -> bool:
+    def is_set(self, name: str) -> bool:
         """Tell whether an optional secret is set, itself or by its file."""
-        self.asked |= {name, f"{name}_FILE"}
+        self.names_read |= {name, f"{name}_FILE"}
         return any(self._variables.get(each, "").strip() for each in (name, f"{name}_FILE"))
 
     def secret(self, name: str) -> str:
         """Return a required secret, from NAME or from the file that NAME_FILE names."""
-        self.asked |= {name, f"{name}_FILE"}
+        self.names_read |= {name, f"{name}_FILE"}
         path = self._variables.get(f"{name}_FILE")
         if path is None:
             value = self._variables.get(name, "").strip()
@@ -116,12 +105,12 @@ class Environment:
             return default
         return int(value)
 
-    def accepted(self, name: str) -> bool:
-        """Tell whether the operator wrote `yes`; anything else but nothing and `no` is a fault."""
-        value = self.text(name, "no")
-        if value not in {"yes", "no"}:
-            self.fault(name, "is neither yes nor no", "Write yes or no")
-        return value == "yes"
+    def choices(self, name: str, allowed: Collection[str]) -> frozenset[str]:
+        """Return the comma-separated values of a setting, each one of `allowed`; none by default."""
+        found = {item.strip() for item in self.text(name, "").split(",")} - {""}
+        if not found <= set(allowed):
+            self.fault(name, f"may list {' and '.join(allowed)} only", f"Write it like {name}={','.join(allowed)}")
+        return frozenset(found)
 
     def names(self, name: str, default: str) -> tuple[str, ...]:
         """Return comma-separated names, each a lower-case identifier, in order."""

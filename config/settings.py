@@ -26,7 +26,7 @@ class _Settings:
 
     @classmethod
     def load(cls, variables: Mapping[str, str] | None = None) -> Self:
-        """Read and check; raises Misconfigured with every fault."""
+        """Read and check; raises ConfigurationError with every fault."""
         environment = Environment(os.environ if variables is None else variables)
         settings = cls.read(environment)
         environment.check()
@@ -39,7 +39,7 @@ class _Settings:
 
 
 def _broker(environment: Environment) -> str:
-    if environment.given("CELERY_BROKER_URL"):
+    if environment.is_set("CELERY_BROKER_URL"):
         return environment.url("CELERY_BROKER_URL", (*_REDIS, "redis+socket"))
     # Celery has a name of its own for a socket file.
     return (
@@ -64,33 +64,38 @@ def console_bind(environment: Environment) -> tuple[str, int]:
 
 def ingest_certificate(environment: Environment) -> Certificate | None:
     """Return what the edge answers HTTPS with; None if it speaks HTTP, to a balancer say."""
-    chain, key = environment.text("INGEST_CERTIFICATE", ""), environment.text("INGEST_CERTIFICATE_KEY", "")
+    chain, key = environment.text("INGEST_TLS_CERT", ""), environment.text("INGEST_TLS_KEY", "")
     if not chain and not key:
         return None
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key, password="")
     except (OSError, ssl.SSLError) as error:
         mend = "Name readable files in PEM, the second with the first one's key, without a password"
-        told = f"cannot be used together with INGEST_CERTIFICATE_KEY ({type(error).__name__})"
-        environment.fault("INGEST_CERTIFICATE", told, mend)
+        told = f"cannot be used together with INGEST_TLS_KEY ({type(error).__name__})"
+        environment.fault("INGEST_TLS_CERT", told, mend)
     return chain, key
 
 
 def trusted_authority(environment: Environment) -> str:
     """Return the file with an authority to trust besides the usual ones; empty if none is named."""
-    path = environment.text("TRUSTED_AUTHORITY", "")
+    path = environment.text("CA_FILE", "")
     try:
         if path:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except (OSError, ssl.SSLError) as error:
         mend = "Name a readable file with an authority's certificate, in PEM"
-        environment.fault("TRUSTED_AUTHORITY", f"cannot be used ({type(error).__name__})", mend)
+        environment.fault("CA_FILE", f"cannot be used ({type(error).__name__})", mend)
     return path
+
+
+def _allow_non_durable(environment: Environment) -> frozenset[str]:
+    """Return the servers that may lose a confirmed write; an exception for one leaves the other's check on."""
+    return environment.choices("ALLOW_NON_DURABLE", ("redis", "postgres"))
 
 
 def _canary_secret(environment: Environment) -> str:
     """Return what canaries are signed with; empty where there are none."""
-    return environment.secret("CANARY_SECRET") if environment.given("CANARY_SECRET") else ""
+    return environment.secret("CANARY_SECRET") if environment.is_set("CANARY_SECRET") else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ class IngestSettings(_Settings):
     body_limit_bytes: int
     bind: tuple[str, int]
     certificate: Certificate | None
-    loss_accepted: bool
+    allow_non_durable: frozenset[str]
     canary_secret: str
 
     @classmethod
@@ -119,7 +124,7 @@ class IngestSettings(_Settings):
             body_limit_bytes=environment.integer("BODY_LIMIT_BYTES", 25 * 1024 * 1024, 1024),
             bind=ingest_bind(environment),
             certificate=ingest_certificate(environment),
-            loss_accepted=environment.accepted("LOSS_ACCEPTED"),
+            allow_non_durable=_allow_non_durable(environment),
             canary_secret=_canary_secret(environment),
         )
 
@@ -134,7 +139,7 @@ class WorkerSettings(_Settings):
     providers: tuple[str, ...]
     sealing_keys: Keys
     fingerprint_key: bytes
-    loss_accepted: bool
+    allow_non_durable: frozenset[str]
 
     @classmethod
     def read(cls, environment: Environment) -> Self:
@@ -145,7 +150,7 @@ class WorkerSettings(_Settings):
             providers=provider_names(environment),
             sealing_keys=environment.keys("SEALING_KEYS"),
             fingerprint_key=environment.key("FINGERPRINT_KEY"),
-            loss_accepted=environment.accepted("LOSS_ACCEPTED"),
+            allow_non_durable=_allow_non_durable(environment),
         )
 
 
@@ -242,7 +247,7 @@ class MigrateSettings(_Settings):
 
     @classmethod
     def read(cls, environment: Environment) -> Self:
-        given = environment.given("ROLE_PASSWORDS")
+        given = environment.is_set("ROLE_PASSWORDS")
         return cls(
             database_url=environment.url("DATABASE_URL", _POSTGRES),
             role_passwords=environment.labelled_secrets("ROLE_PASSWORDS") if given else (),
@@ -257,7 +262,7 @@ class ConsoleSettings(_Settings):
     bind: tuple[str, int]
     password: str
     providers: tuple[str, ...]
-    canary_limit_seconds: int
+    canary_max_age_seconds: int
 
     @classmethod
     def read(cls, environment: Environment) -> Self:
@@ -266,5 +271,5 @@ class ConsoleSettings(_Settings):
             bind=console_bind(environment),
             password=environment.secret("CONSOLE_PASSWORD"),
             providers=provider_names(environment),
-            canary_limit_seconds=environment.integer("CANARY_LIMIT_SECONDS", 60, 0),
+            canary_max_age_seconds=environment.integer("CANARY_MAX_AGE_SECONDS", 60, 0),
         )

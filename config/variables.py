@@ -11,14 +11,16 @@ import sys
 from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
 
-# Starts Python so that neither its own variables nor code in the current folder count.
-PYTHON = (sys.executable, "-E", "-P")
+# Starts Python without the current folder on its module search path. What PYTHONPATH holds is set below.
+PYTHON = (sys.executable, "-P")
+# Where this code lies: a checkout, or the site-packages of an environment.
+_ROOT = Path(__file__).parents[1]
 
 SETTINGS = frozenset({
-    "BODY_LIMIT_BYTES", "CANARY_LIMIT_SECONDS", "CANARY_SECRET", "CELERY_BROKER_URL", "CONSOLE_BIND",
-    "CONSOLE_PASSWORD", "DATABASE_URL", "FINGERPRINT_KEY", "INGEST_BIND", "INGEST_CERTIFICATE",
-    "INGEST_CERTIFICATE_KEY", "INGEST_URL", "KVITTO_DATA", "LOSS_ACCEPTED", "PROMETHEUS_MULTIPROC_DIR", "PROVIDERS",
-    "PUBLIC_URL", "REDIS_URL", "ROLE_PASSWORDS", "SEALING_KEYS", "TRUSTED_AUTHORITY",
+    "BODY_LIMIT_BYTES", "CANARY_MAX_AGE_SECONDS", "CANARY_SECRET", "CELERY_BROKER_URL", "CONSOLE_BIND",
+    "CONSOLE_PASSWORD", "DATABASE_URL", "FINGERPRINT_KEY", "INGEST_BIND", "INGEST_TLS_CERT",
+    "INGEST_TLS_KEY", "INGEST_URL", "KVITTO_DATA", "ALLOW_NON_DURABLE", "PROMETHEUS_MULTIPROC_DIR", "PROVIDERS",
+    "PUBLIC_URL", "REDIS_URL", "ROLE_PASSWORDS", "SEALING_KEYS", "CA_FILE",
 })  # fmt: skip
 
 _SYSTEM = frozenset({
@@ -31,31 +33,36 @@ _SYSTEM = frozenset({
 _SYSTEM_PREFIXES = ("LC_", "LD_", "DYLD_", "MALLOC_", "GLIBC_TUNABLES", "COVERAGE_")
 
 
+def setting_of(name: str) -> str:
+    """Return the setting that a variable gives: NAME for NAME and for NAME_FILE."""
+    return name if name in SETTINGS else name.removesuffix("_FILE")
+
+
 def is_setting(name: str, providers: Iterable[str]) -> bool:
-    """Return whether `name` is a setting of Kvitto or of one of these providers, or the NAME_FILE of one."""
-    setting = name.removesuffix("_FILE")
+    """Return whether a variable gives a setting of Kvitto or of one of these providers."""
+    setting = setting_of(name)
     return setting in SETTINGS or setting.startswith(tuple(f"{provider.upper()}_" for provider in providers))
 
 
-def drop_unknown(variables: MutableMapping[str, str]) -> None:
-    """Remove from an environment what is neither a setting nor the system's."""
+def keep_out_foreign(variables: MutableMapping[str, str], path: list[str]) -> None:
+    """Remove what belongs to other programs from an environment and from a module search path.
+
+    What stays in the environment are settings and what the operating system defines. The search path loses the
+    current folder and what PYTHONPATH put there; an empty item of PYTHONPATH stands for the current folder.
+    Processes that are started under this environment run the same code as this one.
+    """
+    foreign = {os.path.abspath(item) for item in variables.get("PYTHONPATH", ".").split(os.pathsep)}
+    current = path[:1] == [""] or path[:1] == [os.getcwd()]  # as `python -m` has it
+    path[:] = [item for item in path[current:] if os.path.abspath(item) not in foreign]
     providers = tuple(_provider_folders())
     for name in list(variables):
         if not (name.upper() in _SYSTEM or name.startswith(_SYSTEM_PREFIXES) or is_setting(name, providers)):
             del variables[name]
-
-
-def drop_python_path(path: list[str]) -> None:
-    """Remove from a module search path what PYTHONPATH put there: it belongs to other programs.
-
-    To be called before `drop_unknown`. An empty item of PYTHONPATH stands for the current folder.
-    """
-    foreign = {os.path.abspath(item) for item in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
-    if "PYTHONPATH" in os.environ:
-        path[:] = [item for item in path if os.path.abspath(item) not in foreign]
+    if _ROOT.name not in ("site-packages", "dist-packages"):
+        path.insert(0, str(_ROOT))
+        variables["PYTHONPATH"] = str(_ROOT)
 
 
 def _provider_folders() -> Iterator[str]:
     """Yield the providers' names, without importing anything: settings of a provider begin with its name."""
-    folder = Path(__file__).parents[1] / "app" / "providers"
-    return (entry.name for entry in os.scandir(folder) if entry.is_dir())
+    return (entry.name for entry in os.scandir(_ROOT / "app" / "providers") if entry.is_dir())

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from app.inbox import server
+from app.inbox import client as server
 from app.storage.connection import Connection, connect
 from tests import databases, servers
-from tests.running import Running, running
+from tests.kvitto_process import Running, running
 
 
 @pytest.fixture(scope="session", autouse=True)

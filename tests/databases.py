@@ -5,7 +5,7 @@ from psycopg.sql import SQL, Identifier
 from uuid_utils.compat import uuid7
 
 from app.storage.connection import connect, create_database
-from app.storage.migrations import migrate
+from app.storage.migration_runner import migrate
 
 _TEMPLATE = "template_kvitto"
 

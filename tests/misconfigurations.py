@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 from redis import Redis
 
-from app.inbox import server
-from config.findings import Verdict
+from app.inbox import client
+from config.checks.result import CheckLevel
 from tests.servers import eventually
 
-WARNING, FAULT = Verdict.WARNING, Verdict.FAULT
+WARNING, FAULT = CheckLevel.WARNING, CheckLevel.FAULT
 NOWHERE = "127.0.0.1:1"
 Environment = dict[str, str]
 
@@ -118,7 +118,7 @@ def less_memory_left(sound: Sound) -> Iterator[Environment]:
 def many_clients(sound: Sound) -> Iterator[Environment]:
     with redis_says(("maxclients", "100"))(sound) as environment, ExitStack() as held:
         for _ in range(92):
-            held.enter_context(server.connect(environment["REDIS_URL"])).ping()
+            held.enter_context(client.connect(environment["REDIS_URL"])).ping()
         yield environment
 
 
@@ -175,8 +175,8 @@ def a_password(sound: Sound) -> Iterator[Environment]:
     sound.redis.config_set("requirepass", "")
 
 
-SEEDS: dict[str, tuple[Seed, str, Verdict, str, str]] = {
-    "loss accepted": (setting(LOSS_ACCEPTED="yes"), "LOSS_ACCEPTED", WARNING, "is yes", "Unset it"),
+SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
+    "loss accepted": (setting(ALLOW_NON_DURABLE="redis"), "ALLOW_NON_DURABLE", WARNING, "lists redis", "Unset it"),
     "open file": (a_file_for_all_to_read, "SEALING_KEYS_FILE", WARNING, "mode 0644", "0600"),
     "fingerprint key seals": (
         setting(FINGERPRINT_KEY=key(b"s")), "FINGERPRINT_KEY", WARNING, "SEALING_KEYS", "first in SEALING_KEYS",

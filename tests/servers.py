@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.local.servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
+from app.local.embedded_servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
 from tests.ports import free_port
 
 REDIS_CONF = Path(__file__).parents[1] / "config" / "redis.conf"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.running import command
+from tests.kvitto_process import command
 from tests.servers import bare_environment
 
 

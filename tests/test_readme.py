@@ -10,7 +10,7 @@ import pytest
 
 from app.cli.main import COMMANDS
 from tests.deploy.composition import SERVICES, composition
-from tests.running import Running, running
+from tests.kvitto_process import Running, running
 from tests.sandbox.served import served
 from tests.servers import bare_environment, eventually
 

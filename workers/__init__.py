@@ -1,1 +1,1 @@
-"""Workers: Celery tasks that take what waits in the inboxes to the ledger."""
+"""Celery workers and beat."""

@@ -6,9 +6,9 @@ from typing import Any
 from celery import beat
 from celery.signals import beat_init
 
-from app.heartbeat import Heartbeat
+from app.canary.heartbeat import Heartbeat
 from config.settings import BeatSettings
-from workers.sender import Sender
+from workers.canary_sender import CanarySender
 
 _WAKE_UPS = 20
 
@@ -29,4 +29,6 @@ def _send_canaries(**_: Any) -> None:
     settings = BeatSettings.load()
     if settings.canary_secret:
         heartbeat = Heartbeat(settings.ingest_url)
-        Sender(settings.ingest_url, settings.canary_secret, settings.providers, heartbeat, settings.authority).start()
+        CanarySender(
+            settings.ingest_url, settings.canary_secret, settings.providers, heartbeat, settings.authority
+        ).start()

@@ -1,4 +1,4 @@
-"""The Celery app of workers and beat, which `workers.serve` runs."""
+"""The Celery app of workers and beat, which `workers.start` runs."""
 
 from typing import Any
 

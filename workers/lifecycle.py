@@ -9,23 +9,27 @@ from uuid import uuid4
 
 from celery.signals import celeryd_init, worker_init, worker_process_init, worker_process_shutdown
 
-from app import canary, doorbell, metrics, providers
+from app import metrics
+from app.canary import message as canary
 from app.crypto.sealing import SealingKeys
-from app.errors import Unavailable
-from app.inbox import Inbox, server
-from app.processes import read_worker
-from app.settling import Settler
-from app.storage import server as ledger_server
+from app.errors import StoreUnavailableError
+from app.inbox import client, wakeup
+from app.inbox.stream import Inbox
+from app.process_settings import read_worker
+from app.processing.processor import DeliveryProcessor
+from app.providers import registry
+from app.storage import server_info as ledger_server
 from app.storage.connection import connect
 from app.storage.ledger import Ledger
-from config.environment import Environment, Fault, Misconfigured
+from config.checks.result import CheckResult
+from config.environment import ConfigurationError, Environment
 from config.settings import WorkerSettings
-from workers.auditor import Auditor
-from workers.canaries import Canaries
-from workers.pipeline import Pipeline
-from workers.slots import Slot
-from workers.standby import Standby
-from workers.station import Station
+from workers.audit_task import AuditTask
+from workers.batch import BatchProcessor
+from workers.canary_consumer import CanaryConsumer
+from workers.consumer import InboxConsumer
+from workers.consumer_slots import ConsumerSlot
+from workers.fallback_sweep import FallbackSweep
 
 # A batch makes some ten thousand objects that live as long as it does: by default the collector of cycles goes
 # through them, and all that start-up made, dozens of times, a tenth of a worker's time.
@@ -41,44 +45,44 @@ def _settings() -> WorkerSettings:
 
 
 @cache
-def _slot() -> Slot:
-    return Slot(worker=_WORKER)
+def _slot() -> ConsumerSlot:
+    return ConsumerSlot(worker=_WORKER)
 
 
 @cache
-def station(provider: str) -> Station:
+def consumer(provider: str) -> InboxConsumer:
     """Return this process's station at the provider's inbox, made at first use: after the fork."""
-    return make_station(provider, _slot())
+    return make_consumer(provider, _slot())
 
 
 @cache
-def auditor(provider: str) -> Auditor:
+def audit_task(provider: str) -> AuditTask:
     """Return this process's auditor of the provider, made at first use: after the fork."""
-    return Auditor(_inbox(provider), _ledger(provider))
+    return AuditTask(_inbox(provider), _ledger(provider))
 
 
 def _inbox(provider: str) -> Inbox:
-    return Inbox(server.connect(_settings().redis_url), provider)
+    return Inbox(client.connect(_settings().redis_url), provider)
 
 
 def _ledger(provider: str) -> Ledger:
-    return Ledger(_settings().database_url, provider, _settings().loss_accepted)
+    return Ledger(_settings().database_url, provider, "postgres" in _settings().allow_non_durable)
 
 
-def make_station(provider: str, slot: Slot) -> Station:
+def make_consumer(provider: str, slot: ConsumerSlot) -> InboxConsumer:
     """Return a station at the provider's inbox, with connections of its own."""
     settings = _settings()
     environment = Environment.of_process()
-    opener = providers.load(provider, environment)
+    opener = registry.load(provider, environment)
     environment.check()
     assert opener is not None  # noqa: S101 - else check() has raised
-    redis = server.connect(settings.redis_url)
+    redis = client.connect(settings.redis_url)
     ledger = _ledger(provider)
     seals = SealingKeys(settings.sealing_keys)
-    pipeline = partial(Pipeline, Settler(seals, opener), ledger)
-    canaries = Canaries(Inbox(redis, canary.road(provider)), ledger, seals, provider)
-    ring = partial(doorbell.Bell(settings.broker_url).ring, provider)
-    return Station(Inbox(redis, provider), pipeline, slot, ring, canaries)
+    pipeline = partial(BatchProcessor, DeliveryProcessor(seals, opener), ledger)
+    canaries = CanaryConsumer(Inbox(redis, canary.road(provider)), ledger, seals, provider)
+    ring = partial(wakeup.WakeupPublisher(settings.broker_url).publish, provider)
+    return InboxConsumer(Inbox(redis, provider), pipeline, slot, ring, canaries)
 
 
 @celeryd_init.connect
@@ -90,34 +94,34 @@ def _refuse_or_start(**_: Any) -> None:
         environment.check()
         faults = _server_faults(settings)
         if faults:
-            raise Misconfigured(faults)
-    except Misconfigured as error:
+            raise ConfigurationError(faults)
+    except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201 - for the person who starts it
         raise SystemExit(78) from error
 
 
-def _server_faults(settings: WorkerSettings) -> list[Fault]:
+def _server_faults(settings: WorkerSettings) -> list[CheckResult]:
     faults = []
     try:
-        faults += server.start_faults(server.connect(settings.redis_url), settings.loss_accepted)
+        faults += client.startup_errors(client.connect(settings.redis_url), "redis" in settings.allow_non_durable)
         with connect(settings.database_url, "check") as connection:
-            faults += ledger_server.start_faults(connection, settings.loss_accepted)
-    except Unavailable as error:
-        logger.warning("starting all the same", extra={"reason": error.reason, "detail": error.detail})
+            faults += ledger_server.startup_errors(connection, "postgres" in settings.allow_non_durable)
+    except StoreUnavailableError as error:
+        logger.warning("started_without_store", extra={"reason": error.reason, "detail": error.detail})
     return faults
 
 
 @worker_init.connect
 def _start_standby(**_: Any) -> None:
     """Look after the inboxes from the main process too, with connections and a slot that no child shares."""
-    slot = Slot(worker=_WORKER)
-    Standby([make_station(provider, slot) for provider in _settings().providers], _WORKER).start()
+    slot = ConsumerSlot(worker=_WORKER)
+    FallbackSweep([make_consumer(provider, slot) for provider in _settings().providers], _WORKER).start()
 
 
 @worker_process_init.connect
 def _start_stations(**_: Any) -> None:
     for provider in _settings().providers:
-        station(provider).start()
+        consumer(provider).start()
         metrics.STUCK.labels(provider, "not-readable")  # at 0, so that the first increase is seen as one
     gc.freeze()
     gc.set_threshold(_OBJECTS)

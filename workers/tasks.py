@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 def drain(provider: str) -> None:
     """Empty the provider's inbox: someone rang."""
     try:
-        lifecycle.station(provider).drain()
+        lifecycle.consumer(provider).drain()
     except Exception:
         logger.exception("drain failed", extra={"provider": provider})
 
@@ -21,7 +21,7 @@ def drain(provider: str) -> None:
 def sweep(provider: str) -> None:
     """Empty the provider's inbox whether or not someone rang."""
     try:
-        lifecycle.station(provider).sweep()
+        lifecycle.consumer(provider).sweep()
     except Exception:
         logger.exception("sweep failed", extra={"provider": provider})
 
@@ -30,6 +30,6 @@ def sweep(provider: str) -> None:
 def audit(provider: str) -> None:
     """Account for every entry that the provider's inbox ever held."""
     try:
-        lifecycle.auditor(provider).audit()
+        lifecycle.audit_task(provider).audit()
     except Exception:
         logger.exception("audit failed", extra={"provider": provider})

@@ -3,13 +3,12 @@
 import os
 import sys
 
-from config.variables import drop_python_path, drop_unknown
+from config.variables import keep_out_foreign
 
 
 def main() -> None:
     """Run the command that the arguments name."""
-    drop_python_path(sys.path)
-    drop_unknown(os.environ)
+    keep_out_foreign(os.environ, sys.path)
     from app.cli.main import kvitto  # noqa: PLC0415 - no library may be imported before
 
     kvitto()

@@ -1,24 +1,29 @@
 """`kvitto audit`: does every 200 have its receipt?"""
 
 import getpass
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from uuid import UUID
 
 import click
+from redis import Redis
 
-from app import audit as auditing
-from app import providers, quantities
-from app.against import Comparison
-from app.audit import Account
-from app.cli.against import compare, show
+from app.audit import attempt_log
+from app.audit import conservation as auditing
+from app.audit import reconcile as comparing
+from app.audit.attempt_log import AttemptLogFormatError
+from app.audit.conservation import ProviderBalance
+from app.audit.reconcile import Comparison, Reconciler
+from app.cli import param_types
 from app.cli.output import console, print_rows, say
-from app.cli.reasons import without_national_id
-from app.inbox import Inbox, server
-from app.recording import NoRecord
-from app.storage import losses, reports
+from app.cli.param_types import without_national_id
+from app.inbox import client, pending
+from app.inbox.stream import Inbox
+from app.providers import registry
+from app.storage import audit_results, reports
+from app.storage.audit_results import Loss
 from app.storage.connection import Connection, session
-from app.storage.losses import Loss
 from config.environment import Environment
 from config.settings import AuditSettings
 
@@ -36,7 +41,7 @@ _LEFT, _RIGHT = "appended + overflowed", "receipts + copies + in flight + accept
 )
 @click.option(
     "--patience",
-    type=quantities.duration,
+    type=param_types.duration,
     default="60s",
     show_default=True,
     help="With --against: how long what is in flight may take to arrive.",
@@ -56,11 +61,11 @@ def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: 
     _refuse_unfitting(accept_loss, reason, against)
     environment = Environment.of_process()
     settings = AuditSettings.read(environment)
-    providers.check_names(settings.providers, environment)
+    registry.check_names(settings.providers, environment)
     environment.check()
     if against is not None:
         show(_compared(against, settings, patience), as_json)
-    redis = server.connect(settings.redis_url, timeout_seconds=10)
+    redis = client.connect(settings.redis_url, timeout_seconds=10)
     waiting = console(stderr=True).status("comparing inboxes with the ledger")
     with waiting, session(settings.database_url, "audit") as connection:
         inboxes = [Inbox(redis, provider) for provider in settings.providers]
@@ -99,26 +104,26 @@ def _refuse_unfitting(accept_loss: UUID | None, reason: str | None, against: Pat
 def _compared(path: Path, settings: AuditSettings, patience: float) -> Comparison:
     try:
         return compare(path, settings, patience)
-    except NoRecord as error:
+    except AttemptLogFormatError as error:
         raise click.ClickException(f"{error}; name a file that `kvitto sandbox send --record` wrote") from error
 
 
-def _accept(connection: Connection, accounts: Sequence[Account], epoch: UUID, reason: str) -> None:
+def _accept(connection: Connection, accounts: Sequence[ProviderBalance], epoch: UUID, reason: str) -> None:
     """Settle what an epoch lost; whose it is follows from the accounts."""
     for account in accounts:
-        for life in account.lives:
+        for life in account.epochs:
             if life.epoch == epoch and life.missing:
-                losses.accept(connection, Loss(account.provider, epoch, life.missing), reason, getpass.getuser())
+                audit_results.accept(connection, Loss(account.provider, epoch, life.missing), reason, getpass.getuser())
                 return
     raise click.ClickException(f"nothing is missing of epoch {epoch}; `kvitto audit` lists those that lost something")
 
 
-def _conclude(accounts: Sequence[Account], missing: Mapping[str, int]) -> None:
+def _conclude(accounts: Sequence[ProviderBalance], missing: Mapping[str, int]) -> None:
     """Say in words what the table comes to, epoch by epoch where something was lost."""
     lost = [row for account in accounts for row in account.losses()]
     if lost:
         click.echo("\nEpochs that lost something:")
-        print_rows(lost, auditing.LIFE_COLUMNS, False, empty="")
+        print_rows(lost, auditing.EPOCH_COLUMNS, False, empty="")
     if any(row["missing"] for row in lost):
         click.echo("Have the provider send again what it delivered before last_seen_at; then settle each epoch:")
         click.echo("  kvitto audit --accept-loss EPOCH --reason …\n")
@@ -127,3 +132,66 @@ def _conclude(accounts: Sequence[Account], missing: Mapping[str, int]) -> None:
         say(f"DOES NOT ADD UP: {sum(missing.values())} missing ({whose}); {_LEFT} must equal {_RIGHT}", "bold red")
     else:
         say(f"adds up: {_LEFT} = {_RIGHT}", "green")
+
+
+_SHOWN = 10
+
+
+def compare(path: Path, settings: AuditSettings, seconds: float) -> Comparison:
+    """Compare a record with the ledger; what is in flight has so many seconds to arrive.
+
+    Raises:
+        AttemptLogFormatError: No tries were recorded, or something else was.
+    """
+    redis = client.connect(settings.redis_url, timeout_seconds=10)
+    status = console(stderr=True).status("comparing the record with the ledger")
+    with status, session(settings.database_url, "audit") as connection:
+        against = Reconciler(connection, lambda providers: _in_inboxes(redis, providers))
+        done = 0
+        for count in against.compare(attempt_log.read(path)):
+            done += count
+            status.update(f"{done} tries compared with the ledger")
+        if not done:
+            raise AttemptLogFormatError(f"no tries were recorded in {path}")
+        for left in against.await_in_flight(seconds):
+            status.update(f"{left} of {done} tries are in flight")
+    return against.comparison
+
+
+def _in_inboxes(redis: Redis, providers: Collection[str]) -> set[UUID]:
+    return set().union(*(pending.receipts(redis, provider) for provider in providers))
+
+
+def show(comparison: Comparison, as_json: bool) -> None:
+    """Print what comparing came to; exit 1 unless it is sound."""
+    rows = comparison.rows()
+    if as_json:
+        for row in rows:
+            row["findings"] = [
+                asdict(found)
+                for found in comparison.findings
+                if (found.provider, found.topic) == (row["provider"], row["topic"])
+            ]
+    print_rows(rows, comparing.COLUMNS, as_json, empty="")
+    if not as_json:
+        _conclude_comparison(comparison)
+    raise SystemExit(0 if comparison.sound else 1)
+
+
+def _conclude_comparison(comparison: Comparison) -> None:
+    if comparison.findings:
+        click.echo("\nThe first that are missing or wrong; kvitto explain RECEIPT tells more:")
+        shown = [asdict(found) for found in comparison.findings[:_SHOWN]]
+        print_rows(shown, comparing.FINDING_COLUMNS, False, empty="")
+        click.echo()
+    if in_flight := sum(row["in_flight"] for row in comparison.rows()):
+        click.echo(f"{in_flight} are in flight still: see that workers run, and compare again, with more --patience")
+    if refused := sum(row["refused"] for row in comparison.rows()):
+        click.echo(
+            f"{refused} tries were refused that need not be: does the receiver know the sender's token or secret?"
+        )
+    verdict = "adds up" if comparison.sound else "DOES NOT ADD UP"
+    say(
+        f"{verdict}: accepted = stored + duplicate + dead, each as it was sent",
+        "green" if comparison.sound else "bold red",
+    )

@@ -10,14 +10,15 @@ from uuid import UUID
 
 import click
 
-from app import providers, quantities
+from app.cli import param_types
 from app.cli.output import print_fields, print_rows
+from app.domain.outcome import Outcome
 from app.errors import REASONS
-from app.replay import Replay
+from app.processing.replay import Replay
+from app.providers import registry
 from app.storage import dead_letters as letters
 from app.storage.connection import Connection, session
 from app.storage.dead_letters import Selection
-from app.storage.settlement import Outcome
 from config.environment import Environment
 from config.settings import LedgerSettings
 
@@ -27,14 +28,14 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def _known(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
-    if name is None or providers.is_known(name):
+    if name is None or registry.is_known(name):
         return name
     raise click.BadParameter(f"{name!r} has no folder in app/providers")
 
 
 def _filters(command: Any) -> Any:
     for option in (
-        click.option("--since", type=quantities.moment, metavar="TIME", help=_SINCE),
+        click.option("--since", type=param_types.moment, metavar="TIME", help=_SINCE),
         click.option("--provider", callback=_known, help="Of this provider."),
         click.option("--reason", type=click.Choice(REASONS), help="For this reason."),
     ):

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import click
 
-from app import audit as auditing
+from app.audit import conservation as auditing
 from app.cli.output import print_rows, say
-from app.inbox import Inbox, server
-from app.local.data import Data
-from app.local.machine import DATA_MB, MachineUnfit, temporary_folder
+from app.inbox import client
+from app.inbox.stream import Inbox
+from app.local.data_folder import DataFolder
+from app.local.machine import DATA_MB, MachineError, temporary_folder
 from app.storage import dead_letters, reports
 from app.storage.connection import Connection, connect
 from config.environment import Environment
@@ -55,10 +56,10 @@ def demo() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends what it started, as on Ctrl-C
     try:
         place = temporary_folder(DATA_MB)
-    except MachineUnfit as error:
+    except MachineError as error:
         raise click.ClickException(str(error)) from error
     with tempfile.TemporaryDirectory(prefix="kvitto-demo-", dir=place) as folder, _serving(Path(folder)) as up:
-        environment = dict(os.environ) | Data(Path(folder)).published()
+        environment = dict(os.environ) | DataFolder(Path(folder)).published()
         _step("The sandbox plays Kompar and Solaris: delivers, delivers again, once under a wrong key")
         for sent in _SENT:
             if subprocess.run([*_kvitto(folder), "sandbox", "send", *sent], check=False, env=environment).returncode:  # noqa: S603
@@ -98,7 +99,7 @@ def _serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 def _show(connection: Connection, environment: dict[str, str]) -> bool:
     """Show what landed; tell whether the audit adds up."""
-    boxes = [Inbox(server.connect(environment["REDIS_URL"]), name) for name in provider_names(Environment(environment))]
+    boxes = [Inbox(client.connect(environment["REDIS_URL"]), name) for name in provider_names(Environment(environment))]
     accounts = [_settled(connection, box) for box in boxes]
     _step("What landed: applications, current state")
     print_rows(reports.applications(connection), _APPLICATION, False, "none")
@@ -123,7 +124,7 @@ def _show(connection: Connection, environment: dict[str, str]) -> bool:
     return sound
 
 
-def _settled(connection: Connection, box: Inbox) -> auditing.Account:
+def _settled(connection: Connection, box: Inbox) -> auditing.ProviderBalance:
     """Wait until nothing is in flight, a minute at most."""
     deadline = time.monotonic() + 60
     while True:

@@ -7,8 +7,8 @@ from uuid import UUID
 import click
 
 from app.cli.output import print_fields, print_rows
-from app.explain import Explainer
-from app.saved_request import SavedRequest
+from app.processing.explain import Explainer
+from app.processing.saved_request import SavedRequest
 from app.storage.connection import session
 from config.environment import Environment
 from config.settings import LedgerSettings

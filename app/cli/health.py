@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from app import health as judging
-from app.health import Health
+from app.health import process as judging
+from app.health.process import Health
 from config.environment import Environment
 from config.settings import AuditSettings, BeatSettings, console_bind, ingest_bind, ingest_certificate
 
@@ -53,7 +53,7 @@ def beat(limit: float, as_json: bool) -> None:
 @_ready
 @_json
 def ingest(as_json: bool, path: str) -> None:
-    """Ask for /livez at INGEST_BIND, by HTTPS if there is an INGEST_CERTIFICATE."""
+    """Ask for /livez at INGEST_BIND, by HTTPS if there is an INGEST_TLS_CERT."""
     environment = Environment.of_process()
     bind, https = ingest_bind(environment), ingest_certificate(environment) is not None
     environment.check()

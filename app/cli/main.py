@@ -8,20 +8,20 @@ from typing import Any
 import click
 from click.exceptions import NoSuchCommand
 
-from app.cli.adoption import SERVERS, adopt
-from app.errors import Unavailable
-from app.local.data import Data, DataUnusable
-from app.recording import NotRecorded
-from config.environment import Misconfigured
+from app.audit.attempt_log import AttemptLogWriteError
+from app.cli.local_settings import SERVERS, adopt
+from app.errors import StoreUnavailableError
+from app.local.data_folder import DataFolder, DataFolderError
+from config.environment import ConfigurationError
 
 # Where each command is, and its line in `kvitto --help`, which imports none of them.
 COMMANDS = {
     "up": ("app.cli.up:up", "Serve everything on this machine."),
     "demo": ("app.cli.demo:demo", "Show a tour on made-up data."),
-    "ingest": ("app.cli.processes:ingest", "Serve the webhooks."),
-    "worker": ("app.cli.processes:worker", "Drain inboxes: open, validate, store, acknowledge."),
-    "beat": ("app.cli.processes:beat", "Have every inbox swept."),
-    "console": ("app.cli.processes:console", "Serve operators' page, health and metrics."),
+    "ingest": ("app.cli.serve:ingest", "Serve the webhooks."),
+    "worker": ("app.cli.serve:worker", "Drain inboxes: open, validate, store, acknowledge."),
+    "beat": ("app.cli.serve:beat", "Have every inbox swept."),
+    "console": ("app.cli.serve:console", "Serve operators' page, health and metrics."),
     "migrate": ("app.cli.migrate:migrate", "Bring the schema up to date."),
     "check": ("app.cli.check:check", "Test settings and servers."),
     "health": ("app.cli.health:health", "Check whether a process does its work, in one line."),
@@ -57,13 +57,13 @@ class _Commands(click.Group):
         own = bool(SERVERS & os.environ.keys())  # asked before what runs in the data folder is adopted
         try:
             return super().invoke(ctx)
-        except Misconfigured as error:
+        except ConfigurationError as error:
             click.echo(f"{error}{'' if own else _hint(ctx, error)}", err=True)
             ctx.exit(78)
-        except Unavailable as error:
+        except StoreUnavailableError as error:
             mend = _MENDS.get(error.reason, "Try again").format(up="" if own else " (kvitto up brings one)")
             raise click.ClickException(f"{error}. {mend}.") from error
-        except (DataUnusable, NotRecorded) as error:
+        except (DataFolderError, AttemptLogWriteError) as error:
             raise click.ClickException(str(error)) from error
 
     def resolve_command(
@@ -112,16 +112,16 @@ def kvitto(context: click.Context, data: Path) -> None:
       kvitto sandbox send kompar --applications 20
       kvitto audit
     """
-    context.obj = Data(data)
+    context.obj = DataFolder(data)
     if (
         context.invoked_subcommand in _CLIENTS and context.invoked_subcommand != "check"
     ):  # which asks what it is to test
         adopt(context.obj, apis=context.invoked_subcommand == "subscriptions")
 
 
-def _hint(context: click.Context, error: Misconfigured) -> str:
+def _hint(context: click.Context, error: ConfigurationError) -> str:
     """Say where a command that speaks to what runs already has looked for it."""
-    if context.invoked_subcommand not in _CLIENTS or not isinstance(context.obj, Data):
+    if context.invoked_subcommand not in _CLIENTS or not isinstance(context.obj, DataFolder):
         return ""
     told = ""
     if not context.obj.published():
@@ -131,6 +131,6 @@ def _hint(context: click.Context, error: Misconfigured) -> str:
     return told
 
 
-def _lacks_api(error: Misconfigured) -> bool:
+def _lacks_api(error: ConfigurationError) -> bool:
     """Tell whether a setting is missing that a sandbox would tell."""
-    return any(fault.problem == "is not set" and fault.name not in SERVERS for fault in error.faults)
+    return any(fault.message == "is not set" and fault.name not in SERVERS for fault in error.faults)

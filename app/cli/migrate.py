@@ -2,10 +2,11 @@
 
 import click
 
-from app.storage import migrations
+from app.storage import migration_runner
 from app.storage.connection import session
 from app.storage.roles import ROLES, set_passwords
-from config.environment import Fault, Misconfigured
+from config.checks.result import fault
+from config.environment import ConfigurationError
 from config.settings import MigrateSettings
 
 
@@ -18,11 +19,11 @@ def migrate(dry_run: bool) -> None:
     """Apply pending migrations, all in one transaction; set the roles' passwords if ROLE_PASSWORDS names any."""
     settings = MigrateSettings.load()
     if unknown := {role for role, _ in settings.role_passwords} - set(ROLES):
-        raise Misconfigured(
-            [Fault("ROLE_PASSWORDS", f"names {', '.join(sorted(unknown))}", f"Name roles among {', '.join(ROLES)}")]
+        raise ConfigurationError(
+            [fault("ROLE_PASSWORDS", f"names {', '.join(sorted(unknown))}", f"Name roles among {', '.join(ROLES)}")]
         )
     with session(settings.database_url, "migrate") as connection:
-        names = migrations.pending(connection) if dry_run else migrations.migrate(connection)
+        names = migration_runner.pending(connection) if dry_run else migration_runner.migrate(connection)
         if not dry_run:
             set_passwords(connection, settings.role_passwords)
     for name in names:

@@ -7,7 +7,7 @@ from uuid import UUID
 import click
 
 from app.crypto.sealing import SealingKeys
-from app.errors import Rejected
+from app.errors import InvalidDeliveryError
 from app.storage import bodies
 from app.storage.connection import Connection, session
 from config.settings import ResealSettings
@@ -50,7 +50,7 @@ def _reseal(connection: Connection, table: str, keys: SealingKeys) -> Iterator[t
         for receipt, sealed in found:
             try:
                 fresh.append((receipt, keys.seal(receipt, keys.unseal(receipt, sealed))))
-            except Rejected:
+            except InvalidDeliveryError:
                 unopened.append(receipt)
         bodies.replace(connection, table, fresh)
         yield len(fresh), unopened

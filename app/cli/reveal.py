@@ -7,12 +7,12 @@ from uuid import UUID
 
 import click
 
-from app import providers
-from app.cli.reasons import without_national_id
+from app.cli.param_types import without_national_id
 from app.crypto.sealing import SealingKeys
-from app.delivery import Received
-from app.errors import Rejected, Unstorable
-from app.storage import receipts, reveals
+from app.domain.delivery import ReceivedDelivery
+from app.errors import DataRejectedError, InvalidDeliveryError
+from app.providers import registry
+from app.storage import body_access, receipts
 from app.storage.connection import Connection, session
 from config.environment import Environment
 from config.settings import WorkerSettings
@@ -38,21 +38,21 @@ def reveal(receipt: UUID, reason: str, raw: bool) -> None:
     try:
         body = SealingKeys(settings.sealing_keys).unseal(receipt, received.delivery.sealed)
         click.echo(body if raw else _content(received, body, environment), nl=sys.stdout.isatty() or not raw)
-    except Rejected as error:
+    except InvalidDeliveryError as error:
         raise click.ClickException(f"{error}; --raw prints the body if the seal itself can be opened") from error
 
 
-def _taken_out(connection: Connection, receipt: UUID, reason: str) -> Received:
+def _taken_out(connection: Connection, receipt: UUID, reason: str) -> ReceivedDelivery:
     try:
-        reveals.note(connection, receipt, reason, getpass.getuser())
-    except Unstorable as error:
+        body_access.record(connection, receipt, reason, getpass.getuser())
+    except DataRejectedError as error:
         raise click.ClickException(f"the ledger has no receipt {receipt}") from error
     return receipts.load(connection, [receipt])[0]
 
 
-def _content(received: Received, body: bytes, environment: Environment) -> str:
+def _content(received: ReceivedDelivery, body: bytes, environment: Environment) -> str:
     delivery = received.delivery
-    provider = providers.load(delivery.provider, environment)
+    provider = registry.load(delivery.provider, environment)
     environment.check()
     assert provider is not None  # noqa: S101 - else check() has raised
     payload = provider.open(delivery.topic, delivery.headers, body)

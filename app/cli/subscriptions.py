@@ -6,17 +6,17 @@ from typing import Any
 
 import click
 
-from app import providers
-from app.cli.asking import asking, known_provider, tell_switched_off
 from app.cli.output import print_rows, say
-from app.cli.secret_place import RESTART, SecretPlace
+from app.cli.provider_session import asking, known_provider, tell_switched_off
+from app.cli.secret_output import RESTART, SecretOutput
 from app.cli.verify import verify
-from app.errors import AlreadyRegistered, CallFailed
-from app.providers import Subscription
+from app.errors import AlreadyRegisteredError, ProviderCallError
+from app.providers import registry
+from app.providers.base import Subscription
 from app.storage import subscriptions as kept
 from app.storage.connection import session
-from app.subscribing import OPEN, Rows, compare
-from config.environment import Environment, Misconfigured
+from app.subscriptions.service import OPEN, Rows, compare
+from config.environment import ConfigurationError, Environment
 from config.settings import SubscriptionSettings
 
 _COLUMNS = ("provider", "topic", "url", "state", "registered_at", "operator", "reference", "provider_says", "api_url")
@@ -57,13 +57,13 @@ def register(provider: str, topic: str, url: str | None, any_path: bool, replace
         if replace and not asked.api.exclusive:
             told = f"{provider} keeps several of a topic: register it, verify, then remove the former by its --id"
             raise click.UsageError(told)
-        place = SecretPlace(asked.api.secrets, print_secret, asked.status.stop)
+        place = SecretOutput(asked.api.secrets, print_secret, asked.status.stop)
         if topic not in asked.api.described:
             known = ", ".join(sorted(asked.api.described))
             click.echo(f"no schema for {topic}: kept whole, flagged no-schema; there is one for {known}", err=True)
         try:
             asked.subscriber.register(topic, address, replace, place.keep)
-        except AlreadyRegistered as error:
+        except AlreadyRegisteredError as error:
             mend = "Replace it with --replace, or leave it"
             raise click.ClickException(f"{error.detail}. {mend}.") from error
     say(f"{provider} delivers {topic} to {address} from now on", "green")
@@ -114,7 +114,7 @@ def list_(every: bool, as_json: bool) -> None:
         known = kept.select(connection)
     known = known if every else [row for row in known if row["state"] in OPEN]
     names = sorted({*settings.providers, *(row["provider"] for row in known)})
-    failures: list[CallFailed] = []
+    failures: list[ProviderCallError] = []
     rows = [row for name in names for row in _beside(name, [row for row in known if row["provider"] == name], failures)]
     print_rows(rows, _COLUMNS, as_json, empty="no subscriptions", styles=_STYLES)
     if differing := [row for row in rows if row["differs"]]:
@@ -133,10 +133,10 @@ def _tell_doubts(rows: Rows) -> None:
         click.echo("removing: it is not known whether it was removed; repeat `remove`", err=True)
 
 
-def _beside(name: str, known: Rows, failures: list[CallFailed]) -> Iterator[dict[str, Any]]:
+def _beside(name: str, known: Rows, failures: list[ProviderCallError]) -> Iterator[dict[str, Any]]:
     """Yield a provider's rows beside what it says; whoever cannot be asked is told."""
     environment = Environment.of_process()
-    api = providers.load_subscriptions(name, environment, lambda text: say(text, "yellow", stderr=True))
+    api = registry.load_subscriptions(name, environment, lambda text: say(text, "yellow", stderr=True))
     try:
         if api:
             tell_switched_off(api)
@@ -146,10 +146,10 @@ def _beside(name: str, known: Rows, failures: list[CallFailed]) -> Iterator[dict
         else:
             with closing(api):
                 listed = api.listed()
-    except Misconfigured as error:
+    except ConfigurationError as error:
         click.echo(f"{name} is not asked: {error.faults[0]}", err=True)
         listed = None
-    except CallFailed as error:
+    except ProviderCallError as error:
         click.echo(f"{name} is not asked: {error}", err=True)
         failures.append(error)
         listed = None

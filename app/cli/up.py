@@ -11,12 +11,12 @@ from types import FrameType
 import click
 
 from app.cli.output import say
-from app.local.certificates import AuthorityDamaged
-from app.local.data import Data
-from app.local.processes import Scale
-from app.local.stack import NotReady, Stack
-from app.local.supervisor import ProgramRefused
-from app.local.wheels import EmbeddedMissing
+from app.local.certificates import AuthorityFileError
+from app.local.data_folder import DataFolder
+from app.local.process_list import Scale
+from app.local.stack import NotReadyError, Stack
+from app.local.supervisor import ProgramConfigurationError
+from app.local.wheels import EmbeddedServerError
 
 
 @click.command(
@@ -37,7 +37,7 @@ from app.local.wheels import EmbeddedMissing
 @click.option("--https", is_flag=True, help="Have ingest serve HTTPS, with a throw-away certificate.")
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="The same as --data before the command.")
 @click.pass_obj
-def up(found: Data, concurrency: int, edges: int, https: bool, data: Path | None) -> None:
+def up(found: DataFolder, concurrency: int, edges: int, https: bool, data: Path | None) -> None:
     """Serve: embedded Postgres and Valkey unless DATABASE_URL, REDIS_URL are set; ingest, workers, beat, console.
 
     With --https, providers' sandboxes can deliver to it; DATA/sandbox/authority.pem is who signed the certificate.
@@ -46,7 +46,7 @@ def up(found: Data, concurrency: int, edges: int, https: bool, data: Path | None
     _heed(_stop)
     with contextlib.ExitStack() as ending:
         try:
-            stack = Stack(Data(data) if data else found, os.environ, Scale(concurrency, edges), _tell, https)
+            stack = Stack(DataFolder(data) if data else found, os.environ, Scale(concurrency, edges), _tell, https)
             ending.callback(stack.stop)
             ending.callback(_heed, signal.SIG_IGN)  # a second signal does not cut the end short
             click.echo(f"kvitto ready {stack.start()}")
@@ -55,7 +55,7 @@ def up(found: Data, concurrency: int, edges: int, https: bool, data: Path | None
                 stack.tend()
         except _Stopped:
             _tell("stopping")
-        except (AuthorityDamaged, ProgramRefused, NotReady, EmbeddedMissing) as error:
+        except (AuthorityFileError, ProgramConfigurationError, NotReadyError, EmbeddedServerError) as error:
             raise click.ClickException(str(error)) from error
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from app.cli.asking import asking, known_provider
 from app.cli.output import print_rows
+from app.cli.provider_session import asking, known_provider
 from app.storage import reports
 from app.storage.connection import Connection
 from app.storage.subscriptions import clock

@@ -1,7 +1,7 @@
 """What the WSGI server loads: `granian --interface wsgi app.console.wsgi:app`."""
 
 import config.logging
-from app.console.application import create_app
+from app.console.app import create_app
 from config.settings import ConsoleSettings
 
 config.logging.configure()

@@ -1,1 +1,1 @@
-"""Ciphers, seals and digests; knows no provider."""
+"""Ciphers, seals and digests. Knows no provider."""

@@ -7,8 +7,8 @@ from typing import Any
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from app.content import canonical
-from app.masking import mask_text
+from app.domain.json_content import canonical
+from app.domain.masking import mask_text
 
 
 class Fingerprints:

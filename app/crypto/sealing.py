@@ -9,7 +9,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from app.errors import CANNOT_OPEN, Rejected
+from app.errors import CANNOT_OPEN, InvalidDeliveryError
 
 _VERSION = 1
 _NONCE = 12
@@ -39,22 +39,22 @@ class SealingKeys:
         """Return the body.
 
         Raises:
-            Rejected: `cannot-open`: the key is missing, or the seal is broken or another receipt's.
+            InvalidDeliveryError: `cannot-open`: the key is missing, or the seal is broken or another receipt's.
         """
         label, nonce, ciphertext = _split(sealed)
         cipher = self._ciphers.get(label)
         if cipher is None:
-            raise Rejected(CANNOT_OPEN, "sealed with a key that SEALING_KEYS lacks")
+            raise InvalidDeliveryError(CANNOT_OPEN, "sealed with a key that SEALING_KEYS lacks")
         try:
             return cipher.decrypt(nonce, ciphertext, receipt.bytes)
         except InvalidTag as error:
-            raise Rejected(CANNOT_OPEN, "the seal is broken") from error
+            raise InvalidDeliveryError(CANNOT_OPEN, "the seal is broken") from error
 
 
 def _split(sealed: bytes) -> tuple[str, bytes, bytes]:
     start = 2 + sealed[1] if len(sealed) > 2 else 0
     if not start or sealed[0] != _VERSION or len(sealed) < start + _NONCE:
-        raise Rejected(CANNOT_OPEN, "not a sealed body")
+        raise InvalidDeliveryError(CANNOT_OPEN, "not a sealed body")
     return (
         sealed[2:start].decode("ascii", "replace"),
         sealed[start : start + _NONCE],

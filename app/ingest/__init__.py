@@ -1,1 +1,1 @@
-"""The public edge: authenticates, seals, appends, answers. It can neither decrypt nor open."""
+"""Stage 1: authenticates a request, seals its body, makes it durable and answers 200. Cannot decrypt."""

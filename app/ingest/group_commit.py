@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Generic, TypeVar
 
-from app.errors import Unavailable
+from app.errors import StoreUnavailableError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,7 +23,7 @@ class _Part(Generic[Item, Result]):
 
     def __init__(self, item: Item) -> None:
         self.item = item
-        self.error: Unavailable | None = None
+        self.error: StoreUnavailableError | None = None
         self.follower: _Part[Item, Result] | None = None
         self.settled = False
         self.turn = threading.Lock()
@@ -42,7 +42,7 @@ class GroupCommit(Generic[Item, Result]):
         self._is_led = False
 
     def commit(self, item: Item) -> Result:
-        """Return the item's result, once it is committed; raises Unavailable if its group could not be."""
+        """Return the item's result, once it is committed; raises StoreUnavailableError if its group could not be."""
         part: _Part[Item, Result] = _Part(item)
         with self._lock:
             self._waiting.append(part)
@@ -66,13 +66,13 @@ class GroupCommit(Generic[Item, Result]):
             group = self._next_group()
             for part, result in zip(group, self._commit([part.item for part in group]), strict=True):
                 part.result = result
-        except Unavailable as error:
+        except StoreUnavailableError as error:
             for part in group:  # each raises its own: a traceback is the thread's
-                part.error = Unavailable(error.reason, error.detail)
+                part.error = StoreUnavailableError(error.reason, error.detail)
         except BaseException as error:
             group = group or self._everyone()  # none could be picked, and none may be left without a leader
             for part in group:
-                part.error = Unavailable("internal", type(error).__name__)
+                part.error = StoreUnavailableError("internal", type(error).__name__)
             raise
         finally:
             # One wakes the next: all at once would only stand in line for the interpreter.

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response
 
-from app.errors import Unavailable
-from app.ingest.problems import problem
+from app.errors import StoreUnavailableError
+from app.ingest.problem_details import problem
 
 
 def health(check: Callable[[], None]) -> Blueprint:
-    """Return /livez and /readyz; `check` raises Unavailable while no delivery can be made durable."""
+    """Return /livez and /readyz; `check` raises StoreUnavailableError while no delivery can be made durable."""
     blueprint = Blueprint("health", __name__)
 
     @blueprint.get("/livez", provide_automatic_options=False)
@@ -23,7 +23,7 @@ def health(check: Callable[[], None]) -> Blueprint:
     def readyz() -> Response:
         try:
             check()
-        except Unavailable as error:
+        except StoreUnavailableError as error:
             return problem(503, error.reason)
         return Response('{"ready": true}', content_type="application/json")
 

@@ -1,9 +1,8 @@
 """What the WSGI server loads: `granian --interface wsgi app.ingest.wsgi:app`."""
 
 import config.logging
-from app.ingest.application import create_app
-from app.ingest.interpreter import freeze, take_turns
-from app.ingest.stopping import stop_gently
+from app.ingest.app import create_app
+from app.ingest.runtime import freeze, stop_gently, take_turns
 from config.environment import Environment
 
 take_turns()

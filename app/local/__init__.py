@@ -1,1 +1,1 @@
-"""Everything on one machine: embedded servers and Kvitto's processes, for development, demo and tests."""
+"""Runs everything on one machine: embedded servers and all processes, for development, demo and tests."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.local import files
-from app.local.wheels import EmbeddedMissing
+from app.local import atomic_file
+from app.local.wheels import EmbeddedServerError
 
 if TYPE_CHECKING:
     import trustme
@@ -30,29 +30,32 @@ class Certificate:
         return context
 
 
-class AuthorityDamaged(Exception):  # noqa: N818 - reads as what happened
+class AuthorityFileError(Exception):
     """The file that keeps it holds something else; the text says what to do."""
 
 
 class Authority:
     """Signs certificates; made at the first call and kept in `sandbox/` below a data folder, where all find it.
 
-    `path` is its own certificate, authority.pem: who trusts that file trusts what this authority signed. Raises
-    EmbeddedMissing where what makes certificates is not installed, AuthorityDamaged if what was kept is no authority.
+    `path` is its own certificate, authority.pem: a client that trusts this file trusts what the authority signed.
+
+    Raises:
+        EmbeddedServerError: The package that makes certificates is not installed.
+        AuthorityFileError: The file that was kept is no authority.
     """
 
     def __init__(self, data: Path) -> None:
         self._folder = data / "sandbox"
         self.path = self._folder / "authority.pem"
         self._authority = self._kept()
-        files.write(self.path, self._authority.cert_pem.bytes())
+        atomic_file.write(self.path, self._authority.cert_pem.bytes())
 
     def issue(self, name: str, hosts: Sequence[str] = LOOPBACK) -> Certificate:
         """Write a fresh certificate for these host names and addresses, as NAME.pem and NAME.key."""
         made = self._authority.issue_cert(*dict.fromkeys(hosts))
         certificate = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
-        files.write(certificate.key, made.private_key_pem.bytes())
-        files.write(certificate.chain, b"".join(blob.bytes() for blob in made.cert_chain_pems))
+        atomic_file.write(certificate.key, made.private_key_pem.bytes())
+        atomic_file.write(certificate.chain, b"".join(blob.bytes() for blob in made.cert_chain_pems))
         return certificate
 
     def trust(self) -> ssl.SSLContext:
@@ -65,12 +68,12 @@ class Authority:
         ca = _ca()
         made = ca(organization_name="Kvitto on this machine")
         path = self._folder / "authority.key"
-        pem = files.keep(path, made.private_key_pem.bytes() + made.cert_pem.bytes())
+        pem = atomic_file.keep(path, made.private_key_pem.bytes() + made.cert_pem.bytes())
         try:
             return ca.from_pem(cert_bytes=pem, private_key_bytes=pem)
         except (ValueError, TypeError) as error:
             mend = "remove it, then start again what serves HTTPS from this data folder: a new one is made"
-            raise AuthorityDamaged(f"{path} is damaged: {mend}") from error
+            raise AuthorityFileError(f"{path} is damaged: {mend}") from error
 
 
 def _ca() -> "type[trustme.CA]":
@@ -78,4 +81,4 @@ def _ca() -> "type[trustme.CA]":
     try:
         return importlib.import_module("trustme").CA  # type: ignore[no-any-return]
     except ModuleNotFoundError as error:
-        raise EmbeddedMissing("trustme is not installed: pip install 'kvitto[embedded]'") from error
+        raise EmbeddedServerError("trustme is not installed: pip install 'kvitto[embedded]'") from error

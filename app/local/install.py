@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.local.machine import INSTALL_MB, MachineUnfit, check, require, require_programs
-from app.local.wheels import EmbeddedMissing
+from app.local.machine import INSTALL_MB, MachineError, check, require, require_programs
+from app.local.wheels import EmbeddedServerError
 
 _ROOT = Path(__file__).resolve().parents[2]
 _VENV = (_ROOT / ".venv").resolve()
@@ -24,7 +24,7 @@ _PIP = (str(_VENV / "bin" / "python"), "-I", "-m", "pip", "install", "--disable-
 _PROGRESS = 20  # packages from one line to the next
 
 
-class InstallFailed(Exception):  # noqa: N818
+class InstallError(Exception):
     """A step of the installation failed; it said why itself."""
 
 
@@ -32,7 +32,7 @@ def install() -> None:
     """Make .venv, unless it was made from this lock file, by this Python, in this place.
 
     Raises:
-        MachineUnfit, InstallFailed: With the sentence that says what to do.
+        MachineError, InstallError: With the sentence that says what to do.
     """
     with _alone() as lock:
         if _STAMP.exists() and _STAMP.read_text(encoding="utf-8") == stamp():
@@ -97,7 +97,7 @@ def _run(lock: int, *command: str) -> None:
             elif line.startswith("Installing collected packages") and packages:
                 _say(f"  all {packages} packages are here; unpacking them")
     if process.returncode:
-        raise InstallFailed("the installation stopped; its message above says why: correct that, and run make again")
+        raise InstallError("the installation stopped; its message above says why: correct that, and run make again")
 
 
 def _say(text: str) -> None:
@@ -110,7 +110,7 @@ def main() -> None:
     try:
         check(sys.argv[1:], _ROOT)
         install()
-    except (MachineUnfit, EmbeddedMissing, InstallFailed) as error:
+    except (MachineError, EmbeddedServerError, InstallError) as error:
         raise SystemExit(str(error)) from error
     except OSError as error:
         where = error.filename or _ROOT

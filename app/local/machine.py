@@ -14,7 +14,7 @@ DATA_MB = 200
 TESTS_MB = 8000
 
 
-class MachineUnfit(Exception):  # noqa: N818
+class MachineError(Exception):
     """The machine lacks what a command needs; the text says what to do."""
 
 
@@ -22,7 +22,7 @@ def check(goals: Collection[str], root: Path) -> None:
     """Check what the goals `demo`, `up` and `test` need, with the checkout at `root`.
 
     Raises:
-        MachineUnfit, EmbeddedMissing: With the sentence that says what to do.
+        MachineError, EmbeddedServerError: With the sentence that says what to do.
     """
     if "up" in goals and "DATABASE_URL" not in os.environ:
         data = root / (os.environ.get("KVITTO_DATA") or ".kvitto")
@@ -42,27 +42,27 @@ def temporary_folder(megabytes: int) -> Path:
     """Return the folder for temporary files, if it has so much room.
 
     Raises:
-        MachineUnfit: With the sentence that says what to do.
+        MachineError: With the sentence that says what to do.
     """
     advice = "name another temporary folder with TMPDIR"
     try:
         found = Path(tempfile.gettempdir()).resolve()
     except OSError as error:
-        raise MachineUnfit(f"no temporary folder can be written: free one, or {advice}") from error
+        raise MachineError(f"no temporary folder can be written: free one, or {advice}") from error
     require(found, megabytes, advice)
     return found
 
 
 def require(folder: Path, megabytes: int, advice: str) -> None:
-    """Raise MachineUnfit unless a folder can be written and has so much room."""
+    """Raise MachineError unless a folder can be written and has so much room."""
     if not os.access(folder, os.W_OK):
-        raise MachineUnfit(f"{folder} cannot be written: {advice}")
+        raise MachineError(f"{folder} cannot be written: {advice}")
     free = shutil.disk_usage(folder).free // 1_000_000
     if free < megabytes:
-        raise MachineUnfit(f"{folder} has {free} MB of room, and {megabytes} MB are needed: free some, or {advice}")
+        raise MachineError(f"{folder} has {free} MB of room, and {megabytes} MB are needed: free some, or {advice}")
 
 
 def require_programs(folder: Path, advice: str) -> None:
-    """Raise MachineUnfit if the mount of a folder keeps programs in it from running (as far as Linux tells)."""
+    """Raise MachineError if the mount of a folder keeps programs in it from running (as far as Linux tells)."""
     if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
-        raise MachineUnfit(f"{folder} is mounted noexec, and programs run there: {advice}")
+        raise MachineError(f"{folder} is mounted noexec, and programs run there: {advice}")

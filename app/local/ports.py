@@ -5,7 +5,8 @@ import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from config.environment import Fault, Misconfigured
+from config.checks.result import fault
+from config.environment import ConfigurationError
 
 
 def free_port(but: Collection[int] = ()) -> int:
@@ -38,7 +39,7 @@ def hold(setting: str, bind: tuple[str, int], purpose: str) -> Iterator[None]:
     takes it back when the socket's last process ends. `setting` is the setting that gives the address.
 
     Raises:
-        Misconfigured: The address is taken, or cannot be served on.
+        ConfigurationError: The address is taken, or cannot be served on.
     """
     if why := obstacle(*bind):
         raise _taken(setting, why)
@@ -51,5 +52,5 @@ def hold(setting: str, bind: tuple[str, int], purpose: str) -> Iterator[None]:
         yield
 
 
-def _taken(setting: str, why: str) -> Misconfigured:
-    return Misconfigured([Fault(setting, f"cannot be bound ({why})", "Free the address or name another")])
+def _taken(setting: str, why: str) -> ConfigurationError:
+    return ConfigurationError([fault(setting, f"cannot be bound ({why})", "Free the address or name another")])

@@ -10,15 +10,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.local.data import Data
+from app.local.data_folder import DataFolder
+from app.local.embedded_servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
 from app.local.ports import free_port, hold
-from app.local.processes import Process, Scale, check, processes
-from app.local.servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
+from app.local.process_list import Process, Scale, check, processes
 from app.local.supervisor import Program, Supervisor
 from app.storage.connection import create_database, session
-from app.storage.migrations import migrate
-from app.trust import unverified
-from config.environment import Environment, Misconfigured
+from app.storage.migration_runner import migrate
+from app.tls import unverified
+from config.environment import ConfigurationError, Environment
 from config.granian import EDGE_MEMORY
 from config.settings import provider_names
 from config.variables import PYTHON
@@ -27,7 +27,7 @@ _START_SECONDS = 60.0
 _REDIS_CONF = Path(__file__).parents[2] / "config" / "redis.conf"
 
 
-class NotReady(Exception):  # noqa: N818
+class NotReadyError(Exception):
     """Something did not become ready in time; the text names its log."""
 
 
@@ -50,7 +50,7 @@ class Stack:
 
     def __init__(
         self,
-        data: Data,
+        data: DataFolder,
         environment: Mapping[str, str],
         scale: Scale,
         tell: Callable[[str], None],
@@ -70,12 +70,12 @@ class Stack:
         """Start everything and return its addresses once requests are answered.
 
         Raises:
-            ProgramRefused, NotReady, EmbeddedMissing, Misconfigured: With what to do about it.
+            ProgramConfigurationError, NotReadyError, EmbeddedServerError, ConfigurationError: With what to do about it.
         """
         edge, console = self._choose_bind("INGEST_BIND", 8080), f"http://{self._choose_bind('CONSOLE_BIND', 8081)}"
         if self._https:
             self._certify(edge)
-        ingest = f"{'https' if 'INGEST_CERTIFICATE' in self._environment else 'http'}://{edge}"
+        ingest = f"{'https' if 'INGEST_TLS_CERT' in self._environment else 'http'}://{edge}"
         self._start_servers()
         with session(self._environment["DATABASE_URL"], "migrate") as connection:
             migrate(connection)
@@ -86,7 +86,7 @@ class Stack:
         check(found, self._environment)
         self._environment.pop("INGEST_URL_FILE", None)
         self._environment["INGEST_URL"] = ingest
-        settings = {process.name: process.own(self._environment) for process in found}
+        settings = {process.name: process.own_settings(self._environment) for process in found}
         asked = set().union(*settings.values())
         for process in found:
             self._run(process, but=asked - settings[process.name])
@@ -98,7 +98,7 @@ class Stack:
 
     def tend(self) -> None:
         """Start again whatever died."""
-        self._supervisor.tend()
+        self._supervisor.restart_dead()
 
     def stop(self) -> None:
         """Stop everything, servers last."""
@@ -112,9 +112,9 @@ class Stack:
         authority = Authority(self._data.folder)
         certificate = authority.issue("ingest", (*LOOPBACK, edge.rpartition(":")[0].strip("[]")))
         made = {
-            "INGEST_CERTIFICATE": str(certificate.chain),
-            "INGEST_CERTIFICATE_KEY": str(certificate.key),
-            "TRUSTED_AUTHORITY": str(authority.path),
+            "INGEST_TLS_CERT": str(certificate.chain),
+            "INGEST_TLS_KEY": str(certificate.key),
+            "CA_FILE": str(authority.path),
             "PUBLIC_URL": f"https://{edge}",
         }
         self._environment = made | self._environment
@@ -158,7 +158,9 @@ class Stack:
         while not (self._supervisor.runs(name) and ready()):
             self.tend()
             if time.monotonic() - started > _START_SECONDS:
-                raise NotReady(f"{name} is not ready after {_START_SECONDS:.0f} s; see {self._data.logs / name}.log")
+                raise NotReadyError(
+                    f"{name} is not ready after {_START_SECONDS:.0f} s; see {self._data.logs / name}.log"
+                )
             time.sleep(0.05)
         self._tell(f"{name} ready after {time.monotonic() - started:.1f} s")
 
@@ -173,7 +175,7 @@ class Stack:
             try:
                 self._held.enter_context(hold(name, (host, chosen), "up"))
                 break
-            except Misconfigured:
+            except ConfigurationError:
                 if asked_for and port:
                     raise
                 port = 0

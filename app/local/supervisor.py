@@ -17,7 +17,7 @@ _LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG = 1
 
 
-class ProgramRefused(Exception):  # noqa: N818 - reads as what happened
+class ProgramConfigurationError(Exception):
     """A program refused to start; the text is what it said."""
 
 
@@ -30,7 +30,7 @@ class Program:
     environment: Mapping[str, str]
     log: Path
     stop_signal: signal.Signals = signal.SIGTERM
-    outlives: bool = False  # the others need it until they have ended
+    stop_last: bool = False  # the others need it until they have ended
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     started_at: float = 0.0
@@ -58,11 +58,11 @@ class Supervisor:
         """Tell whether a program is running now."""
         return any(each.name == name and each.process and each.process.poll() is None for each in self._programs)
 
-    def tend(self) -> None:
+    def restart_dead(self) -> None:
         """Start again what has died; to be called every now and then, from the main thread.
 
         Raises:
-            ProgramRefused: A program found its configuration wrong.
+            ProgramConfigurationError: A program found its configuration wrong.
         """
         for program in self._programs:
             if program.process is None:
@@ -74,7 +74,7 @@ class Supervisor:
     def stop(self, seconds: float = 40.0) -> None:
         """Stop all programs at once, those that outlive the others after them; what does not end in time is killed."""
         for outlives in (False, True):
-            programs = [each for each in self._programs if each.outlives is outlives and each.process]
+            programs = [each for each in self._programs if each.stop_last is outlives and each.process]
             for program in programs:
                 assert program.process is not None  # noqa: S101
                 program.process.send_signal(program.stop_signal)
@@ -114,7 +114,7 @@ class Supervisor:
         program.process = None
         if status == EX_CONFIG:
             said = program.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise ProgramRefused(f"{program.name} refused to start:\n" + "\n".join(said[-20:]))
+            raise ProgramConfigurationError(f"{program.name} refused to start:\n" + "\n".join(said[-20:]))
         if time.monotonic() - program.started_at > 60:
             program.starts = 1
         delay = 0 if program.starts == 1 else min(2 ** (program.starts - 2), 10)

@@ -2,8 +2,8 @@
 
 import click
 
-from app.sandbox.sending import send
-from app.sandbox.serving import serve
+from app.sandbox.send_load import send
+from app.sandbox.serve import serve
 
 
 @click.group(epilog="Example: kvitto sandbox send kompar --applications 100")

@@ -4,12 +4,12 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.local import files
-from app.sandbox import parties
+from app.local import atomic_file
+from app.sandbox import hook_config
 from config.environment import Environment
 
 # Whoever subscribes logs in with these; each is a file by the name of the setting that it is for.
-LOGINS = ("KOMPAR_API_LOGIN", "KOMPAR_API_PASSWORD", "SOLARIS_CLIENT_ID", "SOLARIS_CLIENT_SECRET")
+LOGINS = ("KOMPAR_API_USERNAME", "KOMPAR_API_PASSWORD", "SOLARIS_CLIENT_ID", "SOLARIS_CLIENT_SECRET")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,17 @@ class Credentials:
 
         A login is a file by the name of the setting that it is for: KOMPAR_API_LOGIN_FILE may name it.
         """
-        delivery = parties.kompar_secrets(environment)
+        delivery = hook_config.kompar_secrets(environment)
         environment.check()
         assert delivery is not None  # noqa: S101 - or else a fault was noted
-        kompar = _kept(folder, "KOMPAR_API_LOGIN", "lender"), _kept(folder, "KOMPAR_API_PASSWORD", _secret())
+        kompar = _kept(folder, "KOMPAR_API_USERNAME", "lender"), _kept(folder, "KOMPAR_API_PASSWORD", _secret())
         client = secrets.token_hex(16)
         solaris = _kept(folder, "SOLARIS_CLIENT_ID", client), _kept(folder, "SOLARIS_CLIENT_SECRET", _secret())
         return cls(kompar, solaris, *delivery)
 
 
 def _kept(folder: Path, name: str, value: str) -> str:
-    return files.keep(folder / name, value.encode()).decode().strip()
+    return atomic_file.keep(folder / name, value.encode()).decode().strip()
 
 
 def _secret() -> str:

@@ -11,29 +11,29 @@ from typing import Literal, Protocol
 
 import httpx
 
-from app.recording import Try
+from app.audit.attempt_log import DeliveryAttempt
 from app.sandbox import failures
-from app.sandbox.answers import Answer
 from app.sandbox.faults import HELD_SECONDS, Fault
 from app.sandbox.hooks import Event, Hook, Request, Verdict
-from app.sandbox.transmission import Cut, Manner, transmit
+from app.sandbox.http_attempt import Cut, TransportFaults, transmit
+from app.sandbox.responses import Answer
 
 # What becomes of a delivery in the end.
-Ending = Literal["delivered", "given up", "cancelled", "lost", "dropped"]
-_ENDINGS: dict[Verdict, Ending] = {"delivered": "delivered", "give up": "given up", "cancelled": "cancelled"}
+FinalStatus = Literal["delivered", "given up", "cancelled", "lost", "dropped"]
+_ENDINGS: dict[Verdict, FinalStatus] = {"delivered": "delivered", "give up": "given up", "cancelled": "cancelled"}
 # A selector wakes up to a millisecond late: the last stretch of a wait is watched.
 _WATCHED_SECONDS = 0.002
 
 
 class Record(Protocol):
-    """What notes tries as they end: app.recording.Recording is one."""
+    """What notes tries as they end: app.audit.attempt_log.Recording is one."""
 
-    def add(self, each: Try) -> None:
+    def add(self, each: DeliveryAttempt) -> None:
         """Note a try."""
 
 
 @dataclass(slots=True)
-class Means:
+class SharedResources:
     """What deliveries share; a lane is held for as long as a try takes.
 
     tell: is told of every try that failed, in a line. latest_seconds: by how much the latest try began after it was
@@ -54,14 +54,14 @@ class Delivery:
     Lives in one event loop.
     """
 
-    def __init__(self, means: Means, hook: Hook, event: Event, fault: Fault, asked: float) -> None:
+    def __init__(self, means: SharedResources, hook: Hook, event: Event, fault: Fault, asked: float) -> None:
         self._asked = self._ended = asked
         self.hook = hook
         self.event = event
         self.fault = fault
         self.waiting = False
         self._means = means
-        self._fate: Ending | None = None
+        self._fate: FinalStatus | None = None
         self._abandoned = asyncio.Event()
 
     @property
@@ -69,12 +69,12 @@ class Delivery:
         """Whether no other try is to be made."""
         return self._fate is not None
 
-    def abandon(self, fate: Ending) -> None:
+    def abandon(self, fate: FinalStatus) -> None:
         """Have no other try made; one that is under way ends."""
         self._fate = fate
         self._abandoned.set()
 
-    async def run(self) -> Ending:
+    async def run(self) -> FinalStatus:
         """Try until there is no other try to make; return what became of it."""
         due = self._asked + (HELD_SECONDS if self.fault.held else 0)
         for attempt, wait in enumerate((*self.hook.waits, None), 1):
@@ -92,7 +92,7 @@ class Delivery:
             due = self._ended + wait_seconds
         raise AssertionError("the last try has an ending")
 
-    def _ending(self, verdict: Verdict, wait: float | None) -> Ending | None:
+    def _ending(self, verdict: Verdict, wait: float | None) -> FinalStatus | None:
         """Return what became of the delivery by a try; None if another is to be made, after `wait`."""
         if verdict != "try again":
             return _ENDINGS[verdict]
@@ -118,7 +118,7 @@ class Delivery:
         self._means.latest_seconds = max(self._means.latest_seconds, time.monotonic() - due)
         request = self.hook.request(self.event, attempt, self.fault.name or None)
         cut = self._cut() if attempt == 1 else "no"
-        manner = Manner(self.fault.slow, cut)
+        manner = TransportFaults(self.fault.slow, cut)
         at = datetime.now(UTC)
         answer = await transmit(self._means.client, self.hook.url, request, self.hook.timeout_seconds, manner)
         self._ended = time.monotonic()  # from here the next wait counts, however long the record takes
@@ -133,8 +133,8 @@ class Delivery:
             return "no"
         return "read" if zlib.crc32(self.event.id.encode()) % 2 else "unread"
 
-    def _told(self, at: datetime, attempt: int, request: Request, answer: Answer) -> Try:
-        return Try(
+    def _told(self, at: datetime, attempt: int, request: Request, answer: Answer) -> DeliveryAttempt:
+        return DeliveryAttempt(
             at=at,
             provider=self.hook.provider,
             topic=self.hook.topic,

@@ -12,9 +12,9 @@ from typing import Self
 import httpx
 
 from app.sandbox import faults
-from app.sandbox.delivery import Delivery, Ending, Means, Record
+from app.sandbox.delivery import Delivery, FinalStatus, Record, SharedResources
 from app.sandbox.hooks import Event, Hook
-from app.trust import LOOPBACK_DIRECT
+from app.tls import LOOPBACK_DIRECT
 
 
 class Dispatcher:
@@ -34,13 +34,13 @@ class Dispatcher:
         on_cancelled: Callable[[Hook], None] | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        self.endings: Counter[Ending] = Counter()
+        self.endings: Counter[FinalStatus] = Counter()
         self._on_cancelled = on_cancelled
         # A try has one time-out for all of it; connections are as many as lanes.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=lanes)
         verify = True if trust is None else trust
         client = httpx.AsyncClient(verify=verify, timeout=None, limits=limits, mounts=LOOPBACK_DIRECT)  # noqa: S113
-        self._means = Means(client, asyncio.Semaphore(lanes), speed, recording, tell)
+        self._means = SharedResources(client, asyncio.Semaphore(lanes), speed, recording, tell)
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
         self._pending = 0
         self._failure: Exception | None = None

@@ -27,7 +27,7 @@ class Fault:
     forgetful: bool = False
     corrected: bool = False
 
-    def befalls(self, provider: str, topic: str) -> bool:
+    def applies_to(self, provider: str, topic: str) -> bool:
         """Tell whether it can happen to what this hook sends."""
         return not self.topics or provider in self.topics or f"{provider}/{topic}" in self.topics
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 
 import httpx
 
-from app.sandbox.answers import NO_ANSWER
-from app.sandbox.banking import CREDIT_LINE, OVERDRAFT_RATE, REJECTED_TRANSACTION
+from app.sandbox.fake_solaris import CREDIT_LINE, OVERDRAFT_RATE, REJECTED_TRANSACTION
 from app.sandbox.hooks import Event, Request, Verdict
-from app.trust import LOOPBACK_DIRECT
+from app.sandbox.responses import NO_ANSWER
+from app.tls import LOOPBACK_DIRECT
 
 
 def sign(secret: str, body: bytes) -> str:

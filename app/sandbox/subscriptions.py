@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from app.local import files
+from app.local import atomic_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Subscription:
     secret: str | None = field(default=None, repr=False)
 
 
-class SubscriptionsDamaged(Exception):  # noqa: N818 - reads as what happened
+class SubscriptionsFileError(Exception):
     """The file that keeps them holds something else; the text says what to do."""
 
 
@@ -34,7 +34,7 @@ class Subscriptions:
             kept = json.loads(path.read_bytes()) if path.exists() else []
             self._found = [Subscription(**each) for each in kept]
         except (ValueError, TypeError, RecursionError) as error:
-            raise SubscriptionsDamaged(f"{path} is damaged: remove it, and register anew what was there") from error
+            raise SubscriptionsFileError(f"{path} is damaged: remove it, and register anew what was there") from error
 
     def select(self, api: str | None = None, topic: str | None = None) -> list[Subscription]:
         """Return those of an API, to a topic, in the order in which they were made."""
@@ -58,7 +58,7 @@ class Subscriptions:
             return gone
 
     def _replace(self, found: list[Subscription]) -> None:
-        files.write(self._path, json.dumps([asdict(each) for each in found], indent=2).encode())
+        atomic_file.write(self._path, json.dumps([asdict(each) for each in found], indent=2).encode())
         self._found = found
 
 

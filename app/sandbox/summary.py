@@ -7,21 +7,21 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.recording import Recording, Try
+from app.audit.attempt_log import AttemptLog, DeliveryAttempt
 
 
 @dataclass(slots=True)
 class Summary:
     """Counts tries as they end, and passes them on to a recording and to all who want to be told."""
 
-    recording: Recording | None = None
-    listeners: tuple[Callable[[Try], None], ...] = ()
+    recording: AttemptLog | None = None
+    listeners: tuple[Callable[[DeliveryAttempt], None], ...] = ()
     statuses: Counter[int] = field(default_factory=Counter)
     befallen: set[tuple[str, str]] = field(default_factory=set)
     retried: int = 0
     seconds: list[float] = field(default_factory=list)
 
-    def add(self, each: Try) -> None:
+    def add(self, each: DeliveryAttempt) -> None:
         """Note a try."""
         self.statuses[each.status] += 1
         if each.fault is not None:
@@ -60,7 +60,7 @@ class Summary:
 
 
 @contextmanager
-def summing_up(record: Path | None, *listeners: Callable[[Try], None]) -> Iterator[Summary]:
+def summing_up(record: Path | None, *listeners: Callable[[DeliveryAttempt], None]) -> Iterator[Summary]:
     """Return a summary of the tries made in a block, which are recorded in a file, if one is named."""
-    with closing(Recording(record)) if record else nullcontext() as recording:
+    with closing(AttemptLog(record)) if record else nullcontext() as recording:
         yield Summary(recording, listeners)

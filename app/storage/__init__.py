@@ -1,1 +1,1 @@
-"""Postgres: the ledger. The only code that knows it."""
+"""Stage 4: the ledger in Postgres. The only package that knows Postgres."""

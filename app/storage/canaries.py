@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from app.delivery import Received
+from app.domain.delivery import ReceivedDelivery
 from app.storage.connection import Connection
 from app.storage.overflow import Overflow
 
 
-def note(connection: Connection, provider: str, sent_at: datetime) -> None:
+def record(connection: Connection, provider: str, sent_at: datetime) -> None:
     """Keep the newest canary, in whatever order they come; an older one changes nothing.
 
     One from the future, by this server's clock, counts as sent now: a sender whose clock is ahead cannot make
@@ -27,7 +27,7 @@ def note(connection: Connection, provider: str, sent_at: datetime) -> None:
 class CanaryOverflow(Overflow):
     """Canaries in the overflow: nothing is accounted for, so nothing of them stays."""
 
-    def acknowledge(self, batch: Sequence[Received]) -> None:
+    def acknowledge(self, batch: Sequence[ReceivedDelivery]) -> None:
         """Delete canaries that were noted."""
         with self._connected() as connection:
             connection.execute("SELECT forget_canaries(%s)", [[received.delivery.receipt for received in batch]])

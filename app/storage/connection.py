@@ -9,9 +9,10 @@ import psycopg.errors
 import psycopg.sql
 from psycopg.rows import namedtuple_row
 
-from app.errors import Unavailable, Unstorable
-from config.checks import POSTGRES_SETTINGS, postgres_faults
-from config.environment import Fault, Misconfigured
+from app.errors import DataRejectedError, StoreUnavailableError
+from config.checks.result import CheckResult, fault
+from config.checks.startup import POSTGRES_SETTINGS, postgres_faults
+from config.environment import ConfigurationError
 
 Connection = psycopg.Connection[Any]
 
@@ -27,7 +28,7 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "15s",
 }
 
-_WRONG_ROLE = Fault("DATABASE_URL", "names a role that may not do this", "Name one that may")
+_WRONG_ROLE = fault("DATABASE_URL", "names a role that may not do this", "Name one that may")
 
 # SQLSTATE classes. 22 data, 23 integrity, 54 limits exceeded: the data's fault.
 _DATA = frozenset({"22", "23", "54"})
@@ -39,15 +40,15 @@ def connect(dsn: str, name: str, **session: str) -> Connection:
     """Return a connection that commits by itself outside `transaction()` and waits for nothing for ever.
 
     Raises:
-        Unavailable: Postgres cannot be reached.
-        Misconfigured: `dsn` is no address.
+        StoreUnavailableError: Postgres cannot be reached.
+        ConfigurationError: `dsn` is no address.
     """
     try:
-        with sorted_failures():
+        with translate_errors():
             return psycopg.connect(dsn, **arguments(name, **session))
     except psycopg.ProgrammingError as error:  # its text quotes the address, password and all
         mend = "Write it like postgresql://user:password@host/name, special characters as %XX"
-        raise Misconfigured([Fault("DATABASE_URL", "cannot be read as an address", mend)]) from error
+        raise ConfigurationError([fault("DATABASE_URL", "cannot be read as an address", mend)]) from error
 
 
 @contextmanager
@@ -55,11 +56,11 @@ def session(dsn: str, name: str, statement_timeout: str = "10min", **more: str) 
     """Connect for the duration of a block, and say how to mend whatever fails in it; who asks can wait a while.
 
     Raises:
-        Unavailable: Postgres cannot be reached, or not any more.
-        Misconfigured: It is reached, and lacks the schema or the privileges.
+        StoreUnavailableError: Postgres cannot be reached, or not any more.
+        ConfigurationError: It is reached, and lacks the schema or the privileges.
     """
     settings = {"statement_timeout": statement_timeout} | more
-    with sorted_failures(), connect(dsn, name, **settings) as connection, _mended(connection):
+    with translate_errors(), connect(dsn, name, **settings) as connection, _mended(connection):
         yield connection
 
 
@@ -69,11 +70,11 @@ def _mended(connection: Connection) -> Iterator[None]:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName) as error:
         if _is_closed_to_us(connection):
-            raise Misconfigured([_WRONG_ROLE]) from error
+            raise ConfigurationError([_WRONG_ROLE]) from error
         mend = "Run: kvitto migrate; or name the database that has it"
-        raise Misconfigured([Fault("DATABASE_URL", "leads to no up-to-date schema of Kvitto", mend)]) from error
+        raise ConfigurationError([fault("DATABASE_URL", "leads to no up-to-date schema of Kvitto", mend)]) from error
     except psycopg.errors.InsufficientPrivilege as error:
-        raise Misconfigured([_WRONG_ROLE]) from error
+        raise ConfigurationError([_WRONG_ROLE]) from error
 
 
 def _is_closed_to_us(connection: Connection) -> bool:
@@ -105,21 +106,21 @@ def create_database(dsn: str, name: str) -> None:
 
 
 @contextmanager
-def sorted_failures() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Sort what Postgres raises: the data's fault, the server's, or ours (left as it is).
 
     Raises:
-        Unstorable: Some row cannot be stored; SQLSTATE and constraint only, since the message quotes values.
-        Unavailable: The server cannot now.
+        DataRejectedError: Some row cannot be stored; SQLSTATE and constraint only, since the message quotes values.
+        StoreUnavailableError: The server cannot now.
     """
     try:
         yield
     except psycopg.Error as error:
         kind = (error.sqlstate or "")[:2]
         if kind in _DATA:
-            raise Unstorable(error.sqlstate or "", error.diag.constraint_name or "") from error
+            raise DataRejectedError(error.sqlstate or "", error.diag.constraint_name or "") from error
         if kind in _SERVER or _is_connection_lost(error):
-            raise Unavailable("postgres-unavailable", error.sqlstate or _told_by_server(error)) from error
+            raise StoreUnavailableError("postgres-unavailable", error.sqlstate or _told_by_server(error)) from error
         raise
 
 
@@ -140,13 +141,13 @@ def _told_by_server(error: psycopg.Error) -> str:
 
 
 @contextmanager
-def lent(connection: Connection) -> Iterator[Connection]:
+def borrow(connection: Connection) -> Iterator[Connection]:
     """Lend a connection that stays its owner's; what Postgres raises meanwhile is sorted."""
-    with sorted_failures():
+    with translate_errors():
         yield connection
 
 
-def durability_faults(connection: Connection) -> list[Fault]:
+def durability_errors(connection: Connection) -> list[CheckResult]:
     """Return what in the server's settings could lose a commit."""
     rows = connection.execute(
         "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(POSTGRES_SETTINGS)]
@@ -154,8 +155,8 @@ def durability_faults(connection: Connection) -> list[Fault]:
     return postgres_faults({row.name: row.setting for row in rows})
 
 
-def refuse_read_only(connection: Connection) -> None:
-    """Raise Unavailable if the server takes no writes: a standby, or one set so."""
+def require_writable(connection: Connection) -> None:
+    """Raise StoreUnavailableError if the server takes no writes: a standby, or one set so."""
     row = connection.execute("SELECT current_setting('transaction_read_only') = 'on' AS it").fetchone()
     if row is not None and row.it:
-        raise Unavailable("postgres-read-only")
+        raise StoreUnavailableError("postgres-read-only")

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from app.domain.outcome import Outcome
 from app.storage.connection import Connection
-from app.storage.settlement import Outcome
 
 _COLUMNS = "receipt, provider, topic, dead_letters.reason, detail, received_at, replayed_at"
 
@@ -51,7 +51,7 @@ def select(connection: Connection, selection: Selection, limit: int | None = Non
     return [row._asdict() for row in rows]
 
 
-def note(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
+def insert(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
     """Note why receipts are dead letters."""
     for receipt, outcome in outcomes.items():
         if outcome.name == "dead":
@@ -64,7 +64,7 @@ def note(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
             )
 
 
-def note_replayed(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
+def record_replayed(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
     """Note that what was a dead letter is none any more."""
     replayed = [receipt for receipt, outcome in outcomes.items() if outcome.name != "dead"]
     connection.execute("UPDATE dead_letters SET replayed_at = clock_timestamp() WHERE receipt = ANY(%s)", [replayed])

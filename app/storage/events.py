@@ -7,12 +7,12 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from app.event import Doubts, Entity, Event, flags_of
-from app.history import Occurrence, Verdict
-from app.storage import tables
-from app.storage.arrays import columns, to_json
+from app.domain.event import Entity, Event, FieldFlags, all_flags
+from app.domain.outcome import ProcessedDelivery
+from app.domain.revisions import EventReceipt, RevisionDecision
+from app.storage import projections
+from app.storage.column_arrays import columns, to_json
 from app.storage.connection import Connection
-from app.storage.settlement import Settlement
 
 # Where the flags of a verdict stand among the doubts.
 _VERDICT = "(verdict)"
@@ -23,9 +23,9 @@ class Row:
     """An event as it was stored: what its entity's history needs of it."""
 
     entity: Entity
-    occurrence: Occurrence
-    verdict: Verdict
-    doubts: Doubts
+    occurrence: EventReceipt
+    verdict: RevisionDecision
+    doubts: FieldFlags
 
 
 Histories = Mapping[Entity, list[Row]]
@@ -48,13 +48,15 @@ def histories(connection: Connection, entities: Collection[Entity]) -> Histories
     found = defaultdict(list)
     for row in rows:
         entity = Entity(row.provider, row.event_type, row.entity_id)
-        occurrence = Occurrence(row.receipt, row.received_at, row.digests, row.identity)
-        verdict = Verdict(row.revision, row.reason, tuple(row.doubts.get(_VERDICT, ())))
+        occurrence = EventReceipt(row.receipt, row.received_at, row.digests, row.identity)
+        verdict = RevisionDecision(row.revision, row.reason, tuple(row.doubts.get(_VERDICT, ())))
         found[entity].append(Row(entity, occurrence, verdict, row.doubts))
     return found
 
 
-def insert(connection: Connection, settlements: Sequence[Settlement], verdicts: Mapping[UUID, Verdict]) -> None:
+def insert(
+    connection: Connection, settlements: Sequence[ProcessedDelivery], verdicts: Mapping[UUID, RevisionDecision]
+) -> None:
     """Insert the events of valid deliveries."""
     if not settlements:
         return
@@ -73,31 +75,31 @@ def insert(connection: Connection, settlements: Sequence[Settlement], verdicts: 
     )
 
 
-def _row(settlement: Settlement, verdict: Verdict) -> tuple[object, ...]:
-    event, doubts = settlement.event, _with_verdict(settlement.event.doubts, verdict)
+def _row(settlement: ProcessedDelivery, verdict: RevisionDecision) -> tuple[object, ...]:
+    event, doubts = settlement.event, _with_verdict(settlement.event.field_flags, verdict)
     return (
-        settlement.receipt, *event.entity, settlement.received.received_at, verdict.revision, event.identity,
-        to_json(event.content), to_json(event.digests), to_json(doubts), _array(flags_of(doubts)),
+        settlement.receipt, *event.entity, settlement.received.received_at, verdict.revision, event.provider_event_id,
+        to_json(event.content), to_json(event.digests), to_json(doubts), _array(all_flags(doubts)),
     )  # fmt: skip
 
 
 def revisions(
-    settlements: Iterable[Settlement], verdicts: Mapping[UUID, Verdict]
-) -> list[tuple[Event, tables.Revision]]:
+    settlements: Iterable[ProcessedDelivery], verdicts: Mapping[UUID, RevisionDecision]
+) -> list[tuple[Event, projections.Revision]]:
     """Return the events that became revisions, in order."""
     found = []
     for settlement in settlements:
         verdict, event, received_at = verdicts[settlement.receipt], settlement.event, settlement.received.received_at
         if verdict.revision is not None:
-            doubts = _with_verdict(event.doubts, verdict)
-            found.append((event, tables.Revision(
-                event.entity.entity_id, settlement.receipt, event.identity, event.content, doubts,
+            doubts = _with_verdict(event.field_flags, verdict)
+            found.append((event, projections.Revision(
+                event.entity.entity_id, settlement.receipt, event.provider_event_id, event.content, doubts,
                 verdict.revision, received_at, received_at,
             )))  # fmt: skip
     return sorted(found, key=lambda each: each[1].revision)
 
 
-def revise(connection: Connection, rows: Sequence[Row], verdicts: Mapping[UUID, Verdict]) -> None:
+def revise(connection: Connection, rows: Sequence[Row], verdicts: Mapping[UUID, RevisionDecision]) -> None:
     """Correct events whose verdict changed, since an older receipt of their entity turned up after them."""
     for row in rows:
         receipt = row.occurrence.receipt
@@ -105,7 +107,7 @@ def revise(connection: Connection, rows: Sequence[Row], verdicts: Mapping[UUID, 
         doubts = _with_verdict(row.doubts, verdict)
         connection.execute(
             "UPDATE events SET revision = %s, doubts = %s, flags = %s WHERE receipt = %s",
-            [verdict.revision, Jsonb(doubts), flags_of(doubts), receipt],
+            [verdict.revision, Jsonb(doubts), all_flags(doubts), receipt],
         )
         connection.execute(
             "UPDATE receipts SET outcome = %s, reason = %s WHERE receipt = %s",
@@ -113,7 +115,7 @@ def revise(connection: Connection, rows: Sequence[Row], verdicts: Mapping[UUID, 
         )
 
 
-def _with_verdict(doubts: Doubts, verdict: Verdict) -> dict[str, list[str]]:
+def _with_verdict(doubts: FieldFlags, verdict: RevisionDecision) -> dict[str, list[str]]:
     own = {key: flags for key, flags in doubts.items() if key != _VERDICT}
     return own | ({_VERDICT: list(verdict.flags)} if verdict.flags else {})
 

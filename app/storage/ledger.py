@@ -8,74 +8,74 @@ from uuid import UUID
 
 from psycopg.pq import TransactionStatus
 
-from app.errors import Unavailable
-from app.event import Entity, Event
-from app.history import Verdict, fold
-from app.storage import canaries, dead_letters, events, looks, receipts, tables
-from app.storage.connection import Connection, connect, durability_faults, sorted_failures
-from app.storage.settlement import Outcome, Settlement
+from app.domain.event import Entity, Event
+from app.domain.outcome import Outcome, ProcessedDelivery
+from app.domain.revisions import RevisionDecision, fold
+from app.errors import StoreUnavailableError
+from app.storage import canaries, dead_letters, events, freshness, projections, receipts
+from app.storage.connection import Connection, connect, durability_errors, translate_errors
 
 # How long a look at the server's settings is relied on.
 _TRUSTED_SECONDS = 60.0
 
-_Write = Callable[[Connection, Sequence[Settlement], dict[UUID, Outcome]], None]
+_Write = Callable[[Connection, Sequence[ProcessedDelivery], dict[UUID, Outcome]], None]
 
 
 class Ledger:
     """Stores settlements. One connection, opened at first use and anew after it broke; not shared between threads."""
 
-    def __init__(self, dsn: str, provider: str, loss_accepted: bool = False) -> None:
+    def __init__(self, dsn: str, provider: str, allow_non_durable: bool = False) -> None:
         self._dsn = dsn
         self._provider = provider
-        self._loss_accepted = loss_accepted
+        self._allow_non_durable = allow_non_durable
         self._connection: Connection | None = None
         self._trusted_until = 0.0
 
-    def store(self, settlements: Sequence[Settlement]) -> None:
+    def store(self, settlements: Sequence[ProcessedDelivery]) -> None:
         """Take a batch in: receipts, events and current state, or nothing of it.
 
         What the ledger has already is left alone, so that the same entries may be stored again and again.
 
         Raises:
-            Unstorable: Some delivery's values; nothing was stored.
-            Unavailable: Postgres; nothing was stored, or the answer to the commit was lost.
+            DataRejectedError: Some delivery's values; nothing was stored.
+            StoreUnavailableError: Postgres; nothing was stored, or the answer to the commit was lost.
         """
         with self._turn() as connection:
-            sifted = receipts.sift(connection, settlements)
-            receipts.move(connection, sifted.earlier)
+            sifted = receipts.partition(connection, settlements)
+            receipts.reassign(connection, sifted.earlier)
             _settle(connection, sifted.fresh, receipts.insert, moved=sifted.earlier)
-            receipts.note_copies(connection, sifted.copies)
+            receipts.record_duplicate_entries(connection, sifted.copies)
 
-    def replay(self, settlements: Sequence[Settlement], dry_run: bool = False) -> dict[UUID, Outcome]:
+    def replay(self, settlements: Sequence[ProcessedDelivery], dry_run: bool = False) -> dict[UUID, Outcome]:
         """Settle dead letters again, in their place in the order of receipt; return what became of each.
 
         Those that are no longer dead letters are left alone. A dry run undoes everything.
         """
         with self._turn(undo=dry_run) as connection:
-            outcomes = _settle(connection, receipts.still_dead(connection, settlements), receipts.resettle)
-            dead_letters.note_replayed(connection, outcomes)
+            outcomes = _settle(connection, receipts.still_dead(connection, settlements), receipts.update_outcome)
+            dead_letters.record_replayed(connection, outcomes)
             return outcomes
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
         """Lend the ledger's connection: what a worker needs of Postgres besides."""
-        with sorted_failures():
+        with translate_errors():
             yield self._open()
 
     def check(self) -> None:
-        """Raise Unavailable unless the server answers, on a connection that is made anew if need be."""
+        """Raise StoreUnavailableError unless the server answers, on a connection that is made anew if need be."""
         with self.connected() as connection:
             connection.execute("SELECT 1")
 
-    def look(self, look: looks.Look) -> None:
+    def record_freshness(self, look: freshness.Freshness) -> None:
         """Note what the inbox looked like, for dashboards to know how complete they are."""
         with self._turn() as connection:
-            looks.note(connection, self._provider, look)
+            freshness.record(connection, self._provider, look)
 
-    def note_canary(self, sent_at: datetime) -> None:
+    def record_canary(self, sent_at: datetime) -> None:
         """Note that a canary has come this far, on a delivery's own terms: it takes its turn like a batch."""
         with self._turn() as connection:
-            canaries.note(connection, self._provider, sent_at)
+            canaries.record(connection, self._provider, sent_at)
 
     def close(self) -> None:
         """Close the connection."""
@@ -88,7 +88,7 @@ class Ledger:
 
         That makes folding safe and deadlocks impossible; opening and validating run in parallel before it.
         """
-        with sorted_failures():
+        with translate_errors():
             connection = self._open()
             # Statements whose results nobody waits for travel together: half the round trips of a batch.
             with connection.pipeline(), connection.transaction(force_rollback=undo):
@@ -107,15 +107,18 @@ class Ledger:
             if connection.info.server_version >= 170_000:  # a transaction ends before a task's soft time limit, too
                 connection.execute("SET transaction_timeout = '15s'")
             self._trusted_until = 0.0
-        if not self._loss_accepted and time.monotonic() > self._trusted_until:
-            if faults := durability_faults(connection):
-                raise Unavailable("postgres-not-durable", "; ".join(fault.name for fault in faults))
+        if not self._allow_non_durable and time.monotonic() > self._trusted_until:
+            if faults := durability_errors(connection):
+                raise StoreUnavailableError("postgres-not-durable", "; ".join(fault.name for fault in faults))
             self._trusted_until = time.monotonic() + _TRUSTED_SECONDS
         return connection
 
 
 def _settle(
-    connection: Connection, settlements: Sequence[Settlement], write: _Write, moved: Sequence[Settlement] = ()
+    connection: Connection,
+    settlements: Sequence[ProcessedDelivery],
+    write: _Write,
+    moved: Sequence[ProcessedDelivery] = (),
 ) -> dict[UUID, Outcome]:
     """Fold the entities that the batch speaks of, and write what came of it.
 
@@ -128,27 +131,29 @@ def _settle(
     verdicts = _fold(histories, valid, {event.entity: event.horizon for event in concerned})
     outcomes = {each.receipt: Outcome.of(each.result, verdicts.get(each.receipt)) for each in settlements}
     write(connection, settlements, outcomes)
-    dead_letters.note(connection, outcomes)
+    dead_letters.insert(connection, outcomes)
     events.insert(connection, valid, verdicts)
     revised = [row for rows in histories.values() for row in rows if row.verdict != verdicts[row.occurrence.receipt]]
     events.revise(connection, revised, verdicts)
     changed = {row.entity for row in revised}
     changed |= {settlement.event.entity for settlement in valid if verdicts[settlement.receipt].revision}
     changed |= {event.entity for event in shifted}
-    tables.lay_out(connection, [event for event in concerned if event.entity in changed and event.entity in histories])
+    projections.rebuild(
+        connection, [event for event in concerned if event.entity in changed and event.entity in histories]
+    )
     fresh = [settlement for settlement in valid if settlement.event.entity not in histories]
-    tables.add(connection, events.revisions(fresh, verdicts))
+    projections.insert_new(connection, events.revisions(fresh, verdicts))
     return outcomes
 
 
 def _fold(
-    histories: events.Histories, settlements: Sequence[Settlement], horizons: Mapping[Entity, timedelta]
-) -> dict[UUID, Verdict]:
+    histories: events.Histories, settlements: Sequence[ProcessedDelivery], horizons: Mapping[Entity, timedelta]
+) -> dict[UUID, RevisionDecision]:
     """Judge every receipt of the entities concerned: those stored before and those of the batch."""
     occurrences = {entity: [row.occurrence for row in rows] for entity, rows in histories.items()}
     for settlement in settlements:
-        occurrences.setdefault(settlement.event.entity, []).append(settlement.occurrence)
-    verdicts: dict[UUID, Verdict] = {}
+        occurrences.setdefault(settlement.event.entity, []).append(settlement.event_receipt)
+    verdicts: dict[UUID, RevisionDecision] = {}
     for entity, found in occurrences.items():
         verdicts |= fold(found, horizons[entity])
     return verdicts

@@ -8,7 +8,7 @@ from app.storage.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class RecordedReceipt:
     """A receipt as the ledger has it; of a dead letter event type and entity may not be known."""
 
     provider: str
@@ -18,7 +18,7 @@ class Noted:
     outcome: str
 
 
-def noted(connection: Connection, receipts: Collection[UUID]) -> dict[UUID, Noted]:
+def recorded(connection: Connection, receipts: Collection[UUID]) -> dict[UUID, RecordedReceipt]:
     """Return what the ledger has of these receipts, in one snapshot."""
     rows = connection.execute(
         """
@@ -27,7 +27,10 @@ def noted(connection: Connection, receipts: Collection[UUID]) -> dict[UUID, Note
         """,
         [list(receipts)],
     )
-    return {row.receipt: Noted(row.provider, row.topic, row.event_type, row.entity_id, row.outcome) for row in rows}
+    return {
+        row.receipt: RecordedReceipt(row.provider, row.topic, row.event_type, row.entity_id, row.outcome)
+        for row in rows
+    }
 
 
 def waiting(connection: Connection, receipts: Collection[UUID]) -> set[UUID]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from app.delivery import Delivery, Position, Received
+from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
 from app.storage.connection import Connection
 from config.celery import ABANDONED_SECONDS, BATCH_ENTRIES
 
@@ -67,7 +67,7 @@ class Overflow:
         self._connected = connected
         self.provider = provider
 
-    def claim(self, consumer: str) -> list[Received]:
+    def claim(self, consumer: str) -> list[ReceivedDelivery]:
         """Claim a batch in order of receipt: what nobody has, or whose claimant has been silent for too long."""
         with self._connected() as connection:
             rows = connection.execute(
@@ -80,9 +80,9 @@ class Overflow:
                     "bytes": _BATCH_BYTES,
                 },
             ).fetchall()
-        return sorted(map(self._received, rows), key=lambda each: each.position)
+        return sorted(map(self._received, rows), key=lambda each: each.stream_id)
 
-    def claimants(self) -> list[str]:
+    def consumers_with_claims(self) -> list[str]:
         """Return who holds claims."""
         with self._connected() as connection:
             rows = connection.execute(
@@ -105,7 +105,7 @@ class Overflow:
                 [self.provider, consumer],
             )
 
-    def acknowledge(self, batch: Sequence[Received]) -> None:
+    def acknowledge(self, batch: Sequence[ReceivedDelivery]) -> None:
         """Let go of the bodies of deliveries that are in the ledger now."""
         receipts = [received.delivery.receipt for received in batch]
         with self._connected() as connection:
@@ -136,11 +136,11 @@ class Overflow:
             )
         return float(row.oldest)
 
-    def _received(self, row: Any) -> Received:
-        return Received(
+    def _received(self, row: Any) -> ReceivedDelivery:
+        return ReceivedDelivery(
             Delivery(row.receipt, self.provider, row.topic, row.headers, row.sealed),
             row.received_at,
             EPOCH,
-            Position(round(row.received_at.timestamp() * 1000), row.seq),
+            StreamId(round(row.received_at.timestamp() * 1000), row.seq),
             row.claims,
         )

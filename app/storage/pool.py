@@ -11,8 +11,8 @@ from typing import TypeVar
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from app.errors import Unavailable
-from app.storage.connection import Connection, arguments, sorted_failures
+from app.errors import StoreUnavailableError
+from app.storage.connection import Connection, arguments, translate_errors
 
 _SIZE = 8
 T = TypeVar("T")
@@ -37,12 +37,12 @@ class Pool:
         """Return what `work` returns, done in time; it may be done twice, since a connection may have gone stale.
 
         Raises:
-            Unavailable: Not done in time, or its answer was lost.
+            StoreUnavailableError: Not done in time, or its answer was lost.
         """
         end = time.monotonic() + self._seconds
         try:
             return self._once(work, end)
-        except Unavailable:
+        except StoreUnavailableError:
             if time.monotonic() > end - self._seconds / 2:
                 raise
         return self._once(work, end)
@@ -50,13 +50,13 @@ class Pool:
     def _once(self, work: Callable[[Connection], T], end: float) -> T:
         try:
             with (
-                sorted_failures(),
+                translate_errors(),
                 self._pool.connection(_left(end)) as connection,
                 _deadline(connection, _left(end)),
             ):
                 return work(connection)
         except PoolTimeout as error:
-            raise Unavailable("postgres-unavailable", "no connection in time") from error
+            raise StoreUnavailableError("postgres-unavailable", "no connection in time") from error
 
 
 def _left(end: float) -> float:

@@ -5,34 +5,34 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from app.delivery import Delivery, Position, Received
-from app.errors import Rejected
-from app.event import Event
-from app.storage.arrays import columns, to_json
+from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
+from app.domain.event import Event
+from app.domain.outcome import Outcome, ProcessedDelivery
+from app.errors import InvalidDeliveryError
+from app.storage.column_arrays import columns, to_json
 from app.storage.connection import Connection
-from app.storage.settlement import Outcome, Settlement
 
 _Place = tuple[datetime, UUID, int]
 
 
-def _place(received: Received) -> _Place:
-    return received.received_at, received.epoch, received.position.seq
+def _place(received: ReceivedDelivery) -> _Place:
+    return received.received_at, received.epoch, received.stream_id.seq
 
 
 @dataclass(frozen=True, slots=True)
-class Sifted:
+class Partition:
     """A batch, told apart: what the ledger lacks, and further entries of receipts.
 
     copies: came after the entry that their receipt was made of; earlier: came before it. One that cannot be opened
     here, though its receipt was, tells nothing of its entity, whose history could not be judged anew: a copy, too.
     """
 
-    fresh: list[Settlement]
-    copies: list[Settlement]
-    earlier: list[Settlement]
+    fresh: list[ProcessedDelivery]
+    copies: list[ProcessedDelivery]
+    earlier: list[ProcessedDelivery]
 
 
-def sift(connection: Connection, settlements: Sequence[Settlement]) -> Sifted:
+def partition(connection: Connection, settlements: Sequence[ProcessedDelivery]) -> Partition:
     """Tell apart what the ledger lacks and what it has.
 
     An entry met again (its acknowledgement was lost) is left out. A copy is another entry of the same
@@ -45,7 +45,7 @@ def sift(connection: Connection, settlements: Sequence[Settlement]) -> Sifted:
     valid = {row.receipt for row in rows if row.outcome != "dead"}
     places: dict[UUID, _Place] = {row.receipt: (row.received_at, row.epoch, row.seq) for row in rows}
     known = {*places.values(), *_copies(connection, places)}
-    sifted = Sifted([], [], [])
+    sifted = Partition([], [], [])
     for settlement in sorted(settlements, key=lambda each: _place(each.received)):
         place = _place(settlement.received)
         if settlement.receipt not in places:
@@ -54,7 +54,7 @@ def sift(connection: Connection, settlements: Sequence[Settlement]) -> Sifted:
         elif place in known or place == places[settlement.receipt]:
             continue
         elif place > places[settlement.receipt] or (
-            settlement.receipt in valid and isinstance(settlement.result, Rejected)
+            settlement.receipt in valid and isinstance(settlement.result, InvalidDeliveryError)
         ):
             sifted.copies.append(settlement)
         else:
@@ -70,7 +70,7 @@ def _copies(connection: Connection, receipts: Collection[UUID]) -> Iterator[_Pla
             yield row.received_at, row.epoch, row.seq
 
 
-def move(connection: Connection, earlier: Sequence[Settlement]) -> None:
+def reassign(connection: Connection, earlier: Sequence[ProcessedDelivery]) -> None:
     """Give receipts the place of an earlier entry of theirs, and note the place they had as a copy's.
 
     So the time of receipt is that of the first entry, whichever was taken in first.
@@ -91,7 +91,7 @@ def move(connection: Connection, earlier: Sequence[Settlement]) -> None:
         connection.execute("UPDATE events SET received_at = %s WHERE receipt = %s", [received_at, settlement.receipt])
 
 
-def insert(connection: Connection, settlements: Sequence[Settlement], outcomes: dict[UUID, Outcome]) -> None:
+def insert(connection: Connection, settlements: Sequence[ProcessedDelivery], outcomes: dict[UUID, Outcome]) -> None:
     """Insert receipts and their bodies."""
     if not settlements:
         return
@@ -116,7 +116,7 @@ def insert(connection: Connection, settlements: Sequence[Settlement], outcomes: 
     )
 
 
-def note_copies(connection: Connection, copies: Sequence[Settlement]) -> None:
+def record_duplicate_entries(connection: Connection, copies: Sequence[ProcessedDelivery]) -> None:
     """Note further entries of receipts, so that the audit can account for every entry."""
     if not copies:
         return
@@ -137,7 +137,7 @@ def note_copies(connection: Connection, copies: Sequence[Settlement]) -> None:
     )
 
 
-def load(connection: Connection, receipts: Sequence[UUID]) -> list[Received]:
+def load(connection: Connection, receipts: Sequence[UUID]) -> list[ReceivedDelivery]:
     """Return deliveries as they were received."""
     rows = connection.execute(
         """
@@ -148,11 +148,11 @@ def load(connection: Connection, receipts: Sequence[UUID]) -> list[Received]:
         [list(receipts)],
     )
     return [
-        Received(
+        ReceivedDelivery(
             Delivery(row.receipt, row.provider, row.topic, row.headers, row.sealed),
             row.received_at,
             row.epoch,
-            Position(round(row.received_at.timestamp() * 1000), row.seq),
+            StreamId(round(row.received_at.timestamp() * 1000), row.seq),
         )
         for row in rows
     ]
@@ -166,7 +166,7 @@ def outcome(connection: Connection, receipt: UUID) -> Outcome:
     return Outcome(row.outcome, row.reason)
 
 
-def still_dead(connection: Connection, settlements: Sequence[Settlement]) -> list[Settlement]:
+def still_dead(connection: Connection, settlements: Sequence[ProcessedDelivery]) -> list[ProcessedDelivery]:
     """Return the settlements of receipts that are dead letters still."""
     rows = connection.execute(
         "SELECT receipt FROM receipts WHERE receipt = ANY(%s) AND outcome = 'dead'",
@@ -176,7 +176,9 @@ def still_dead(connection: Connection, settlements: Sequence[Settlement]) -> lis
     return [settlement for settlement in settlements if settlement.receipt in dead]
 
 
-def resettle(connection: Connection, settlements: Sequence[Settlement], outcomes: dict[UUID, Outcome]) -> None:
+def update_outcome(
+    connection: Connection, settlements: Sequence[ProcessedDelivery], outcomes: dict[UUID, Outcome]
+) -> None:
     """Give dead letters their new outcome."""
     for settlement in settlements:
         outcome = outcomes[settlement.receipt]
@@ -187,7 +189,7 @@ def resettle(connection: Connection, settlements: Sequence[Settlement], outcomes
         )
 
 
-def _row(settlement: Settlement, outcome: Outcome) -> tuple[object, ...]:
+def _row(settlement: ProcessedDelivery, outcome: Outcome) -> tuple[object, ...]:
     delivery = settlement.received.delivery
     provider, event_type, entity_id = _entity(settlement)
     received_at, epoch, seq = _place(settlement.received)
@@ -197,7 +199,7 @@ def _row(settlement: Settlement, outcome: Outcome) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _entity(settlement: Settlement) -> tuple[str, str | None, str | None]:
+def _entity(settlement: ProcessedDelivery) -> tuple[str, str | None, str | None]:
     if isinstance(settlement.result, Event):
         return settlement.result.entity
     return settlement.received.delivery.provider, None, None

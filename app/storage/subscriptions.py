@@ -9,7 +9,7 @@ from app.storage.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SubscriptionRequest:
     """What a provider is to deliver where, by which API it is asked, and who wants it."""
 
     provider: str
@@ -19,7 +19,7 @@ class Wish:
     operator: str
 
 
-def ask(connection: Connection, wish: Wish) -> UUID:
+def ask(connection: Connection, wish: SubscriptionRequest) -> UUID:
     """Note that a provider is about to be asked; committed when this returns."""
     row = connection.execute(
         "INSERT INTO subscriptions (provider, topic, url, api_url, operator) VALUES (%s, %s, %s, %s, %s) RETURNING id",
@@ -29,13 +29,13 @@ def ask(connection: Connection, wish: Wish) -> UUID:
     return UUID(str(row.id))
 
 
-def note_registered(connection: Connection, subscription: UUID, reference: str | None) -> None:
+def record_registered(connection: Connection, subscription: UUID, reference: str | None) -> None:
     """Note that the provider registered it."""
     query = "UPDATE subscriptions SET registered_at = clock_timestamp(), reference = %s WHERE id = %s"
     connection.execute(query, [reference, subscription])
 
 
-def note_refused(connection: Connection, subscription: UUID, reason: str) -> None:
+def record_refused(connection: Connection, subscription: UUID, reason: str) -> None:
     """Note that the provider did not register it."""
     query = "UPDATE subscriptions SET refused_at = clock_timestamp(), reason = %s WHERE id = %s"
     connection.execute(query, [reason, subscription])
@@ -47,13 +47,13 @@ def ask_removal(connection: Connection, subscription: UUID, operator: str) -> No
     connection.execute(query, [operator, subscription])
 
 
-def note_kept(connection: Connection, subscription: UUID) -> None:
+def record_kept(connection: Connection, subscription: UUID) -> None:
     """Note that the provider did not remove it."""
     query = "UPDATE subscriptions SET removal_asked_at = NULL, removal_operator = NULL WHERE id = %s"
     connection.execute(query, [subscription])
 
 
-def note_removed(connection: Connection, subscription: UUID) -> None:
+def record_removed(connection: Connection, subscription: UUID) -> None:
     """Note that it is the provider's no more."""
     query = "UPDATE subscriptions SET removed_at = clock_timestamp() WHERE id = %s AND removed_at IS NULL"
     connection.execute(query, [subscription])

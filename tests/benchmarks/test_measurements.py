@@ -4,14 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.inbox import Inbox, server
+from app.inbox import client
+from app.inbox.stream import Inbox
 from benchmarks import accept, bodies, bulkheads, cost, drain, end_to_end, growth, memory, profiles
-from benchmarks.bench import Bench
+from benchmarks.bench_environment import played
 from benchmarks.goals import GOALS, judged
-from benchmarks.scene import played
+from benchmarks.runner import Bench
 from benchmarks.suite import MEASUREMENTS
-from benchmarks.volume import TINY
-from tests.running import ROOT
+from benchmarks.workload_size import TINY
+from tests.kvitto_process import ROOT
 
 ON_SCENE = (accept, drain, end_to_end, growth, memory, cost, profiles)
 
@@ -39,7 +40,7 @@ def _lost_is_told(bench: Bench) -> None:
     with bench.sending(ours, "a loss") as sent:
         with ours.standing():
             bench.send(sent, bodies.applications(3))
-            inbox = Inbox(server.connect(bench.scene.kvitto.redis), "kompar")
+            inbox = Inbox(client.connect(bench.scene.kvitto.redis), "kompar")
             inbox.acknowledge(inbox.claim("a thief"))
         sent.accepted = 0  # else they would be waited for
     assert bench.record.voids == ["a loss: the audit tells of 3 missing"]

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from benchmarks import expectations, tables
-from benchmarks.record import RESULTS, Record
+from benchmarks import tables, thresholds
+from benchmarks.result_files import RESULTS, Record
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 RECORD = Record.read(RESULTS / "results.json")
@@ -29,4 +29,4 @@ def test_no_run_was_void() -> None:
 
 
 def test_ratios_are_kept_to_compare_with() -> None:
-    assert expectations.kept()
+    assert thresholds.kept()

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from benchmarks import expectations, plots, tables
-from benchmarks.figures import SHARES
+from benchmarks import plots, tables, thresholds
 from benchmarks.goals import judged
-from benchmarks.record import KVITTO, Record
+from benchmarks.result_files import KVITTO, Record
+from benchmarks.statistics import SHARES
 
 
 def record() -> Record:
@@ -63,19 +63,19 @@ def test_the_same_record_gives_the_same_plots(tmp_path: Path) -> None:
 
 def test_a_ratio_that_fell_by_more_than_a_fifth_is_told() -> None:
     expected = {"drain by tutorial": 10.0, "accept 0.5 KB by empty Flask view": 0.6}
-    assert list(expectations.faults(expectations.ratios(record()), expected)) == []
-    assert list(expectations.faults({"drain by tutorial": 7.9}, expected)) == [
+    assert list(thresholds.faults(thresholds.ratios(record()), expected)) == []
+    assert list(thresholds.faults({"drain by tutorial": 7.9}, expected)) == [
         "drain by tutorial: 7.90, expected 10.00 and no more than 20% less",
         "accept 0.5 KB by empty Flask view: not measured",
     ]
 
 
 def test_what_is_expected_is_kept(tmp_path: Path) -> None:
-    assert expectations.kept(tmp_path / "expected.json") is None
-    (text,) = expectations.faults({}, None)
+    assert thresholds.kept(tmp_path / "expected.json") is None
+    (text,) = thresholds.faults({}, None)
     assert "python -m benchmarks --check --keep" in text
-    expectations.keep({"drain by tutorial": 10.0}, tmp_path / "expected.json")
-    assert expectations.kept(tmp_path / "expected.json") == {"drain by tutorial": 10.0}
+    thresholds.keep({"drain by tutorial": 10.0}, tmp_path / "expected.json")
+    assert thresholds.kept(tmp_path / "expected.json") == {"drain by tutorial": 10.0}
 
 
 def test_what_is_measured_again_takes_the_place_of_what_was() -> None:

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from app.sandbox.kompar import encrypt
-from tests.providers.kompar_side import KEY
-from tests.running import Running
+from tests.kvitto_process import Running
+from tests.providers.kompar_fixtures import KEY
 from tests.servers import eventually
 
 _ARGUMENTS = [

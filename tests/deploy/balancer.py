@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import trustme
 
+from tests.kvitto_process import ROOT
 from tests.ports import free_port
-from tests.running import ROOT
 from tests.servers import eventually, serving
 
 TEMPLATE = ROOT / "deploy" / "nginx" / "nginx.conf.template"

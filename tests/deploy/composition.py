@@ -7,8 +7,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from app import providers
-from app.processes import read_subscriptions
+from app.process_settings import read_subscriptions
+from app.providers import registry
 from config.environment import Environment
 from config.settings import (
     BeatSettings,
@@ -18,7 +18,7 @@ from config.settings import (
     ResealSettings,
     WorkerSettings,
 )
-from tests.running import ROOT
+from tests.kvitto_process import ROOT
 
 FILE = ROOT / "docker-compose.yml"
 INTERPOLATED = re.compile(r"\$\$|\$\{(\w+):-([^}]*)\}")
@@ -62,9 +62,9 @@ def read(service: Mapping[str, Any], environment: Environment) -> None:
     READERS[process](environment)
     for name in service["environment"].get("PROVIDERS", "").split(","):
         if process == "ingest":
-            providers.load_authentication(name, environment)
+            registry.load_authentication(name, environment)
         elif process in ("worker", "audit"):
-            providers.load(name, environment)
+            registry.load(name, environment)
 
 
 def environment_of(service: Mapping[str, Any], secrets: Path, **more: str) -> dict[str, str]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.kvitto_process import SECRETS, command
 from tests.ports import free_port
-from tests.running import SECRETS, command
 from tests.servers import bare_environment, eventually
 
 

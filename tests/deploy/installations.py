@@ -23,9 +23,9 @@ from tests.deploy import production
 from tests.deploy.composition import PROCESSES, SERVICES, environment_of
 from tests.deploy.edges import Edge
 from tests.deploy.load import HEADERS, PATH
+from tests.kvitto_process import ROOT
 from tests.ports import free_port
-from tests.providers.kompar_side import KEY
-from tests.running import ROOT
+from tests.providers.kompar_fixtures import KEY
 from tests.servers import eventually
 
 # Installing dozens of packages, or starting processes whose modules are not compiled yet, on a machine that is busy.

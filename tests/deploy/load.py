@@ -9,7 +9,7 @@ import httpx
 
 from app.sandbox.kompar import encrypt
 from tests.deploy.balancer import Balancer
-from tests.providers.kompar_side import KEY, TOKEN
+from tests.providers.kompar_fixtures import KEY, TOKEN
 from tests.servers import eventually
 
 PATH = "/webhooks/kompar/applications"

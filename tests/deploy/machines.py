@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.running import BIND, ROOT
+from tests.kvitto_process import BIND, ROOT
 
 # What Docker leaves to root in a container.
 _DOCKER = (

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.local.servers import prepare_valkey, valkey_answers
+from app.local.embedded_servers import prepare_valkey, valkey_answers
 from app.storage.connection import create_database
 from tests import servers
 from tests.deploy.composition import MOUNTED, SERVICES
+from tests.kvitto_process import ROOT, SECRETS
 from tests.ports import free_port
-from tests.running import ROOT, SECRETS
 from tests.servers import REDIS_CONF, eventually, serving
 
 _FROM_OTHERS = ("KOMPAR_TOKENS", "KOMPAR_KEYS", "SOLARIS_SECRETS")

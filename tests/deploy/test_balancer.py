@@ -11,14 +11,14 @@ import httpx
 import pytest
 from redis import Redis
 
-from tests import processes
+from tests import process_tree
 from tests.deploy.balancer import Balancer, balancer
 from tests.deploy.composition import SERVICES
 from tests.deploy.conftest import Front
 from tests.deploy.load import BODY, HEADERS, PATH, deliver, load
 from tests.deploy.stubs import OK, stub
 from tests.ports import free_port
-from tests.providers.kompar_side import TOKEN
+from tests.providers.kompar_fixtures import TOKEN
 
 LIMIT = 25 * 1024 * 1024
 NO_BODY = "Content-Length: 0\r\nConnection: close"
@@ -68,7 +68,7 @@ def test_a_killed_ingest_costs_no_more_than_what_it_was_answering(front: Front) 
     before = front.kept()
     victim = front.edges[0]
     with load(front.balancer) as sending:
-        processes.kill(victim.process.pid, *processes.below(victim.process.pid))
+        process_tree.kill(victim.process.pid, *process_tree.below(victim.process.pid))
         victim.process.wait()
         sending.await_more(40)
         lost = sending.answers.total() - sending.answers[200]

@@ -15,7 +15,7 @@ from config.granian import server_settings
 from config.settings import IngestSettings
 from tests.deploy.balancer import TEMPLATE
 from tests.deploy.composition import FILE, MOUNTED, OURS, SERVICES, composition, interpolated, read
-from tests.running import ROOT
+from tests.kvitto_process import ROOT
 
 EVERY = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 EVERY_OF_OURS = pytest.mark.parametrize("service", OURS.values(), ids=OURS)
@@ -91,7 +91,7 @@ def test_its_command_is_one_of_kvittos(service: dict[str, Any]) -> None:
 def test_every_name_of_its_environment_is_read(service: dict[str, Any]) -> None:
     environment = Environment({name: value for name, value in service["environment"].items() if name == "PROVIDERS"})
     read(service, environment)
-    unread = service["environment"].keys() - environment.asked - {"PROMETHEUS_MULTIPROC_DIR"}
+    unread = service["environment"].keys() - environment.names_read - {"PROMETHEUS_MULTIPROC_DIR"}
     assert not unread
 
 

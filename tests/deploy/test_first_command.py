@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from app.local.interpreters import on_path, supported
-from tests import processes
+from tests import process_tree
 from tests.deploy.machines import (
     AS_UNNAMED,
     OF_A_CONTAINER,
@@ -30,7 +30,7 @@ from tests.deploy.machines import (
     opened,
     run,
 )
-from tests.running import BIND, ROOT
+from tests.kvitto_process import BIND, ROOT
 from tests.servers import bare_environment, eventually
 
 # A path that breaks what does not quote it, and what holds it in a fixed number of bytes.
@@ -130,10 +130,10 @@ def test_root_serves_with_few_capabilities_and_all_ends_with_the_supervisor(
     ) as up:
         assert up.stdout is not None
         assert up.stdout.readline().startswith("kvitto ready")
-        started = processes.below(up.pid)
-        assert processes.named(up.pid, "bin/postgres")
+        started = process_tree.below(up.pid)
+        assert process_tree.named(up.pid, "bin/postgres")
         up.kill()
-    eventually(lambda: not any(processes.is_running(pid) for pid in started), "all to end")
+    eventually(lambda: not any(process_tree.is_running(pid) for pid in started), "all to end")
 
 
 def test_a_cluster_of_another_user_is_named(ready: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.deploy import installations
 from tests.deploy.composition import PROCESSES, SERVICES
 from tests.deploy.installations import Installation, play
-from tests.running import ROOT
+from tests.kvitto_process import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"app", "config", "workers"}

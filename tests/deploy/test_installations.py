@@ -8,7 +8,7 @@ import pytest
 
 from tests.deploy import installations
 from tests.deploy.installations import Installation, deliver, empty, play
-from tests.running import ROOT, SECRETS, running
+from tests.kvitto_process import ROOT, SECRETS, running
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from app.crypto.sealing import SealingKeys
 from tests.deploy.balancer import balancer
 from tests.deploy.edges import edges
 from tests.deploy.load import load
-from tests.running import SECRETS, command, run
+from tests.kvitto_process import SECRETS, command, run
 from tests.servers import bare_environment, eventually, valkey
 
 OLD, NEW = (base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))

@@ -20,8 +20,8 @@ from tests.deploy.composition import MOUNTED, PROCESSES, SERVICES, composition, 
 from tests.deploy.edges import Edge
 from tests.deploy.load import deliver
 from tests.deploy.production import make_all_secrets, make_secrets
+from tests.kvitto_process import command, run
 from tests.ports import free_port
-from tests.running import command, run
 from tests.servers import bare_environment, eventually
 
 VALKEY_CLI = """

@@ -14,13 +14,13 @@ import click
 
 from tests.faults import report
 from tests.faults.catalogue import FAULTS, WIRED
+from tests.faults.fault_context import Fault
 from tests.faults.loss import told_loss
 from tests.faults.network_faults import wired
 from tests.faults.proxy import Wires
 from tests.faults.result import Result
-from tests.faults.scene import Fault
 from tests.faults.suite import Volume, check_all, play
-from tests.running import Running, running
+from tests.kvitto_process import Running, running
 
 
 @click.command(epilog="Example: python -m tests.faults --only redis --deliveries 20000")

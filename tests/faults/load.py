@@ -3,8 +3,8 @@
 import threading
 import time
 
-from tests.faults.lane import GIVE_UP_SECONDS, Lane, Traffic, Try
-from tests.faults.stories import stories
+from tests.faults.http_client import GIVE_UP_SECONDS, Lane, Traffic, Try
+from tests.faults.scenarios import stories
 from tests.servers import eventually
 
 LANES = 16

@@ -4,13 +4,13 @@ from pathlib import Path
 from random import Random
 from signal import SIGKILL
 
-from tests import processes
+from tests import process_tree
+from tests.faults.fault_context import audit
 from tests.faults.load import Load
-from tests.faults.parts import WORKERS, frozen, send
+from tests.faults.process_control import WORKERS, frozen, send
 from tests.faults.redis_faults import empty
-from tests.faults.scene import audit
-from tests.faults.stories import application
-from tests.running import running
+from tests.faults.scenarios import application
+from tests.kvitto_process import running
 from tests.servers import eventually
 
 ENTRIES = 50
@@ -19,9 +19,9 @@ ENTRIES = 50
 def told_loss(folder: Path) -> tuple[int, int]:
     """Empty a Redis with ENTRIES in flight; return the audit's status and how many entries it misses."""
     with running(folder / "data") as kvitto:
-        eventually(lambda: len(processes.named(kvitto.process.pid, *WORKERS)) == 6, "all workers")
+        eventually(lambda: len(process_tree.named(kvitto.process.pid, *WORKERS)) == 6, "all workers")
         load = Load(kvitto.ingest, "loss", "loss", rate=1)
-        workers = processes.named(kvitto.process.pid, *WORKERS)
+        workers = process_tree.named(kvitto.process.pid, *WORKERS)
         with frozen(*workers):
             for number in range(ENTRIES):
                 load.by_hand.deliver(application(Random(number), f"loss/{number}"))

@@ -7,9 +7,9 @@ from itertools import count
 from pathlib import Path
 
 from tests import servers
+from tests.faults.fault_context import Fault, Scene
 from tests.faults.proxy import Hook, Proxy, Wires
-from tests.faults.scene import Fault, Scene
-from tests.running import SECRETS, Running, running
+from tests.kvitto_process import SECRETS, Running, running
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from typing import Any
 
 import psycopg
 
-from tests import processes
-from tests.faults.parts import POSTGRES, children, frozen, let_no_file_grow, send
-from tests.faults.scene import Fault, Scene
+from tests import process_tree
+from tests.faults.fault_context import Fault, Scene
+from tests.faults.process_control import POSTGRES, children, frozen, let_no_file_grow, send
 from tests.servers import eventually
 
 _LEDGER = "SELECT pid FROM pg_stat_activity WHERE starts_with(application_name, 'kvitto-ledger')"
@@ -143,7 +143,7 @@ def _fill_disk(scene: Scene) -> None:
         pids = [*_ledger_backends(scene), *children(scene, POSTGRES)]
         for pid in pids:
             let_no_file_grow(pid, beyond=64 * 1024)
-        eventually(lambda: not any(map(processes.is_running, pids)), "a crash for want of room")  # noqa: B023 - at once
+        eventually(lambda: not any(map(process_tree.is_running, pids)), "a crash for want of room")  # noqa: B023 - at once
 
 
 FAULTS = [

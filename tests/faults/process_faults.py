@@ -4,9 +4,21 @@ import subprocess
 from functools import partial
 from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM, Signals
 
-from tests.faults.parts import BEAT, EDGE, POSTGRES, REDIS, WORKER, WORKERS, children, family, frozen, parent, send
-from tests.faults.scene import Fault, Scene
-from tests.running import command
+from tests.faults.fault_context import Fault, Scene
+from tests.faults.process_control import (
+    BEAT,
+    EDGE,
+    POSTGRES,
+    REDIS,
+    WORKER,
+    WORKERS,
+    children,
+    family,
+    frozen,
+    parent,
+    send,
+)
+from tests.kvitto_process import command
 from tests.servers import bare_environment
 
 Part = tuple[str, ...]

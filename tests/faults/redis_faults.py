@@ -8,10 +8,10 @@ from signal import SIGKILL
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests import processes
-from tests.faults.parts import REDIS, let_no_file_grow, parent, send
-from tests.faults.scene import Fault, Scene, audit
-from tests.running import Running
+from tests import process_tree
+from tests.faults.fault_context import Fault, Scene, audit
+from tests.faults.process_control import REDIS, let_no_file_grow, parent, send
+from tests.kvitto_process import Running
 from tests.servers import eventually
 
 _INBOXES = ("inbox:kompar", "inbox:solaris")
@@ -51,7 +51,7 @@ def _fill_disk(scene: Scene) -> None:
     pids = set()
     until = time.monotonic() + (10 if scene.full else 3)
     while time.monotonic() < until:
-        for pid in processes.named(scene.kvitto.process.pid, *REDIS):
+        for pid in process_tree.named(scene.kvitto.process.pid, *REDIS):
             if pid not in pids:
                 pids.add(pid)
                 let_no_file_grow(pid, _largest(scene.kvitto.data / "valkey" / "appendonlydir") + 10_000)
@@ -102,7 +102,7 @@ def _empty_when_settled(scene: Scene) -> None:
 def empty(kvitto: Running) -> None:
     """Have the server begin again with nothing."""
     shutil.rmtree(kvitto.data / "valkey" / "appendonlydir")
-    processes.kill(*processes.named(kvitto.process.pid, *REDIS))
+    process_tree.kill(*process_tree.named(kvitto.process.pid, *REDIS))
     eventually(lambda: _answers(kvitto.redis), "redis is back, empty")
 
 

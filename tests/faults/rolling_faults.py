@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.deploy.balancer import balancer
 from tests.deploy.edges import edges
-from tests.faults.scene import Fault, Scene
+from tests.faults.fault_context import Fault, Scene
 
 
 def _restart_in_turn(scene: Scene) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import psycopg
 from uuid_utils.compat import uuid7
 
+from tests.faults.fault_context import Fault, Scene, audit
 from tests.faults.load import Load
+from tests.faults.oracle import judge
 from tests.faults.proxy import Wires
 from tests.faults.result import Result
-from tests.faults.scene import Fault, Scene, audit
-from tests.faults.stories import application
-from tests.faults.verdict import judge
-from tests.running import Running
+from tests.faults.scenarios import application
+from tests.kvitto_process import Running
 from tests.servers import eventually
 
 _RECOVERY_SECONDS = 60.0

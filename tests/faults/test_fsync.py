@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from app.local.servers import prepare_valkey, valkey_answers
+from app.local.embedded_servers import prepare_valkey, valkey_answers
 from app.sandbox.kompar import encrypt
-from tests import processes, servers
+from tests import process_tree, servers
+from tests.kvitto_process import SECRETS, Running, running
 from tests.ports import free_port
-from tests.providers.kompar_side import KEY
-from tests.running import SECRETS, Running, running
+from tests.providers.kompar_fixtures import KEY
 from tests.servers import eventually
 
 SHIM = Path(__file__).with_name("synced.c")
@@ -42,7 +42,7 @@ class Machine:
     def freeze(self) -> None:
         """Make the server stand still."""
         self._process.send_signal(signal.SIGSTOP)
-        eventually(lambda: processes.state(self._process.pid) == "T", "valkey stands still")
+        eventually(lambda: process_tree.state(self._process.pid) == "T", "valkey stands still")
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
@@ -108,7 +108,7 @@ def lost(kvitto: Running, answered: list[str]) -> list[str]:
 def test_under_always_a_crash_of_the_machine_loses_nothing(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "always")
     with kvitto_on(machine, tmp_path) as kvitto:
-        with processes.stopped(*kvitto.workers()), ThreadPoolExecutor(8) as pool:
+        with process_tree.stopped(*kvitto.workers()), ThreadPoolExecutor(8) as pool:
             answered = list(pool.map(partial(deliver, kvitto), range(1, 101)))
             machine.freeze()
             assert machine.would_lose(answered) == []
@@ -122,7 +122,7 @@ def test_under_always_a_crash_of_the_machine_loses_nothing(tmp_path: Path) -> No
 def test_under_everysec_it_loses_what_was_answered_since_the_last_sync(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "everysec")
     answered: list[str] = []
-    with kvitto_on(machine, tmp_path, LOSS_ACCEPTED="yes") as kvitto:
+    with kvitto_on(machine, tmp_path, ALLOW_NON_DURABLE="redis,postgres") as kvitto:
 
         def is_answered_and_not_synced() -> bool:
             answered.append(deliver(kvitto, len(answered) + 1))
@@ -131,7 +131,7 @@ def test_under_everysec_it_loses_what_was_answered_since_the_last_sync(tmp_path:
                 machine.thaw()
             return found
 
-        with processes.stopped(*kvitto.workers()):
+        with process_tree.stopped(*kvitto.workers()):
             eventually(is_answered_and_not_synced, "a 200 that stands on nothing")
             unsynced = machine.would_lose(answered)
             machine.crash()

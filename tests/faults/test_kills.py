@@ -13,10 +13,10 @@ import pytest
 from redis import Redis
 
 from app.sandbox.kompar import encrypt
-from tests import processes, servers
+from tests import process_tree, servers
 from tests.faults.proxy import Proxy
-from tests.providers.kompar_side import KEY
-from tests.running import SECRETS, Running, running
+from tests.kvitto_process import SECRETS, Running, running
+from tests.providers.kompar_fixtures import KEY
 from tests.servers import eventually
 
 LOCK = "SELECT pg_advisory_{}lock(hashtextextended('kvitto/kompar', 0))"
@@ -39,7 +39,7 @@ def check_once(kvitto: Running, answers: list[str], events: int) -> None:
 
 
 def worker_children(kvitto: Running) -> list[int]:
-    return list(processes.below(kvitto.workers()[0]))
+    return list(process_tree.below(kvitto.workers()[0]))
 
 
 @pytest.mark.parametrize("victim", ["children", "parent"])
@@ -50,9 +50,9 @@ def test_a_worker_killed_in_mid_batch(fresh_kvitto: Running, victim: str) -> Non
         answers = [kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)) for number in range(200)]
         eventually(lambda: kvitto.rows(WAITING)[0]["n"] > 0, "a batch in mid-transaction")
         if victim == "children":
-            processes.kill(*worker_children(kvitto))
+            process_tree.kill(*worker_children(kvitto))
         else:
-            processes.kill(kvitto.workers()[0])
+            process_tree.kill(kvitto.workers()[0])
         connection.execute(LOCK.format("un"))
     check_once(kvitto, [answer.json()["receipt"] for answer in answers], 200)
 
@@ -76,7 +76,7 @@ def test_a_worker_killed_again_and_again_under_load(fresh_kvitto: Running) -> No
     kills = 0
     while not done.wait(0.4):
         for child in worker_children(kvitto)[:1]:
-            processes.kill(child)
+            process_tree.kill(child)
             kills += 1
     sender.join()
     assert kills >= 3
@@ -93,12 +93,12 @@ def test_the_edge_killed_between_append_and_answer(tmp_path: Path) -> None:
         proxy = Proxy(redis, b"XADD")
         with running(tmp_path / "data", proxied(proxy, redis)) as kvitto:
             body = {"application_id": "a"}
-            edges = processes.named(kvitto.process.pid, "app.cli ingest")
-            edges += [child for edge in edges for child in processes.below(edge)]
+            edges = process_tree.named(kvitto.process.pid, "app.cli ingest")
+            edges += [child for edge in edges for child in process_tree.below(edge)]
 
             def kill_edge() -> bool:
                 proxy.on_reply = None
-                processes.kill(*edges)
+                process_tree.kill(*edges)
                 return True
 
             proxy.on_reply = kill_edge
@@ -172,7 +172,7 @@ def test_redis_killed_under_a_backlog(fresh_kvitto: Running) -> None:
     for pid in worker:
         os.kill(pid, signal.SIGSTOP)  # a backlog builds up
     answers = [kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)) for number in range(300)]
-    processes.kill(*processes.named(kvitto.process.pid, "valkey-server"))
+    process_tree.kill(*process_tree.named(kvitto.process.pid, "valkey-server"))
     for pid in worker:
         os.kill(pid, signal.SIGCONT)
     eventually(lambda: _answers(kvitto), "ready again")
@@ -184,7 +184,7 @@ def test_postgres_killed_under_load_delays_only(fresh_kvitto: Running) -> None:
     answers = []
     for number in range(300):
         if number == 150:
-            processes.kill(processes.named(kvitto.process.pid, "bin/postgres")[0])
+            process_tree.kill(process_tree.named(kvitto.process.pid, "bin/postgres")[0])
         answers.append(kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)))
     assert {answer.status_code for answer in answers} == {200}
     eventually(lambda: _counted(kvitto), "postgres is back", 60)

@@ -17,13 +17,13 @@ from redis import Redis
 from uuid_utils.compat import uuid7
 
 from app.crypto.sealing import SealingKeys
-from app.delivery import Delivery
-from app.inbox import Inbox
+from app.domain.delivery import Delivery
+from app.inbox.stream import Inbox
 from app.sandbox.kompar import encrypt
 from app.storage.connection import Connection, connect
-from tests import processes
-from tests.providers.kompar_side import KEY
-from tests.running import SECRETS, Running, command, running
+from tests import process_tree
+from tests.kvitto_process import SECRETS, Running, command, running
+from tests.providers.kompar_fixtures import KEY
 from tests.servers import bare_environment, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -163,14 +163,14 @@ def _is_trying(connection: Connection) -> bool:
 
 def test_an_outage_of_postgres_makes_no_dead_letter(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
-    postgres = processes.named(kvitto.process.pid, "postgres", "-D")
+    postgres = process_tree.named(kvitto.process.pid, "postgres", "-D")
     receipts = [send(kvitto, f"{number}") for number in range(5)]
     for _ in range(4):
         os.kill(postgres[0], signal.SIGINT)  # connections are cut, and the supervisor starts it again
         time.sleep(1)
         receipts.append(send(kvitto, f"{len(receipts)}"))
-        eventually(lambda: len(processes.named(kvitto.process.pid, "postgres", "-D")) > 0, "postgres again")
-        postgres = processes.named(kvitto.process.pid, "postgres", "-D")
+        eventually(lambda: len(process_tree.named(kvitto.process.pid, "postgres", "-D")) > 0, "postgres again")
+        postgres = process_tree.named(kvitto.process.pid, "postgres", "-D")
     for receipt in receipts:
         assert kvitto.outcome(receipt, 90)["outcome"] == "stored"
     assert json.dumps(kvitto.rows("SELECT * FROM reporting.dead_letters")) == "[]"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import ROOT
+from tests.kvitto_process import ROOT
 from tests.servers import bare_environment
 
 
@@ -41,43 +41,43 @@ SAFEGUARDS = {
         "tests/integration/test_ledger.py::test_stores_of_one_provider_follow_each_other",
     ),
     "stored before it is acknowledged": Safeguard(
-        "workers/pipeline.py",
+        "workers/batch.py",
         "        settlements = [self._settler",
         "        self.source.acknowledge(batch)\n        settlements = [self._settler",
-        "tests/integration/test_station.py::test_an_error_of_another_kind_leaves_everything_in_the_inbox",
+        "tests/integration/test_consumer.py::test_an_error_of_another_kind_leaves_everything_in_the_inbox",
     ),
     "a batch that fails is split": Safeguard(
-        "workers/splitting.py",
+        "workers/batch.py",
         "        if len(batch) == 1:\n            return [_Culprit(batch[0], error)]",
         "        return [_Culprit(each, error) for each in batch]",
-        "tests/integration/test_station.py"
+        "tests/integration/test_consumer.py"
         "::test_one_that_cannot_be_stored_becomes_a_dead_letter_and_the_others_are_stored",
     ),
     "a sweep frees what dead workers had claimed": Safeguard(
-        "workers/station.py",
+        "workers/consumer.py",
         "        for name in filter(self._slot.is_dead, source.claimants()):\n            source.release(name)",
         "        pass",
-        "tests/integration/test_station.py"
+        "tests/integration/test_consumer.py"
         "::test_what_a_slot_without_a_process_had_claimed_is_taken_in_at_the_next_sweep",
     ),
     "a sweep takes over what was let go of": Safeguard(
-        "workers/station.py",
+        "workers/consumer.py",
         "self.inbox.take_over(self._consumer)",
         "pass",
-        "tests/integration/test_station.py"
+        "tests/integration/test_consumer.py"
         "::test_what_a_slot_without_a_process_had_claimed_is_taken_in_at_the_next_sweep",
     ),
     "what a worker could not store it lets go of": Safeguard(
-        "workers/station.py",
+        "workers/consumer.py",
         "        try:\n            source.release(self._consumer)",
         "        try:\n            pass",
-        "tests/integration/test_station.py::test_what_one_worker_could_not_store_is_left_to_the_others",
+        "tests/integration/test_consumer.py::test_what_one_worker_could_not_store_is_left_to_the_others",
     ),
     "a worker that starts lets go of its predecessor's claims": Safeguard(
-        "workers/station.py",
+        "workers/consumer.py",
         "                source.release(self._consumer)\n\n",
         "                pass\n\n",
-        "tests/integration/test_station.py"
+        "tests/integration/test_consumer.py"
         "::test_what_its_predecessor_had_claimed_a_worker_leaves_to_whoever_sweeps_first",
     ),
     "silent claimants lose their claims": Safeguard(
@@ -99,7 +99,7 @@ SAFEGUARDS = {
         "tests/integration/test_inbox.py::test_an_emptied_server_begins_a_new_epoch",
     ),
     "the edge notices that Redis syncs no longer": Safeguard(
-        "config/checks.py",
+        "config/checks/startup.py",
         '    "appendfsync": ("always", ',
         '    "appendfsync-": ("always", ',
         "tests/integration/test_inbox.py::test_a_change_of_durability_is_noticed",
@@ -111,25 +111,25 @@ SAFEGUARDS = {
         "tests/integration/test_overflow.py::test_a_delivery_appended_again_since_no_answer_came_is_kept_once",
     ),
     "a secret that is shown once is kept before anything else can fail": Safeguard(
-        "app/subscribing.py",
+        "app/subscriptions/service.py",
         "        keep_secret(made)\n        kept.note_registered(self.connection, row, made.reference)",
         "        kept.note_registered(self.connection, row, made.reference)\n        keep_secret(made)",
         "tests/integration/test_subscriptions.py::test_a_secret_is_kept_whatever_happens_to_the_ledger",
     ),
     "a subscription whose answer was lost stays in doubt": Safeguard(
-        "app/subscribing.py",
+        "app/subscriptions/service.py",
         "            if not error.undecided:",
         "            if True:",
         "tests/integration/test_subscriptions.py::test_a_lost_answer_leaves_a_doubt_that_a_removal_settles",
     ),
     "what a provider may have done is not asked for again": Safeguard(
-        "app/api/failures.py",
+        "app/providers/http_errors.py",
         "_UNDECIDED, status=status, undecided=True)",
         "_UNDECIDED, status=status, undecided=True, again_in=0)",
         "tests/integration/test_api.py::test_what_may_have_been_done_is_never_done_again",
     ),
     "an answer is told without our secrets": Safeguard(
-        "app/api/failures.py",
+        "app/providers/http_errors.py",
         'text = text.replace(secret, "***")',
         "pass",
         "tests/integration/test_api.py::test_an_answer_that_repeats_a_secret_is_told_without_it",

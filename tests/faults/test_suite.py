@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults.catalogue import FAULTS, WIRED
+from tests.faults.fault_context import Fault
 from tests.faults.loss import ENTRIES, told_loss
 from tests.faults.network_faults import wired
 from tests.faults.proxy import Wires
-from tests.faults.scene import Fault
 from tests.faults.suite import Volume, play
-from tests.running import Running, running
+from tests.kvitto_process import Running, running
 
 VOLUME = Volume(deliveries=100, rate=150, full=False, seed=int(os.environ.get("KVITTO_SEED", "1")))
 

@@ -4,9 +4,9 @@ import json
 
 from app.sandbox.kompar import encrypt
 from app.sandbox.solaris import sign
-from tests.faults.stories import Event
-from tests.providers.kompar_side import TOKEN
-from tests.providers.solaris_side import SECRETS
+from tests.faults.scenarios import Event
+from tests.providers.kompar_fixtures import TOKEN
+from tests.providers.solaris_fixtures import SECRETS
 
 
 def request(event: Event, attempt: int) -> tuple[str, bytes, dict[str, str]]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.api import Api
-from app.api.address import ApiAddress
-from app.errors import CallFailed
-from tests.apis import CUT_OFF, HANGS, Answer, FakeApi, fake_api
+from app.errors import ProviderCallError
+from app.providers.api_address import ApiAddress
+from app.providers.http_client import ProviderApi
+from tests.fake_api import CUT_OFF, HANGS, Answer, FakeApi, fake_api
 from tests.ports import free_port
 
 FINE = Answer(200, {"fine": True})
@@ -30,7 +30,7 @@ class Caller:
     def __init__(self, url: str, authority: str, timeout_seconds: float = 20) -> None:
         self.told: list[str] = []
         address, credentials = ApiAddress("KOMPAR_API_URL", url, authority), {"KOMPAR_API_PASSWORD": SECRET}
-        self._api = Api(address, credentials, self.told.append, timeout_seconds)
+        self._api = ProviderApi(address, credentials, self.told.append, timeout_seconds)
 
     def call(self, method: str = "GET", path: str = "/it", **request: Any) -> Any:
         try:
@@ -38,8 +38,8 @@ class Caller:
         finally:
             self._api.close()
 
-    def failure(self, method: str = "GET") -> CallFailed:
-        with pytest.raises(CallFailed) as caught:
+    def failure(self, method: str = "GET") -> ProviderCallError:
+        with pytest.raises(ProviderCallError) as caught:
             self.call(method)
         return caught.value
 
@@ -114,7 +114,7 @@ def test_a_certificate_that_is_not_trusted_is_told_at_once_and_nothing_is_sent(s
     caller = Caller(server.url, "")
     failed = caller.failure()
     assert (failed.reason, caller.told, server.calls) == ("api-not-trusted", [], [])
-    assert "TRUSTED_AUTHORITY" in str(failed)
+    assert "CA_FILE" in str(failed)
 
 
 @pytest.mark.parametrize(

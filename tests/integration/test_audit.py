@@ -14,19 +14,20 @@ import pytest
 from redis import Redis
 from uuid_utils.compat import uuid7
 
-from app.audit import audit
+from app.audit.conservation import audit
 from app.console.overview import shortfalls
-from app.inbox import Inbox
-from app.local.servers import valkey_answers
+from app.inbox.stream import Inbox
+from app.local.embedded_servers import valkey_answers
 from app.sandbox.kompar import encrypt
-from app.storage import audits, reports, tallies, witnesses
+from app.storage import audit_results, high_water_marks, reports
+from app.storage import high_water_marks as witnesses
 from app.storage.connection import Connection, connect
-from app.storage.tallies import Tallied
-from tests import processes
+from app.storage.high_water_marks import ReportedMark
+from tests import process_tree
 from tests.integration.test_inbox import delivery
-from tests.processes import stopped
-from tests.providers.kompar_side import KEY
-from tests.running import Running, run
+from tests.kvitto_process import Running, run
+from tests.process_tree import stopped
+from tests.providers.kompar_fixtures import KEY
 from tests.servers import eventually
 
 N = 30
@@ -66,12 +67,12 @@ def settled(kvitto: Running) -> None:
 
 def replace_redis(kvitto: Running) -> None:
     """Have Redis come back with an empty folder, as on another machine."""
-    (pid,) = processes.named(kvitto.process.pid, "valkey-server")
+    (pid,) = process_tree.named(kvitto.process.pid, "valkey-server")
     for file in (kvitto.data / "valkey").rglob("*"):
         if file.is_file():
             file.unlink()
-    processes.kill(pid)
-    eventually(lambda: pid not in processes.named(kvitto.process.pid, "valkey-server"), "the old one gone")
+    process_tree.kill(pid)
+    eventually(lambda: pid not in process_tree.named(kvitto.process.pid, "valkey-server"), "the old one gone")
     eventually(lambda: valkey_answers(kvitto.redis), "a new one")
     with Redis.from_url(kvitto.redis) as client:
         eventually(lambda: bool(client.exists("inbox:kompar:epoch")), "the edge has begun a new epoch")
@@ -81,7 +82,7 @@ def replace_redis(kvitto: Running) -> None:
 def relied_on(kvitto: Running) -> bool:
     """Tell whether the edge found every outage that it told of to be over."""
     log = (kvitto.data / "logs" / "ingest.log").read_text()
-    return log.count("relied on again") == log.count("not relied on")
+    return log.count("circuit_closed") == log.count("circuit_opened")
 
 
 def flush_redis(kvitto: Running) -> None:
@@ -211,9 +212,9 @@ def test_what_an_edge_had_confirmed_outlives_it(fresh_kvitto: Running, how: sign
         deliver(kvitto, 6)
         if how == signal.SIGKILL:
             tallied(kvitto, 6)  # which takes a second; an edge that is told to stop reports at once
-        edges = processes.named(kvitto.process.pid, "app.cli ingest")
+        edges = process_tree.named(kvitto.process.pid, "app.cli ingest")
         os.kill(edges[0], how)
-        eventually(lambda: not any(map(processes.is_running, edges)), "the edge ended")
+        eventually(lambda: not any(map(process_tree.is_running, edges)), "the edge ended")
         eventually(lambda: _is_ready(kvitto), "another edge")
         deliver(kvitto, 7)
         replace_redis(kvitto)
@@ -232,7 +233,7 @@ def test_an_append_that_timed_out_is_in_the_overflow_and_not_missing(fresh_kvitt
     kvitto = fresh_kvitto
     with stopped(*kvitto.workers()):
         deliver(kvitto, 4)
-        with stopped(*processes.named(kvitto.process.pid, "valkey-server")):
+        with stopped(*process_tree.named(kvitto.process.pid, "valkey-server")):
             deliver(kvitto, 1)
         eventually(lambda: kvitto.entries("kompar") == 5, "the append was made all the same")
         assert kvitto.audit()["missing"] == 0
@@ -248,7 +249,7 @@ def test_a_tally_that_postgres_could_not_take_is_reported_later(fresh_kvitto: Ru
     kvitto = fresh_kvitto
     deliver(kvitto, 1)
     settled(kvitto)
-    found = processes.below(kvitto.process.pid)
+    found = process_tree.below(kvitto.process.pid)
     with stopped(*kvitto.workers()):
         with stopped(*(pid for pid, command in found.items() if "postgres" in command)):
             deliver(kvitto, N)
@@ -263,8 +264,8 @@ def inbox(redis: Redis) -> Inbox:
 
 
 def witness(connection: Connection, inbox: Inbox) -> None:
-    census = inbox.census()
-    witnesses.note_census(connection, "kompar", census.epoch, census.appended, census.last)
+    census = inbox.info()
+    witnesses.record_swept(connection, "kompar", census.epoch, census.appended, census.last_id)
 
 
 def test_a_census_is_a_witness_where_no_edge_reported(inbox: Inbox, redis: Redis, connection: Connection) -> None:
@@ -280,7 +281,7 @@ def test_an_older_census_that_arrives_late_changes_nothing(inbox: Inbox, redis: 
     first = inbox.append(delivery())
     inbox.append(delivery())
     witness(connection, inbox)
-    witnesses.note_census(connection, "kompar", first.epoch, 1, first.position)
+    witnesses.record_swept(connection, "kompar", first.epoch, 1, first.stream_id)
     redis.flushall()
     assert audit(connection, inbox).missing == 2
 
@@ -291,9 +292,9 @@ def test_what_one_edge_could_not_report_is_known_from_the_next(
     """The count is the server's: an edge that was killed before it reported leaves no gap."""
     for edge, count, reports_it in ((uuid7(), 2, True), (uuid7(), 100, False), (uuid7(), 3, True)):
         appended = [inbox.append(delivery()) for _ in range(count)][-1]
-        tallied = [Tallied("kompar", appended.epoch, appended.count, appended.position)]
+        tallied = [ReportedMark("kompar", appended.epoch, appended.count, appended.stream_id)]
         for _ in range(2 if reports_it else 0):
-            tallies.note(connection, edge, tallied)
+            high_water_marks.record_reported(connection, edge, tallied)
     assert audit(connection, inbox).missing == 0
     redis.flushall()
     assert audit(connection, inbox).missing == 105
@@ -306,13 +307,17 @@ def test_an_inbox_that_begins_anew_in_an_epoch_that_goes_on_is_found_out(
     edge = uuid7()
     for _ in range(3):
         appended = inbox.append(delivery())
-        tallies.note(connection, edge, [Tallied("kompar", appended.epoch, appended.count, appended.position)])
+        high_water_marks.record_reported(
+            connection, edge, [ReportedMark("kompar", appended.epoch, appended.count, appended.stream_id)]
+        )
     redis.delete("inbox:kompar")
     assert audit(connection, inbox).missing == 3
     for count in (4, 5, 6, 7):
         appended = inbox.append(delivery())
         assert appended.count == count
-        tallies.note(connection, edge, [Tallied("kompar", appended.epoch, count, appended.position)])
+        high_water_marks.record_reported(
+            connection, edge, [ReportedMark("kompar", appended.epoch, count, appended.stream_id)]
+        )
         account = audit(connection, inbox)
         assert (account.missing, account.in_flight) == (3, count - 3)
 
@@ -321,7 +326,7 @@ def test_the_log_tells_of_a_change_at_once_and_repeats_it_now_and_then(inbox: In
     row = audit(connection, inbox).row()
 
     def tells(missing: int) -> bool:
-        return audits.note(connection, row | {"missing": missing})
+        return audit_results.record(connection, row | {"missing": missing})
 
     assert [tells(missing) for missing in (0, 3, 3, 4, 4, 0, 0, 4)] == [
         False, True, False, True, False, False, False, True,
@@ -334,7 +339,7 @@ def test_the_console_says_in_words_what_the_last_audit_came_to(inbox: Inbox, con
     row = audit(connection, inbox).row()
 
     def told(**found: int) -> list[str]:
-        audits.note(connection, row | found)
+        audit_results.record(connection, row | found)
         return list(shortfalls(reports.audits(connection)))
 
     assert told() == []

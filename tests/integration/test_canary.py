@@ -16,21 +16,21 @@ import pytest
 from redis import Redis
 from uuid_utils.compat import uuid7
 
-from app import canary
-from app.canary import Canary
+from app.canary import message as canary
+from app.canary.message import Canary
 from app.crypto.sealing import SealingKeys
-from app.delivery import Delivery
-from app.inbox import Inbox
+from app.domain.delivery import Delivery
+from app.inbox.stream import Inbox
 from app.sandbox.kompar import encrypt
 from app.storage import overflow
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
-from tests import processes
+from tests import process_tree
+from tests.kvitto_process import SECRETS, Running, run, running
 from tests.ports import free_port
-from tests.providers.kompar_side import KEY
-from tests.running import SECRETS, Running, run, running
+from tests.providers.kompar_fixtures import KEY
 from tests.servers import eventually
-from workers.canaries import Canaries
+from workers.canary_consumer import CanaryConsumer
 
 PROVIDERS = ["kompar", "solaris"]
 # Sent every 5 s: so late that one is surely missing, and early enough for a test.
@@ -41,7 +41,7 @@ SEALS = SealingKeys((("a", b"s" * 32),))
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Kvitto with little patience, for tests that leave it as they found it."""
-    environment = SECRETS | {"CANARY_LIMIT_SECONDS": str(LIMIT)}
+    environment = SECRETS | {"CANARY_MAX_AGE_SECONDS": str(LIMIT)}
     with running(tmp_path_factory.mktemp("watched") / "data", environment) as found:
         yield found
 
@@ -85,14 +85,14 @@ def send(kvitto: Running, body: bytes, provider: str = "kompar", secret: str | N
 
 @contextmanager
 def stopped(kvitto: Running, *words: str) -> Iterator[list[int]]:
-    pids = processes.named(kvitto.process.pid, *words)
+    pids = process_tree.named(kvitto.process.pid, *words)
     assert pids
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
         yield pids
     finally:
-        for pid in filter(processes.is_running, pids):
+        for pid in filter(process_tree.is_running, pids):
             os.kill(pid, signal.SIGCONT)
 
 
@@ -163,7 +163,7 @@ def test_a_beat_that_no_longer_sends_is_found_and_its_successor_is_healthy(watch
         eventually(lambda: limited(watched, "beat") == 1, "unhealthy", 60)
         eventually(lambda: ready(watched).status_code == 503, "unready", 60)
         assert limited(watched, "worker") == 0  # nothing waits: it is not the worker's fault
-        processes.kill(*pids)
+        process_tree.kill(*pids)
         eventually(lambda: limited(watched, "beat") == 0, "started again", 60)
         await_recovery(watched)
 
@@ -206,7 +206,7 @@ def test_canaries_travel_without_redis(fresh_kvitto: Running) -> None:
 
 
 def test_without_a_secret_there_are_no_canaries_and_all_is_healthy(tmp_path: Path) -> None:
-    with running(tmp_path / "data", SECRETS | {"CANARY_SECRET": "", "CANARY_LIMIT_SECONDS": "1"}) as kvitto:
+    with running(tmp_path / "data", SECRETS | {"CANARY_SECRET": "", "CANARY_MAX_AGE_SECONDS": "1"}) as kvitto:
         assert send(kvitto, b"{}", secret="any").status_code == 404
         eventually(lambda: len(kvitto.rows("SELECT 1 FROM reporting.freshness")) == 2, "beat has every inbox swept")
         answer = kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
@@ -260,9 +260,9 @@ def inbox(redis: Redis) -> Inbox:
 
 
 @pytest.fixture
-def canaries(inbox: Inbox, database: str) -> Iterator[Canaries]:
+def canaries(inbox: Inbox, database: str) -> Iterator[CanaryConsumer]:
     ledger = Ledger(database, "kompar")
-    yield Canaries(inbox, ledger, SEALS, "kompar")
+    yield CanaryConsumer(inbox, ledger, SEALS, "kompar")
     ledger.close()
 
 
@@ -284,27 +284,27 @@ def at(seconds: int) -> datetime:
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
 @pytest.mark.parametrize("at_once", [True, False])
 def test_the_newest_counts_in_whatever_order_they_come(
-    canaries: Canaries, inbox: Inbox, connection: Connection, order: tuple[int, ...], at_once: bool
+    canaries: CanaryConsumer, inbox: Inbox, connection: Connection, order: tuple[int, ...], at_once: bool
 ) -> None:
     for number in order:
         inbox.append(sealed(Canary("kompar", at(number)).to_body()))
         if not at_once:
-            canaries.take_in()
-    canaries.take_in()
+            canaries.consume()
+    canaries.consume()
     assert sent(connection) == at(3)
     assert inbox.backlog().entries == 0
 
 
 def test_one_from_the_future_counts_as_sent_when_it_came(
-    canaries: Canaries, inbox: Inbox, connection: Connection
+    canaries: CanaryConsumer, inbox: Inbox, connection: Connection
 ) -> None:
     inbox.append(sealed(Canary("kompar", datetime.now(UTC) + timedelta(days=1)).to_body()))
-    canaries.take_in()
+    canaries.consume()
     first = sent(connection)
     assert first is not None
     assert abs(first - datetime.now(UTC)) < timedelta(seconds=30)
     inbox.append(sealed(Canary("kompar", datetime.now(UTC)).to_body()))
-    canaries.take_in()
+    canaries.consume()
     second = sent(connection)
     assert second is not None
     assert second > first
@@ -324,36 +324,36 @@ BROKEN: dict[str, Callable[[], Delivery]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_one_is_dropped_and_told(
-    canaries: Canaries, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture, name: str
+    canaries: CanaryConsumer, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     inbox.append(BROKEN[name]())
     inbox.append(sealed(Canary("kompar", at(1)).to_body()))
-    canaries.take_in()
+    canaries.consume()
     assert caplog.messages == ["broken canary dropped"]
     assert sent(connection) == at(1)
     assert inbox.backlog().entries == 0
 
 
 def test_what_fails_is_told_and_made_good(
-    canaries: Canaries, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
+    canaries: CanaryConsumer, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection.execute("ALTER TABLE canaries RENAME TO elsewhere")
     inbox.append(sealed(Canary("kompar", at(1)).to_body()))
-    canaries.take_in()
+    canaries.consume()
     assert caplog.messages == ["canaries failed"]
     connection.execute("ALTER TABLE elsewhere RENAME TO canaries")
-    canaries.take_in()
+    canaries.consume()
     assert sent(connection) == at(1)
 
 
 def test_of_those_that_nobody_takes_in_the_newest_stay(
-    canaries: Canaries, inbox: Inbox, connection: Connection
+    canaries: CanaryConsumer, inbox: Inbox, connection: Connection
 ) -> None:
     for number in range(10):
         inbox.append(sealed(Canary("kompar", at(number)).to_body()))
     assert inbox.backlog().entries == 3
     assert 0 < inbox.oldest_seconds() < 30
-    canaries.take_in()
+    canaries.consume()
     assert (inbox.backlog().entries, inbox.oldest_seconds(), sent(connection)) == (0, 0, at(9))
 
 

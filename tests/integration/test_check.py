@@ -12,18 +12,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app import providers
-from app.diagnosis import Diagnosis, diagnose
-from app.inbox import server
-from app.processes import PROCESSES
+from app.inbox import client
+from app.preflight.report import Diagnosis, diagnose
+from app.process_settings import PROCESSES
+from app.providers import registry
 from app.storage.connection import connect
-from app.storage.migrations import migrate
-from config.findings import Finding, Verdict
+from app.storage.migration_runner import migrate
+from config.checks.result import CheckLevel, CheckResult
 from tests import servers
+from tests.kvitto_process import Running, command, run
 from tests.misconfigurations import FAULT, NOWHERE, SEEDS, WARNING, Environment, Sound, a_writable_replica, key
 from tests.ports import free_port
-from tests.providers.sides import names
-from tests.running import Running, command, run
+from tests.providers.provider_fixtures import names
 from tests.servers import bare_environment
 
 
@@ -36,7 +36,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sound]:
             connection.execute("CREATE DATABASE sound")
         with connect(dsn, "test") as connection:
             migrate(connection)
-        with psycopg.connect(dsn, autocommit=True) as connection, server.connect(redis_url) as redis:
+        with psycopg.connect(dsn, autocommit=True) as connection, client.connect(redis_url) as redis:
             connection.execute("CREATE ROLE least LOGIN; GRANT SELECT ON public.kvitto_migrations TO least")
             environment = secret_files(folder) | {
                 "DATABASE_URL": dsn.replace("kvitto@", "least@"),
@@ -48,7 +48,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sound]:
 def secret_files(folder: Path) -> Environment:
     values = {"SEALING_KEYS": f"a={key(b's')}", "FINGERPRINT_KEY": key(b"f"), "CONSOLE_PASSWORD": "p" * 20}
     for name in names():
-        values |= providers.development_secrets(name)
+        values |= registry.development_secrets(name)
     for name, value in values.items():
         (folder / name).touch(mode=0o600)
         (folder / name).write_text(value)
@@ -64,20 +64,20 @@ def test_one_thing_that_is_wrong_is_found_with_its_mend_and_nothing_else(sound: 
     seed, what, verdict, found, mend = SEEDS[name]
     with seed(sound) as environment:
         diagnosis = look(environment)
-    (finding,) = [each for each in told(diagnosis) if each.verdict is not Verdict.OK]
-    assert (finding.what, finding.verdict) == (what, verdict)
-    assert found in finding.found
-    assert mend in finding.mend
+    (finding,) = [each for each in told(diagnosis) if each.level is not CheckLevel.OK]
+    assert (finding.name, finding.level) == (what, verdict)
+    assert found in finding.message
+    assert mend in finding.hint
     assert diagnosis.status == (0 if verdict is WARNING else 78 if finding in diagnosis.settings else 1)
     assert not [secret for secret in secrets(environment) if secret in str(told(diagnosis))]
 
 
-def told(diagnosis: Diagnosis) -> list[Finding]:
+def told(diagnosis: Diagnosis) -> list[CheckResult]:
     return [*diagnosis.settings, *diagnosis.servers]
 
 
-def doubted(diagnosis: Diagnosis) -> dict[str, Finding]:
-    return {finding.what: finding for finding in told(diagnosis) if finding.verdict is not Verdict.OK}
+def doubted(diagnosis: Diagnosis) -> dict[str, CheckResult]:
+    return {finding.name: finding for finding in told(diagnosis) if finding.level is not CheckLevel.OK}
 
 
 def secrets(environment: Environment) -> set[str]:
@@ -92,19 +92,19 @@ def secrets(environment: Environment) -> set[str]:
 def test_a_writable_replica_is_no_durable_inbox_either(sound: Sound) -> None:
     with a_writable_replica(sound) as environment:
         diagnosis = look(environment)
-        accepted = look(environment | {"LOSS_ACCEPTED": "yes"})
+        accepted = look(environment | {"ALLOW_NON_DURABLE": "redis,postgres"})
     assert set(doubted(diagnosis)) == {"redis role", "redis replica-read-only"}
-    assert "Name the primary" in doubted(diagnosis)["redis replica-read-only"].mend
-    assert doubted(accepted)["redis replica-read-only"].verdict is WARNING
-    assert doubted(accepted)["redis role"].verdict is FAULT
+    assert "Name the primary" in doubted(diagnosis)["redis replica-read-only"].hint
+    assert doubted(accepted)["redis replica-read-only"].level is WARNING
+    assert doubted(accepted)["redis role"].level is FAULT
 
 
 def test_a_cluster_is_no_inbox(sound: Sound, tmp_path: Path) -> None:
     options = ("--maxmemory", "1gb", "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     with servers.valkey(tmp_path, *options) as url:
         found = doubted(look(sound.environment | {"REDIS_URL": url}))
-    assert found["redis mode"].verdict is FAULT
-    assert "not part of a cluster" in found["redis mode"].mend
+    assert found["redis mode"].level is FAULT
+    assert "not part of a cluster" in found["redis mode"].hint
 
 
 def test_a_postgres_that_loses_and_is_full(sound: Sound, tmp_path: Path) -> None:
@@ -120,12 +120,12 @@ def test_a_postgres_that_loses_and_is_full(sound: Sound, tmp_path: Path) -> None
             held.enter_context(connect(dsn, "test"))
         environment = sound.environment | {"DATABASE_URL": dsn.replace("kvitto@", "least@")}
         found = doubted(look(environment))
-        accepted = doubted(look(environment | {"LOSS_ACCEPTED": "yes"}))
+        accepted = doubted(look(environment | {"ALLOW_NON_DURABLE": "redis,postgres"}))
     assert set(found) == {"postgres fsync", "postgres full_page_writes", "postgres connections"}
-    assert {finding.verdict for finding in found.values()} == {FAULT}
-    assert "of 20 used" in found["postgres connections"].found
-    assert "Set fsync = on" in found["postgres fsync"].mend
-    assert accepted["postgres fsync"].verdict is WARNING
+    assert {finding.level for finding in found.values()} == {FAULT}
+    assert "of 20 used" in found["postgres connections"].message
+    assert "Set fsync = on" in found["postgres fsync"].hint
+    assert accepted["postgres fsync"].level is WARNING
 
 
 def test_a_standby_takes_no_writes(sound: Sound, tmp_path: Path) -> None:
@@ -134,17 +134,17 @@ def test_a_standby_takes_no_writes(sound: Sound, tmp_path: Path) -> None:
     (tmp_path / "postgres" / "standby.signal").touch()
     with servers.postgres(tmp_path) as dsn:
         found = doubted(look(sound.environment | {"DATABASE_URL": dsn}))
-    assert found["postgres role"].verdict is FAULT
-    assert "standby" in found["postgres role"].found
-    assert "primary" in found["postgres role"].mend
+    assert found["postgres role"].level is FAULT
+    assert "standby" in found["postgres role"].message
+    assert "primary" in found["postgres role"].hint
 
 
 def test_an_encoding_that_is_not_unicode(sound: Sound) -> None:
     sound.database.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII'")
     found = doubted(look(sound.environment | {"DATABASE_URL": sound.dsn(database="ascii")}))
-    assert found["postgres encoding"].verdict is FAULT
-    assert "SQL_ASCII" in found["postgres encoding"].found
-    assert "ENCODING 'UTF8'" in found["postgres encoding"].mend
+    assert found["postgres encoding"].level is FAULT
+    assert "SQL_ASCII" in found["postgres encoding"].message
+    assert "ENCODING 'UTF8'" in found["postgres encoding"].hint
 
 
 # The command.
@@ -154,7 +154,7 @@ def test_nothing_wrong_is_exit_0(sound: Sound) -> None:
     done = run("check", environment=sound.environment)
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
-    assert lines[0].split() == ["what", "verdict", "found", "mend"]
+    assert lines[0].split() == ["name", "level", "message", "hint"]
     assert lines[-1].endswith("ok, 0 warning, 0 fault")
     assert "\x1b[" not in done.stdout
     clocks = [line.split()[3] for line in lines if "clock" in line]
@@ -164,7 +164,11 @@ def test_nothing_wrong_is_exit_0(sound: Sound) -> None:
 
 def test_a_terminal_gets_colours_and_rows_that_fit(sound: Sound) -> None:
     ours, its = pty.openpty()
-    environment = bare_environment() | sound.environment | {"COLUMNS": "100", "TERM": "xterm", "LOSS_ACCEPTED": "yes"}
+    environment = (
+        bare_environment()
+        | sound.environment
+        | {"COLUMNS": "100", "TERM": "xterm", "ALLOW_NON_DURABLE": "redis,postgres"}
+    )
     with os.fdopen(ours, "rb", buffering=0) as shown, subprocess.Popen(command("check"), env=environment, stdout=its):
         os.close(its)
         text = b""
@@ -182,22 +186,22 @@ def test_every_fault_of_every_process_is_told_at_once(sound: Sound) -> None:
     assert done.returncode == 78
     assert done.stderr == ""
     findings = json.loads(done.stdout)
-    assert {tuple(finding) for finding in findings} == {("what", "verdict", "found", "mend")}
-    faults = {finding["what"]: finding for finding in findings if finding["verdict"] == "fault"}
+    assert {tuple(finding) for finding in findings} == {("level", "name", "message", "hint")}
+    faults = {finding["name"]: finding for finding in findings if finding["level"] == "fault"}
     assert set(faults) == {
         "SEALING_KEYS", "FINGERPRINT_KEY", "KOMPAR_KEYS", "KOMPAR_TOKENS", "SOLARIS_SECRETS", "CONSOLE_PASSWORD",
         "redis", "postgres migrations",
     }  # fmt: skip
-    assert all(finding["mend"] for finding in faults.values())
-    assert "needed by ingest, worker" in faults["SEALING_KEYS"]["found"]
+    assert all(finding["hint"] for finding in faults.values())
+    assert "needed by ingest, worker" in faults["SEALING_KEYS"]["message"]
 
 
 def test_nothing_is_said_of_what_was_not_looked_at() -> None:
-    environment = {"INGEST_BIND": "foo", "REDIS_URL": f"redis://{NOWHERE}/0", "LOSS_ACCEPTED": "perhaps"}
+    environment = {"INGEST_BIND": "foo", "REDIS_URL": f"redis://{NOWHERE}/0", "ALLOW_NON_DURABLE": "perhaps"}
     done = run("check", "ingest", "--json", environment=environment)
     assert done.returncode == 78
-    findings = {finding["what"]: finding["verdict"] for finding in json.loads(done.stdout)}
-    assert findings.keys() >= {"INGEST_BIND", "LOSS_ACCEPTED", "SEALING_KEYS", "redis"}
+    findings = {finding["name"]: finding["level"] for finding in json.loads(done.stdout)}
+    assert findings.keys() >= {"INGEST_BIND", "ALLOW_NON_DURABLE", "SEALING_KEYS", "redis"}
     assert findings.pop("modules") == "ok"
     assert set(findings.values()) == {"fault"}
 
@@ -224,7 +228,7 @@ def test_before_the_first_migration_migrate_finds_all_well(sound: Sound) -> None
 def test_what_runs_in_the_data_folder_is_looked_at(kvitto: Running) -> None:
     found = kvitto.run("check", "--json")
     assert found.returncode == 0, found.stdout
-    verdicts = {finding["what"]: finding["verdict"] for finding in json.loads(found.stdout)}
+    verdicts = {finding["name"]: finding["level"] for finding in json.loads(found.stdout)}
     assert verdicts.keys() >= {"redis", "postgres"}
     assert verdicts["redis keys"] == "ok"  # Celery's own are among them
 
@@ -242,7 +246,7 @@ def test_what_runs_in_the_data_folder_is_looked_at(kvitto: Running) -> None:
 def test_a_setting_that_names_no_server_is_looked_at_beside_what_runs(kvitto: Running, setting: Environment) -> None:
     done = run("--data", str(kvitto.data), "check", "--json", environment=setting)
     assert done.returncode == 0, done.stdout
-    assert {finding["what"] for finding in json.loads(done.stdout)} >= {"redis", "postgres"}
+    assert {finding["name"] for finding in json.loads(done.stdout)} >= {"redis", "postgres"}
 
 
 def test_the_environment_wins_over_what_runs(kvitto: Running) -> None:

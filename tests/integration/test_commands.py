@@ -6,10 +6,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.inbox import server
+from app.inbox import client as server
 from app.sandbox.kompar import encrypt
-from tests.providers.kompar_side import KEY
-from tests.running import BIND, ROOT, SECRETS, Running, run
+from tests.kvitto_process import BIND, ROOT, SECRETS, Running, run
+from tests.providers.kompar_fixtures import KEY
 from tests.servers import eventually
 
 MIGRATIONS = list((ROOT / "app" / "storage" / "migrations").glob("*.sql"))

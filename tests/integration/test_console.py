@@ -3,7 +3,7 @@
 import pytest
 from flask.testing import FlaskClient
 
-from app.console.application import create_app
+from app.console.app import create_app
 from app.storage.connection import Connection
 from config.settings import ConsoleSettings
 

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from redis import Redis
 
-from app.inbox import server
-from tests.providers.kompar_side import TOKEN
-from tests.running import Running
+from app.inbox import client as server
+from tests.kvitto_process import Running
+from tests.providers.kompar_fixtures import TOKEN
 
 MIB = 1024 * 1024
 
@@ -89,7 +89,7 @@ def test_an_unknown_provider_or_topic_is_logged_short_and_printable(kvitto: Runn
         problem(kvitto.client.post(path, content=b'{"unseen": "body"}', headers=headers), 404)
     log = (kvitto.data / "logs" / "ingest.log").read_text()
     lines = [json.loads(line) for line in log.splitlines() if '"not-found"' in line]
-    told = {each["path"] for each in lines if each["event"] == "refused"}
+    told = {each["path"] for each in lines if each["event"] == "request_rejected"}
     assert {f"/webhooks/{'n' * 40}/x", "/webhooks/kompar/a?[2J\N{REPLACEMENT CHARACTER}?b"} <= told
     assert "unseen" not in log
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from app.sandbox.kompar import encrypt
-from tests.providers.kompar_side import KEY, TOKEN
-from tests.providers.sides import Sample, names, side
-from tests.providers.solaris_side import request
-from tests.running import Running
+from tests.kvitto_process import Running
+from tests.providers.kompar_fixtures import KEY, TOKEN
+from tests.providers.provider_fixtures import Sample, names, side
+from tests.providers.solaris_fixtures import request
 
 
 def steps(kvitto: Running, *arguments: str) -> dict[str, str]:

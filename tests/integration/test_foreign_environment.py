@@ -12,8 +12,8 @@ import pytest
 
 from app.cli.main import COMMANDS
 from app.sandbox.kompar import encrypt
-from tests.providers.kompar_side import KEY
-from tests.running import SECRETS, Running, command, running
+from tests.kvitto_process import SECRETS, Running, command, running
+from tests.providers.kompar_fixtures import KEY
 from tests.servers import bare_environment, eventually
 
 NOWHERE = "127.0.0.1:9"
@@ -67,7 +67,7 @@ def test_everything_works_in_any_folder_and_beside_any_variable(tmp_path: Path, 
             )
             assert done.returncode == 0, (words, done.stdout, done.stderr)
         log = (data / "logs" / "worker-kompar.log").read_text()
-        assert "standing in" not in log  # a wake-up came, and it was the worker's
+        assert "fallback_sweep_started" not in log  # a wake-up came, and it was the worker's
     assert not (tmp_path / "it-was-run").exists()
 
 
@@ -180,6 +180,6 @@ except SystemExit:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     (*listed, loaded) = done.stdout.splitlines()
-    assert set(loaded.split()) <= {"app.cli.__main__", "app.cli.main", "app.cli.adoption"}
+    assert set(loaded.split()) <= {"app.cli.__main__", "app.cli.main", "app.cli.local_settings"}
     shown = {words[0]: " ".join(words[1:]) for line in listed if (words := line.split()) and words[0] in COMMANDS}
     assert shown == {name: text for name, (_, text) in COMMANDS.items()}

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from app.audit import audit
-from app.inbox import Inbox
+from app.audit.conservation import audit
+from app.inbox.stream import Inbox
 from app.storage import reports
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger

@@ -7,10 +7,11 @@ import pytest
 from redis import Redis
 from uuid_utils.compat import uuid7
 
-from app.delivery import Delivery, Received
-from app.errors import Unavailable
-from app.inbox import Inbox, waiting
-from app.inbox.server import durability_faults
+from app.domain.delivery import Delivery, ReceivedDelivery
+from app.errors import StoreUnavailableError
+from app.inbox import pending
+from app.inbox.client import durability_errors
+from app.inbox.stream import Inbox
 
 
 def delivery(size: int = 10) -> Delivery:
@@ -22,7 +23,7 @@ def inbox(redis: Redis) -> Inbox:
     return Inbox(redis, "kompar")
 
 
-def receipts(batch: list[Received]) -> list[UUID]:
+def receipts(batch: list[ReceivedDelivery]) -> list[UUID]:
     return [received.delivery.receipt for received in batch]
 
 
@@ -35,20 +36,20 @@ def test_what_was_appended_is_claimed_as_it_was_even_if_it_came_before_the_group
 
 
 def test_the_receipts_that_wait_are_told_claimed_or_not_large_or_not(inbox: Inbox, redis: Redis) -> None:
-    assert waiting.receipts(redis, "kompar") == set()
+    assert pending.receipts(redis, "kompar") == set()
     sent = [delivery(size) for size in (*[10] * 1234, *[1_000_000] * 12)]
     for each in sent:
         inbox.append(each)
     claimed = inbox.claim("a")
-    assert waiting.receipts(redis, "kompar") == {each.receipt for each in sent}
+    assert pending.receipts(redis, "kompar") == {each.receipt for each in sent}
     inbox.acknowledge(claimed)
-    assert waiting.receipts(redis, "kompar") == {each.receipt for each in sent} - set(receipts(claimed))
+    assert pending.receipts(redis, "kompar") == {each.receipt for each in sent} - set(receipts(claimed))
 
 
 def test_the_first_append_rings_and_the_next_only_after_the_doorbell_was_cleared(inbox: Inbox) -> None:
-    assert [inbox.append(delivery()).pressed for _ in range(3)] == [True, False, False]
-    inbox.clear_doorbell()
-    assert inbox.append(delivery()).pressed
+    assert [inbox.append(delivery()).publish_wakeup for _ in range(3)] == [True, False, False]
+    inbox.clear_wakeup()
+    assert inbox.append(delivery()).publish_wakeup
 
 
 def test_a_successor_of_the_same_name_finds_what_was_claimed_before_it(inbox: Inbox, redis: Redis) -> None:
@@ -57,17 +58,17 @@ def test_a_successor_of_the_same_name_finds_what_was_claimed_before_it(inbox: In
     claimed = inbox.claim("a")
     successor = Inbox(redis, "kompar")
     assert receipts(successor.pending("a")) == receipts(claimed)
-    assert successor.pending("a", after=claimed[-1].position) == []
+    assert successor.pending("a", after=claimed[-1].stream_id) == []
     assert successor.pending("b") == []
 
 
 def test_a_claim_in_progress_is_not_taken_over_and_a_released_one_is(inbox: Inbox) -> None:
     inbox.append(delivery())
     claimed = inbox.claim("a")
-    inbox.take_over("b")
+    inbox.claim_abandoned("b")
     assert inbox.pending("b") == []
     inbox.release("a")
-    inbox.take_over("b")
+    inbox.claim_abandoned("b")
     assert receipts(inbox.pending("b")) == receipts(claimed)
     assert inbox.pending("a") == []
 
@@ -75,8 +76,8 @@ def test_a_claim_in_progress_is_not_taken_over_and_a_released_one_is(inbox: Inbo
 def test_what_an_idle_consumer_left_is_taken_over(inbox: Inbox, redis: Redis) -> None:
     inbox.append(delivery())
     (claimed,) = inbox.claim("dead")
-    redis.xclaim("inbox:kompar", "workers", "dead", 0, [str(claimed.position)], idle=90_001, justid=True)
-    inbox.take_over("b")
+    redis.xclaim("inbox:kompar", "workers", "dead", 0, [str(claimed.stream_id)], idle=90_001, justid=True)
+    inbox.claim_abandoned("b")
     assert receipts(inbox.pending("b")) == [claimed.delivery.receipt]
 
 
@@ -96,10 +97,10 @@ def test_a_missing_group_is_made_anew_and_nothing_is_skipped(inbox: Inbox, redis
 
 def test_an_emptied_server_begins_a_new_epoch(inbox: Inbox, redis: Redis) -> None:
     inbox.append(delivery())
-    before = inbox.census()
+    before = inbox.info()
     redis.flushall()
     inbox.append(delivery())
-    after = inbox.census()
+    after = inbox.info()
     assert (before.appended, after.appended) == (1, 1)
     assert before.epoch != after.epoch
     (received,) = inbox.claim("a")
@@ -110,7 +111,7 @@ def test_a_worker_notices_that_another_process_opened_the_new_epoch(inbox: Inbox
     inbox.append(delivery())
     (before,) = inbox.claim("a")
     redis.flushall()
-    census = Inbox(redis, "kompar").census()
+    census = Inbox(redis, "kompar").info()
     inbox.append(delivery())
     (after,) = inbox.claim("a")
     assert after.epoch == census.epoch != before.epoch
@@ -156,10 +157,10 @@ def test_complete_until_stops_at_the_oldest_entry_that_waits(inbox: Inbox) -> No
     nothing_yet = inbox.backlog()
     inbox.append(delivery())
     inbox.append(delivery())
-    waiting = inbox.backlog()
+    pending = inbox.backlog()
     claimed = inbox.claim("a")
-    assert waiting.entries == 2
-    assert nothing_yet.complete_until <= waiting.complete_until == claimed[0].received_at
+    assert pending.entries == 2
+    assert nothing_yet.complete_until <= pending.complete_until == claimed[0].received_at
     inbox.acknowledge(claimed[:1])
     assert inbox.backlog().complete_until == claimed[1].received_at
 
@@ -167,15 +168,15 @@ def test_complete_until_stops_at_the_oldest_entry_that_waits(inbox: Inbox) -> No
 def test_positions_are_those_of_all_entries(inbox: Inbox) -> None:
     for _ in range(1203):
         inbox.append(delivery())
-    census = inbox.census()
-    positions = inbox.positions(census.last)
+    census = inbox.info()
+    positions = inbox.stream_ids(census.last_id)
     assert census.appended == len(positions) == len(set(positions)) == 1203
-    assert positions[-1] == census.last
+    assert positions[-1] == census.last_id
 
 
 def test_positions_of_large_entries_are_found_too(inbox: Inbox) -> None:
-    appended = [inbox.append(delivery(1_000_000)).position for _ in range(25)]
-    assert inbox.positions(inbox.census().last) == appended
+    appended = [inbox.append(delivery(1_000_000)).stream_id for _ in range(25)]
+    assert inbox.stream_ids(inbox.info().last_id) == appended
 
 
 def test_an_append_says_in_which_epoch_it_stands(inbox: Inbox, redis: Redis) -> None:
@@ -184,7 +185,7 @@ def test_an_append_says_in_which_epoch_it_stands(inbox: Inbox, redis: Redis) -> 
         redis.flushall()
         first, second = inbox.append(delivery()), inbox.append(delivery())
         assert [received.epoch for received in inbox.claim("a")] == [first.epoch, second.epoch]
-        assert inbox.census().epoch == first.epoch
+        assert inbox.info().epoch == first.epoch
 
 
 def test_an_entry_of_another_make_stays_where_it_is(inbox: Inbox, redis: Redis) -> None:
@@ -203,11 +204,11 @@ def test_many_entries_of_another_make_do_not_hide_what_is_pending_behind_them(in
 
 
 def test_an_inbox_is_unattended_when_no_other_looks_in(inbox: Inbox) -> None:
-    assert inbox.unattended_seconds(but_by="me") == float("inf")
+    assert inbox.idle_seconds(exclude="me") == float("inf")
     inbox.claim("me")
-    assert inbox.unattended_seconds(but_by="me") == float("inf")
+    assert inbox.idle_seconds(exclude="me") == float("inf")
     inbox.claim("another")
-    assert inbox.unattended_seconds(but_by="me") < 5
+    assert inbox.idle_seconds(exclude="me") < 5
 
 
 def test_a_full_server_refuses_and_still_drains_even_by_a_worker_that_starts_then(inbox: Inbox, redis: Redis) -> None:
@@ -215,12 +216,12 @@ def test_a_full_server_refuses_and_still_drains_even_by_a_worker_that_starts_the
     inbox.append(delivery())
     redis.config_set("maxmemory", 1)
     try:
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(StoreUnavailableError) as caught:
             inbox.append(delivery())
         assert caught.value.reason == "redis-full"
         starting = Inbox(redis, "kompar")
         starting.release("a")
-        starting.take_over("a")
+        starting.claim_abandoned("a")
         starting.acknowledge(starting.claim("a"))
     finally:
         redis.config_set("maxmemory", 0)
@@ -228,10 +229,10 @@ def test_a_full_server_refuses_and_still_drains_even_by_a_worker_that_starts_the
 
 
 def test_a_change_of_durability_is_noticed(redis: Redis) -> None:
-    assert durability_faults(redis) == []
+    assert durability_errors(redis) == []
     redis.config_set("appendfsync", "everysec")
     try:
-        assert [fault.name for fault in durability_faults(redis)] == ["redis appendfsync"]
+        assert [fault.name for fault in durability_errors(redis)] == ["redis appendfsync"]
     finally:
         redis.config_set("appendfsync", "always")
 
@@ -240,8 +241,8 @@ def test_a_demotion_to_a_writable_replica_is_noticed(redis: Redis) -> None:
     redis.config_set("replica-read-only", "no")
     redis.replicaof("127.0.0.1", "1")
     try:
-        assert [fault.name for fault in durability_faults(redis)] == ["redis replica-read-only"]
+        assert [fault.name for fault in durability_errors(redis)] == ["redis replica-read-only"]
     finally:
         redis.replicaof("NO", "ONE")
         redis.config_set("replica-read-only", "yes")
-    assert durability_faults(redis) == []
+    assert durability_errors(redis) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import ROOT
+from tests.kvitto_process import ROOT
 from tests.servers import bare_environment
 
 RUNTIME = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.runtime.lock").read_text(), re.MULTILINE)

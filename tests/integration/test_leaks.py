@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from app.masking import is_personal
-from app.sandbox import people
+from app.domain.masking import is_personal
+from app.sandbox import fake_kompar
 from app.sandbox.kompar import encrypt
-from tests.providers.kompar_side import KEY
-from tests.providers.sides import names, side
-from tests.running import SECRETS, Running, running
+from tests.kvitto_process import SECRETS, Running, running
+from tests.providers.kompar_fixtures import KEY
+from tests.providers.provider_fixtures import names, side
 
 SAMPLES = [sample for name in names() for sample in side(name).samples()]
 SEED = 11
@@ -65,7 +65,7 @@ def _tables(kvitto: Running) -> dict[str, dict[str, str]]:
 
 def _documents() -> list[Any]:
     random = Random(SEED)
-    made = [people.application(random) for _ in range(APPLICANTS)]
+    made = [fake_kompar.application(random) for _ in range(APPLICANTS)]
     return [sample.expect.get("content", {}) for sample in SAMPLES] + made + [ODD | {"ssn": "19811218-9876"}]
 
 

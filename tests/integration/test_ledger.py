@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.crypto.digests import Fingerprints
-from app.delivery import Delivery, Payload, Position, Received
-from app.errors import Rejected, Unavailable, Unstorable
+from app.domain.delivery import Delivery, Payload, ReceivedDelivery, StreamId
+from app.domain.outcome import ProcessedDelivery
+from app.errors import DataRejectedError, InvalidDeliveryError, StoreUnavailableError
 from app.providers.kompar.events import Kompar
 from app.providers.kompar.settings import KomparSettings
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from app.storage.overflow import EPOCH as OVERFLOW
-from app.storage.settlement import Settlement
 from tests.servers import eventually
 
 EPOCH = UUID(int=1)
@@ -34,24 +34,26 @@ def ledger(database: str) -> Iterator[Ledger]:
     found.close()
 
 
-def received(number: int, minutes: float = 0, topic: str = "decisions") -> Received:
-    position = Position(START_MS + int(minutes * 60_000), number)
+def received(number: int, minutes: float = 0, topic: str = "decisions") -> ReceivedDelivery:
+    position = StreamId(START_MS + int(minutes * 60_000), number)
     delivery = Delivery(UUID(int=number), "kompar", topic, {}, b"sealed")
-    return Received(delivery, position.received_at, EPOCH, position)
+    return ReceivedDelivery(delivery, position.received_at, EPOCH, position)
 
 
-def settlement(number: int, minutes: float, content: dict[str, Any] | None, topic: str = "decisions") -> Settlement:
+def settlement(
+    number: int, minutes: float, content: dict[str, Any] | None, topic: str = "decisions"
+) -> ProcessedDelivery:
     found = received(number, minutes, topic)
     if content is None:
-        return Settlement(found, Rejected("cannot-open", "no key opens it"))
-    return Settlement(found, KOMPAR.validate(Payload(topic, {}, content)))
+        return ProcessedDelivery(found, InvalidDeliveryError("cannot-open", "no key opens it"))
+    return ProcessedDelivery(found, KOMPAR.validate(Payload(topic, {}, content)))
 
 
-def copy_of(original: Settlement, minutes: int) -> Settlement:
+def copy_of(original: ProcessedDelivery, minutes: int) -> ProcessedDelivery:
     """Return another entry of a receipt: it went the other way too, since its answer was lost."""
-    position = Position(START_MS + minutes * 60_000, 1000 + original.received.position.seq)
-    received = Received(original.received.delivery, position.received_at, OVERFLOW, position)
-    return Settlement(received, original.result)
+    position = StreamId(START_MS + minutes * 60_000, 1000 + original.received.stream_id.seq)
+    received = ReceivedDelivery(original.received.delivery, position.received_at, OVERFLOW, position)
+    return ProcessedDelivery(received, original.result)
 
 
 def tables(connection: Connection) -> dict[str, list[Any]]:
@@ -145,7 +147,7 @@ def test_flags_follow_their_key_through_revisions(ledger: Ledger, connection: Co
 def test_a_receipt_and_its_effects_stand_or_fall_together(ledger: Ledger, connection: Connection) -> None:
     connection.execute("ALTER TABLE kompar_decisions ADD CONSTRAINT no_second CHECK (entity_id <> 'second')")
     batch = [settlement(1, 0, {"application_id": "first"}), settlement(2, 0, {"application_id": "second"})]
-    with pytest.raises(Unstorable) as caught:
+    with pytest.raises(DataRejectedError) as caught:
         ledger.store(batch)
     assert str(caught.value) == "23514: no_second"
     assert tables(connection) == {name: [] for name in tables(connection)}
@@ -155,8 +157,9 @@ def test_a_receipt_and_its_effects_stand_or_fall_together(ledger: Ledger, connec
 
 def test_another_entry_of_a_receipt_is_a_copy(ledger: Ledger, connection: Connection) -> None:
     first = settlement(1, 0, {"application_id": "a"})
-    again = Settlement(
-        Received(first.received.delivery, first.received.received_at, EPOCH, Position(START_MS, 99)), first.result
+    again = ProcessedDelivery(
+        ReceivedDelivery(first.received.delivery, first.received.received_at, EPOCH, StreamId(START_MS, 99)),
+        first.result,
     )
     ledger.store([first, again])
     ledger.store([again])
@@ -172,7 +175,7 @@ def test_a_server_that_fails_is_unavailable_and_its_successor_is_used(ledger: Le
         WHERE application_name = 'kvitto-ledger-kompar' AND datname = current_database()
         """
     )
-    with pytest.raises(Unavailable):
+    with pytest.raises(StoreUnavailableError):
         ledger.store([settlement(2, 0, {"application_id": "b"})])
     ledger.store([settlement(2, 0, {"application_id": "b"})])
     assert len(tables(connection)["deliveries"]) == 2
@@ -252,7 +255,7 @@ def test_an_earlier_entry_that_cannot_be_opened_here_leaves_a_replayed_receipt_a
 ) -> None:
     dead = settlement(1, 5, None)
     ledger.store([dead, settlement(2, 3, {"application_id": "a", "phone": "1"})])
-    ledger.replay([Settlement(dead.received, settlement(1, 5, {"application_id": "a", "phone": "1"}).result)])
+    ledger.replay([ProcessedDelivery(dead.received, settlement(1, 5, {"application_id": "a", "phone": "1"}).result)])
     before = tables(connection)
     ledger.store([copy_of(dead, 1)])
     after = tables(connection)

@@ -24,25 +24,25 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from app.audit import audit
+from app.audit.conservation import audit
 from app.crypto.digests import Fingerprints
 from app.crypto.sealing import SealingKeys
-from app.delivery import Delivery
-from app.inbox import Inbox
-from app.providers import Provider
+from app.domain.delivery import Delivery
+from app.inbox.stream import Inbox
+from app.processing.processor import DeliveryProcessor
+from app.providers.base import Provider
 from app.providers.kompar.events import Kompar
 from app.providers.kompar.settings import KomparSettings
 from app.providers.solaris.authentication import WEBHOOK_ID
 from app.providers.solaris.events import Solaris
 from app.sandbox.kompar import encrypt
-from app.settling import Settler
 from app.storage import dead_letters, overflow, receipts
 from app.storage.connection import Connection
 from app.storage.dead_letters import Selection
 from app.storage.ledger import Ledger
 from tests import tables
+from tests.crashing_worker import STEPS, Killed, Worker
 from tests.model import KNOWN_PURPOSE, UNKNOWN_PURPOSE, Sent, flags_of, outcomes, revisions, states
-from tests.mortal import STEPS, Killed, Worker
 
 CREDIT_LINE, RATE = "FREELANCER_CREDIT_LINE_APPLICATION", "FREELANCER_OVERDRAFT_INTEREST_RATE_CHANGE"
 SECRET = b"s" * 32
@@ -254,8 +254,8 @@ class Deliveries(RuleBasedStateMachine):
 
     def replay(self, keys: list[bytes], dry_run: bool) -> None:
         letters = [letter["receipt"] for letter in dead_letters.select(self.connection, Selection())]
-        settler = Settler(SEALS, kompar(keys))
-        opened = [settler.settle(received) for received in receipts.load(self.connection, letters)]
+        settler = DeliveryProcessor(SEALS, kompar(keys))
+        opened = [settler.process(received) for received in receipts.load(self.connection, letters)]
         self.operators_ledger.replay(opened, dry_run)
 
     def deliver(

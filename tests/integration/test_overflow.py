@@ -13,16 +13,16 @@ import pytest
 from redis import Redis
 from uuid_utils.compat import uuid7
 
-from app.delivery import Delivery
-from app.local.servers import prepare_valkey, valkey_answers
+from app.domain.delivery import Delivery
+from app.local.embedded_servers import prepare_valkey, valkey_answers
 from app.sandbox.kompar import encrypt
 from app.storage import overflow
 from app.storage.connection import Connection
-from tests import processes, servers
+from tests import process_tree, servers
+from tests.kvitto_process import SECRETS, Running, running
 from tests.ports import free_port
-from tests.processes import stopped
-from tests.providers.kompar_side import KEY
-from tests.running import SECRETS, Running, running
+from tests.process_tree import stopped
+from tests.providers.kompar_fixtures import KEY
 from tests.servers import eventually
 
 SECONDS = 5.0  # from the body's arrival to its answer, in every fault
@@ -94,13 +94,13 @@ def test_what_redis_cannot_take_goes_to_the_overflow(fresh_kvitto: Running, how:
 
 @contextmanager
 def broken(kvitto: Running, client: Redis, how: str) -> Iterator[None]:
-    pid = processes.named(kvitto.process.pid, "valkey-server")[0]
+    pid = process_tree.named(kvitto.process.pid, "valkey-server")[0]
     match how:
         case "hung":
             with stopped(pid):
                 yield
         case "killed":
-            processes.kill(pid)
+            process_tree.kill(pid)
             yield
         case "paused":
             client.client_pause(4000, all=False)
@@ -123,7 +123,7 @@ def _is_refused(kvitto: Running) -> bool:
 
 def test_a_broken_redis_costs_a_slow_request_or_two_and_not_every_one(fresh_kvitto: Running) -> None:
     first = deliver(fresh_kvitto, range(1))
-    with stopped(processes.named(fresh_kvitto.process.pid, "valkey-server")[0]):
+    with stopped(process_tree.named(fresh_kvitto.process.pid, "valkey-server")[0]):
         answers = deliver(fresh_kvitto, range(1, 200), at_once=1)
     slow = [seconds for _, seconds in answers if seconds > 1]
     assert len(slow) <= 2  # the one that finds out, and one whose ring waits for the broker
@@ -132,9 +132,11 @@ def test_a_broken_redis_costs_a_slow_request_or_two_and_not_every_one(fresh_kvit
 
 def test_with_both_gone_the_answer_is_503_in_time(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
-    servers = [pid for name in ("valkey-server", "bin/postgres") for pid in processes.named(kvitto.process.pid, name)]
+    servers = [
+        pid for name in ("valkey-server", "bin/postgres") for pid in process_tree.named(kvitto.process.pid, name)
+    ]
     # Once the first stands still it starts no others, and those that it had started can be told.
-    with stopped(*servers), stopped(*(child for pid in servers for child in processes.below(pid))):
+    with stopped(*servers), stopped(*(child for pid in servers for child in process_tree.below(pid))):
         answers = deliver(kvitto, range(48))
         eventually(lambda: kvitto.client.get("/readyz").status_code == 503, "unready")
     assert {answer.status_code for answer, _ in answers} == {503}
@@ -149,7 +151,7 @@ def test_large_bodies_go_to_the_overflow_and_to_redis_when_postgres_is_gone(fres
     large = encrypt({"application_id": "large", "note": "x" * 400_000}, KEY)
     assert kvitto.post("applications", large).status_code == 200
     assert kvitto.audit()["overflowed"] == 1
-    postgres = [pid for pid, command in processes.below(kvitto.process.pid).items() if "postgres" in command]
+    postgres = [pid for pid, command in process_tree.below(kvitto.process.pid).items() if "postgres" in command]
     with stopped(*postgres):
         answer = kvitto.post("applications", encrypt({"application_id": "larger", "note": "x" * 400_000}, KEY))
         assert answer.status_code == 200
@@ -164,8 +166,8 @@ def test_many_large_bodies_at_once_are_bounded_in_memory(fresh_kvitto: Running) 
     kvitto = fresh_kvitto
     edge = next(
         pid
-        for pid in processes.named(kvitto.process.pid, "app.cli ingest")
-        if not processes.named(pid, "app.cli ingest")
+        for pid in process_tree.named(kvitto.process.pid, "app.cli ingest")
+        if not process_tree.named(pid, "app.cli ingest")
     )
     body = b"x" * (24 * 1024 * 1024)
     with ThreadPoolExecutor(24) as pool:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from app.storage.connection import connect
-from app.storage.migrations import migrate
+from app.storage.migration_runner import migrate
 from tests import servers
+from tests.kvitto_process import SECRETS, run
 from tests.ports import free_port
-from tests.running import SECRETS, run
 
 KEYS = {
     "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
@@ -43,7 +43,7 @@ def test_a_redis_that_evicts_or_does_not_persist(
         said = refusal(process, database, redis)
     assert f"redis {setting}" in said
     assert f"CONFIG SET {setting}" in said
-    assert "LOSS_ACCEPTED=yes" in said
+    assert "ALLOW_NON_DURABLE=redis" in said
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
@@ -59,7 +59,7 @@ def test_a_postgres_that_does_not_fsync(tmp_path: Path, valkey_server: str, sett
 @pytest.mark.parametrize("process", ["ingest", "worker"])
 def test_a_redis_that_can_never_be_an_inbox(tmp_path: Path, database: str, process: str) -> None:
     with servers.valkey(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as redis:
-        said = refusal(process, database, redis, LOSS_ACCEPTED="yes")
+        said = refusal(process, database, redis, ALLOW_NON_DURABLE="redis,postgres")
     assert "redis mode: cluster" in said
 
 
@@ -74,7 +74,9 @@ def test_a_replica_that_forgets_what_it_took(tmp_path: Path, database: str) -> N
 def test_a_database_that_can_never_be_the_ledger(postgres_server: str, valkey_server: str) -> None:
     with connect(postgres_server, "test") as connection:
         connection.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII'")
-    said = refusal("worker", postgres_server.replace("/postgres", "/ascii"), valkey_server, LOSS_ACCEPTED="yes")
+    said = refusal(
+        "worker", postgres_server.replace("/postgres", "/ascii"), valkey_server, ALLOW_NON_DURABLE="redis,postgres"
+    )
     assert "postgres encoding: is SQL_ASCII" in said
     assert "kvitto migrate" in said
 

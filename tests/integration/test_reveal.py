@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from app.sandbox.kompar import encrypt
-from tests.providers.kompar_side import KEY
-from tests.running import Running
+from tests.kvitto_process import Running
+from tests.providers.kompar_fixtures import KEY
 
 DOCUMENT = {"application_id": "revealed", "name": "Göran Person", "ssn": "19811218-9876"}
 

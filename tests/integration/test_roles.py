@@ -5,10 +5,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app.local.processes import Process, Scale, processes
-from tests import processes as running_processes
-from tests.providers.sides import names
-from tests.running import Running, run
+from app.local.process_list import Process, Scale, processes
+from tests import process_tree as running_processes
+from tests.kvitto_process import Running, run
+from tests.providers.provider_fixtures import names
 from tests.servers import eventually, postgres
 
 PROCESSES = processes(names(), Scale())
@@ -75,7 +75,7 @@ def test_the_console_and_dashboards_read_what_is_reported(database: str) -> None
 
 @pytest.mark.parametrize("process", PROCESSES, ids=lambda process: process.name)
 def test_a_running_process_knows_its_own_settings_only(kvitto: Running, process: Process) -> None:
-    known = {name for each in PROCESSES for name in each.own(kvitto.environment)}
+    known = {name for each in PROCESSES for name in each.own_settings(kvitto.environment)}
     found: list[int] = []
 
     def is_there() -> bool:
@@ -86,7 +86,7 @@ def test_a_running_process_knows_its_own_settings_only(kvitto: Running, process:
     eventually(is_there, process.name)
     (pid, *_) = found
     given = {item.split("=", 1)[0] for item in Path(f"/proc/{pid}/environ").read_text().split("\0") if item}
-    assert given & known <= process.own(kvitto.environment)
+    assert given & known <= process.own_settings(kvitto.environment)
     secrets = {name for name in given if name.endswith("_FILE")}
     assert secrets <= {"SEALING_KEYS_FILE"} | _own_secrets(process)
 

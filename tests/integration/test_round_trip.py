@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from app.recording import Try, read
+from app.audit.attempt_log import DeliveryAttempt, read
 from app.sandbox import kompar, solaris
 from app.sandbox.credentials import LOGINS
-from tests import processes
+from tests import process_tree
+from tests.kvitto_process import Running, run, start
 from tests.ports import free_port
-from tests.running import Running, run, start
 from tests.sandbox.served import Served, served
 from tests.servers import eventually
 
@@ -67,10 +67,10 @@ class Lender:
 
     def kill(self) -> None:
         """Kill all of it; return once nothing runs."""
-        started = processes.below(self.kvitto.process.pid)
+        started = process_tree.below(self.kvitto.process.pid)
         self.kvitto.process.send_signal(signal.SIGKILL)
         self.kvitto.process.wait()
-        eventually(lambda: not [pid for pid in started if processes.is_running(pid)], "all of it ended")
+        eventually(lambda: not [pid for pid in started if process_tree.is_running(pid)], "all of it ended")
 
     def subscriptions(self, sandbox: Served, *arguments: str, status: int = 0) -> str:
         """Run a command against the sandbox's APIs, Kompar's with its real schedule."""
@@ -123,7 +123,7 @@ def record(data: Path) -> Path:
     return data.with_suffix(".jsonl")
 
 
-def tries(sandbox: Served, event: str) -> list[Try]:
+def tries(sandbox: Served, event: str) -> list[DeliveryAttempt]:
     """Return the tries of an event so far, by the record of a sandbox that is not amid a line of it."""
     path = record(sandbox.data)
     text = path.read_text() if path.exists() else ""
@@ -216,9 +216,9 @@ def test_what_switches_the_sandbox_off_is_told_and_check_reads_what_the_commands
         for given in ({}, {"PUBLIC_URL": "https://lender.example"}):
             done = run(*data, "check", "subscriptions", environment=given)
             assert (done.returncode, "complete for subscriptions" in done.stdout) == (0, True), done.stdout
-        given = {"KOMPAR_API_LOGIN": "a-lender", "KOMPAR_API_PASSWORD": "a-password"}
+        given = {"KOMPAR_API_USERNAME": "a-lender", "KOMPAR_API_PASSWORD": "a-password"}
         done = run(*data, "subscriptions", "register", "kompar", "applications", environment=given)
-        told = "asking https://api.kompar.se: KOMPAR_API_LOGIN, KOMPAR_API_PASSWORD in the environment switch"
+        told = "asking https://api.kompar.se: KOMPAR_API_USERNAME, KOMPAR_API_PASSWORD in the environment switch"
         assert f"{told} the sandbox off" in done.stderr
         assert (done.returncode, "an address of this machine alone" in done.stderr) == (2, True)
         done = run(*data, "subscriptions", "list", environment={"SOLARIS_CLIENT_ID": "a-client"})

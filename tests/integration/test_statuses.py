@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.exceptions import default_exceptions
 
-from app.errors import Rejected, Unavailable, Unstorable
-from app.ingest.application import create_app
+from app.errors import DataRejectedError, InvalidDeliveryError, StoreUnavailableError
+from app.ingest.app import create_app
 from config.environment import Environment
 from tests import databases
-from tests.providers.sides import Sample, names, side
+from tests.providers.provider_fixtures import Sample, names, side
 
 CONTRACT = {200, 401, 404, 405, 413, 503}
 GOOD = [sample for name in names() for sample in side(name).samples() if sample.expect["http"] == 200]
@@ -23,9 +23,9 @@ GOOD = [sample for name in names() for sample in side(name).samples() if sample.
 
 FAILURES: list[Exception] = [
     *(error() for error in default_exceptions.values()),
-    Unavailable("gone"),
-    Rejected("invalid"),
-    Unstorable("22000"),
+    StoreUnavailableError("gone"),
+    InvalidDeliveryError("invalid"),
+    DataRejectedError("22000"),
     ValueError("410"),
     RecursionError(),
     MemoryError(),

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests import processes
+from tests import process_tree
+from tests.kvitto_process import SECRETS, command
 from tests.ports import free_port
-from tests.running import SECRETS, command
 from tests.servers import bare_environment, eventually
 
 NOWHERE = {"DATABASE_URL": "postgresql://kvitto@127.0.0.1:1/kvitto", "REDIS_URL": "redis://127.0.0.1:1/0"}
@@ -27,19 +27,21 @@ def starting(name: str) -> Iterator[subprocess.Popen[bytes]]:
         try:
             yield process
         finally:
-            processes.kill(*(pid for pid in (*processes.below(process.pid), process.pid) if processes.is_running(pid)))
+            process_tree.kill(
+                *(pid for pid in (*process_tree.below(process.pid), process.pid) if process_tree.is_running(pid))
+            )
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.2, 0.5, 1.0])
 @pytest.mark.parametrize("name", ["ingest", "console"])
 def test_a_stop_while_the_worker_starts_is_heeded(name: str, seconds: float) -> None:
     with starting(name) as process:
-        eventually(lambda: bool(processes.named(process.pid, f"app.cli {name}")), "the worker of the server")
+        eventually(lambda: bool(process_tree.named(process.pid, f"app.cli {name}")), "the worker of the server")
         time.sleep(seconds)  # the moment is what differs
-        started = processes.below(process.pid)
+        started = process_tree.below(process.pid)
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT_SECONDS) == 0
-        assert not [pid for pid in started if processes.is_running(pid)]
+        assert not [pid for pid in started if process_tree.is_running(pid)]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5])

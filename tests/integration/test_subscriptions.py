@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.apis import CUT_OFF, HANGS, Answer, FakeApi, fake_api
-from tests.running import command, run
+from tests.fake_api import CUT_OFF, HANGS, Answer, FakeApi, fake_api
+from tests.kvitto_process import command, run
 from tests.servers import bare_environment, eventually
 from tests.terminal import terminal
 
@@ -79,9 +79,9 @@ def lender(tmp_path: Path, database: str) -> Iterator[Lender]:
         found.environment |= {
             "DATABASE_URL": database.replace("//kvitto@", "//kvitto_worker@"),
             "PUBLIC_URL": "https://lender.example",
-            "TRUSTED_AUTHORITY": api.authority,
+            "CA_FILE": api.authority,
             "KOMPAR_API_URL": f"{api.url}/kompar/",
-            "KOMPAR_API_LOGIN": "a-lender",
+            "KOMPAR_API_USERNAME": "a-lender",
             "KOMPAR_API_PASSWORD": PASSWORD,
             "SOLARIS_API_URL": f"{api.url}/solaris",
             "SOLARIS_AUTH_URL": f"{api.url}/solaris",
@@ -239,7 +239,7 @@ def test_a_removal_that_fails_is_in_doubt_until_it_succeeds(lender: Lender) -> N
 def test_who_is_refused_at_the_door_is_told_what_to_correct(lender: Lender) -> None:
     lender.api.answers["GET /kompar/token"] = [Answer(401, {"message": f"wrong password {PASSWORD}"})]
     said = lender.refused("register", "kompar", "applications")
-    assert "answers 401: wrong password ***. Correct KOMPAR_API_LOGIN or KOMPAR_API_PASSWORD. Nothing was" in said
+    assert "answers 401: wrong password ***. Correct KOMPAR_API_USERNAME or KOMPAR_API_PASSWORD. Nothing was" in said
     assert lender.states() == ["refused"]
 
 
@@ -369,7 +369,7 @@ def test_of_several_one_is_named_and_the_secret_that_may_go_is_told(lender: Lend
         (["remove", "kompar", "decisions"], {"KOMPAR_API_URL": "https://["}, 78, "KOMPAR_API_URL: cannot be read"),
         (["list"], {"DATABASE_URL": ""}, 78, "DATABASE_URL: is not set"),
         (["verify", "kompar", "decisions"], {"KOMPAR_API_PASSWORD": ""}, 78, "KOMPAR_API_PASSWORD: is not set"),
-        (["verify", "kompar", "decisions"], {"TRUSTED_AUTHORITY": "/nowhere"}, 78, "TRUSTED_AUTHORITY: cannot be used"),
+        (["verify", "kompar", "decisions"], {"CA_FILE": "/nowhere"}, 78, "CA_FILE: cannot be used"),
         (["verify", "kompar", "decisions"], {"KOMPAR_API_URL": ""}, 1, "only Kompar's test environment"),
         (["verify", "solaris", EVENT], {"SOLARIS_API_URL": ""}, 1, "Solaris sends nothing on request"),
         (["verify", "kompar", "decisions"], {}, 1, "register it first"),
@@ -444,11 +444,11 @@ def test_check_tells_what_the_command_lacks(lender: Lender) -> None:
     done = check()
     assert done.returncode == 0, done.stdout
     assert "complete for subscriptions" in done.stdout
-    assert "KOMPAR_API_LOGIN" not in done.stdout  # a name may be short
-    del lender.environment["KOMPAR_API_LOGIN"], lender.environment["SOLARIS_CLIENT_SECRET"]
+    assert "KOMPAR_API_USERNAME" not in done.stdout  # a name may be short
+    del lender.environment["KOMPAR_API_USERNAME"], lender.environment["SOLARIS_CLIENT_SECRET"]
     done = check()
     assert done.returncode == 78
-    assert "KOMPAR_API_LOGIN" in done.stdout
+    assert "KOMPAR_API_USERNAME" in done.stdout
     assert "SOLARIS_CLIENT_SECRET" in done.stdout
 
 

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.running import Running, command, running
+from tests.kvitto_process import Running, command, running
 from tests.servers import bare_environment
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def test_the_layers_hold_without_an_edit(project: Path) -> None:
 
 
 def test_it_is_typed(project: Path) -> None:
-    run(project, tool("mypy"), "-p", "app.providers.acme", "-m", "tests.providers.acme_side", "--no-incremental")
+    run(project, tool("mypy"), "-p", "app.providers.acme", "-m", "tests.providers.acme_fixtures", "--no-incremental")
 
 
 def test_what_holds_for_every_provider_holds_for_it(project: Path) -> None:
@@ -71,8 +71,8 @@ def test_what_holds_for_every_provider_holds_for_it(project: Path) -> None:
 @pytest.fixture(scope="module")
 def acme() -> ModuleType:
     """Its side: the signer that Standard Webhooks publishes."""
-    module = ModuleType("acme_side")
-    exec(compile(FILES["tests/providers/acme_side.py"], "acme_side.py", "exec"), module.__dict__)  # noqa: S102 - the guide's own
+    module = ModuleType("acme_fixtures")
+    exec(compile(FILES["tests/providers/acme_fixtures.py"], "acme_fixtures.py", "exec"), module.__dict__)  # noqa: S102 - the guide's own
     return module
 
 

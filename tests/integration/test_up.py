@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from app.sandbox.kompar import encrypt
-from tests import processes, servers
-from tests.providers.kompar_side import KEY
-from tests.running import BIND, SECRETS, Running, run, running
+from tests import process_tree, servers
+from tests.kvitto_process import BIND, SECRETS, Running, run, running
+from tests.providers.kompar_fixtures import KEY
 from tests.servers import eventually
 
 
@@ -25,10 +25,10 @@ def deliver(kvitto: Running, application_id: str) -> str:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_with_status_0_and_leaves_no_process_and_no_port(tmp_path: Path, how: signal.Signals) -> None:
     with running(tmp_path / "data") as kvitto:
-        started = processes.below(kvitto.process.pid)
+        started = process_tree.below(kvitto.process.pid)
         assert len(started) > 8
         assert kvitto.stop(how) == 0
-        assert [pid for pid in started if processes.is_running(pid)] == []
+        assert [pid for pid in started if process_tree.is_running(pid)] == []
         for address in (kvitto.ingest, kvitto.console, kvitto.redis.removesuffix("/0")):
             port = int(address.rpartition(":")[2])
             with socket.socket() as probe:
@@ -64,9 +64,9 @@ def test_data_and_secrets_outlive_a_restart(tmp_path: Path) -> None:
 )
 def test_what_dies_is_started_again(fresh_kvitto: Running, words: tuple[str, ...]) -> None:
     deliver(fresh_kvitto, "before")
-    first = processes.named(fresh_kvitto.process.pid, *words)[0]
-    processes.kill(first)
-    eventually(lambda: bool(set(processes.named(fresh_kvitto.process.pid, *words)) - {first}), "started again")
+    first = process_tree.named(fresh_kvitto.process.pid, *words)[0]
+    process_tree.kill(first)
+    eventually(lambda: bool(set(process_tree.named(fresh_kvitto.process.pid, *words)) - {first}), "started again")
     eventually(
         lambda: fresh_kvitto.client.get("/readyz").status_code == 200 if _reachable(fresh_kvitto) else False, "ready"
     )
@@ -83,10 +83,10 @@ def _reachable(kvitto: Running) -> bool:
 def test_killed_it_takes_everything_along_and_starts_anew(tmp_path: Path) -> None:
     with running(tmp_path / "data") as kvitto:
         deliver(kvitto, "before")
-        started = processes.below(kvitto.process.pid)
+        started = process_tree.below(kvitto.process.pid)
         kvitto.process.kill()
         kvitto.process.wait()
-        eventually(lambda: not [pid for pid in started if processes.is_running(pid)], "all of it ended")
+        eventually(lambda: not [pid for pid in started if process_tree.is_running(pid)], "all of it ended")
     with running(tmp_path / "data") as kvitto:
         deliver(kvitto, "after")
         assert kvitto.audit()["missing"] == 0
@@ -104,7 +104,7 @@ def test_servers_of_the_operators_own_are_used_and_left_running(
 ) -> None:
     with running(tmp_path / "data", SECRETS | {"DATABASE_URL": database, "REDIS_URL": valkey_server}) as kvitto:
         assert (kvitto.database, kvitto.redis) == (database, valkey_server)
-        assert not processes.named(kvitto.process.pid, "postgres -D")
+        assert not process_tree.named(kvitto.process.pid, "postgres -D")
         deliver(kvitto, "a")
     port = int(valkey_server.removesuffix("/0").rpartition(":")[2])
     with socket.socket() as probe:
@@ -158,7 +158,7 @@ def test_several_processes_share_the_port_and_one_that_dies_takes_nothing_along(
         assert len(edges) == 2
         for number in range(10):
             deliver(kvitto, f"before-{number}")
-        processes.kill(edges[0])
+        process_tree.kill(edges[0])
         eventually(lambda: len(set(_serving(kvitto)) - set(edges)) == 1, "another process")
         kvitto.client.close()  # its connection may have been to the one that died
         with httpx.Client(base_url=kvitto.ingest, timeout=10) as kvitto.client:
@@ -171,5 +171,5 @@ def test_several_processes_share_the_port_and_one_that_dies_takes_nothing_along(
 
 def _serving(kvitto: Running) -> list[int]:
     """Return the ingest processes that serve: those without children of their own."""
-    found = processes.named(kvitto.process.pid, "app.cli ingest")
-    return [pid for pid in found if not processes.named(pid, "app.cli ingest")]
+    found = process_tree.named(kvitto.process.pid, "app.cli ingest")
+    return [pid for pid in found if not process_tree.named(pid, "app.cli ingest")]

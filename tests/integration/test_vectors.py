@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.masking import mask
-from tests.providers.sides import Sample, names, side
-from tests.running import Running
+from app.domain.masking import mask
+from tests.kvitto_process import Running
+from tests.providers.provider_fixtures import Sample, names, side
 
 SAMPLES = [sample for name in names() for sample in side(name).samples()]
 GROUPS = [list(group) for _, group in groupby(SAMPLES, key=lambda sample: sample.group or sample)]

@@ -5,8 +5,8 @@ import subprocess
 from redis import Redis
 
 from app.sandbox.kompar import encrypt
-from tests.providers.kompar_side import KEY
-from tests.running import SECRETS, Running, command
+from tests.kvitto_process import SECRETS, Running, command
+from tests.providers.kompar_fixtures import KEY
 from tests.servers import bare_environment, eventually
 
 
@@ -16,7 +16,7 @@ def test_a_doorbell_that_nobody_heard_is_made_up_for_by_the_sweep(kvitto: Runnin
     answer = kvitto.post("decisions", encrypt({"application_id": "unheard"}, KEY))
     assert kvitto.outcome(answer.json()["receipt"])["outcome"] == "stored"
     log = (kvitto.data / "logs" / "worker-kompar.log").read_text()
-    assert "standing in" not in log  # nor was it the standby, which takes longer
+    assert "fallback_sweep_started" not in log
 
 
 def test_wake_ups_that_nobody_takes_do_not_pile_up(redis: Redis, valkey_server: str) -> None:

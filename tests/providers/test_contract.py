@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from app import providers
-from app.errors import KvittoError, Refused, Rejected
-from app.event import Event, flags_of
-from app.masking import mask
+from app.domain.event import Event, all_flags
+from app.domain.masking import mask
+from app.errors import AuthenticationError, InvalidDeliveryError, KvittoError
+from app.providers import registry
 from config.environment import Environment
-from tests.providers.sides import Sample, Side, names, side
+from tests.providers.provider_fixtures import Sample, Side, names, side
 
 FINGERPRINT_KEY = {"FINGERPRINT_KEY": base64.b64encode(b"f" * 32).decode()}
 
@@ -35,7 +35,7 @@ class Folder:
     def __init__(self, name: str) -> None:
         self.side: Side = side(name)
         environment = Environment(self.side.environment | FINGERPRINT_KEY)
-        authentication, opener = providers.load_authentication(name, environment), providers.load(name, environment)
+        authentication, opener = registry.load_authentication(name, environment), registry.load(name, environment)
         environment.check()
         assert authentication is not None
         assert opener is not None
@@ -55,9 +55,9 @@ class Folder:
         """Return what becomes of a request, as far as it can be told without its entity's history."""
         try:
             return "handshake" if self.take(sample) is None else "valid"
-        except Refused:
+        except AuthenticationError:
             return "refused"
-        except Rejected:
+        except InvalidDeliveryError:
             return "dead"
 
 
@@ -80,7 +80,9 @@ def test_samples_keep_their_content_and_their_flags(folder: Folder) -> None:
             event = folder.take(sample)
             assert event is not None
             assert event.content == mask(sample.expect["content"]), sample.name
-            assert bool(flags_of(event.doubts)) == sample.expect.get("flags", bool(flags_of(event.doubts))), sample.name
+            assert bool(all_flags(event.field_flags)) == sample.expect.get(
+                "flags", bool(all_flags(event.field_flags))
+            ), sample.name
 
 
 def test_one_flipped_byte_is_refused_where_content_is_signed(folder: Folder) -> None:
@@ -107,7 +109,11 @@ def test_a_retry_keeps_its_identity(folder: Folder) -> None:
     first, second = (folder.take(sample) for sample in folder.side.tries())
     assert first is not None
     assert second is not None
-    assert (first.entity, first.identity, first.digests) == (second.entity, second.identity, second.digests)
+    assert (first.entity, first.provider_event_id, first.digests) == (
+        second.entity,
+        second.provider_event_id,
+        second.digests,
+    )
 
 
 def test_what_is_unknown_is_kept_whole(folder: Folder) -> None:
@@ -121,8 +127,8 @@ def test_rows_can_be_made_of_what_is_kept(folder: Folder) -> None:
         if sample.expect.get("outcome") == "stored":
             event = folder.take(sample)
             assert event is not None
-            if event.table is not None:
-                event.table.row(event.content)
+            if event.projection is not None:
+                event.projection.row(event.content)
 
 
 def test_no_error_tells_a_secret_or_a_value(folder: Folder) -> None:
@@ -144,6 +150,6 @@ def _error(action: Callable[[], object]) -> str:
 def test_unset_secrets_are_told_by_name(folder: Folder) -> None:
     environment = Environment(FINGERPRINT_KEY)
     for name in names():
-        providers.load_authentication(name, environment)
-        providers.load(name, environment)
+        registry.load_authentication(name, environment)
+        registry.load(name, environment)
     assert {fault.name for fault in environment.faults} >= set(folder.side.environment)

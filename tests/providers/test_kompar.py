@@ -12,16 +12,16 @@ from stdnum import luhn
 from stdnum.se import personnummer
 
 from app.crypto.digests import Fingerprints
-from app.delivery import Payload
-from app.errors import Refused, Rejected
-from app.event import Event, flags_of
+from app.domain.delivery import Payload
+from app.domain.event import Event, all_flags
+from app.errors import AuthenticationError, InvalidDeliveryError
 from app.providers.kompar.authentication import KomparAuthentication
 from app.providers.kompar.envelope import open_body
 from app.providers.kompar.events import Kompar
 from app.providers.kompar.schemas import CHECKS
 from app.providers.kompar.settings import KomparSettings
 from app.sandbox.kompar import encrypt
-from tests.providers.kompar_side import KEY, TOKEN
+from tests.providers.kompar_fixtures import KEY, TOKEN
 
 SAMPLES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "samples" / "kompar.json").read_text())[
     "deliveries"
@@ -56,13 +56,13 @@ def test_samples(sample: dict[str, Any]) -> None:
     """Opened and validated, without what depends on an entity's history."""
     expected = sample["expect"]
     if expected["outcome"] == "dead":
-        with pytest.raises(Rejected):
+        with pytest.raises(InvalidDeliveryError):
             KOMPAR.validate(KOMPAR.open(sample["topic"], {}, sample["body"].encode()))
     elif "content" in expected:
         payload = KOMPAR.open(sample["topic"], {}, sample["body"].encode())
         assert payload.content == expected["content"]
         if "flags" in expected:
-            assert bool(flags_of(KOMPAR.validate(payload).doubts)) == expected["flags"]
+            assert bool(all_flags(KOMPAR.validate(payload).field_flags)) == expected["flags"]
 
 
 @pytest.mark.parametrize("token", ["first", TOKEN])
@@ -74,7 +74,7 @@ def test_any_of_several_tokens_is_accepted(token: str) -> None:
     "header", [None, "", "token ", f"Bearer {TOKEN}", TOKEN, f"token {TOKEN} ", "token \xff", f"token {TOKEN},first"]
 )
 def test_anything_else_is_refused(header: str | None) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(AuthenticationError) as caught:
         KomparAuthentication(("first", TOKEN)).authenticate(Request(header))
     assert TOKEN not in str(caught.value)
 
@@ -97,7 +97,7 @@ def test_every_failure_to_open_looks_the_same() -> None:
     ]
     found = []
     for body in broken:
-        with pytest.raises(Rejected) as caught:
+        with pytest.raises(InvalidDeliveryError) as caught:
             open_body(body, KEYS)
         found.append(str(caught.value))
     assert set(found) == {"cannot-open: no key opens it"}
@@ -105,7 +105,7 @@ def test_every_failure_to_open_looks_the_same() -> None:
 
 @pytest.mark.parametrize("absent", [{}, {"application_id": None}, {"application_id": " "}, {"application_id": 7}])
 def test_without_an_application_id_there_is_no_entity(absent: dict[str, Any]) -> None:
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(InvalidDeliveryError) as caught:
         event({key: value for key, value in APPLICATION.items() if key != "application_id"} | absent)
     assert caught.value.reason == "no-entity"
 
@@ -128,7 +128,7 @@ def test_null_and_absence_are_taken_everywhere_else(key: str) -> None:
     ],
 )
 def test_an_invalid_field_is_named_and_its_value_is_not(wrong: dict[str, Any], path: str) -> None:
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(InvalidDeliveryError) as caught:
         event(APPLICATION | wrong)
     assert caught.value.reason == "invalid"
     assert caught.value.detail.startswith(path)
@@ -152,13 +152,13 @@ def test_an_invalid_field_is_named_and_its_value_is_not(wrong: dict[str, Any], p
     ],
 )
 def test_what_is_doubtful_is_flagged_and_kept(content: dict[str, Any], flags: list[str]) -> None:
-    assert flags_of(event(APPLICATION | content).doubts) == flags
+    assert all_flags(event(APPLICATION | content).field_flags) == flags
 
 
 @pytest.mark.parametrize("value", [5560360793, 1.5, True, ["a"], {"a": 1}])
 def test_a_decision_may_bring_anything_under_an_applications_keys(value: object) -> None:
     found = event({"application_id": "a", "accepted": True, "company_id": value, "purpose": value}, "decisions")
-    assert flags_of(found.doubts) == ["company-id-checksum", "unknown-purpose"]
+    assert all_flags(found.field_flags) == ["company-id-checksum", "unknown-purpose"]
 
 
 @given(st.from_regex(r"[0-9]{2}[2-9][0-9]{7}", fullmatch=True))
@@ -193,8 +193,8 @@ def test_digests_tell_values_that_masking_makes_equal() -> None:
 
 def test_rows_have_columns_for_what_is_known_and_keep_the_rest_whole() -> None:
     found = event(APPLICATION | {"company_revenue": -1.0, "company_name": "blank", "attachments": ["a"]})
-    assert found.table is not None
-    row = found.table.row(found.content)
+    assert found.projection is not None
+    row = found.projection.row(found.content)
     assert row["company_revenue"] is None
     assert row["company_name"] is None
     assert row["amount"] == 500000

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from app.crypto.digests import Fingerprints
-from app.delivery import Payload
-from app.errors import Refused, Rejected
-from app.event import Event, flags_of
+from app.domain.delivery import Payload
+from app.domain.event import Event, all_flags
+from app.errors import AuthenticationError, InvalidDeliveryError
 from app.providers.solaris.authentication import SolarisAuthentication
 from app.providers.solaris.events import Solaris
-from tests.providers.solaris_side import CREDIT_LINE, SECRETS, request
+from tests.providers.solaris_fixtures import CREDIT_LINE, SECRETS, request
 from tests.providers.test_contract import Request
 
 SOLARIS = Solaris(Fingerprints(b"k" * 32))
@@ -51,14 +51,14 @@ def test_hexadecimal_of_any_case_is_accepted(change: Any) -> None:
 def test_no_other_signature_is(signature: str) -> None:
     made = Request(request("a", {"id": "a"}))
     made._headers["solaris-webhook-signature"] = signature
-    with pytest.raises(Refused):
+    with pytest.raises(AuthenticationError):
         SolarisAuthentication(tuple(SECRETS.items())).authenticate(made)
 
 
 def test_a_handshake_is_empty() -> None:
     solaris = SolarisAuthentication(tuple(SECRETS.items()))
     assert solaris.authenticate(handshake()) is None
-    with pytest.raises(Refused):
+    with pytest.raises(AuthenticationError):
         solaris.authenticate(handshake(b"{}"))
 
 
@@ -67,7 +67,7 @@ def test_handshakes_are_sixty_a_minute() -> None:
     solaris = SolarisAuthentication(tuple(SECRETS.items()), clock=lambda: now)
     for _ in range(60):
         assert solaris.authenticate(handshake()) is None
-    with pytest.raises(Refused):
+    with pytest.raises(AuthenticationError):
         solaris.authenticate(handshake())
     now += 60
     assert solaris.authenticate(handshake()) is None
@@ -77,7 +77,7 @@ def test_handshakes_are_sixty_a_minute() -> None:
 def test_an_event_type_that_is_none_is_not_repeated_into_logs(name: str) -> None:
     made = Request(request("a", {"id": "a"}))
     made._headers["solaris-webhook-event-type"] = name
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(AuthenticationError) as caught:
         SolarisAuthentication(tuple(SECRETS.items())).authenticate(made)
     assert name not in str(caught.value)
 
@@ -97,7 +97,7 @@ def test_an_event_type_that_is_none_is_not_repeated_into_logs(name: str) -> None
     ],
 )
 def test_credit_lines_are_flagged_not_refused(content: dict[str, Any], flags: list[str]) -> None:
-    assert flags_of(event(CREDIT_LINE, content).doubts) == flags
+    assert all_flags(event(CREDIT_LINE, content).field_flags) == flags
 
 
 @pytest.mark.parametrize(
@@ -110,15 +110,15 @@ def test_credit_lines_are_flagged_not_refused(content: dict[str, Any], flags: li
     ],
 )
 def test_a_credit_line_outside_its_schema_is_invalid(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(InvalidDeliveryError) as caught:
         event(CREDIT_LINE, wrong)
     assert caught.value.reason == "invalid"
 
 
 def test_money_has_columns_of_cents() -> None:
     found = event(CREDIT_LINE, {"id": "a", "offered_limit": EURO, "net_disposable_income": EURO | {"unit": "euros"}})
-    assert found.table is not None
-    row = found.table.row(found.content)
+    assert found.projection is not None
+    row = found.projection.row(found.content)
     assert (row["offered_limit_cents"], row["offered_limit_currency"]) == (100, "EUR")
     assert (row["net_disposable_income_cents"], row["net_disposable_income_currency"]) == (None, "EUR")
     assert row["extra"] == {}
@@ -130,30 +130,30 @@ def test_money_has_columns_of_cents() -> None:
 )
 def test_times_of_every_shape_are_read(time: str) -> None:
     found = event(RATE, {"id": "a", "interest_accrual_rate": 0.1, "effective_from": time})
-    assert found.table is not None
+    assert found.projection is not None
     assert found.content["effective_from"] == time
-    assert found.table.row(found.content)["effective_from"].endswith("+00:00")
+    assert found.projection.row(found.content)["effective_from"].endswith("+00:00")
 
 
 @pytest.mark.parametrize("missing", ["id", "interest_accrual_rate", "effective_from"])
 def test_of_an_overdraft_rate_everything_is_required(missing: str) -> None:
     content = {"id": "a", "interest_accrual_rate": 0.1, "effective_from": "2019-08-24T14:15:22Z"}
-    with pytest.raises(Rejected):
+    with pytest.raises(InvalidDeliveryError):
         event(RATE, {key: value for key, value in content.items() if key != missing})
 
 
 @pytest.mark.parametrize("content", [{"rejection_reason": "x"}, {"status": {"code": 7}}, {}])
 def test_rejections_of_the_unpublished_shape_are_kept_whole(content: dict[str, Any]) -> None:
     found = event(REJECTION, content)
-    assert flags_of(found.doubts) == ["no-schema"]
-    assert found.table is not None
-    assert found.table.row(found.content)["extra"] == content
+    assert all_flags(found.field_flags) == ["no-schema"]
+    assert found.projection is not None
+    assert found.projection.row(found.content)["extra"] == content
 
 
 def test_an_event_type_that_is_not_known_is_kept_whole() -> None:
     found = event("NEW_KIND_OF_EVENT", {"id": "a", "deep": [1]})
-    assert flags_of(found.doubts) == ["no-schema"]
-    assert found.table is None
+    assert all_flags(found.field_flags) == ["no-schema"]
+    assert found.projection is None
     assert found.entity == ("solaris", "NEW_KIND_OF_EVENT", "a")
 
 
@@ -170,6 +170,6 @@ def test_what_it_is_about(content: dict[str, Any], headers: dict[str, str], enti
 
 
 def test_nothing_that_names_it_is_no_entity() -> None:
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(InvalidDeliveryError) as caught:
         SOLARIS.validate(Payload(REJECTION, {}, {"status": "RETURNED"}))
     assert caught.value.reason == "no-entity"

@@ -7,7 +7,7 @@ import pytest
 
 from app.sandbox.dispatcher import Dispatcher
 from tests.sandbox.dispatching import Tries
-from tests.sandbox.playing import Sandbox, playing
+from tests.sandbox.sandbox_process import Sandbox, playing
 
 
 @pytest.fixture

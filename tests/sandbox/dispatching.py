@@ -2,11 +2,11 @@
 
 import itertools
 
-from app.recording import Try
+from app.audit.attempt_log import DeliveryAttempt
 from app.sandbox.hooks import Event
 from app.sandbox.kompar import KomparHook
 from app.sandbox.solaris import SolarisHook
-from tests.receivers import Receiver
+from tests.fake_receiver import Receiver
 
 KEY = "k" * 32
 APPLICATION = Event("e-1", "applications", "a-1", {"application_id": "a-1", "amount": 1})
@@ -14,10 +14,10 @@ DECISION = Event("e-3", "decisions", "a-1", {"application_id": "a-1", "accepted"
 CREDIT_LINE = Event("e-2", "FREELANCER_CREDIT_LINE_APPLICATION", "c-1", {"id": "c-1", "status": "offered"})
 
 
-class Tries(list[Try]):
+class Tries(list[DeliveryAttempt]):
     """A record in memory."""
 
-    def add(self, each: Try) -> None:
+    def add(self, each: DeliveryAttempt) -> None:
         self.append(each)
 
     def gaps(self) -> list[float]:

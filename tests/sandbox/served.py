@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 
-from app.recording import Try, read
-from tests.running import command
+from app.audit.attempt_log import DeliveryAttempt, read
+from tests.kvitto_process import command
 from tests.servers import bare_environment, eventually
 
 
@@ -36,7 +36,7 @@ class Served:
 
     def bearer(self, client: httpx.Client) -> dict[str, str]:
         """Log in at Kompar's API."""
-        login = self.secret("KOMPAR_API_LOGIN"), self.secret("KOMPAR_API_PASSWORD")
+        login = self.secret("KOMPAR_API_USERNAME"), self.secret("KOMPAR_API_PASSWORD")
         token = client.get(f"{self.kompar}/token", auth=login).raise_for_status().json()["token"]
         return {"Authorization": f"Bearer {token}"}
 
@@ -81,9 +81,9 @@ def served(data: Path, *options: str, environment: Mapping[str, str] | None = No
                 process.terminate()
 
 
-def tries(record: Path, attempt: int, count: int, seconds: float = 60) -> list[Try]:
+def tries(record: Path, attempt: int, count: int, seconds: float = 60) -> list[DeliveryAttempt]:
     """Wait until a record has so many tries that are their event's first, second, …; return all of its tries."""
-    found: list[Try] = []
+    found: list[DeliveryAttempt] = []
 
     def come() -> bool:
         found[:] = read(record) if record.exists() and record.read_text().endswith("\n") else []

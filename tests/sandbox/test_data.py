@@ -11,8 +11,8 @@ from stdnum import iban, luhn
 from stdnum.se import orgnr, personnummer
 
 from app.providers.kompar.schemas import CHECKS, PURPOSES, Application, Decision
-from app.sandbox import banking, people
-from app.sandbox.numbers import company_number, personal_number
+from app.sandbox import fake_kompar, fake_solaris
+from app.sandbox.fake_ids import company_number, personal_number
 
 MANY = 3000
 
@@ -20,15 +20,15 @@ MANY = 3000
 @pytest.fixture(scope="module")
 def applications() -> list[dict[str, Any]]:
     random = Random(7)
-    return [people.application(random) for _ in range(MANY)]
+    return [fake_kompar.application(random) for _ in range(MANY)]
 
 
 def test_the_same_seed_makes_the_same_data() -> None:
     def made(seed: int) -> list[object]:
         random = Random(seed)
-        applications = [people.application(random) for _ in range(5)]
-        decisions = [people.decision(random, "a", each, with_files=True) for each in applications]
-        return [applications, decisions, banking.credit_line(random), banking.overdraft_rate(random)]
+        applications = [fake_kompar.application(random) for _ in range(5)]
+        decisions = [fake_kompar.decision(random, "a", each, with_files=True) for each in applications]
+        return [applications, decisions, fake_solaris.credit_line(random), fake_solaris.overdraft_rate(random)]
 
     assert made(1) == made(1)
     assert made(1) != made(2)
@@ -95,7 +95,7 @@ def test_missing_numbers_are_null_and_missing_texts_are_not_there(applications: 
 
 def test_decisions_bring_files_of_skewed_sizes() -> None:
     random = Random(1)
-    decisions: list[dict[str, Any]] = [people.decision(random, "a", {}, with_files=True) for _ in range(1000)]
+    decisions: list[dict[str, Any]] = [fake_kompar.decision(random, "a", {}, with_files=True) for _ in range(1000)]
     assert 600 < sum(each["accepted"] for each in decisions) < 800
     assert all(set(each) == {"application_id", "accepted"} for each in decisions if not each["accepted"])
     for each in decisions:
@@ -111,7 +111,7 @@ def test_a_credit_line_application_lives_from_examination_to_its_end() -> None:
     random = Random(1)
     ends = set()
     for _ in range(200):
-        events = banking.credit_line(random)
+        events = fake_solaris.credit_line(random)
         assert len({document["id"] for _, document in events}) == 1
         statuses = [str(document["status"]) for _, document in events]
         assert statuses[0] == "credit_record_pending"
@@ -123,5 +123,5 @@ def test_a_credit_line_application_lives_from_examination_to_its_end() -> None:
 def test_ibans_are_right() -> None:
     random = Random(1)
     for _ in range(200):
-        _, document = banking.rejected_transaction(random)
+        _, document = fake_solaris.rejected_transaction(random)
         assert iban.is_valid(str(document["sender_iban"]))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from app.providers.kompar.envelope import open_body
-from tests.receivers import Receiver, Request
-from tests.sandbox.playing import KEY, Sandbox, playing
+from tests.fake_receiver import Receiver, Request
+from tests.sandbox.sandbox_process import KEY, Sandbox, playing
 from tests.servers import eventually
 
 TYPE = "INCOMING_REJECTED_TRANSACTION"

@@ -11,7 +11,7 @@ from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Hook
 from app.sandbox.kompar import KomparHook
 from app.sandbox.solaris import sign
-from tests.receivers import Answers, receiver
+from tests.fake_receiver import Answers, receiver
 from tests.sandbox.dispatching import APPLICATION, CREDIT_LINE, DECISION, KEY, Tries, kompars, subscription
 from tests.servers import eventually
 

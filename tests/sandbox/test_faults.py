@@ -13,7 +13,7 @@ from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.faults import FAULTS, SLOW_SECONDS
 from app.sandbox.hooks import Event, Hook
 from app.sandbox.solaris import sign
-from tests.receivers import Request, receiver
+from tests.fake_receiver import Request, receiver
 from tests.sandbox.dispatching import APPLICATION, CREDIT_LINE, DECISION, KEY, Tries, kompars, subscription
 
 OTHER = replace(CREDIT_LINE, id="e-4", document={"id": "c-1", "status": "expired"})
@@ -144,7 +144,7 @@ def test_a_lost_timer_means_that_no_retry_comes(fast: Dispatcher) -> None:
 
 def test_a_fault_befalls_only_what_knows_it() -> None:
     def befallen(name: str, hooks: list[Hook]) -> list[str]:
-        return [hook.topic for hook in hooks if FAULTS[name].befalls(hook.provider, hook.topic)]
+        return [hook.topic for hook in hooks if FAULTS[name].applies_to(hook.provider, hook.topic)]
 
     with receiver() as found:
         hooks: list[Hook] = [kompars(found), kompars(found, "decisions"), subscription(found)]

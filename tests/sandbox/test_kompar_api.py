@@ -7,7 +7,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from tests.sandbox.playing import CREDENTIALS, Sandbox, basic, playing
+from tests.sandbox.sandbox_process import CREDENTIALS, Sandbox, basic, playing
 
 URL = {"url": "https://lender.example/webhooks"}
 LOGIN = {"Authorization": basic(*CREDENTIALS.kompar_login)}

@@ -9,45 +9,45 @@ from pathlib import Path
 import click
 import pytest
 
-from app import quantities
-from app.recording import NotRecorded, Recording, Try
-from app.sandbox import banking, shares
+from app.audit.attempt_log import AttemptLog, AttemptLogWriteError, DeliveryAttempt
+from app.cli import param_types
+from app.sandbox import fake_solaris, options
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Hook
 from app.sandbox.kompar import KomparHook
-from app.sandbox.load import run
-from app.sandbox.mix import KINDS, Step, steps
+from app.sandbox.send_load import run
 from app.sandbox.solaris import SolarisHook
 from app.sandbox.summary import Summary
-from tests.receivers import receiver
+from app.sandbox.workload import KINDS, Step, steps
+from tests.fake_receiver import receiver
 
 HOOKS: dict[str, Hook] = {topic: KomparHook("", topic, "t", "k" * 32) for topic in ("applications", "decisions")}
-HOOKS |= {name: SolarisHook("", name, "s", "secret") for name in banking.EVENT_TYPES}
+HOOKS |= {name: SolarisHook("", name, "s", "secret") for name in fake_solaris.EVENT_TYPES}
 WEIGHTS = {"applications": 6, "decisions": 2, "solaris": 2}
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("2m", 120), ("1.5h", 5400), ("500ms", 0.5)])
 def test_durations(text: str, seconds: float) -> None:
-    assert quantities.duration(text) == seconds
+    assert param_types.duration(text) == seconds
 
 
 @pytest.mark.parametrize(("text", "per_second"), [("200/s", 200), ("30/m", 0.5), ("3600/h", 1), ("0.5/s", 0.5)])
 def test_rates(text: str, per_second: float) -> None:
-    assert quantities.rate(text) == pytest.approx(per_second)
+    assert param_types.rate(text) == pytest.approx(per_second)
 
 
 def test_mixes_and_shares() -> None:
-    assert shares.mix("applications=6, decisions=0,solaris=2") == {"applications": 6, "solaris": 2}
-    assert shares.fault("duplicate=2.5%") == ("duplicate", 0.025)
+    assert options.mix("applications=6, decisions=0,solaris=2") == {"applications": 6, "solaris": 2}
+    assert options.fault_share("duplicate=2.5%") == ("duplicate", 0.025)
 
 
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        *((quantities.duration, text) for text in ("60", "s", "-1s", "1d", "1e9s", "٣s", "")),
-        *((quantities.rate, text) for text in ("200", "0/s", "-2/s", "2/d", "2/s ", "inf/s")),
-        *((shares.mix, text) for text in ("", "applications", "applications=0", "letters=1", "solaris=-1")),
-        *((shares.fault, text) for text in ("duplicate", "duplicate=2", "duplicate=101%", "sunshine=2%")),
+        *((param_types.duration, text) for text in ("60", "s", "-1s", "1d", "1e9s", "٣s", "")),
+        *((param_types.rate, text) for text in ("200", "0/s", "-2/s", "2/d", "2/s ", "inf/s")),
+        *((options.mix, text) for text in ("", "applications", "applications=0", "letters=1", "solaris=-1")),
+        *((options.fault_share, text) for text in ("duplicate", "duplicate=2", "duplicate=101%", "sunshine=2%")),
     ],
 )
 def test_what_cannot_be_read_is_told_with_an_example_or_what_there_is(kind: type, text: str) -> None:
@@ -80,7 +80,7 @@ def test_the_events_of_a_credit_line_come_in_their_order_with_others_between() -
     lives: dict[str, list[str]] = {}
     order = []
     for step in itertools.islice(steps(1, {"solaris": 1}, HOOKS, ()), 600):
-        if step.hook.topic == banking.CREDIT_LINE:
+        if step.hook.topic == fake_solaris.CREDIT_LINE:
             lives.setdefault(step.event.entity_id, []).append(str(step.event.document["status"]))
             order.append(step.event.entity_id)
     assert all(life[0] == "credit_record_pending" and len(set(life)) == len(life) for life in lives.values())
@@ -122,7 +122,7 @@ def test_a_summary_counts_answers_retries_and_faults() -> None:
         ("k", 1, 0, 0.1),
     ):
         at = datetime.now(UTC)
-        summary.add(Try(at, "p", "t", "t", "e", event, attempt, status, None, seconds, ("stored",), "cut"))
+        summary.add(DeliveryAttempt(at, "p", "t", "t", "e", event, attempt, status, None, seconds, ("stored",), "cut"))
     assert (summary.tries, summary.retried, summary.faults) == (4, 1, {"cut": 3})
     assert summary.statuses == {0: 1, 200: 2, 503: 1}
     assert (summary.milliseconds()["p50"], summary.milliseconds()["slowest"]) == (100, 300)
@@ -131,11 +131,11 @@ def test_a_summary_counts_answers_retries_and_faults() -> None:
 
 
 def test_a_load_ends_when_its_tries_cannot_be_recorded() -> None:
-    full = Recording(Path("/dev/full"))
+    full = AttemptLog(Path("/dev/full"))
     with receiver() as found, Dispatcher(full) as dispatcher:
         hook = KomparHook(found.url, "applications", "t", "k" * 32)
         events = (Step(hook, step.event) for step in steps(1, {"applications": 1}, HOOKS, ()))
-        with pytest.raises(NotRecorded, match="No space left on device"):
+        with pytest.raises(AttemptLogWriteError, match="No space left on device"):
             run(dispatcher, events, rate=50, seconds=60, tick=lambda _: None)
-    with pytest.raises(NotRecorded):
+    with pytest.raises(AttemptLogWriteError):
         full.close()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from app.sandbox.kompar import SCHEDULE
 from app.sandbox.solaris import SCHEDULE as BACK_OFF
-from tests.running import ROOT
-from tests.sandbox.playing import Sandbox
+from tests.kvitto_process import ROOT
+from tests.sandbox.sandbox_process import Sandbox
 from tests.sandbox.served import served
 
 PAGE = (ROOT / "app" / "sandbox" / "README.md").read_text()

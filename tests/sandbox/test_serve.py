@@ -10,14 +10,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.audit.attempt_log import DeliveryAttempt
 from app.local.certificates import Authority
-from app.local.data import Data
+from app.local.data_folder import DataFolder
 from app.providers.kompar.envelope import open_body
-from app.recording import Try
 from app.sandbox.kompar import SCHEDULE
-from tests.receivers import Request, receiver
-from tests.running import run
-from tests.sandbox.playing import KEY
+from tests.fake_receiver import Request, receiver
+from tests.kvitto_process import run
+from tests.sandbox.sandbox_process import KEY
 from tests.sandbox.served import served, tries
 from tests.servers import bare_environment, eventually
 
@@ -95,7 +95,7 @@ def test_deliveries_carry_what_a_receiver_of_the_same_data_folder_will_be_given(
         sandbox.register("decisions", found.url)
         sandbox.send("decisions")
         eventually(lambda: len(found.requests) == 1, "a try")
-    kept = Data(data).secret_files(("kompar",), {})
+    kept = DataFolder(data).secret_files(("kompar",), {})
     assert found.requests[0].headers["Authorization"] == f"token {Path(kept['KOMPAR_TOKENS_FILE']).read_text()}"
 
 
@@ -170,12 +170,12 @@ def test_the_published_schedule_is_kept_to_two_percent(tmp_path: Path) -> None:
         assert is_kept(seen, index), seen
 
 
-def grouped(made: list[Try]) -> dict[str | None, list[Try]]:
+def grouped(made: list[DeliveryAttempt]) -> dict[str | None, list[DeliveryAttempt]]:
     """Return tries by what they are about."""
     return {each.entity_id: [other for other in made if other.entity_id == each.entity_id] for each in made}
 
 
-def best(made: dict[str | None, list[Try]], index: int) -> float:
+def best(made: dict[str | None, list[DeliveryAttempt]], index: int) -> float:
     """Return the shortest wait, in seconds, between a try and the next."""
     pairs = [(event[index], event[index + 1]) for event in made.values() if len(event) > index + 1]
     return min((later.at - earlier.at).total_seconds() - earlier.seconds for earlier, later in pairs)
@@ -281,7 +281,7 @@ def test_a_second_one_on_the_same_data_folder_is_refused_and_harms_nothing(tmp_p
 
 
 def test_it_serves_beside_what_holds_the_data_folder(tmp_path: Path) -> None:
-    data = Data(tmp_path / "data")
+    data = DataFolder(tmp_path / "data")
     held = os.fdopen(data.open())
     with held, served(data.folder) as sandbox:
         assert sandbox.stop() == 0

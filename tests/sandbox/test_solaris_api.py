@@ -9,7 +9,7 @@ from unittest.mock import ANY
 import pytest
 
 from app.sandbox.api.tokens import Tokens
-from tests.sandbox.playing import CREDENTIALS, Sandbox, basic
+from tests.sandbox.sandbox_process import CREDENTIALS, Sandbox, basic
 
 TYPE = "INCOMING_REJECTED_TRANSACTION"
 BASIC = {"Authorization": basic(*CREDENTIALS.solaris_client)}

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from config import postgres_checks, redis_checks, settings_checks
-from config.findings import Finding, Verdict, clock, headroom, to_faults
+from config.checks import postgres, redis, settings
+from config.checks.result import CheckLevel, CheckResult, clock, headroom, only_faults
 
 REDIS: dict[str, Any] = {
     "redis_version": "7.0.0", "redis_mode": "standalone", "role": "master", "connected_slaves": 0, "loading": 0,
@@ -19,8 +19,8 @@ POSTGRES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def doubted(findings: Any) -> list[tuple[str, Verdict]]:
-    return [(finding.what, finding.verdict) for finding in findings if finding.verdict is not Verdict.OK]
+def doubted(findings: Any) -> list[tuple[str, CheckLevel]]:
+    return [(finding.name, finding.level) for finding in findings if finding.level is not CheckLevel.OK]
 
 
 @pytest.mark.parametrize(
@@ -35,25 +35,25 @@ def doubted(findings: Any) -> list[tuple[str, Verdict]]:
     ],
 )
 def test_a_redis_that_cannot_serve(told: dict[str, Any], what: str) -> None:
-    assert doubted(redis_checks.judge(REDIS, False, 1024)) == []
-    assert doubted(redis_checks.judge(REDIS | told, False, 1024)) == [(what, Verdict.FAULT)]
+    assert doubted(redis.judge(REDIS, False, 1024)) == []
+    assert doubted(redis.judge(REDIS | told, False, 1024)) == [(what, CheckLevel.FAULT)]
 
 
 def test_a_failed_rewrite_is_doubtful() -> None:
     told = REDIS | {"aof_last_bgrewrite_status": "err"}
-    assert doubted(redis_checks.judge(told, False, None)) == [("redis last write", Verdict.WARNING)]
+    assert doubted(redis.judge(told, False, None)) == [("redis last write", CheckLevel.WARNING)]
 
 
 def test_valkey_is_known_by_its_own_version() -> None:
-    (version, *_) = redis_checks.unfit(REDIS | {"redis_version": "7.2.4", "valkey_version": "9.1.2"})
-    assert version == Finding("redis version", Verdict.OK, "Valkey 9.1.2")
+    (version, *_) = redis.blocking_problems(REDIS | {"redis_version": "7.2.4", "valkey_version": "9.1.2"})
+    assert version == CheckResult(CheckLevel.OK, "redis version", "Valkey 9.1.2")
 
 
 def test_a_redis_that_hides_everything_is_doubtful_yet_not_refused_for_its_version() -> None:
-    found = dict(doubted(redis_checks.judge({"clock": 0.0}, True, 1024)))
+    found = dict(doubted(redis.judge({"clock": 0.0}, True, 1024)))
     assert {"redis version", "redis memory", "redis clients"} <= set(found)
-    assert set(found.values()) == {Verdict.WARNING}
-    assert to_faults(redis_checks.unfit({})) == []
+    assert set(found.values()) == {CheckLevel.WARNING}
+    assert only_faults(redis.blocking_problems({})) == []
 
 
 @pytest.mark.parametrize(
@@ -61,30 +61,42 @@ def test_a_redis_that_hides_everything_is_doubtful_yet_not_refused_for_its_versi
     [({"server_version_num": "140012"}, "postgres version"), ({"clock": 31.0}, "postgres clock")],
 )
 def test_a_postgres_that_cannot_serve(told: dict[str, Any], what: str) -> None:
-    assert doubted(postgres_checks.judge(POSTGRES, False, migrates=False)) == []
-    assert doubted(postgres_checks.judge(POSTGRES | told, False, migrates=False)) == [(what, Verdict.FAULT)]
+    assert doubted(postgres.judge(POSTGRES, False, migrates=False)) == []
+    assert doubted(postgres.judge(POSTGRES | told, False, migrates=False)) == [(what, CheckLevel.FAULT)]
 
 
 def test_statements_without_their_parameters_may_be_logged() -> None:
     told = POSTGRES | {"log_statement": "all", "log_min_duration_statement": "0"}
-    assert len(doubted(postgres_checks.judge(told, False, migrates=False))) == 2
-    assert doubted(postgres_checks.judge(told | {"log_parameter_max_length": "0"}, False, migrates=False)) == []
+    assert len(doubted(postgres.judge(told, False, migrates=False))) == 2
+    assert doubted(postgres.judge(told | {"log_parameter_max_length": "0"}, False, migrates=False)) == []
 
 
 @pytest.mark.parametrize(
     ("seconds", "verdict"),
-    [(0.0, Verdict.OK), (1.0, Verdict.OK), (1.1, Verdict.WARNING), (30.0, Verdict.WARNING), (30.1, Verdict.FAULT)],
+    [
+        (0.0, CheckLevel.OK),
+        (1.0, CheckLevel.OK),
+        (1.1, CheckLevel.WARNING),
+        (30.0, CheckLevel.WARNING),
+        (30.1, CheckLevel.FAULT),
+    ],
 )
-def test_clocks_that_differ(seconds: float, verdict: Verdict) -> None:
-    assert clock("a clock", seconds).verdict is verdict
+def test_clocks_that_differ(seconds: float, verdict: CheckLevel) -> None:
+    assert clock("a clock", seconds).level is verdict
 
 
 @pytest.mark.parametrize(
     ("used", "verdict"),
-    [(0, Verdict.OK), (75, Verdict.OK), (76, Verdict.WARNING), (90, Verdict.WARNING), (91, Verdict.FAULT)],
+    [
+        (0, CheckLevel.OK),
+        (75, CheckLevel.OK),
+        (76, CheckLevel.WARNING),
+        (90, CheckLevel.WARNING),
+        (91, CheckLevel.FAULT),
+    ],
 )
-def test_room_that_is_left(used: int, verdict: Verdict) -> None:
-    assert headroom("a room", used, 100, "make room").verdict is verdict
+def test_room_that_is_left(used: int, verdict: CheckLevel) -> None:
+    assert headroom("a room", used, 100, "make room").level is verdict
 
 
 @pytest.mark.parametrize(
@@ -98,5 +110,5 @@ def test_room_that_is_left(used: int, verdict: Verdict) -> None:
     ],
 )
 def test_two_processes_on_one_address(ingest: tuple[str, int], console: tuple[str, int], collide: bool) -> None:
-    found = settings_checks.judge_binds({"INGEST_BIND": ingest, "CONSOLE_BIND": console})
-    assert (("CONSOLE_BIND", Verdict.FAULT) in doubted(found)) is collide
+    found = settings.judge_binds({"INGEST_BIND": ingest, "CONSOLE_BIND": console})
+    assert (("CONSOLE_BIND", CheckLevel.FAULT) in doubted(found)) is collide

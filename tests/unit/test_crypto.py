@@ -7,7 +7,7 @@ import pytest
 
 from app.crypto.digests import Fingerprints
 from app.crypto.sealing import SealingKeys
-from app.errors import Rejected
+from app.errors import InvalidDeliveryError
 
 OLD, NEW = ("old", os.urandom(32)), ("new", os.urandom(32))
 
@@ -24,22 +24,22 @@ def test_the_first_key_seals_and_every_key_opens() -> None:
     before = SealingKeys((OLD,)).seal(receipt, b"body")
     rotated = SealingKeys((NEW, OLD))
     assert rotated.unseal(receipt, before) == b"body"
-    with pytest.raises(Rejected, match="SEALING_KEYS lacks"):
+    with pytest.raises(InvalidDeliveryError, match="SEALING_KEYS lacks"):
         SealingKeys((OLD,)).unseal(receipt, rotated.seal(receipt, b"body"))
 
 
 def test_a_seal_is_bound_to_its_receipt_and_breaks_at_any_byte() -> None:
     receipt, keys = uuid4(), SealingKeys((NEW,))
     sealed = keys.seal(receipt, b"body")
-    with pytest.raises(Rejected):
+    with pytest.raises(InvalidDeliveryError):
         keys.unseal(uuid4(), sealed)
     for index in range(len(sealed)):
         broken = bytearray(sealed)
         broken[index] ^= 1
-        with pytest.raises(Rejected):
+        with pytest.raises(InvalidDeliveryError):
             keys.unseal(receipt, bytes(broken))
     for length in range(len(sealed)):
-        with pytest.raises(Rejected):
+        with pytest.raises(InvalidDeliveryError):
             keys.unseal(receipt, sealed[:length])
 
 

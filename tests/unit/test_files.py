@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.local import files
+from app.local import atomic_file
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def no_room() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("put", [files.write, files.keep])
+@pytest.mark.parametrize("put", [atomic_file.write, atomic_file.keep])
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, put: Callable[[Path, bytes], object]) -> None:
     with no_room(), pytest.raises(OSError, match="File too large"):
         put(tmp_path / "secret", b"longer than ten bytes")
@@ -29,7 +29,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, put: Calla
 
 
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
-    files.write(tmp_path / "list", b"one")
+    atomic_file.write(tmp_path / "list", b"one")
     with no_room(), pytest.raises(OSError, match="File too large"):
-        files.write(tmp_path / "list", b"one, two, three")
+        atomic_file.write(tmp_path / "list", b"one, two, three")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("list", b"one")]

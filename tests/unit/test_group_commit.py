@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.errors import Unavailable
+from app.errors import StoreUnavailableError
 from app.ingest.group_commit import GroupCommit
 
 THREADS = 16
@@ -69,9 +69,9 @@ def test_alone_one_waits_for_nobody(store: Store) -> None:
 
 def test_a_store_that_fails_fails_its_group_and_not_the_next(store: Store) -> None:
     commits = GroupCommit(store.take, lambda _: 1)
-    store.failure = Unavailable("redis-unreachable", "detail")
+    store.failure = StoreUnavailableError("redis-unreachable", "detail")
     failed = commit_all(commits, range(THREADS))
-    assert [(type(each), str(each)) for each in failed] == [(Unavailable, str(store.failure))] * THREADS
+    assert [(type(each), str(each)) for each in failed] == [(StoreUnavailableError, str(store.failure))] * THREADS
     assert len({id(each) for each in failed}) == THREADS  # a traceback is one thread's
     store.failure = None
     assert commits.commit(1) == -1
@@ -82,15 +82,15 @@ def test_a_fault_of_ours_is_raised_once_and_leaves_nobody_waiting(store: Store) 
     store.failure = ZeroDivisionError()
     failed = commit_all(commits, range(THREADS))
     assert sum(isinstance(each, ZeroDivisionError) for each in failed) == len(store.groups)
-    assert {str(each) for each in failed if isinstance(each, Unavailable)} <= {"internal: ZeroDivisionError"}
+    assert {str(each) for each in failed if isinstance(each, StoreUnavailableError)} <= {"internal: ZeroDivisionError"}
 
 
 def test_a_fault_while_a_group_is_picked_leaves_nobody_waiting(store: Store) -> None:
     sizes = [0]
     commits = GroupCommit(store.take, lambda _: 1 // sizes[0])
     failed = commit_all(commits, range(THREADS))
-    assert {str(each) for each in failed if isinstance(each, Unavailable)} <= {"internal: ZeroDivisionError"}
-    assert all(isinstance(each, Unavailable | ZeroDivisionError) for each in failed)
+    assert {str(each) for each in failed if isinstance(each, StoreUnavailableError)} <= {"internal: ZeroDivisionError"}
+    assert all(isinstance(each, StoreUnavailableError | ZeroDivisionError) for each in failed)
     sizes[0] = 1
     assert (commits.commit(1), store.groups) == (-1, [[1]])
 

@@ -1,8 +1,8 @@
 """The table of what each process imports."""
 
-from app.installation import check
-from app.processes import MODULES, PROVIDER_MODULES, READERS
-from config.findings import Verdict
+from app.preflight.installation import check
+from app.process_settings import MODULES, PROVIDER_MODULES, READERS
+from config.checks.result import CheckLevel
 
 SERVED = ("kompar", "solaris")
 
@@ -14,9 +14,9 @@ def test_every_process_has_its_modules() -> None:
 
 def test_everything_can_be_imported_here() -> None:
     (finding,) = check(tuple(MODULES), SERVED)
-    assert finding.verdict is Verdict.OK
+    assert finding.level is CheckLevel.OK
 
 
 def test_a_provider_without_a_folder_is_left_to_the_settings() -> None:
     (finding,) = check(["worker"], ("nobody",))
-    assert finding.verdict is Verdict.OK
+    assert finding.level is CheckLevel.OK

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.crypto.digests import Fingerprints
-from app.masking import is_personal, mask, mask_text
+from app.domain.masking import is_personal, mask, mask_text
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate
 
 from app.providers.kompar.schemas import Application, Decision
+from app.providers.schema import LenientSchema
 from app.providers.solaris.schemas import CreditLine, OverdraftRate, RejectedTransaction
-from app.schema import Lenient
 
 SCHEMAS = (Application(), Decision(), CreditLine(), OverdraftRate(), RejectedTransaction())
 USUAL: dict[type, Any] = {
@@ -107,7 +107,7 @@ def contents(schema: Schema) -> st.SearchStrategy[Any]:
 )
 @example({"needed": "a", "inners": [{"text": 1}, None, {"text": "a", "number": "x"}], "word": True, "flag": 1})
 def test_every_kind_of_field_loads_as_marshmallow_loads_it(data: Any) -> None:
-    assert outcome(declared(Lenient).load, data) == outcome(declared(Slow).load, data)
+    assert outcome(declared(LenientSchema).load, data) == outcome(declared(Slow).load, data)
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: type(schema).__name__)
@@ -120,18 +120,18 @@ def test_what_providers_send_loads_as_marshmallow_loads_it(schema: Schema, data:
 @pytest.mark.parametrize("options", [{"partial": True}, {"unknown": "exclude"}, {"many": True}])
 def test_an_option_is_heeded(options: dict[str, Any]) -> None:
     for data in ({"text": "a", "other": 1}, [{"text": "a", "needed": "b"}]):
-        assert outcome(declared(Lenient).load, data, **options) == outcome(declared(Slow).load, data, **options)
+        assert outcome(declared(LenientSchema).load, data, **options) == outcome(declared(Slow).load, data, **options)
 
 
 def test_hooks_and_other_keys_are_heeded() -> None:
-    class Hooked(Lenient):
+    class Hooked(LenientSchema):
         text = fields.String()
 
         @post_load
         def shout(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
             return data | {"text": data["text"].upper()}
 
-    class Renamed(Lenient):
+    class Renamed(LenientSchema):
         text = fields.String(data_key="Text")
 
     assert Hooked().load({"text": "a"}) == {"text": "A"}
@@ -140,12 +140,12 @@ def test_hooks_and_other_keys_are_heeded() -> None:
 
 def test_what_was_sent_is_not_changed() -> None:
     content = {"needed": "a", "number": 1}
-    assert declared(Lenient).load(content)["number"] == 1.0
+    assert declared(LenientSchema).load(content)["number"] == 1.0
     assert repr(content) == "{'needed': 'a', 'number': 1}"
 
 
 def test_a_schema_within_itself_is_judged_in_reasonable_time() -> None:
-    class Tree(Lenient):
+    class Tree(LenientSchema):
         text = fields.String()
         below = fields.Nested("Tree")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.secret_file import SecretFile
+from app.subscriptions.secret_file import SecretFile
 from config.environment import Environment
 
 
@@ -27,7 +27,7 @@ def test_a_secret_is_added_behind_the_others(tmp_path: Path, before: str) -> Non
 
 def test_a_file_that_is_not_there_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "secrets"
-    assert SecretFile(path).obstacle() is None
+    assert SecretFile(path).problem() is None
     SecretFile(path).add("A", "one")
     assert listed(path) == [("A", "one")]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -65,5 +65,5 @@ def test_what_cannot_stand_in_a_list_is_refused_and_changes_nothing(tmp_path: Pa
 
 
 def test_what_stands_in_the_way_is_told(tmp_path: Path) -> None:
-    assert "is not writable" in str(SecretFile(tmp_path / "none" / "secrets").obstacle())
-    assert "is no readable file" in str(SecretFile(tmp_path).obstacle())
+    assert "is not writable" in str(SecretFile(tmp_path / "none" / "secrets").problem())
+    assert "is no readable file" in str(SecretFile(tmp_path).problem())

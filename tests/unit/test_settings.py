@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app import providers
 from app.local.certificates import Authority
-from config.checks import postgres_faults, redis_faults
-from config.environment import Environment, Misconfigured
+from app.providers import registry
+from config.checks.startup import postgres_faults, redis_faults
+from config.environment import ConfigurationError, Environment
 from config.settings import BeatSettings, ConsoleSettings, IngestSettings, WorkerSettings
 
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -31,13 +31,18 @@ def test_good_settings_are_read() -> None:
 
 
 def test_all_faults_are_told_together_and_without_secrets() -> None:
-    wrong = {"SEALING_KEYS": "SECRET", "FINGERPRINT_KEY": "SECRET", "LOSS_ACCEPTED": "perhaps", "PROVIDERS": "Kompar!"}
-    with pytest.raises(Misconfigured) as caught:
+    wrong = {
+        "SEALING_KEYS": "SECRET",
+        "FINGERPRINT_KEY": "SECRET",
+        "ALLOW_NON_DURABLE": "perhaps",
+        "PROVIDERS": "Kompar!",
+    }
+    with pytest.raises(ConfigurationError) as caught:
         WorkerSettings.load(wrong)
     names = {fault.name for fault in caught.value.faults}
-    assert names >= {"DATABASE_URL", "REDIS_URL", "SEALING_KEYS", "FINGERPRINT_KEY", "LOSS_ACCEPTED", "PROVIDERS"}
+    assert names >= {"DATABASE_URL", "REDIS_URL", "SEALING_KEYS", "FINGERPRINT_KEY", "ALLOW_NON_DURABLE", "PROVIDERS"}
     assert "SECRET" not in str(caught.value)
-    assert all(fault.mend for fault in caught.value.faults)
+    assert all(fault.hint for fault in caught.value.faults)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +61,7 @@ def test_all_faults_are_told_together_and_without_secrets() -> None:
     ],
 )
 def test_a_wrong_value_is_a_fault(name: str, value: str) -> None:
-    with pytest.raises(Misconfigured) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         IngestSettings.load(GOOD | {name: value})
     assert {fault.name for fault in caught.value.faults} == {name}
 
@@ -66,45 +71,45 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     file.write_text("from a file\n")
     read = {"DATABASE_URL": "postgresql://db/x", "CONSOLE_PASSWORD_FILE": str(file)}
     assert ConsoleSettings.load(read).password == "from a file"
-    with pytest.raises(Misconfigured):
+    with pytest.raises(ConfigurationError):
         ConsoleSettings.load(read | {"CONSOLE_PASSWORD": "twice"})
-    with pytest.raises(Misconfigured):
+    with pytest.raises(ConfigurationError):
         ConsoleSettings.load(read | {"CONSOLE_PASSWORD_FILE": str(tmp_path / "none")})
     file.write_text("\n")
-    with pytest.raises(Misconfigured):
+    with pytest.raises(ConfigurationError):
         ConsoleSettings.load(read)
 
 
 def test_the_edge_serves_https_with_a_certificate_and_its_key(tmp_path: Path) -> None:
     made = Authority(tmp_path).issue("ingest")
-    files = {"INGEST_CERTIFICATE": str(made.chain), "INGEST_CERTIFICATE_KEY": str(made.key)}
+    files = {"INGEST_TLS_CERT": str(made.chain), "INGEST_TLS_KEY": str(made.key)}
     assert IngestSettings.load(GOOD).certificate is None
     assert IngestSettings.load(GOOD | files).certificate == (str(made.chain), str(made.key))
     another = Authority(tmp_path / "another").issue("ingest")
     for wrong in ("/nowhere", str(made.chain), str(another.key), ""):
-        with pytest.raises(Misconfigured) as caught:
-            IngestSettings.load(GOOD | files | {"INGEST_CERTIFICATE_KEY": wrong})
-        assert [fault.name for fault in caught.value.faults] == ["INGEST_CERTIFICATE"]
+        with pytest.raises(ConfigurationError) as caught:
+            IngestSettings.load(GOOD | files | {"INGEST_TLS_KEY": wrong})
+        assert [fault.name for fault in caught.value.faults] == ["INGEST_TLS_CERT"]
 
 
 def test_an_authority_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "odd").write_text("no certificate")
-    assert BeatSettings.load(GOOD | {"TRUSTED_AUTHORITY": str(Authority(tmp_path).path)}).authority
+    assert BeatSettings.load(GOOD | {"CA_FILE": str(Authority(tmp_path).path)}).authority
     for wrong in ("/nowhere", str(tmp_path / "odd")):
-        with pytest.raises(Misconfigured, match="TRUSTED_AUTHORITY: cannot be used"):
-            BeatSettings.load(GOOD | {"TRUSTED_AUTHORITY": wrong})
+        with pytest.raises(ConfigurationError, match="CA_FILE: cannot be used"):
+            BeatSettings.load(GOOD | {"CA_FILE": wrong})
 
 
 def test_a_provider_without_a_folder_is_a_fault() -> None:
     environment = Environment(GOOD)
-    assert providers.load("nobody", environment) is None
-    assert providers.load_authentication("nobody", environment) is None
+    assert registry.load("nobody", environment) is None
+    assert registry.load_authentication("nobody", environment) is None
     assert [fault.name for fault in environment.faults] == ["PROVIDERS", "PROVIDERS"]
 
 
 def test_a_kompar_key_of_another_length_is_a_fault() -> None:
     environment = Environment(GOOD | {"KOMPAR_KEYS": "a=short"})
-    providers.load("kompar", environment)
+    registry.load("kompar", environment)
     assert [fault.name for fault in environment.faults] == ["KOMPAR_KEYS"]
     assert "short" not in str(environment.faults[0])
 
@@ -130,7 +135,7 @@ def test_a_redis_that_could_lose_is_found(name: str, value: str) -> None:
     assert redis_faults(DURABLE) == []
     (fault,) = redis_faults(DURABLE | {name: value})
     assert name in fault.name
-    assert name in fault.mend
+    assert name in fault.hint
 
 
 def test_a_redis_that_hides_its_settings_is_not_trusted() -> None:

@@ -1,17 +1,17 @@
 """Which environment variables count."""
 
 import os
-import sys
 from pathlib import Path
 
 import click
 import pytest
 
-from app import providers
 from app.cli.main import COMMANDS, kvitto
-from app.processes import READERS
+from app.process_settings import READERS
+from app.providers import registry
 from config.environment import Environment
-from config.variables import SETTINGS, drop_python_path, drop_unknown, is_setting
+from config.variables import SETTINGS, is_setting, keep_out_foreign, setting_of
+from tests.kvitto_process import ROOT
 
 
 def asked() -> set[str]:
@@ -19,11 +19,11 @@ def asked() -> set[str]:
     environment = Environment({})
     for read in READERS.values():
         read(environment)
-    return environment.asked
+    return environment.names_read
 
 
 def test_every_setting_that_is_read_counts() -> None:
-    assert [name for name in asked() if not is_setting(name, providers.known())] == []
+    assert [name for name in asked() if not is_setting(name, registry.known())] == []
 
 
 def test_no_setting_counts_that_nothing_reads() -> None:
@@ -31,42 +31,41 @@ def test_no_setting_counts_that_nothing_reads() -> None:
     assert asked() >= SETTINGS - read_elsewhere
 
 
-@pytest.mark.parametrize("name", providers.known())
+@pytest.mark.parametrize("name", registry.known())
 def test_a_providers_settings_begin_with_its_name(name: str) -> None:
     environment = Environment({})
-    providers.load_authentication(name, environment)
-    providers.load(name, environment)
-    providers.load_subscriptions(name, environment, lambda _: None)
-    general = {setting for setting in environment.asked if setting.removesuffix("_FILE") in SETTINGS}
-    assert all(setting.startswith(f"{name.upper()}_") for setting in environment.asked - general)
+    registry.load_authentication(name, environment)
+    registry.load(name, environment)
+    registry.load_subscriptions(name, environment, lambda _: None)
+    general = {setting for setting in environment.names_read if setting_of(setting) in SETTINGS}
+    assert all(setting.startswith(f"{name.upper()}_") for setting in environment.names_read - general)
 
 
 def test_what_is_not_listed_is_dropped() -> None:
     kept = {
         "PATH": "p", "LC_ALL": "C", "https_proxy": "x", "NO_PROXY": "y", "DATABASE_URL": "d", "REDIS_URL_FILE": "r",
-        "KOMPAR_KEYS": "k", "SOLARIS_SECRETS_FILE": "s", "LD_PRELOAD": "l", "MALLOC_ARENA_MAX": "1",
+        "KOMPAR_KEYS": "k", "SOLARIS_SECRETS_FILE": "s", "LD_PRELOAD": "l", "MALLOC_ARENA_MAX": "1", "CA_FILE": "c",
     }  # fmt: skip
     foreign = {"PGHOST": "h", "BROKER_URL": "b", "PYTHONPATH": "p", "KOMPARE": "no", "DATABASE_URL_OLD": "no", "": "no"}
     variables = kept | foreign
-    drop_unknown(variables)
-    assert variables == kept
+    keep_out_foreign(variables, [])
+    assert variables == kept | {"PYTHONPATH": str(ROOT)}
 
 
 @pytest.mark.parametrize("foreign", ["/theirs", "", "/theirs:", ":/theirs", "/theirs:/more"])
-def test_what_pythonpath_put_on_the_module_path_is_dropped(foreign: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", foreign)
+def test_what_pythonpath_put_on_the_module_path_is_dropped(foreign: str) -> None:
     own = ["/venv/bin", "/usr/lib/python3", "/venv/lib/site-packages"]
     path = [own[0], *(os.path.abspath(item) for item in foreign.split(":")), *own[1:]]
-    drop_python_path(path)
-    assert path == own
+    keep_out_foreign({"PYTHONPATH": foreign}, path)
+    assert path == [str(ROOT), *own]
 
 
-def test_without_pythonpath_the_module_path_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PYTHONPATH", raising=False)
-    path = [*sys.path, str(Path.cwd())]
-    before = list(path)
-    drop_python_path(path)
-    assert path == before
+def test_the_current_folder_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for first in ("", str(tmp_path)):
+        path = [first, "/usr/lib/python3"]
+        keep_out_foreign({}, path)
+        assert path == [str(ROOT), "/usr/lib/python3"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -2,8 +2,8 @@
 
 import hmac
 
-from app.errors import Refused
-from app.providers import Authentic, Request
+from app.errors import AuthenticationError
+from app.providers.base import Authentic, Request
 from config.environment import Environment
 
 
@@ -22,7 +22,7 @@ class KomparAuthentication:
         # Every token is compared, each in constant time: how long it takes tells nothing.
         matches = [hmac.compare_digest(given, expected) for expected in self._expected]
         if True not in matches:
-            raise Refused("wrong-token" if given else "no-token")
+            raise AuthenticationError("wrong-token" if given else "no-token")
         assert request.topic is not None  # noqa: S101 - of `topics`, none stands for no topic
         which = f"token {matches.index(True) + 1} of {len(matches)}"
         return Authentic(topic=request.topic, by=which, signed="nothing: the token alone")

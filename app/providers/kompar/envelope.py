@@ -9,9 +9,9 @@ import binascii
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.content import parse_object
 from app.crypto.envelopes import decrypt_cbc
-from app.errors import CANNOT_OPEN, NOT_JSON, Rejected
+from app.domain.json_content import parse_object
+from app.errors import CANNOT_OPEN, NOT_JSON, InvalidDeliveryError
 
 _UNOPENED = "no key opens it"
 
@@ -20,7 +20,7 @@ def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> tuple[dict[str,
     """Return the JSON object in `body`, and the id of the key that opened it, if it was encrypted.
 
     Raises:
-        Rejected: `not-json` for a body that is no JSON object; `cannot-open` for an envelope that no key opens.
+        InvalidDeliveryError: `not-json`: the body is no JSON object; `cannot-open`: no key opens the envelope.
     """
     outer = parse_object(body)
     if "data" not in outer and "iv" not in outer:
@@ -31,10 +31,10 @@ def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> tuple[dict[str,
             return parse_object(decrypt_cbc(key, iv, ciphertext)), label
         except ValueError:
             continue  # a padding that is wrong: try the next key
-        except Rejected as error:
+        except InvalidDeliveryError as error:
             if error.reason != NOT_JSON:
                 raise  # opened, and then found to be something we cannot keep
-    raise Rejected(CANNOT_OPEN, _UNOPENED)
+    raise InvalidDeliveryError(CANNOT_OPEN, _UNOPENED)
 
 
 def _iv(envelope: Mapping[str, Any]) -> bytes:
@@ -48,11 +48,11 @@ def _iv(envelope: Mapping[str, Any]) -> bytes:
         return decoded.hex().encode("ascii")
     if len(decoded) == 16:
         return decoded
-    raise Rejected(CANNOT_OPEN, _UNOPENED)
+    raise InvalidDeliveryError(CANNOT_OPEN, _UNOPENED)
 
 
 def _decoded(envelope: Mapping[str, Any], key: str) -> bytes:
     try:
         return base64.b64decode(envelope[key], validate=True)
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise Rejected(CANNOT_OPEN, _UNOPENED) from error
+        raise InvalidDeliveryError(CANNOT_OPEN, _UNOPENED) from error

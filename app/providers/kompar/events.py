@@ -10,12 +10,12 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
-from app.content import flatten
 from app.crypto.digests import Fingerprints
-from app.delivery import Payload
-from app.errors import INVALID, NO_ENTITY, Rejected
-from app.event import Content, Entity, Event, Table, doubts_of
-from app.masking import mask
+from app.domain.delivery import Payload
+from app.domain.event import Content, Entity, Event, Projection, field_flags
+from app.domain.json_content import flatten
+from app.domain.masking import mask
+from app.errors import INVALID, MISSING_ID, InvalidDeliveryError
 from app.providers.kompar.envelope import open_body
 from app.providers.kompar.schemas import CHECKS, Application, Decision
 from app.providers.kompar.settings import KomparSettings
@@ -50,8 +50,8 @@ def _application_row(schema: Schema, content: Content) -> dict[str, Any]:
 
 _SCHEMAS: dict[str, Schema] = {"applications": Application(), "decisions": Decision()}
 _TABLES = {
-    "applications": Table("kompar_applications", "state", partial(_application_row, _SCHEMAS["applications"])),
-    "decisions": Table("kompar_decisions", "state", partial(_row, _SCHEMAS["decisions"], _DECISION_COLUMNS)),
+    "applications": Projection("kompar_applications", "state", partial(_application_row, _SCHEMAS["applications"])),
+    "decisions": Projection("kompar_decisions", "state", partial(_row, _SCHEMAS["decisions"], _DECISION_COLUMNS)),
 }
 
 
@@ -72,18 +72,18 @@ class Kompar:
         content = payload.content
         application_id = content.get("application_id")
         if not isinstance(application_id, str) or not application_id.strip():
-            raise Rejected(NO_ENTITY, "application_id is missing or not a text")
+            raise InvalidDeliveryError(MISSING_ID, "application_id is missing or not a text")
         try:
             _SCHEMAS[payload.topic].load(content)
         except ValidationError as error:
-            raise Rejected(INVALID, flatten(error.messages_dict)) from error
+            raise InvalidDeliveryError(INVALID, flatten(error.messages_dict)) from error
         return Event(
             entity=Entity("kompar", payload.topic, application_id),
             content=mask(content),
             digests=self._fingerprints.digests(content),
-            doubts=doubts_of(content, CHECKS),
+            field_flags=field_flags(content, CHECKS),
             horizon=_HORIZON,
-            table=_TABLES[payload.topic],
+            projection=_TABLES[payload.topic],
         )
 
 

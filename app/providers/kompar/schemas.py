@@ -11,8 +11,8 @@ from typing import Any
 
 from marshmallow import fields
 
-from app.event import Checks
-from app.schema import Lenient
+from app.domain.event import Checks
+from app.providers.schema import LenientSchema
 
 PURPOSES = frozenset({
     "Anledning till lån", "Anställa personal", "Betala leverantörer", "Betala löner", "Förvärv",
@@ -24,13 +24,13 @@ PURPOSES = frozenset({
 _DOUBLED = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
 
 
-class Guarantor(Lenient):
+class Guarantor(LenientSchema):
     """Who vouches for an applicant."""
 
     ssn = fields.String(allow_none=True)
 
 
-class Application(Lenient):
+class Application(LenientSchema):
     """A loan application. Revenue is monthly, in kronor; age in years; duration in months."""
 
     application_id = fields.String(required=True)
@@ -47,7 +47,7 @@ class Application(Lenient):
     guarantors = fields.List(fields.Nested(Guarantor), allow_none=True)
 
 
-class Decision(Lenient):
+class Decision(LenientSchema):
     """A client's answer to an offer. What comes beside `accepted` is agreed per lender."""
 
     application_id = fields.String(required=True)

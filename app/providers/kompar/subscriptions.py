@@ -6,10 +6,10 @@ Its page calls refusals "400 NOT FOUND" and they arrive as 404: the two are take
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.api import Api, Tell
-from app.api.address import ApiAddress
-from app.errors import AlreadyRegistered, CallFailed, NotRegistered
-from app.providers import CannotTrigger, Subscription, UnknownTopic
+from app.errors import AlreadyRegisteredError, NotRegisteredError, ProviderCallError
+from app.providers.api_address import ApiAddress
+from app.providers.base import Subscription, TriggerUnsupportedError, UnknownTopicError
+from app.providers.http_client import ProviderApi, Tell
 from config.environment import Environment
 
 _PRODUCTION = "https://api.kompar.se"
@@ -26,7 +26,7 @@ class KomparSubscriptions:
     described = frozenset(_RANDOM)
     secrets = None
 
-    def __init__(self, api: Api, login: str, password: str) -> None:
+    def __init__(self, api: ProviderApi, login: str, password: str) -> None:
         self._api = api
         self._login = (login, password)
         self._token = ""
@@ -40,16 +40,16 @@ class KomparSubscriptions:
     def path(self, topic: str) -> str:
         """Return where the edge takes a kind."""
         if topic not in _RANDOM:
-            raise UnknownTopic(f"Kompar has no webhook {topic!r}; name one of {', '.join(_RANDOM)}")
+            raise UnknownTopicError(f"Kompar has no webhook {topic!r}; name one of {', '.join(_RANDOM)}")
         return f"/webhooks/kompar/{topic}"
 
     def register(self, topic: str, url: str) -> Subscription:
         """Register the webhook of a kind."""
         try:
             self._call("POST", f"/webhooks/{topic}", json={"url": url})
-        except CallFailed as error:
+        except ProviderCallError as error:
             if error.status in _REFUSED and "already" in error.detail.lower():
-                raise AlreadyRegistered.of(error, error.mend) from error
+                raise AlreadyRegisteredError.of(error, error.hint) from error
             raise
         return Subscription(topic, url)
 
@@ -57,9 +57,9 @@ class KomparSubscriptions:
         """Remove the webhook of a kind, whatever its URL."""
         try:
             self._call("DELETE", f"/webhooks/{subscription.topic}")
-        except CallFailed as error:
+        except ProviderCallError as error:
             if error.status in _REFUSED:
-                raise NotRegistered.of(error, "There is nothing to remove") from error
+                raise NotRegisteredError.of(error, "There is nothing to remove") from error
             raise
 
     def listed(self) -> None:
@@ -69,12 +69,12 @@ class KomparSubscriptions:
         """Have the test environment send a random event."""
         if self.url == _PRODUCTION:
             told = "only Kompar's test environment sends events on request (KOMPAR_API_URL)"
-            raise CannotTrigger(f"{told}; wait for the next with --no-trigger")
+            raise TriggerUnsupportedError(f"{told}; wait for the next with --no-trigger")
         try:
             self._call("GET", f"/random/{_RANDOM[topic]}")
-        except CallFailed as error:
+        except ProviderCallError as error:
             if error.status in _REFUSED:
-                raise CannotTrigger(
+                raise TriggerUnsupportedError(
                     f"{error.detail}; register it first, at the test environment (KOMPAR_API_URL)"
                 ) from error
             raise
@@ -92,9 +92,9 @@ class KomparSubscriptions:
 
 
 def read(environment: Environment, tell: Tell) -> KomparSubscriptions:
-    """Read KOMPAR_API_URL, KOMPAR_API_LOGIN and KOMPAR_API_PASSWORD."""
+    """Read KOMPAR_API_URL, KOMPAR_API_USERNAME and KOMPAR_API_PASSWORD."""
     address = ApiAddress.read(environment, "KOMPAR_API_URL", _PRODUCTION)
-    login, password = environment.secret("KOMPAR_API_LOGIN"), environment.secret("KOMPAR_API_PASSWORD")
+    login, password = environment.secret("KOMPAR_API_USERNAME"), environment.secret("KOMPAR_API_PASSWORD")
     return KomparSubscriptions(
-        Api(address, {"KOMPAR_API_LOGIN": login, "KOMPAR_API_PASSWORD": password}, tell), login, password
+        ProviderApi(address, {"KOMPAR_API_USERNAME": login, "KOMPAR_API_PASSWORD": password}, tell), login, password
     )

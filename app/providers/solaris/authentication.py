@@ -11,8 +11,8 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 
-from app.errors import Refused
-from app.providers import Authentic, Request
+from app.errors import AuthenticationError
+from app.providers.base import Authentic, Request
 from config.environment import Environment
 
 EVENT_TYPE = "Solaris-Webhook-Event-Type"
@@ -43,13 +43,15 @@ class SolarisAuthentication:
             return None
         secrets = self._secrets.get(event_type)
         if secrets is None:
-            raise Refused("unconfigured-event-type" if event_type else "no-event-type", _printable(event_type))
+            raise AuthenticationError(
+                "unconfigured-event-type" if event_type else "no-event-type", _printable(event_type)
+            )
         given = request.header(_SIGNATURE).lower().encode("utf-8", "replace")
         body = request.body
         # Every secret is tried, each compared in constant time.
         matches = [hmac.compare_digest(given, _signature(secret, body)) for secret in secrets]
         if True not in matches:
-            raise Refused("wrong-signature" if given else "no-signature", _printable(event_type))
+            raise AuthenticationError("wrong-signature" if given else "no-signature", _printable(event_type))
         which = f"secret {matches.index(True) + 1} of {len(secrets)} for {event_type}"
         return Authentic(topic=event_type, by=which, signed=f"{len(body)} bytes of body")
 
@@ -63,11 +65,11 @@ class _Allowance:
         self._lock = threading.Lock()
 
     def take(self) -> None:
-        """Take one; raises Refused when the last minute's are used up."""
+        """Take one; raises AuthenticationError when the last minute's are used up."""
         now = self._clock()
         with self._lock:
             if len(self._taken) == self._taken.maxlen and now - self._taken[0] < 60:
-                raise Refused("too-many-handshakes")
+                raise AuthenticationError("too-many-handshakes")
             self._taken.append(now)
 
 

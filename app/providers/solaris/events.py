@@ -7,12 +7,12 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
-from app.content import flatten, parse_object
 from app.crypto.digests import Fingerprints
-from app.delivery import Payload
-from app.errors import INVALID, NO_ENTITY, Rejected
-from app.event import Checks, Content, Doubts, Entity, Event, Table, doubts_of
-from app.masking import mask
+from app.domain.delivery import Payload
+from app.domain.event import Checks, Content, Entity, Event, FieldFlags, Projection, field_flags
+from app.domain.json_content import flatten, parse_object
+from app.domain.masking import mask
+from app.errors import INVALID, MISSING_ID, InvalidDeliveryError
 from app.providers.solaris import schemas
 from app.providers.solaris.authentication import ENTITY_ID, WEBHOOK_ID
 from config.environment import Environment
@@ -68,7 +68,7 @@ class _Kind:
     """What is known of an event type; `strict`: content outside its schema is invalid, not merely undescribed."""
 
     schema: Schema
-    table: Table
+    table: Projection
     checks: Checks
     strict: bool = True
 
@@ -78,14 +78,14 @@ _REJECTED_TRANSACTION = schemas.RejectedTransaction()
 # By event type.
 KINDS = {
     "FREELANCER_CREDIT_LINE_APPLICATION": _Kind(
-        _CREDIT_LINE, Table("solaris_credit_lines", "state", _credit_line_row), schemas.CREDIT_LINE_CHECKS
+        _CREDIT_LINE, Projection("solaris_credit_lines", "state", _credit_line_row), schemas.CREDIT_LINE_CHECKS
     ),
     "FREELANCER_OVERDRAFT_INTEREST_RATE_CHANGE": _Kind(
-        _OVERDRAFT_RATE, Table("solaris_overdraft_rates", "history", _overdraft_rate_row), {}
+        _OVERDRAFT_RATE, Projection("solaris_overdraft_rates", "history", _overdraft_rate_row), {}
     ),
     "INCOMING_REJECTED_TRANSACTION": _Kind(
         _REJECTED_TRANSACTION,
-        Table("solaris_rejected_transactions", "history", _rejected_transaction_row),
+        Projection("solaris_rejected_transactions", "history", _rejected_transaction_row),
         schemas.REJECTED_TRANSACTION_CHECKS,
         strict=False,
     ),
@@ -109,23 +109,23 @@ class Solaris:
             entity=Entity("solaris", payload.topic, _entity_id(payload)),
             content=mask(payload.content),
             digests=self._fingerprints.digests(payload.content),
-            doubts=_doubts(kind, payload.content),
-            identity=payload.headers.get(WEBHOOK_ID),
+            field_flags=_doubts(kind, payload.content),
+            provider_event_id=payload.headers.get(WEBHOOK_ID),
             horizon=_HORIZON,
-            table=kind.table if kind else None,
+            projection=kind.table if kind else None,
         )
 
 
-def _doubts(kind: _Kind | None, content: Content) -> Doubts:
+def _doubts(kind: _Kind | None, content: Content) -> FieldFlags:
     if kind is None or not (kind.strict or content.keys() & kind.schema.fields.keys()):
         return _NO_SCHEMA
     try:
         kind.schema.load(content)
     except ValidationError as error:
         if kind.strict:
-            raise Rejected(INVALID, flatten(error.messages_dict)) from error
+            raise InvalidDeliveryError(INVALID, flatten(error.messages_dict)) from error
         return _NO_SCHEMA
-    return doubts_of(content, kind.checks)
+    return field_flags(content, kind.checks)
 
 
 def _entity_id(payload: Payload) -> str:
@@ -133,7 +133,7 @@ def _entity_id(payload: Payload) -> str:
     for candidate in (payload.content.get("id"), payload.headers.get(ENTITY_ID), payload.headers.get(WEBHOOK_ID)):
         if isinstance(candidate, str) and candidate.strip():
             return candidate
-    raise Rejected(NO_ENTITY, "neither the body nor a header names what it is about")
+    raise InvalidDeliveryError(MISSING_ID, "neither the body nor a header names what it is about")
 
 
 def read(environment: Environment) -> Solaris:

@@ -10,8 +10,8 @@ from typing import Any
 from marshmallow import fields
 from stdnum import iban
 
-from app.event import Checks
-from app.schema import Lenient
+from app.domain.event import Checks
+from app.providers.schema import LenientSchema
 
 # Those of the webhook's page, and two that only the API's answers name.
 STATUSES = frozenset({
@@ -22,7 +22,7 @@ STATUSES = frozenset({
 DECISIONS = frozenset({"OFFERED", "PENDING", "REJECTED"})
 
 
-class Money(Lenient):
+class Money(LenientSchema):
     """An amount: `value` counts units, cents as far as is known."""
 
     value = fields.Integer(strict=True, required=True)
@@ -30,7 +30,7 @@ class Money(Lenient):
     currency = fields.String(required=True)
 
 
-class CreditLine(Lenient):
+class CreditLine(LenientSchema):
     """A freelancer's credit line application has changed; `id` is the application's."""
 
     id = fields.String(allow_none=True)
@@ -48,7 +48,7 @@ class CreditLine(Lenient):
     status_description = fields.String(allow_none=True)
 
 
-class OverdraftRate(Lenient):
+class OverdraftRate(LenientSchema):
     """An overdraft's daily rate changes; `id` is the overdraft's, and comes again with every change."""
 
     id = fields.String(required=True)
@@ -56,7 +56,7 @@ class OverdraftRate(Lenient):
     effective_from = fields.AwareDateTime(required=True, format="iso", default_timezone=UTC)
 
 
-class RejectedTransaction(Lenient):
+class RejectedTransaction(LenientSchema):
     """An incoming transaction was rejected: the shape for decoupled and credit cards."""
 
     status = fields.String(allow_none=True)

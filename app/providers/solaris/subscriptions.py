@@ -5,10 +5,10 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.api import Api, Tell
-from app.api.address import ApiAddress
-from app.errors import CallFailed, NotRegistered
-from app.providers import CannotTrigger, Subscription, UnknownTopic
+from app.errors import NotRegisteredError, ProviderCallError
+from app.providers.api_address import ApiAddress
+from app.providers.base import Subscription, TriggerUnsupportedError, UnknownTopicError
+from app.providers.http_client import ProviderApi, Tell
 from app.providers.solaris.events import KINDS
 from config.environment import Environment
 
@@ -26,7 +26,7 @@ class SolarisSubscriptions:
     described = frozenset(KINDS)
     secrets = "SOLARIS_SECRETS"
 
-    def __init__(self, api: Api, authorization: Api, client: tuple[str, str]) -> None:
+    def __init__(self, api: ProviderApi, authorization: ProviderApi, client: tuple[str, str]) -> None:
         self._api = api
         self._authorization = authorization
         self._client = client
@@ -41,7 +41,9 @@ class SolarisSubscriptions:
     def path(self, topic: str) -> str:
         """Return where the edge takes every event type."""
         if not re.fullmatch(r"[A-Z][A-Z0-9_]{2,63}", topic):
-            raise UnknownTopic(f"{topic!r} is no event type of Solaris; write it like INCOMING_REJECTED_TRANSACTION")
+            raise UnknownTopicError(
+                f"{topic!r} is no event type of Solaris; write it like INCOMING_REJECTED_TRANSACTION"
+            )
         return "/webhooks/solaris"
 
     def register(self, topic: str, url: str) -> Subscription:
@@ -55,9 +57,9 @@ class SolarisSubscriptions:
         """Delete a subscription by its id."""
         try:
             self._call("DELETE", f"{_PATH}/{subscription.reference}")
-        except CallFailed as error:
+        except ProviderCallError as error:
             if error.status == 404:
-                raise NotRegistered.of(error, "There is nothing to remove") from error
+                raise NotRegisteredError.of(error, "There is nothing to remove") from error
             raise
 
     def listed(self) -> list[Subscription]:
@@ -73,7 +75,9 @@ class SolarisSubscriptions:
     def trigger(self, topic: str) -> None:
         """Have this project's sandbox send an event; Solaris itself has no call for that."""
         if self.genuine:
-            raise CannotTrigger("Solaris sends nothing on request; cause an event, and wait for it with --no-trigger")
+            raise TriggerUnsupportedError(
+                "Solaris sends nothing on request; cause an event, and wait for it with --no-trigger"
+            )
         self._api.call("POST", "/sandbox/send", json={"event_type": topic})
 
     def close(self) -> None:
@@ -104,4 +108,6 @@ def read(environment: Environment, tell: Tell) -> SolarisSubscriptions:
     authorization = ApiAddress.read(environment, "SOLARIS_AUTH_URL", _AUTHORIZATION)
     client = environment.secret("SOLARIS_CLIENT_ID"), environment.secret("SOLARIS_CLIENT_SECRET")
     credentials = dict(zip(("SOLARIS_CLIENT_ID", "SOLARIS_CLIENT_SECRET"), client, strict=True))
-    return SolarisSubscriptions(Api(api, credentials, tell), Api(authorization, credentials, tell), client)
+    return SolarisSubscriptions(
+        ProviderApi(api, credentials, tell), ProviderApi(authorization, credentials, tell), client
+    )

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.sandbox import people
+from app.sandbox import fake_kompar
 from app.sandbox.api import urls
 from app.sandbox.api.bodies import json_object
 from app.sandbox.api.limits import Outage, Throttle
@@ -20,8 +20,8 @@ from app.sandbox.credentials import Credentials
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Event
 from app.sandbox.kompar import SCHEDULE, KomparHook
-from app.sandbox.mix import kompar_event
 from app.sandbox.subscriptions import Subscription, Subscriptions
+from app.sandbox.workload import kompar_event
 
 TOPICS = ("applications", "decisions")
 _TEST_SCHEDULE = (1.0, 1.0, 1.0, 1.0)
@@ -56,7 +56,7 @@ class KomparApi:
         """Return a made-up event; None for what is no topic."""
         if topic not in TOPICS:
             return None
-        application = kompar_event("applications", people.application(self._random))
+        application = kompar_event("applications", fake_kompar.application(self._random))
         return application if topic == "applications" else self._decision(application)
 
     def blueprint(self) -> Blueprint:
@@ -130,7 +130,7 @@ class KomparApi:
         return self._decision(self._flow) if self._flow else None
 
     def _decision(self, on: Event) -> Event:
-        return kompar_event("decisions", people.decision(self._random, on.entity_id, on.document))
+        return kompar_event("decisions", fake_kompar.decision(self._random, on.entity_id, on.document))
 
     def _sent(self, event: Event | None) -> Response:
         if event is None:

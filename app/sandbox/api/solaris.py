@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.sandbox import banking
+from app.sandbox import fake_solaris
 from app.sandbox.api import urls
 from app.sandbox.api.bodies import json_object
 from app.sandbox.api.limits import Outage
@@ -52,22 +52,26 @@ class SolarisApi:
         self._clients = ClientCredentials(credentials.solaris_client, clock)
         self._shake_hands = shake_hands
         self._random = Random()
-        self._life: Iterator[banking.Fact] = iter(())
+        self._life: Iterator[fake_solaris.Fact] = iter(())
 
     def event(self, topic: str) -> Event | None:
         """Return a made-up event of a type: of credit lines, what happens next to one after the other."""
         if not _is_event_type(topic):
             return None
-        return banking.notification(self._random, *self._fact(topic))
+        return fake_solaris.notification(self._random, *self._fact(topic))
 
-    def _fact(self, event_type: str) -> banking.Fact:
-        if event_type in (banking.OVERDRAFT_RATE, banking.REJECTED_TRANSACTION):
-            tell = banking.overdraft_rate if event_type == banking.OVERDRAFT_RATE else banking.rejected_transaction
+    def _fact(self, event_type: str) -> fake_solaris.Fact:
+        if event_type in (fake_solaris.OVERDRAFT_RATE, fake_solaris.REJECTED_TRANSACTION):
+            tell = (
+                fake_solaris.overdraft_rate
+                if event_type == fake_solaris.OVERDRAFT_RATE
+                else fake_solaris.rejected_transaction
+            )
             return tell(self._random)
-        if event_type != banking.CREDIT_LINE:
+        if event_type != fake_solaris.CREDIT_LINE:
             return event_type, {"id": secrets.token_hex(16)}
         if (fact := next(self._life, None)) is None:
-            self._life = iter(banking.credit_line(self._random))
+            self._life = iter(fake_solaris.credit_line(self._random))
             return next(self._life)
         return fact
 

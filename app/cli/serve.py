@@ -1,0 +1,115 @@
+"""`kvitto ingest|worker|beat|console`: one process each, which serves until it is stopped.
+
+The modules that a process needs are imported by its command, once: forks share them.
+"""
+
+import importlib
+import os
+import sys
+from contextlib import closing
+
+import click
+
+from config.granian import EDGE_MEMORY, EDGE_THREADS
+
+
+@click.command(short_help="Serve the webhooks.", epilog="Example: INGEST_BIND=0.0.0.0:8080 kvitto ingest")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=EDGE_THREADS,
+    show_default=True,
+    help="Requests in progress at once, each.",
+)
+@click.option(
+    "--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the port."
+)
+def ingest(threads: int, processes: int) -> None:
+    """Serve the webhooks: authenticate, seal, append to Redis, answer 200."""
+    if unset := EDGE_MEMORY.keys() - os.environ.keys():  # the C library reads them when a program starts
+        os.environ |= {name: EDGE_MEMORY[name] for name in unset}
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
+    from app.local.ports import hold
+    from app.process_settings import read_ingest
+    from app.wsgi_server import serve
+    from config.environment import Environment
+
+    environment = Environment.of_process()
+    settings = read_ingest(environment)
+    environment.check()
+    _refuse_unfit(settings.redis_url, "redis" in settings.allow_non_durable)
+    with hold("INGEST_BIND", settings.bind, "serves"):
+        importlib.import_module("app.ingest.app")
+        serve("app.ingest.wsgi:app", settings.bind, threads, settings.certificate, processes)
+
+
+def _refuse_unfit(redis_url: str, allow_non_durable: bool) -> None:
+    from app.errors import StoreUnavailableError
+    from app.inbox import client
+    from config.environment import ConfigurationError
+
+    try:
+        with closing(client.connect(redis_url)) as redis:
+            faults = client.startup_errors(redis, allow_non_durable)
+    except StoreUnavailableError as error:
+        click.echo(f"redis: {error}; starting without it, /readyz says when it is there", err=True)
+        return
+    if faults:
+        raise ConfigurationError(faults)
+
+
+@click.command(epilog="Example: kvitto worker --provider kompar --concurrency 4")
+@click.option("--provider", "names", multiple=True, help="Whose inbox to drain; repeatable. Default: all in PROVIDERS.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Processes that open and validate in parallel.",
+)
+def worker(names: tuple[str, ...], concurrency: int) -> None:
+    """Drain inboxes: open, validate, store, acknowledge."""
+    from app.providers import registry
+    from config.environment import Environment
+    from config.settings import WorkerSettings
+
+    environment = Environment.of_process()
+    known = WorkerSettings.read(environment).providers
+    if unknown := set(names) - set(known):
+        raise click.BadParameter(
+            f"{', '.join(sorted(unknown))} not in PROVIDERS ({','.join(known)})", param_hint="--provider"
+        )
+    queues = names or known
+    for name in queues:
+        registry.load(name, environment)
+    environment.check()
+    os.environ["PROVIDERS"] = ",".join(queues)  # it needs the keys of those it serves, and no others
+    sys.exit(importlib.import_module("workers.start").worker(queues, concurrency))
+
+
+@click.command(short_help="Have every inbox swept.", epilog="Example: kvitto beat")
+def beat() -> None:
+    """Have every inbox swept, and a canary sent to it, every few seconds; run one of these."""
+    from app.process_settings import read_beat
+    from config.environment import Environment
+
+    environment = Environment.of_process()
+    read_beat(environment)
+    environment.check()
+    importlib.import_module("workers.start").beat()
+
+
+@click.command(
+    short_help="Serve operators' page, health and metrics.",
+    epilog="Example: CONSOLE_BIND=127.0.0.1:8081 kvitto console",
+)
+def console() -> None:
+    """Serve operators' pages, health and metrics, on a private port."""
+    from app.local.ports import hold
+    from app.wsgi_server import serve
+    from config.settings import ConsoleSettings
+
+    settings = ConsoleSettings.load()
+    with hold("CONSOLE_BIND", settings.bind, "serves"):
+        importlib.import_module("app.console.app")
+        serve("app.console.wsgi:app", settings.bind, threads=4)

@@ -1,0 +1,1 @@
+"""Types and rules of deliveries, events and revisions, without I/O."""

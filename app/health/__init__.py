@@ -1,0 +1,1 @@
+"""Whether a process does its work, and whether deliveries reach the ledger."""

@@ -1,0 +1,141 @@
+"""The data folder: what outlives a restart on one machine, and how other commands find what runs there."""
+
+import base64
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.local import atomic_file
+from app.providers import registry
+
+_LOCK_SECONDS = 10.0
+
+
+class DataFolderError(Exception):
+    """The data folder is in use, or cannot be made, read or written; the text says what to do."""
+
+
+class DataFolder:
+    """A data folder: postgres/, valkey/, logs/, secrets/ and the environment of what runs there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.postgres = self.folder / "postgres"
+        self.valkey = self.folder / "valkey"
+        self.logs = self.folder / "logs"
+        self.metrics = self.folder / "metrics"
+        self._secrets = self.folder / "secrets"
+        self._environment = self.folder / "environment.json"
+
+    @property
+    def sandbox(self) -> "DataFolder":
+        """What the sandbox keeps, and how to reach it."""
+        return DataFolder(self.folder / "sandbox")
+
+    def open(self) -> int:
+        """Make the folder, readable by its owner only, and lock it.
+
+        Return a file descriptor whose lock keeps others out until every process that inherits it has ended.
+
+        Raises:
+            DataFolderError: They did not end in time, or the folder cannot be written.
+        """
+        try:
+            for folder in (self.folder, self.logs, self._secrets, self.metrics):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = self._lock(_LOCK_SECONDS)
+            for stale in self.metrics.iterdir():
+                stale.unlink()
+        except OSError as error:
+            raise self._unusable("written", error) from error
+        return descriptor
+
+    @contextmanager
+    def exclusive(self, seconds: float) -> Iterator[None]:
+        """Make the folder and keep others out for the duration of a block.
+
+        Raises:
+            DataFolderError: It was not free within so many seconds.
+            OSError: It cannot be made or written.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = self._lock(seconds)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _lock(self, seconds: float) -> int:
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(descriptor)
+                    raise DataFolderError(
+                        f"{self.folder} is in use; stop what serves from it, or name another with --data"
+                    ) from None
+                time.sleep(0.1)
+            else:
+                return descriptor
+
+    def secret_files(self, names: tuple[str, ...], given: Mapping[str, str]) -> dict[str, str]:
+        """Return NAME_FILE for every secret that `given` lacks, made up at the first call and kept."""
+        wanted = {
+            "SEALING_KEYS": f"development={_key()}",
+            "FINGERPRINT_KEY": _key(),
+            "CONSOLE_PASSWORD": secrets.token_urlsafe(12),
+            "CANARY_SECRET": secrets.token_urlsafe(24),
+        }
+        for name in names:
+            wanted |= registry.development_secrets(name)
+        return {
+            f"{name}_FILE": str(self._kept(name, value))
+            for name, value in wanted.items()
+            if not {name, f"{name}_FILE"} & given.keys()
+        }
+
+    def publish(self, environment: Mapping[str, str]) -> None:
+        """Write down how to reach what runs here, for other commands."""
+        self._environment.write_text(json.dumps(dict(environment), indent=2), encoding="utf-8")
+        self._environment.chmod(0o600)
+
+    def withdraw(self) -> None:
+        """Take back what `publish` wrote."""
+        self._environment.unlink(missing_ok=True)
+
+    def published(self) -> dict[str, str]:
+        """Return what `publish` wrote; empty if nothing ever ran here.
+
+        Raises:
+            DataFolderError: It cannot be read.
+        """
+        try:
+            found: dict[str, str] = json.loads(self._environment.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise self._unusable("read", error) from error
+        return found
+
+    def _unusable(self, how: str, error: Exception) -> DataFolderError:
+        why = error.strerror if isinstance(error, OSError) else "environment.json is damaged"
+        return DataFolderError(
+            f"{self.folder} cannot be {how} ({why}); name another folder with --data, or mend this one"
+        )
+
+    def _kept(self, name: str, value: str) -> Path:
+        path = self._secrets / name
+        atomic_file.keep(path, value.encode())
+        return path
+
+
+def _key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()

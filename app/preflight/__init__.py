@@ -1,0 +1,1 @@
+"""What `kvitto check` asks before a process starts."""

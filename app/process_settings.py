@@ -1,0 +1,81 @@
+"""What each process imports and reads before it starts: modules, settings, secrets of the providers that it serves."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from app.providers import registry
+from config.environment import Environment
+from config.settings import (
+    BeatSettings,
+    ConsoleSettings,
+    IngestSettings,
+    MigrateSettings,
+    SubscriptionSettings,
+    WorkerSettings,
+)
+
+
+def read_ingest(environment: Environment) -> IngestSettings:
+    """Read what the edge needs; faults are noted in `environment`."""
+    settings = IngestSettings.read(environment)
+    for name in settings.providers:
+        registry.load_authentication(name, environment)
+    return settings
+
+
+def read_worker(environment: Environment, names: Collection[str] = ()) -> WorkerSettings:
+    """Read what a worker needs for these providers, by default for all; faults are noted in `environment`."""
+    settings = WorkerSettings.read(environment)
+    for name in names or settings.providers:
+        registry.load(name, environment)
+    return settings
+
+
+def read_beat(environment: Environment) -> BeatSettings:
+    """Read what beat needs; faults are noted in `environment`."""
+    settings = BeatSettings.read(environment)
+    registry.check_names(settings.providers, environment)
+    return settings
+
+
+def read_subscriptions(environment: Environment) -> SubscriptionSettings:
+    """Read what asking the providers' APIs needs; faults are noted in `environment`."""
+    settings = SubscriptionSettings.read(environment)
+    registry.check_names(settings.providers, environment)
+    for name in settings.providers:
+        registry.load_subscriptions(name, environment, lambda _text: None)
+    return settings
+
+
+PROCESSES: dict[str, Callable[[Environment], Any]] = {
+    "ingest": read_ingest,
+    "worker": read_worker,
+    "beat": read_beat,
+    "console": ConsoleSettings.read,
+    "migrate": MigrateSettings.read,
+}
+# What can be asked for besides: commands with settings of their own, which a deployment may do without.
+READERS: Mapping[str, Callable[[Environment], Any]] = PROCESSES | {"subscriptions": read_subscriptions}
+
+# Modules by process, each with all that it imports in turn. Modules that build an application when they are imported
+# (`app.ingest.wsgi`) are replaced by the modules that they import. Every broker that a setting may name is a Redis.
+_BROKER = ("kombu.transport.redis",)
+_COMMAND = ("app.cli.serve", "config.logging")
+_GRANIAN = (*_COMMAND, "app.wsgi_server")
+_CELERY = (*_COMMAND, "workers.start", "celery.backends.base", *_BROKER)
+_HTTPX = ("httpx", "httpcore", "h11", "certifi")  # httpx imports the others when a client is made
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "ingest": (*_GRANIAN, "app.ingest.app", "app.ingest.runtime", *_BROKER),
+    "worker": (
+        *_CELERY, "workers.tasks", "workers.lifecycle", "workers.fallback_sweep", "celery.apps.worker",
+        "celery.concurrency.prefork", "celery.worker.components", "celery.worker.consumer",
+        "pycparser",  # billiard has cffi load it when it forks
+    ),
+    "beat": (*_CELERY, "celery.apps.beat", "workers.beat", *_HTTPX),
+    "console": (*_GRANIAN, "app.console.app"),
+    "migrate": ("app.cli.migrate",),
+    "subscriptions": ("app.cli.subscriptions", *_HTTPX),
+    "check": ("app.preflight.report",),  # which asks the servers of the others
+}  # fmt: skip
+# Modules by process, in each folder of a provider that the process serves.
+PROVIDER_MODULES: Mapping[str, str] = {"ingest": "authentication", "worker": "events", "subscriptions": "subscriptions"}

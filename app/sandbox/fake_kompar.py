@@ -1,0 +1,135 @@
+"""Made-up applicants and their companies, seeded: the same seed gives the same people."""
+
+import base64
+import unicodedata
+from collections.abc import Mapping
+from random import Random
+
+from app.sandbox.fake_ids import company_number, personal_number, telephone
+
+_FIRST = (
+    "Adriana", "Alva", "Anders", "Åke", "Åsa", "Björn", "Cecilia", "Elif", "Erik", "Fatima", "Göran", "Håkan", "Ingrid",
+    "Jörgen", "Karin", "Lars-Göran", "Linnéa", "Malin", "Märta", "Mohammed", "Nils", "Östen", "Pär", "Sofia", "Zoë",
+)  # fmt: skip
+_LAST = (
+    "Ahmadi", "Andersson", "Berg", "Björk", "Dahlström", "Ek", "Eriksson", "Hägg", "Håkansson", "Johansson",
+    "Lindqvist", "Nyström", "Öberg", "Östlund", "Pettersson", "Sjögren", "Söderberg", "Åberg", "Åkesson",
+)  # fmt: skip
+_TRADES = (
+    "Bageri", "Bygg", "El", "Frisör", "Konsult", "Måleri", "Plåt", "Räksmörgås", "Snickeri", "Städ", "Trädgård",
+    "Verkstad", "VVS", "Åkeri",
+)  # fmt: skip
+_PURPOSES = {
+    "Anledning till lån": 1, "Anställa personal": 4, "Betala leverantörer": 8, "Betala löner": 6, "Förvärv": 4,
+    "Generell likviditet / kassaflöde": 25, "Hemsida / marknadsföring": 5, "Inköp av lager": 12,
+    "Inköp av maskiner": 9, "Oväntade utgifter": 6, "Renovering": 5, "Säsongsinvestering": 4,
+    "Omfinansiering av lån / samla lån": 8, "Övrigt": 6,
+}  # fmt: skip
+# A company's form, with its share. EF: a sole trader, who has no other number than the owner's own.
+_FORMS = {"AB": 70, "EF": 18, "HB": 8, "KB": 4}
+# Up to which amount people ask in which steps.
+_STEPS = ((100_000, 10_000), (500_000, 25_000), (1_000_000, 50_000), (3_000_000, 250_000), (10_000_000, 500_000))
+_LARGEST_FILE_BYTES = 3_000_000
+
+
+def application(random: Random) -> dict[str, object]:
+    """Return a loan application as Kompar would state it in clear.
+
+    Size, age and amount go together, and are skewed. Now and then a number is null, and a text is not there at all.
+    """
+    form = _one_of(random, _FORMS)
+    size = random.gauss(0, 1)
+    revenue = round(random.lognormvariate(11.8 + 0.9 * size, 0.3), 2)
+    amount = asked(revenue * random.lognormvariate(0.9, 0.6))
+    ssn = personal_number(random)
+    document: dict[str, object] = {
+        "application_id": _opaque_id(random),
+        "name": f"{random.choice(_FIRST)} {random.choice(_LAST)}",
+        "company_id": ssn if form == "EF" else company_number(random, form),
+        "company_name": " ".join(filter(None, (f"{random.choice(_LAST)}s", random.choice(_TRADES), form))),
+        "company_type": form,
+        "company_revenue": revenue,
+        "company_age": round(min(random.lognormvariate(1.6 + 0.35 * size, 0.8), 90), 1),
+        "amount": amount,
+        "duration": _duration(random, amount),
+        "purpose": _one_of(random, _PURPOSES),
+        "ssn": ssn,
+        "guarantors": [{"ssn": personal_number(random)} for _ in range(random.choice((0, 0, 1, 1, 2)))],
+    }
+    return _with_gaps(random, document | _agreed(random, revenue))
+
+
+def decision(
+    random: Random, application_id: object, applicant: Mapping[str, object] | None = None, with_files: bool = False
+) -> dict[str, object]:
+    """Return a client's answer to an offer: of the applicant it may tell who that is, and bring files."""
+    accepted = random.random() < 0.7
+    details: dict[str, object] = {
+        "phone": telephone(random),
+        "email": "kund@example.com",
+        "offer_id": f"of-{random.randint(1, 999)}",
+    }
+    if applicant is not None:
+        details |= {name: applicant[name] for name in ("ssn", "name") if name in applicant}
+    if with_files and random.random() < 0.3:
+        details["files"] = [_file(random) for _ in range(random.choice((1, 1, 2, 3)))]
+    return {"application_id": application_id, "accepted": accepted} | (details if accepted else {})
+
+
+def asked(amount: float) -> int:
+    """Return what somebody asks for who needs this amount, in kronor: a round sum."""
+    for limit, step in _STEPS:
+        if amount < limit:
+            return max(round(amount / step) * step, 20_000)
+    return _STEPS[-1][0]
+
+
+def _duration(random: Random, amount: int) -> int:
+    """Return months: the more, the longer."""
+    longest = 24 if amount < 200_000 else 48 if amount < 1_000_000 else 84
+    return random.choice(
+        [months for months in (3, 6, 9, 12, 18, 24, 36, 48, 60, 84) if longest / 8 <= months <= longest]
+    )
+
+
+def _agreed(random: Random, revenue: float) -> dict[str, object]:
+    """Return what some lenders agreed on besides."""
+    fields: dict[str, object] = {
+        "company_last_year_revenue": round(revenue * 12 * random.lognormvariate(-0.05, 0.2), 2),
+        "company_description": f"Vi är {random.randint(1, 40)} anställda. {random.choice(_TRADES)} sedan länge.",
+        "attachments": [f"https://files.example.com/{random.getrandbits(64):016x}.pdf"],
+        "description_of_property": "Fastighet med verkstad, två våningar och gård.",
+    }
+    shares = (0.3, 0.2, 0.06, 0.03)
+    return {name: value for (name, value), share in zip(fields.items(), shares, strict=True) if random.random() < share}
+
+
+def _with_gaps(random: Random, document: dict[str, object]) -> dict[str, object]:
+    for name in ("company_revenue", "company_age", "duration"):
+        if random.random() < 0.03:
+            document[name] = None
+    for name in ("company_name", "company_type", "purpose", "name"):
+        if random.random() < 0.02:
+            del document[name]
+    if "purpose" in document and random.random() < 0.03:  # the same letters, written another way
+        document["purpose"] = unicodedata.normalize("NFD", str(document["purpose"]))
+    return document
+
+
+def _file(random: Random) -> dict[str, object]:
+    size = min(int(random.lognormvariate(11, 1.5)), _LARGEST_FILE_BYTES)
+    kind = random.choice(("Prel. RR & BR", "Kontohistorik"))
+    data = base64.b64encode(b"%PDF-1.7\n" + random.randbytes(size)).decode()
+    return {"type": kind, "filename": f"{kind.split()[0].strip('.').lower()}.pdf", "data": data, "file_ext": "pdf"}
+
+
+def _opaque_id(random: Random) -> str:
+    if random.random() < 0.2:
+        digits = f"{random.getrandbits(128):032x}"
+        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    return f"{random.randint(10**12, 10**13 - 1)}x{random.randint(10**17, 10**18 - 1)}"
+
+
+def _one_of(random: Random, shares: Mapping[str, int]) -> str:
+    (found,) = random.choices(list(shares), list(shares.values()))
+    return found

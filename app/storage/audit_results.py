@@ -1,0 +1,60 @@
+"""Each provider's last audit, kept for console and dashboards."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from app.storage.connection import Connection
+
+# How often the log repeats that something is missing, while nothing about it changes.
+_REPEAT_SECONDS = 300
+
+
+def record(connection: Connection, account: dict[str, Any]) -> bool:
+    """Keep an account, by the names of its columns; return whether the log has to say that something is missing."""
+    row = connection.execute(
+        """
+        INSERT INTO audits AS kept (provider, audited_at, appended, overflowed, receipts, copies, in_flight,
+                                    accepted_loss, missing, told_at)
+        SELECT %(provider)s, now, %(appended)s, %(overflowed)s, %(receipts)s, %(copies)s, %(in_flight)s,
+               %(accepted_loss)s, %(missing)s, CASE WHEN %(missing)s::bigint <> 0 THEN now END
+        FROM clock_timestamp() AS now
+        ON CONFLICT (provider) DO UPDATE
+        SET (audited_at, appended, overflowed, receipts, copies, in_flight, accepted_loss, missing, told_at)
+          = (excluded.audited_at, excluded.appended, excluded.overflowed, excluded.receipts, excluded.copies,
+             excluded.in_flight, excluded.accepted_loss, excluded.missing,
+             CASE WHEN kept.missing = excluded.missing
+                   AND kept.told_at > excluded.audited_at - make_interval(secs => %(repeat)s)
+                  THEN kept.told_at ELSE excluded.told_at END)
+        RETURNING missing <> 0 AND told_at = audited_at AS tell
+        """,
+        account | {"repeat": _REPEAT_SECONDS},
+    ).fetchone()
+    assert row is not None  # noqa: S101 - RETURNING
+    return bool(row.tell)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """How many entries an epoch lost."""
+
+    provider: str
+    epoch: UUID
+    entries: int
+
+
+def accept(connection: Connection, loss: Loss, reason: str, operator: str) -> None:
+    """Note that a loss is settled; what turns out lost beyond it is missing still."""
+    connection.execute(
+        "INSERT INTO accepted_losses (provider, epoch, entries, reason, operator) VALUES (%s, %s, %s, %s, %s)",
+        [loss.provider, loss.epoch, loss.entries, reason, operator],
+    )
+
+
+def accepted(connection: Connection, provider: str) -> dict[UUID, int]:
+    """Return how many entries of each epoch are settled."""
+    rows = connection.execute(
+        "SELECT epoch, sum(entries)::bigint AS entries FROM accepted_losses WHERE provider = %s GROUP BY epoch",
+        [provider],
+    )
+    return {row.epoch: row.entries for row in rows}

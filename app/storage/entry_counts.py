@@ -1,0 +1,130 @@
+"""The ledger's side of the audit: which entries of an inbox it has taken in."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from app.domain.delivery import StreamId
+from app.storage.connection import Connection
+from app.storage.overflow import EPOCH
+
+
+@dataclass(frozen=True, slots=True)
+class EntryCounts:
+    """Entries of an inbox as the ledger sees them.
+
+    receipts: they are receipts; copies: they are further entries of one; unsettled: of those that
+    were seen waiting, the ones that are neither.
+    """
+
+    receipts: int
+    copies: int
+    in_flight: int
+
+    @property
+    def known(self) -> int:
+        """Entries that are accounted for."""
+        return self.receipts + self.copies + self.in_flight
+
+
+def entry_counts(
+    connection: Connection, provider: str, current: UUID, until: StreamId, waiting: list[StreamId]
+) -> dict[UUID, EntryCounts]:
+    """Account for every epoch of an inbox, in one snapshot taken after `waiting` was read.
+
+    Of the current epoch, entries up to `until` count; of others all, and none of theirs can be waiting.
+    """
+    rows = connection.execute(
+        """
+        SELECT epoch, count(*) FILTER (WHERE kind = 'receipt') AS receipts,
+               count(*) FILTER (WHERE kind = 'copy') AS copies,
+               count(*) FILTER (WHERE kind = 'unsettled') AS unsettled
+        FROM (
+            SELECT epoch, 'receipt' AS kind FROM receipts
+            WHERE provider = %(provider)s AND epoch <> %(overflow)s
+              AND (epoch <> %(current)s OR (received_at, seq) <= (%(until)s, %(seq)s))
+            UNION ALL
+            SELECT epoch, 'copy' FROM copies
+            WHERE provider = %(provider)s AND epoch <> %(overflow)s
+              AND (epoch <> %(current)s OR (received_at, seq) <= (%(until)s, %(seq)s))
+            UNION ALL
+            SELECT %(current)s, 'unsettled'
+            FROM unnest(%(times)s::timestamptz[], %(seqs)s::bigint[]) AS waiting (received_at, seq)
+            WHERE NOT EXISTS (SELECT FROM receipts WHERE provider = %(provider)s AND epoch = %(current)s
+                              AND receipts.received_at = waiting.received_at AND receipts.seq = waiting.seq)
+              AND NOT EXISTS (SELECT FROM copies WHERE provider = %(provider)s AND epoch = %(current)s
+                              AND copies.received_at = waiting.received_at AND copies.seq = waiting.seq)
+        ) AS entries
+        GROUP BY epoch
+        """,
+        {
+            "provider": provider,
+            "overflow": EPOCH,
+            "current": current,
+            "until": until.received_at,
+            "seq": until.seq,
+            "times": [position.received_at for position in waiting],
+            "seqs": [position.seq for position in waiting],
+        },
+    )
+    return {row.epoch: EntryCounts(row.receipts, row.copies, row.unsettled) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class OverflowCounts:
+    """The overflow's books: every row is a receipt, a copy of one, or waits still."""
+
+    rows: int
+    entries: EntryCounts
+
+
+def overflow_counts(connection: Connection, provider: str) -> OverflowCounts:
+    """Account for everything that came by the overflow, in one snapshot."""
+    row = connection.execute(
+        """
+        WITH taken AS (
+            SELECT received_at, seq, false AS copy FROM receipts WHERE provider = %(provider)s AND epoch = %(epoch)s
+            UNION ALL
+            SELECT received_at, seq, true FROM copies WHERE provider = %(provider)s AND epoch = %(epoch)s
+        ), matched AS (
+            SELECT taken.copy, overflow.sealed IS NOT NULL AS waiting
+            FROM overflow LEFT JOIN taken USING (received_at, seq) WHERE provider = %(provider)s
+        )
+        SELECT count(*) AS rows, count(*) FILTER (WHERE NOT copy) AS receipts, count(*) FILTER (WHERE copy) AS copies,
+               count(*) FILTER (WHERE copy IS NULL AND waiting) AS unsettled
+        FROM matched
+        """,
+        {"provider": provider, "epoch": EPOCH},
+    ).fetchone()
+    assert row is not None  # noqa: S101 - aggregates return one row
+    return OverflowCounts(row.rows, EntryCounts(row.receipts, row.copies, row.unsettled))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """A provider's receipts by outcome, counted row by row; `miscounted`: the counts kept for dashboards differ."""
+
+    stored: int
+    duplicate: int
+    dead: int
+    miscounted: bool
+
+
+def outcomes(connection: Connection, provider: str) -> Outcomes:
+    """Count a provider's receipts, and compare with the kept counts, in one snapshot."""
+    row = connection.execute(
+        """
+        WITH counted AS (
+            SELECT outcome, count(*) AS receipts FROM receipts WHERE provider = %(provider)s GROUP BY outcome
+        ), kept AS (
+            SELECT outcome, receipts AS said FROM receipt_counts WHERE provider = %(provider)s
+        )
+        SELECT coalesce(sum(receipts) FILTER (WHERE outcome = 'stored'), 0)::bigint AS stored,
+               coalesce(sum(receipts) FILTER (WHERE outcome = 'duplicate'), 0)::bigint AS duplicate,
+               coalesce(sum(receipts) FILTER (WHERE outcome = 'dead'), 0)::bigint AS dead,
+               coalesce(bool_or(coalesce(receipts, 0) <> coalesce(said, 0)), false) AS miscounted
+        FROM counted FULL JOIN kept USING (outcome)
+        """,
+        {"provider": provider},
+    ).fetchone()
+    assert row is not None  # noqa: S101 - aggregates return one row
+    return Outcomes(row.stored, row.duplicate, row.dead, row.miscounted)

@@ -1,0 +1,1 @@
+"""Subscriptions at the providers: made, removed and listed through their APIs."""

@@ -1,0 +1,73 @@
+"""Everything that is measured, running side by side: Kvitto and the yardsticks that are servers."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.storage.connection import create_database
+from benchmarks.baselines.servers import EDGES, empty_view, nginx, tutorial
+from benchmarks.receivers import OurReceiver, TutorialReceiver
+from tests import servers
+from tests.kvitto_process import SECRETS, Running, running
+from tests.process_tree import below, named
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where everything is. `append_url`: the Valkey of the yardsticks."""
+
+    folder: Path
+    ours: OurReceiver
+    theirs: TutorialReceiver
+    empty: str
+    nginx: str
+    append_url: str
+    server: str
+
+    @property
+    def kvitto(self) -> Running:
+        """Kvitto itself."""
+        return self.ours.kvitto
+
+    def processes(self) -> dict[str, list[int]]:
+        """Return the processes of Kvitto and of its servers, by what they are."""
+        pid = self.kvitto.process.pid
+        postgres = named(os.getpid(), "postgres", str(self.folder / "ours"))
+        valkey = named(os.getpid(), "valkey-server", self.kvitto.redis.rpartition(":")[2].partition("/")[0])
+        return {
+            "ingest": named(pid, "app.cli ingest"),
+            "worker": self.kvitto.workers(),
+            "beat": named(pid, "app.cli beat"),
+            "console": named(pid, "app.cli console"),
+            "Postgres": [each for parent in postgres for each in (parent, *below(parent))],
+            "Redis": valkey,
+        }
+
+
+@contextmanager
+def played(folder: Path, concurrency: int = 2) -> Iterator[Scene]:
+    """Start everything; Postgres notes when each transaction was committed."""
+    with ExitStack() as running_:
+        for name in ("ours", "theirs", "bare"):
+            (folder / name).mkdir()
+        postgres = running_.enter_context(servers.postgres(folder / "ours", "-c", "track_commit_timestamp=on"))
+        redis = running_.enter_context(servers.valkey(folder / "ours"))
+        create_database(postgres, "kvitto")
+        settings = {
+            "PROVIDERS": "kompar",
+            "DATABASE_URL": postgres.replace("/postgres", "/kvitto"),
+            "REDIS_URL": redis,
+        }
+        scale = ("--concurrency", str(concurrency), "--ingest-processes", str(EDGES))
+        found = running_.enter_context(running(folder / "ours" / "data", SECRETS | settings, *scale))
+        yield Scene(
+            folder=folder,
+            ours=OurReceiver(found),
+            theirs=TutorialReceiver(running_.enter_context(tutorial(folder / "theirs", postgres))),
+            empty=running_.enter_context(empty_view(folder)),
+            nginx=running_.enter_context(nginx(folder)),
+            append_url=running_.enter_context(servers.valkey(folder / "bare")),
+            server=postgres,
+        )

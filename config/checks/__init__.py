@@ -1,0 +1,1 @@
+"""Rules that judge settings and servers. They are pure: they ask nothing."""

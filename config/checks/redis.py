@@ -1,0 +1,137 @@
+"""What is dangerous about a Redis, judged by its INFO (names with _) and CONFIG GET (names with -); asks nothing."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from config.checks.result import CheckLevel, CheckResult, Facts, clock, fault, headroom, ok, warning
+from config.checks.startup import redis_faults
+
+# `entries-added`, which the audit counts by, came with Redis 7.0; Valkey began as 7.2.
+_OLDEST = (7, 0)
+# What the seal and the stream add to a body, generously.
+_ENVELOPE_BYTES = 4096
+# A pooled connection that the server closes costs the next delivery a new one.
+_IDLE_SECONDS = 300
+
+CONFIG = (
+    "timeout", "proto-max-bulk-len", "client-query-buffer-limit", "save", "stop-writes-on-bgsave-error",
+    "min-replicas-to-write",
+)  # fmt: skip
+
+
+def blocking_problems(facts: Facts) -> list[CheckResult]:
+    """Judge whether it can ever be an inbox; start-up refuses what cannot, and waits for what may pass."""
+    return [_version(facts), _mode(facts)]
+
+
+def judge(facts: Facts, allow_non_durable: bool, body_limit_bytes: int | None) -> Iterator[CheckResult]:
+    """Judge everything; the limit is the edge's, None where no edge is looked at."""
+    yield from blocking_problems(facts)
+    yield from _durability(facts, allow_non_durable)
+    yield from (_role(facts), _loading(facts), _writes(facts), _replicas(facts))
+    yield from (_memory(facts), _clients(facts), _timeout(facts))
+    if body_limit_bytes is not None:
+        yield _body_limit(facts, body_limit_bytes)
+    yield _foreign(facts)
+    yield clock("redis clock", facts["clock"])
+
+
+def _version(facts: Facts) -> CheckResult:
+    name = "Valkey" if "valkey_version" in facts else "Redis"
+    version = str(facts.get("valkey_version") or facts.get("redis_version") or "")
+    if not version:
+        return warning("redis version", "is hidden", "Let INFO be called, or make sure of Redis 7.0 or Valkey 7.2")
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _OLDEST:
+        return fault("redis version", f"{name} {version}", "Use Redis 7.0 or Valkey 7.2 at least")
+    return ok("redis version", f"{name} {version}")
+
+
+def _mode(facts: Facts) -> CheckResult:
+    mode = str(facts.get("server_mode") or facts.get("redis_mode") or "unknown")
+    if mode in ("cluster", "sentinel"):
+        mend = "Name a server that is not part of a cluster: an inbox and its epoch change in one transaction"
+        return fault("redis mode", mode, mend)
+    return ok("redis mode", mode)
+
+
+def _role(facts: Facts) -> CheckResult:
+    if facts.get("role") == "slave":
+        return fault("redis role", "is a replica, which takes no deliveries", "Name the primary in REDIS_URL")
+    return ok("redis role", str(facts.get("role", "unknown")))
+
+
+def _durability(facts: Facts, allow_non_durable: bool) -> list[CheckResult]:
+    faults = redis_faults(facts)
+    if not faults:
+        return [ok("redis durability", "a reply means that the write is on disk")]
+    return [replace(each, level=CheckLevel.WARNING) for each in faults] if allow_non_durable else faults
+
+
+def _loading(facts: Facts) -> CheckResult:
+    if facts.get("loading") or facts.get("async_loading"):
+        return fault("redis loading", "still reads its file", "Wait until it has: it answers nothing before")
+    return ok("redis loading", "done")
+
+
+def _writes(facts: Facts) -> CheckResult:
+    """Judge whether the server refuses writes because it could not write its own files."""
+    if facts.get("aof_last_write_status", "ok") != "ok":
+        return fault("redis last write", "to the append-only file failed", "Free disk space and look into Redis' log")
+    if facts.get("rdb_last_bgsave_status", "ok") != "ok":
+        mend = 'Mend the folder named by CONFIG GET dir, then BGSAVE; or CONFIG SET save "", which needs no snapshots'
+        refuses = facts.get("stop-writes-on-bgsave-error") == "yes" and facts.get("save")
+        return (fault if refuses else warning)("redis last write", "of a snapshot failed", mend)
+    if facts.get("aof_last_bgrewrite_status", "ok") != "ok":
+        return warning("redis last write", "the rewrite of the append-only file failed", "Free memory or disk space")
+    return ok("redis last write", "succeeded")
+
+
+def _replicas(facts: Facts) -> CheckResult:
+    needed, there = int(facts.get("min-replicas-to-write", 0)), int(facts.get("connected_slaves", 0))
+    if needed > there:
+        mend = "Start the replicas, or CONFIG SET min-replicas-to-write 0"
+        return fault("redis replicas", f"{there} connected, writes need {needed}", mend)
+    return ok("redis replicas", f"{there} connected")
+
+
+def _memory(facts: Facts) -> CheckResult:
+    if "maxmemory" not in facts:
+        return warning("redis memory", "is hidden", "Let INFO be called, or watch its memory elsewhere")
+    if not facts["maxmemory"]:
+        mend = "CONFIG SET maxmemory to what the machine can spare, and in redis.conf"
+        return warning("redis memory", "maxmemory is 0: the kernel decides when it is full, by killing", mend)
+    mend = "Start workers to drain the inboxes, or raise maxmemory: a full server refuses deliveries"
+    return headroom("redis memory", facts["used_memory"], facts["maxmemory"], mend)
+
+
+def _clients(facts: Facts) -> CheckResult:
+    if "maxclients" not in facts:
+        return warning("redis clients", "are hidden", "Let INFO be called, or watch its connections elsewhere")
+    mend = "CONFIG SET maxclients higher, and in redis.conf; each edge may hold 256"
+    return headroom("redis clients", facts["connected_clients"], facts["maxclients"], mend)
+
+
+def _timeout(facts: Facts) -> CheckResult:
+    seconds = int(facts.get("timeout", 0))
+    if 0 < seconds < _IDLE_SECONDS:
+        mend = "CONFIG SET timeout 0, and in redis.conf"
+        return warning("redis timeout", f"closes connections that are idle for {seconds} s", mend)
+    return ok("redis timeout", f"{seconds} s" if seconds else "none")
+
+
+def _body_limit(facts: Facts, body_limit_bytes: int) -> CheckResult:
+    needed = body_limit_bytes + _ENVELOPE_BYTES
+    for name in ("proto-max-bulk-len", "client-query-buffer-limit"):
+        if int(facts.get(name, needed)) < needed:
+            mend = f"CONFIG SET {name} {needed} at least, and in redis.conf; or lower BODY_LIMIT_BYTES"
+            return fault(f"redis {name}", f"{facts[name]} bytes, less than a body of BODY_LIMIT_BYTES sealed", mend)
+    return ok("redis proto-max-bulk-len", "takes a body of BODY_LIMIT_BYTES")
+
+
+def _foreign(facts: Facts) -> CheckResult:
+    foreign, looked_at = facts.get("foreign", 0), facts.get("looked_at", 0)
+    found = f"{foreign} of the {looked_at} keys looked at are not Kvitto's"
+    if foreign:
+        mend = "Give Kvitto a server of its own: what empties or fills that one takes the inboxes with it"
+        return warning("redis keys", found, mend)
+    return ok("redis keys", found)

@@ -1,0 +1,66 @@
+"""The result of one check of a setting or a server."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+# What a server reports about itself, under the server's own names. What it hides is missing.
+Facts = Mapping[str, Any]
+
+
+class CheckLevel(StrEnum):
+    """How serious a result is, from harmless to serious."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a check looked at, what it found and how to fix it. Never holds the value of a secret."""
+
+    level: CheckLevel
+    name: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}. {self.hint}."
+
+
+def ok(name: str, message: str) -> CheckResult:
+    """Return the result of a check that passed."""
+    return CheckResult(CheckLevel.OK, name, message)
+
+
+def warning(name: str, message: str, hint: str) -> CheckResult:
+    """Return a result that stops nothing, and that an operator should know."""
+    return CheckResult(CheckLevel.WARNING, name, message, hint)
+
+
+def fault(name: str, message: str, hint: str) -> CheckResult:
+    """Return a result under which deliveries are refused, stuck or lost."""
+    return CheckResult(CheckLevel.FAULT, name, message, hint)
+
+
+def only_faults(results: Iterable[CheckResult]) -> list[CheckResult]:
+    """Return the results that start-up refuses."""
+    return [each for each in results if each.level is CheckLevel.FAULT]
+
+
+def headroom(name: str, used: int, limit: int, hint: str) -> CheckResult:
+    """Judge how much of a limit is used: a warning above 75 %, a fault above 90 %."""
+    message = f"{used:,} of {limit:,} used"
+    if used <= 0.75 * limit:
+        return ok(name, message)
+    return (fault if used > 0.9 * limit else warning)(name, message, hint)
+
+
+def clock(name: str, seconds: float) -> CheckResult:
+    """Judge how far a server's clock is from this machine's: a warning above 1 s, a fault above 30 s."""
+    message = f"{seconds:.1f} s from this machine's"
+    if seconds <= 1:
+        return ok(name, message)
+    return (fault if seconds > 30 else warning)(name, message, "Have both machines keep time by NTP")

@@ -1,0 +1,351 @@
+"""The commands' manners: plain words for every mistake, colour on a terminal only, an end on Ctrl-C."""
+
+import json
+import re
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from app.sandbox.fake_solaris import EVENT_TYPES
+from app.sandbox.kompar import encrypt
+from tests import process_tree, servers
+from tests.kvitto_process import BIND, SECRETS, Running, command, run
+from tests.providers.kompar_fixtures import KEY, TOKEN
+from tests.servers import bare_environment, eventually
+from tests.terminal import terminal
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+NOWHERE = {"DATABASE_URL": "postgresql://kvitto@127.0.0.1:1/kvitto", "REDIS_URL": "redis://127.0.0.1:1/0"}
+READERS = [("audit",), ("dead-letters", "list"), ("dead-letters", "show", NOBODY), ("dead-letters", "replay", "--all")]
+READERS += [("explain", NOBODY), ("migrate",), ("migrate", "--dry-run")]
+
+
+def refusal(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
+    """Run what must fail; return its status and what it says."""
+    done = run(*arguments, environment=environment)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["nothing"], 2, "No such command 'nothing'"),
+        (["adit"], 2, "Did you mean 'audit'?"),
+        (["dead-letter", "list"], 2, "Did you mean 'dead-letters'?"),
+        (["dead-letters", "lst"], 2, "Did you mean 'list'?"),
+        (["sandbox", "send", "komp"], 2, "Did you mean 'kompar'?"),
+        (["audit", "--josn"], 2, "Did you mean '--json'?"),
+        (["audit", "extra"], 2, "unexpected extra argument"),
+        (["up", "--concurrency", "0"], 2, "0 is not in the range x>=1"),
+        (["worker", "--concurrency", "0"], 2, "0 is not in the range x>=1"),
+        (["ingest", "--threads", "0"], 2, "0 is not in the range x>=1"),
+        (["dead-letters", "list", "--limit", "-1"], 2, "-1 is not in the range x>=1"),
+        (["dead-letters", "list", "--provider", "kompra"], 2, "'kompra' has no folder in app/providers"),
+        (["dead-letters", "list", "--reason", "odd"], 2, "'odd' is not one of 'cannot-open'"),
+        (["dead-letters", "list", "--since", "yesterday"], 2, "write it like 2026-11-01 or 2026-11-01T08:00:00"),
+        (["dead-letters", "show", "x"], 2, "'x' is not a valid UUID"),
+        (["dead-letters", "show", NOBODY], 1, "is no dead letter; see: kvitto dead-letters list"),
+        (["dead-letters", "replay", NOBODY], 1, "is no dead letter; see: kvitto dead-letters list"),
+        (["dead-letters", "replay"], 2, "or --all of them"),
+        (["dead-letters", "replay", "--all", "--reason", "invalid"], 2, "or --all of them"),
+        (["explain"], 2, "name a receipt, or a file with --request"),
+        (["explain", NOBODY], 1, "no receipt"),
+        (["explain", "--request", "/nowhere"], 2, "No such file or directory"),
+        (["explain", "--request", "/"], 2, "Is a directory"),
+        (["sandbox", "send", "kompar", "--applications", "-1"], 2, "-1 is not in the range x>=0"),
+        (["sandbox", "send", "kompar", "--speed", "0"], 2, "0.0 is not in the range x>0"),
+        (["sandbox", "send", "kompar", "--url", "127.0.0.1:8080"], 2, "address; write it like http://host:8080"),
+        (["sandbox", "send", "kompar", "--url", "localhost"], 2, "'localhost' cannot be read as an address"),
+        (["sandbox", "send", "solaris", "--url", "ftp://localhost"], 2, "is no http:// or https:// address"),
+        (["sandbox", "send", "--rate", "1/s", "--url", "localhost:8080"], 2, "address; write it like http://host"),
+        (["sandbox", "send", "--rate", "5"], 2, "'5' is no rate; write it like 200/s or 30/m"),
+        (["sandbox", "send", "--seed", "2"], 2, "give a --rate, or one of the commands: kompar, solaris"),
+        (["sandbox", "send", "--rate", "1/s", "kompar"], 2, "--rate goes without kompar"),
+        (["sandbox", "send", "--rate", "1/s", "--for", "2"], 2, "'2' is no duration; write it like 60s"),
+        (["sandbox", "send", "--rate", "1/s", "--for", "0s"], 2, "give a time above 0"),
+        (
+            ["sandbox", "send", "--rate", "1/s", "--mix", "letters=1"],
+            2,
+            "is no mix of applications, decisions, solaris",
+        ),
+        (["sandbox", "send", "--rate", "1/s", "--fault", "sun=1%"], 2, "'sun' is no fault; there are duplicate,"),
+        (["sandbox", "send", "--rate", "1/s", *["--fault", "cut=60%"] * 2], 2, "come to more than 100%"),
+        (["sandbox", "send", "--rate", "1/s", "--record", "/"], 2, "'/' is a directory"),
+        (["audit", "--patience", "5s"], 2, "--patience goes with --against FILE"),
+        (["audit", "--against", "/dev/null"], 1, "no tries were recorded in /dev/null; name a file"),
+        (["audit", "--against", "/nowhere"], 2, "'/nowhere' does not exist"),
+        (["audit", "--against", "/dev/null", "--accept-loss", NOBODY, "--reason", "x"], 2, "--against goes without"),
+        (["sandbox", "send", "solaris", "--url", "http://["], 2, "'http://[' cannot be read as an address"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_argument_is_told(kvitto: Running, arguments: list[str], status: int, words: str) -> None:
+    found, said = refusal("--data", str(kvitto.data), *arguments, environment={})
+    assert (found, words in said) == (status, True), said
+
+
+@pytest.mark.parametrize("arguments", READERS, ids=" ".join)
+def test_servers_that_are_not_there_are_told_with_what_to_do(arguments: tuple[str, ...]) -> None:
+    status, said = refusal(*arguments, environment=SECRETS | NOWHERE)
+    assert status == 1
+    assert "postgres-unavailable: no connection. Start Postgres" in said
+    assert "DATABASE_URL" in said
+    assert "kvitto up" not in said  # whoever names servers has their own
+
+
+@pytest.mark.parametrize("arguments", READERS[:5], ids=" ".join)
+def test_a_database_without_the_schema_is_told(
+    arguments: tuple[str, ...], postgres_server: str, valkey_server: str
+) -> None:
+    environment = SECRETS | {"DATABASE_URL": postgres_server, "REDIS_URL": valkey_server}
+    status, said = refusal(*arguments, environment=environment)
+    assert status == 78
+    assert "kvitto migrate" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        ({"DATABASE_URL": "{postgres}/nowhere"}, 1, "no such database or user"),
+        ({"DATABASE_URL": "{nobody}/kvitto"}, 1, "no such database or user"),
+        ({"DATABASE_URL": "{dashboard}/kvitto"}, 78, "names a role that may not do this"),
+        ({"DATABASE_URL": "postgresql://x:hidden@["}, 78, "special characters as %XX"),
+        ({"DATABASE_URL": "postgresql://x:hid/den@host/x"}, 1, "no connection. Start Postgres"),
+        ({"REDIS_URL": "redis://127.0.0.1:1/0"}, 1, "redis-unreachable. Start Redis"),
+        ({"REDIS_URL": "unix:///nowhere"}, 1, "redis-unreachable. Start Redis"),
+        ({"REDIS_URL": "redis://x:hid/den@host/0"}, 78, "special characters as %XX"),
+        ({"REDIS_URL": "http://x:hid@host/0"}, 78, "Write it like redis://user:password@host:6379/0"),
+        ({"REDIS_URL": "{redis}/999"}, 1, "Correct REDIS_URL"),
+        ({"REDIS_URL": "{unknown}/0"}, 1, "redis-refuses: wrong user or password. Correct REDIS_URL"),
+    ],
+)
+def test_a_wrong_address_is_told_without_its_password(
+    kvitto: Running, change: dict[str, str], status: int, words: str
+) -> None:
+    postgres, redis = kvitto.database.rpartition("/")[0], kvitto.redis.rpartition("/")[0]
+    places = {
+        "postgres": postgres,
+        "nobody": postgres.replace("kvitto@", "nobody@"),
+        "dashboard": postgres.replace("kvitto@", "kvitto_dashboard@"),
+        "redis": redis,
+        "unknown": redis.replace("://", "://nobody:hidden@"),
+    }
+    addresses = {name: value.format(**places) for name, value in change.items()}
+    found, said = refusal("audit", environment=kvitto.environment | addresses)
+    assert (found, words in said) == (status, True), said
+    assert "hid" not in said
+
+
+def test_a_wrong_password_of_postgres_is_told(tmp_path: Path) -> None:
+    rules = tmp_path / "pg_hba.conf"
+    rules.write_text("host all kvitto 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+    with servers.postgres(tmp_path, "-c", f"hba_file={rules}") as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("CREATE ROLE locked LOGIN PASSWORD 'right'")
+        wrong = dsn.replace("kvitto@", "locked:hidden@")
+        for address in (wrong, dsn.replace("kvitto@", "locked@")):
+            status, said = refusal("dead-letters", "list", environment={"DATABASE_URL": address})
+            assert status == 1
+            assert "wrong user or password" in said
+            assert "hidden" not in said
+
+
+def test_a_data_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "environment.json").write_text("{")
+    (tmp_path / "odd" / "environment.json").mkdir(parents=True)
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "logs").touch()
+    for folder, how in (("damaged", "read"), ("odd", "read")):
+        status, said = refusal("--data", str(tmp_path / folder), "audit", environment={})
+        assert (status, f"{folder} cannot be {how}" in said, "--data" in said) == (1, True, True)
+    for path in (tmp_path / "blocked", Path("/proc/kvitto")):
+        status, said = refusal("up", "--data", str(path), environment=BIND)
+        assert (status, "cannot be written" in said, "--data" in said) == (1, True, True)
+
+
+@pytest.mark.parametrize("arguments", [("audit",), ("sandbox", "send", "kompar")], ids=" ".join)
+def test_where_nothing_was_served_yet_the_way_to_it_is_told(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    status, said = refusal("--data", str(tmp_path / "none"), *arguments, environment={})
+    assert status == 78
+    assert f"Nothing was served from {tmp_path}/none yet: kvitto up does" in said
+    for name in ("DATABASE_URL_FILE", "REDIS_URL"):
+        given = {name: "/nowhere", "KOMPAR_TOKENS": ""}
+        status, said = refusal("--data", str(tmp_path / "none"), *arguments, environment=given)
+        assert (status, "kvitto up" in said) == (78, False)
+
+
+def test_where_no_api_is_named_the_way_to_the_sandbox_is_told(tmp_path: Path) -> None:
+    arguments = "--data", str(tmp_path), "subscriptions", "verify", "kompar", "applications"
+    status, said = refusal(*arguments, environment={})
+    assert (status, "KOMPAR_API_USERNAME: is not set" in said) == (78, True)
+    assert "start `kvitto sandbox serve` on this data folder" in said
+    status, said = refusal(*arguments, environment={"KOMPAR_API_USERNAME": "a", "KOMPAR_API_PASSWORD": "b"})
+    assert (status, "kvitto up does" in said, "sandbox" in said) == (78, True, False)
+
+
+@pytest.mark.parametrize(
+    ("provider", "secrets", "words"),
+    [
+        ("kompar", {"KOMPAR_KEYS": "a=short"}, "KOMPAR_KEYS: holds a key that is not 32 characters long"),
+        ("kompar", {"KOMPAR_KEYS_FILE": "/nowhere"}, "KOMPAR_KEYS_FILE: cannot be read"),
+        ("solaris", {"SOLARIS_SECRETS": "nolabel"}, "item 1 is not label=value"),
+        ("solaris", {"SOLARIS_SECRETS": "OTHER=x"}, "lacks FREELANCER_CREDIT_LINE_APPLICATION"),
+    ],
+)
+def test_the_sandbox_tells_wrong_secrets(kvitto: Running, provider: str, secrets: dict[str, str], words: str) -> None:
+    status, said = refusal("--data", str(kvitto.data), "sandbox", "send", provider, environment=secrets)
+    assert (status, words in said) == (78, True), said
+
+
+def test_https_where_http_is_served_is_told(kvitto: Running) -> None:
+    url = kvitto.ingest.replace("http://", "https://")
+    status, said = refusal("--data", str(kvitto.data), "sandbox", "send", "kompar", "--url", url, environment={})
+    assert (status, f"{url} answers, but not by HTTPS: write {kvitto.ingest}" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    ("sending", "change", "credential"),
+    [
+        (["kompar", "--applications", "2", "--speed", "1e6"], {"KOMPAR_TOKENS": "wrong"}, "token in KOMPAR_TOKENS"),
+        (
+            ["--rate", "5/s", "--for", "1s", "--mix", "solaris=1", "--patience", "0s"],
+            {"SOLARIS_SECRETS": ",".join(f"{event_type}=wrong" for event_type in EVENT_TYPES)},
+            "secret in SOLARIS_SECRETS",
+        ),
+    ],
+    ids=["kompar", "solaris"],
+)
+def test_a_credential_that_the_receiver_lacks_is_told_once(
+    kvitto: Running, sending: list[str], change: dict[str, str], credential: str
+) -> None:
+    done = run("--data", str(kvitto.data), "sandbox", "send", *sending, environment=change)
+    assert done.stderr.count(f"401: the receiver does not know the {credential}; give what it has") == 1
+    assert done.stderr.count("401: ") == 1
+
+
+def test_a_wrong_credential_on_purpose_is_not_told(kvitto: Running) -> None:
+    options = ("--rate", "5/s", "--for", "1s", "--mix", "applications=1", "--fault", "wrong-token=100%")
+    done = run("--data", str(kvitto.data), "sandbox", "send", *options, "--patience", "0s", environment={})
+    assert "statuses      401: " in done.stdout
+    assert "does not know" not in done.stderr
+
+
+def test_a_taken_address_of_the_console_is_told(kvitto: Running) -> None:
+    taken = {"CONSOLE_BIND": kvitto.console.removeprefix("http://")}
+    status, said = refusal("console", environment=kvitto.environment | taken)
+    assert status == 78
+    assert "CONSOLE_BIND: cannot be bound (Address already in use). Free the address or name another." in said
+
+
+def test_no_summary_of_a_command_is_cut_short() -> None:
+    assert "..." not in run("--help", environment={}).stdout.replace("[ARGS]...", "")
+
+
+def test_tables_are_coloured_and_aligned_on_a_terminal(kvitto: Running) -> None:
+    with terminal("--data", str(kvitto.data), "audit", environment={}) as shown:
+        assert shown.end() == 0
+    assert "\x1b[1m" in shown.text
+    assert "\x1b[32madds up" in shown.text
+    plain = run("--data", str(kvitto.data), "audit", environment={})
+    assert "\x1b" not in plain.stdout + plain.stderr
+    header, first, *_ = plain.stdout.splitlines()
+    end = header.index("appended") + len("appended")
+    assert first[end - 1].isdigit()
+    assert first[end] == " "
+
+
+def test_no_color_is_heeded(kvitto: Running) -> None:
+    with terminal("--data", str(kvitto.data), "audit", environment={"NO_COLOR": "1"}) as shown:
+        assert shown.end() == 0
+    assert "adds up" in shown.text
+    assert "\x1b[32m" not in shown.text
+    assert "\x1b[1m" not in shown.text
+
+
+def test_a_bar_is_shown_on_a_terminal_and_nothing_of_it_in_a_pipe(kvitto: Running) -> None:
+    sent = ("--data", str(kvitto.data), "sandbox", "send", "solaris", "--credit-lines", "1")
+    with terminal(*sent, environment={}) as shown:
+        assert shown.end() == 0
+    assert "100%" in shown.text
+    assert "tries:" in shown.text
+    plain = run(*sent, environment={})
+    assert plain.stderr == ""
+    assert plain.stdout.count("\n") == 1
+
+
+def test_what_a_provider_sent_cannot_steer_the_terminal(kvitto: Running) -> None:
+    body = encrypt({"application_id": "[/red]\x1b[31m:smile:", "[bold]\x07": 1}, KEY)
+    receipt = str(kvitto.post("applications", body).json()["receipt"])
+    kvitto.outcome(receipt)
+    done = kvitto.run("explain", receipt)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert r"[/red]\x1b[31m:smile:" in done.stdout
+    assert r"[bold]\x07" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", ["--help", "audit", "audit --json", "dead-letters list"])
+def test_a_reader_that_goes_away_is_no_fault(kvitto: Running, arguments: str) -> None:
+    line = f'"$@" --data {kvitto.data} {arguments} | true'
+    done = subprocess.run(
+        ["bash", "-c", line, "-", *command()], capture_output=True, text=True, check=False, env=bare_environment()
+    )
+    assert done.stderr == ""
+
+
+def test_more_dead_letters_than_asked_for_are_hinted_at(fresh_kvitto: Running) -> None:
+    """And a replay that is interrupted tells what it did, and that the rest is left."""
+    receipts = [str(fresh_kvitto.post("decisions", b"no JSON").json()["receipt"]) for _ in range(300)]
+    fresh_kvitto.outcome(receipts[-1])
+    listed = fresh_kvitto.run("dead-letters", "list", "--limit", "2", "--json")
+    assert len(json.loads(listed.stdout)) == 2
+    assert "the oldest 2" in listed.stderr
+    replay = ("--data", str(fresh_kvitto.data), "dead-letters", "replay", "--all")
+    with terminal(*replay, environment={}) as shown:
+        shown.read(until="  1%")
+        shown.process.send_signal(signal.SIGINT)
+        assert shown.end() == 130
+    assert "became: " in shown.text
+    assert "interrupted; the same command replays the rest" in shown.text
+    assert "Traceback" not in shown.text
+
+
+def test_the_sandbox_ends_on_ctrl_c(kvitto: Running) -> None:
+    wrong = {"KOMPAR_TOKENS": f"not-{TOKEN}"}
+    with terminal("--data", str(kvitto.data), "sandbox", "send", "kompar", environment=wrong) as shown:
+        shown.read(until="answered 401; next try in")
+        shown.process.send_signal(signal.SIGINT)
+        assert shown.end() == 1
+    assert "Aborted!" in shown.text
+    assert "Traceback" not in shown.text
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_takes_along_what_it_started(how: signal.Signals, tmp_path: Path) -> None:
+    with terminal("demo", environment=BIND | {"TMPDIR": str(tmp_path)}) as shown:
+        shown.read(until="kvitto ready")
+        started = process_tree.below(shown.process.pid)
+        shown.process.send_signal(how)
+        assert shown.end() == 1
+    assert "Traceback" not in shown.text
+    eventually(lambda: not [pid for pid in started if process_tree.is_running(pid)], "all of it ended")
+    assert list(tmp_path.glob(f"{tempfile.gettempprefix()}*")) + list(tmp_path.glob("kvitto-demo-*")) == []
+
+
+def test_the_demo_tells_how_to_reach_the_console_and_ends_on_ctrl_c() -> None:
+    with terminal("demo", environment=BIND) as shown:
+        shown.read(until="Ctrl-C ends it")
+        found = re.search(r"console is at (http://\S+) \(any user name, password (\S+)\)", shown.text)
+        assert found
+        assert httpx.get(found[1], auth=("any", found[2])).status_code == 200
+        shown.process.send_signal(signal.SIGINT)
+        assert shown.end() == 0

@@ -1,0 +1,266 @@
+"""A worker's station: what it does with deliveries and servers that fail."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from uuid_utils.compat import uuid7
+
+from app.crypto.digests import Fingerprints
+from app.crypto.sealing import SealingKeys
+from app.domain.delivery import Delivery
+from app.inbox.stream import Inbox
+from app.processing.processor import DeliveryProcessor
+from app.providers.kompar.events import Kompar
+from app.providers.kompar.settings import KomparSettings
+from app.storage import overflow
+from app.storage.connection import Connection
+from app.storage.ledger import Ledger
+from workers.batch import BatchProcessor, Source
+from workers.canary_consumer import CanaryConsumer
+from workers.consumer import InboxConsumer
+from workers.consumer_slots import ConsumerSlot
+
+SEALS = SealingKeys((("a", b"s" * 32),))
+KOMPAR = Kompar(KomparSettings((("a", b"k" * 32),)), Fingerprints(b"k" * 32))
+
+
+@pytest.fixture
+def inbox(redis: Redis) -> Inbox:
+    return Inbox(redis, "kompar")
+
+
+@pytest.fixture
+def slot(tmp_path: Path) -> Iterator[ConsumerSlot]:
+    found = ConsumerSlot(tmp_path)
+    yield found
+    found.release()
+
+
+@pytest.fixture
+def station(redis: Redis, database: str, slot: ConsumerSlot) -> Iterator[InboxConsumer]:
+    ledger = Ledger(database, "kompar")
+    yield station_of(slot, ledger, redis)
+    ledger.close()
+
+
+def station_of(slot: ConsumerSlot, ledger: Ledger, redis: Redis) -> InboxConsumer:
+    canaries = CanaryConsumer(Inbox(redis, "canary/kompar"), ledger, SEALS, "kompar")
+    pipeline = partial(BatchProcessor, DeliveryProcessor(SEALS, KOMPAR), ledger)
+    return InboxConsumer(Inbox(redis, "kompar"), pipeline, slot, lambda: None, canaries)
+
+
+def append(inbox: Inbox, *application_ids: str) -> None:
+    for application_id in application_ids:
+        inbox.append(made(application_id))
+
+
+def made(application_id: str) -> Delivery:
+    receipt = uuid7()
+    body = json.dumps({"application_id": application_id, "accepted": True}).encode()
+    return Delivery(receipt, "kompar", "decisions", {}, SEALS.seal(receipt, body))
+
+
+def deliveries(connection: Connection) -> dict[str | None, tuple[Any, ...]]:
+    rows = connection.execute("SELECT entity_id, outcome, reason FROM reporting.deliveries")
+    return {row.entity_id: (row.outcome, row.reason) for row in rows}
+
+
+IDS = [f"id-{number}" for number in range(10)]
+
+
+def test_a_drain_empties_the_inbox(station: InboxConsumer, inbox: Inbox, connection: Connection) -> None:
+    append(inbox, *IDS)
+    station.drain()
+    assert inbox.backlog().entries == 0
+    assert deliveries(connection) == dict.fromkeys(IDS, ("stored", None))
+
+
+def test_a_sweep_notes_how_complete_the_ledger_is(station: InboxConsumer, inbox: Inbox, connection: Connection) -> None:
+    append(inbox, "a")
+    station.sweep()
+    (row,) = connection.execute("SELECT * FROM reporting.freshness")
+    (last,) = connection.execute("SELECT received_at FROM reporting.deliveries")
+    assert row.pending == 0
+    assert row.complete_until > last.received_at - timedelta(seconds=3)
+
+
+def test_one_that_cannot_be_stored_becomes_a_dead_letter_and_the_others_are_stored(
+    station: InboxConsumer, inbox: Inbox, connection: Connection
+) -> None:
+    connection.execute("ALTER TABLE kompar_decisions ADD CONSTRAINT not_three CHECK (entity_id <> 'id-3')")
+    append(inbox, *IDS)
+    station.drain()
+    assert inbox.backlog().entries == 0
+    found = deliveries(connection)
+    assert found.pop(None) == ("dead", "cannot-store")
+    assert found == {each: ("stored", None) for each in IDS if each != "id-3"}
+    (letter,) = connection.execute("SELECT detail FROM reporting.dead_letters")
+    assert letter.detail == "23514: not_three"
+
+
+def test_several_that_fail_in_one_way_are_our_bug_and_stay_in_the_inbox(
+    station: InboxConsumer, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection.execute("ALTER TABLE kompar_decisions ADD CONSTRAINT not_two CHECK (entity_id NOT IN ('id-3', 'id-7'))")
+    append(inbox, *IDS)
+    station.drain()
+    assert inbox.backlog().entries == 2
+    assert deliveries(connection) == {each: ("stored", None) for each in IDS if each not in ("id-3", "id-7")}
+    assert caplog.text.count("delivery_stuck") == 2
+    connection.execute("ALTER TABLE kompar_decisions DROP CONSTRAINT not_two")
+    station.drain()
+    assert deliveries(connection) == dict.fromkeys(IDS, ("stored", None))
+
+
+def test_an_error_of_another_kind_leaves_everything_in_the_inbox(
+    station: InboxConsumer, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    append(inbox, "a", "b")
+    connection.execute("ALTER TABLE kompar_decisions RENAME TO elsewhere")
+    station.drain()
+    assert inbox.backlog().entries == 2
+    assert "delivery_stuck" in caplog.text
+    connection.execute("ALTER TABLE elsewhere RENAME TO kompar_decisions")
+    station.drain()
+    assert deliveries(connection) == {"a": ("stored", None), "b": ("stored", None)}
+
+
+def test_a_server_that_fails_costs_time_only(
+    station: InboxConsumer, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    append(inbox, "a")
+    station.drain()
+    connection.execute(
+        """
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name LIKE 'kvitto-ledger%' AND datname = current_database()
+        """
+    )
+    append(inbox, "b")
+    station.drain()
+    assert "postgres-unavailable" in str([record.__dict__.get("reason") for record in caplog.records])
+    assert inbox.backlog().entries == 1
+    station.sweep()
+    assert deliveries(connection) == {"a": ("stored", None), "b": ("stored", None)}
+
+
+def test_an_acknowledgement_that_was_lost_is_made_good(
+    station: InboxConsumer, inbox: Inbox, slot: ConsumerSlot, connection: Connection
+) -> None:
+    append(inbox, "a")
+    claimed = inbox.claim(slot.name)
+    BatchProcessor(DeliveryProcessor(SEALS, KOMPAR), station._ledger, _Deaf(inbox)).process(claimed)
+    assert inbox.backlog().entries == 1
+    station.drain()
+    assert inbox.backlog().entries == 0
+    assert deliveries(connection) == {"a": ("stored", None)}
+    assert list(connection.execute("SELECT * FROM copies")) == []
+
+
+class _Deaf(Inbox):
+    """An inbox whose acknowledgements are lost on the way."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self.provider = inbox.provider
+
+    def acknowledge(self, batch: object) -> None:
+        pass
+
+
+def test_what_a_slot_without_a_process_had_claimed_is_taken_in_at_the_next_sweep(
+    station: InboxConsumer, inbox: Inbox, connection: Connection, tmp_path: Path
+) -> None:
+    dead, alive = ConsumerSlot(tmp_path), ConsumerSlot(tmp_path)
+    append(inbox, "a", "b")
+    assert len(inbox.claim(dead.name)) == 2
+    append(inbox, "c")
+    assert len(inbox.claim(alive.name)) == 1
+    dead.release()
+    station.sweep()
+    assert deliveries(connection).keys() == {"a", "b"}
+    alive.release()
+
+
+@pytest.fixture
+def other(redis: Redis, database: str, tmp_path: Path) -> Iterator[InboxConsumer]:
+    """A second worker's station."""
+    slot, ledger = ConsumerSlot(tmp_path), Ledger(database, "kompar")
+    yield station_of(slot, ledger, redis)
+    ledger.close()
+    slot.release()
+
+
+def keep(road: str, station: InboxConsumer, connection: Connection, application_id: str) -> Source:
+    """Keep a delivery in the inbox or the overflow; return which."""
+    if road == "inbox":
+        append(station.inbox, application_id)
+        return station.inbox
+    overflow.append(connection, made(application_id), datetime.now(UTC))
+    return station.overflow
+
+
+@pytest.mark.parametrize("road", ["inbox", "overflow"])
+def test_what_one_worker_could_not_store_is_left_to_the_others(
+    station: InboxConsumer, other: InboxConsumer, connection: Connection, road: str
+) -> None:
+    keep(road, station, connection, "a")
+    with failing(connection, "53100"):  # a full disk
+        station.drain()
+    assert deliveries(connection) == {}
+    other.sweep()
+    assert deliveries(connection) == {"a": ("stored", None)}
+
+
+@pytest.mark.parametrize("road", ["inbox", "overflow"])
+def test_what_its_predecessor_had_claimed_a_worker_leaves_to_whoever_sweeps_first(
+    station: InboxConsumer, other: InboxConsumer, slot: ConsumerSlot, connection: Connection, road: str
+) -> None:
+    assert len(keep(road, station, connection, "a").claim(slot.name)) == 1
+    station.start()
+    other.sweep()
+    assert deliveries(connection) == {"a": ("stored", None)}
+
+
+@contextmanager
+def failing(connection: Connection, sqlstate: str) -> Iterator[None]:
+    """Have the server refuse receipts, by a fault of its own."""
+    connection.execute(
+        f"""
+        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE SQLSTATE '{sqlstate}'; END $$;
+        CREATE TRIGGER fail BEFORE INSERT ON receipts EXECUTE FUNCTION fail()
+        """
+    )
+    yield
+    connection.execute("DROP FUNCTION fail CASCADE")
+
+
+def test_one_that_the_server_never_ends_holds_up_no_other(
+    station: InboxConsumer, inbox: Inbox, connection: Connection
+) -> None:
+    connection.execute(
+        """
+        CREATE FUNCTION kvitto.slow() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN IF NEW.entity_id = 'slow' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$;
+        CREATE TRIGGER slow BEFORE INSERT ON kvitto.kompar_decisions FOR EACH ROW EXECUTE FUNCTION kvitto.slow()
+        """
+    )
+    with station._ledger.connected() as own:
+        own.execute("SET statement_timeout = '300ms'")
+    append(inbox, "slow", "a", "b")
+    for _ in range(8):
+        station.sweep()
+    assert deliveries(connection).keys() == {"a", "b"}
+    append(inbox, "new")
+    station.sweep()
+    assert deliveries(connection).keys() == {"a", "b", "new"}
+    connection.execute("DROP TRIGGER slow ON kvitto.kompar_decisions")
+    station.sweep()
+    assert deliveries(connection) == dict.fromkeys(("a", "b", "new", "slow"), ("stored", None))

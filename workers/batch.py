@@ -1,0 +1,109 @@
+"""Processes one batch of claimed deliveries: open and validate each, store all in one transaction, acknowledge.
+
+When that fails, the batch is split in halves until the deliveries that fail are alone, so that no delivery holds up
+others. `workers.consumer` decides when a batch is claimed, and what happens while a server is unavailable.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from app import metrics
+from app.domain.delivery import ReceivedDelivery
+from app.domain.outcome import ProcessedDelivery
+from app.errors import REJECTED_BY_DATABASE, DataRejectedError, InvalidDeliveryError, StoreUnavailableError
+from app.processing.processor import DeliveryProcessor
+from app.storage.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Where a provider's deliveries wait: its inbox, or the overflow."""
+
+    provider: str
+
+    def claim(self, consumer: str) -> list[ReceivedDelivery]:
+        """Claim a batch that no consumer has claimed. Empty if there is none."""
+
+    def consumers_with_claims(self) -> list[str]:
+        """Return the consumers that hold claims."""
+
+    def release(self, consumer: str) -> None:
+        """Let other consumers claim what `consumer` has claimed."""
+
+    def acknowledge(self, batch: Sequence[ReceivedDelivery]) -> None:
+        """Delete deliveries that the ledger holds."""
+
+
+class BatchProcessor:
+    """Processes batches from one source."""
+
+    def __init__(self, processor: DeliveryProcessor, ledger: Ledger, source: Source) -> None:
+        self._processor = processor
+        self.ledger = ledger
+        self.source = source
+
+    def process(self, batch: Sequence[ReceivedDelivery]) -> None:
+        """Process a batch. Only deliveries that fail because of a bug of ours stay in the source, and are reported.
+
+        A delivery whose data the database rejects becomes a dead letter, if no other delivery of the batch fails in
+        the same way. Several with one cause, and any other error, point to a bug.
+
+        Raises:
+            StoreUnavailableError: A server failed. What is not acknowledged stays as it is.
+        """
+        failures = self._bisect(batch)
+        causes = Counter(cause_of(error) for _, error in failures)
+        for received, error in failures:
+            cause = cause_of(error)
+            if isinstance(error, DataRejectedError) and causes[cause] == 1:
+                self.dead_letter(received, InvalidDeliveryError(REJECTED_BY_DATABASE, cause))
+            else:
+                report_stuck(received, error)
+
+    def dead_letter(self, received: ReceivedDelivery, cause: InvalidDeliveryError) -> None:
+        """Store a delivery as a dead letter without opening it, and acknowledge it."""
+        self.ledger.store([ProcessedDelivery(received, cause)])
+        self.source.acknowledge([received])
+
+    def _bisect(self, batch: Sequence[ReceivedDelivery]) -> list[tuple[ReceivedDelivery, Exception]]:
+        """Store what can be stored. Return each delivery that fails alone, with its error."""
+        try:
+            self._store(batch)
+        except (StoreUnavailableError, SoftTimeLimitExceeded):
+            raise
+        except Exception as error:  # a bug in one delivery must not stop the others
+            if len(batch) == 1:
+                return [(batch[0], error)]
+            middle = len(batch) // 2
+            return self._bisect(batch[:middle]) + self._bisect(batch[middle:])
+        return []
+
+    def _store(self, batch: Sequence[ReceivedDelivery]) -> None:
+        processed = [self._processor.process(received) for received in batch]
+        try:
+            self.ledger.store(processed)
+        except SoftTimeLimitExceeded as error:  # the server was slow, the delivery is not at fault
+            raise StoreUnavailableError("postgres-slow", "the task reached its time limit") from error
+        self.source.acknowledge(batch)
+        metrics.SETTLED.labels(self.source.provider).inc(len(batch))
+
+
+def cause_of(error: Exception) -> str:
+    """Return what failed, without any value: SQLSTATE and constraint, or the error's type."""
+    return str(error) if isinstance(error, DataRejectedError) else type(error).__qualname__
+
+
+def report_stuck(received: ReceivedDelivery, error: Exception) -> None:
+    """Log and count a delivery that stays where it waits."""
+    provider, cause = received.delivery.provider, cause_of(error)
+    metrics.STUCK.labels(provider, cause).inc()
+    logger.error(
+        "delivery_stuck",
+        extra={"provider": provider, "receipt": received.delivery.receipt, "cause": cause},
+        exc_info=error,
+    )

@@ -1,0 +1,131 @@
+"""Empties one provider's inbox and overflow: the loop that claims batches, its time limit and its back-off."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from app.errors import StoreUnavailableError
+from app.inbox.stream import Inbox
+from app.storage import high_water_marks
+from app.storage.freshness import Freshness
+from app.storage.overflow import Overflow
+from config.celery import BATCH_ENTRIES, DRAIN_SECONDS, FEW, GATHER_SECONDS
+from workers.batch import BatchProcessor, Source
+from workers.canary_consumer import CanaryConsumer
+from workers.consumer_slots import ConsumerSlot
+from workers.quarantine import Quarantine
+
+# An overflow row gets its time of receipt before its transaction commits, at most this long before.
+_UNCOMMITTED = timedelta(seconds=2)
+logger = logging.getLogger(__name__)
+
+
+class InboxConsumer:
+    """A consumer of one provider, under the name of its slot."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        batch_processor: Callable[[Source], BatchProcessor],
+        slot: ConsumerSlot,
+        publish_wakeup: Callable[[], None],
+        canaries: CanaryConsumer,
+    ) -> None:
+        self.inbox = inbox
+        self._from_inbox = batch_processor(inbox)
+        self._ledger = self._from_inbox.ledger
+        self.overflow = Overflow(self._ledger.connected, inbox.provider)
+        self._from_overflow = batch_processor(self.overflow)
+        self._quarantine = Quarantine(self._ledger, slot.worker)
+        self._slot = slot
+        self._name = slot.name
+        self._publish_wakeup = publish_wakeup
+        self._canaries = canaries
+
+    def start(self) -> None:
+        """Release what an earlier process with this slot had claimed."""
+        for source in (self.overflow, self.inbox):
+            with self._unless_unavailable(source):
+                source.release(self._name)
+
+    def drain(self) -> None:
+        """Empty overflow and inbox for DRAIN_SECONDS at most, and publish a wake-up for what is left.
+
+        Without Postgres nothing could be stored, so nothing is claimed. Without Redis the overflow is drained still.
+        The overflow gets half of the time at most, so that it never keeps the inbox waiting.
+        """
+        until = time.monotonic() + DRAIN_SECONDS
+        half = until - DRAIN_SECONDS / 2
+        with self._unless_unavailable(self.inbox):
+            self.inbox.clear_wakeup()  # before the inbox is read, so that a later append publishes a wake-up
+        with self._unless_unavailable(self.overflow):
+            self._quarantine.begin()
+            emptied = self._process_new(self._from_overflow, half)
+            with self._unless_unavailable(self.inbox):
+                self._process_pending(half)
+                emptied &= self._process_new(self._from_inbox, until)
+            if not emptied:
+                self._publish_wakeup()
+            self._quarantine.run_isolated(until + DRAIN_SECONDS / 2)
+        self._canaries.consume()
+
+    def sweep(self) -> None:
+        """Claim what dead consumers left, drain, and record how complete the ledger is."""
+        for source in (self.overflow, self.inbox):
+            with self._unless_unavailable(source):
+                # Slots of this host that no process holds. Those of other hosts become idle, and are claimed then.
+                for name in filter(self._slot.is_dead, source.consumers_with_claims()):
+                    source.release(name)
+        with self._unless_unavailable(self.inbox):
+            self.inbox.claim_abandoned(self._name)
+        self.drain()
+        with self._unless_unavailable(self.inbox):
+            self._record_progress()
+
+    def has_overflow(self) -> bool:
+        """Return whether the overflow holds anything, a canary included."""
+        return self.overflow.waiting().entries + self._canaries.waiting_in_overflow() > 0
+
+    def has_entries(self) -> bool:
+        """Return whether the inbox holds anything, a canary included."""
+        return self.inbox.backlog().entries + self._canaries.waiting_in_inbox() > 0
+
+    def _process_pending(self, until: float) -> None:
+        """Process what this consumer has claimed already. What stays pending is tried once per drain."""
+        batch = self.inbox.pending(self._name)
+        while batch and time.monotonic() < until:
+            self._quarantine.process(self._from_inbox, batch)
+            batch = self.inbox.pending(self._name, after=batch[-1].stream_id)
+
+    def _process_new(self, processor: BatchProcessor, until: float) -> bool:
+        """Claim and process batches until a monotonic time. Return whether the source was emptied."""
+        while time.monotonic() < until:
+            batch = processor.source.claim(self._name)
+            if not batch:
+                return True
+            self._quarantine.process(processor, batch)
+            if FEW < len(batch) < BATCH_ENTRIES:
+                time.sleep(GATHER_SECONDS)  # see config.celery: fewer and larger commits
+        return False
+
+    def _record_progress(self) -> None:
+        info, backlog, overflow = self.inbox.info(), self.inbox.backlog(), self.overflow.waiting()
+        complete_until = min(backlog.complete_until, overflow.oldest_at or backlog.complete_until) - _UNCOMMITTED
+        self._ledger.record_freshness(Freshness(backlog.entries + overflow.entries, complete_until))
+        with self._ledger.connected() as connection:
+            high_water_marks.record_swept(connection, self.inbox.provider, info.epoch, info.appended, info.last_id)
+
+    @contextmanager
+    def _unless_unavailable(self, source: Source) -> Iterator[None]:
+        """Skip the rest of a block when a server fails. Nothing is lost: the next sweep tries again."""
+        try:
+            yield
+        except StoreUnavailableError as error:
+            context = {"provider": source.provider, "reason": error.reason, "detail": error.detail}
+            logger.warning("store_unavailable_skipped", extra=context)
+            try:
+                source.release(self._name)
+            except StoreUnavailableError:  # other consumers claim it when it has been idle for ABANDONED_SECONDS
+                logger.warning("claims_not_released", extra={"provider": source.provider})

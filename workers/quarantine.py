@@ -1,0 +1,107 @@
+"""Runs deliveries alone that may crash workers.
+
+A delivery that was claimed several times without being acknowledged was in several batches that never ended. It may
+be what ends them. Such deliveries run one by one, and each attempt is recorded in Postgres before it starts: a
+worker that crashes leaves the record behind.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from uuid import UUID
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from app.domain.delivery import ReceivedDelivery
+from app.errors import WORKER_CRASH, InvalidDeliveryError, StoreUnavailableError
+from app.storage import isolated_attempts
+from app.storage.ledger import Ledger
+from workers.batch import BatchProcessor, report_stuck
+
+# A delivery that was claimed more often than this runs alone.
+_TRUSTED_CLAIMS = 3
+# A delivery that crashed this many workers alone becomes a dead letter.
+_ATTEMPTS = 3
+logger = logging.getLogger(__name__)
+
+
+class Quarantine:
+    """Sets deliveries aside that were claimed too often, and runs them alone.
+
+    An attempt counts only if the worker's parent process, `worker`, survived it: a restart of the worker never
+    produces dead letters.
+    """
+
+    def __init__(self, ledger: Ledger, worker: UUID) -> None:
+        self._ledger = ledger
+        self._worker = worker
+        self._quarantined: list[tuple[BatchProcessor, ReceivedDelivery]] = []
+        # Attempts that ended while Postgres was unavailable. Their records are removed when it is back.
+        self._ended: set[UUID] = set()
+        # How often Postgres failed on this delivery alone, while it answered others.
+        self._failures: Counter[UUID] = Counter()
+
+    def begin(self) -> None:
+        """Forget what an earlier drain set aside. These deliveries are claimed still, or will be again."""
+        self._quarantined.clear()
+        for receipt in list(self._ended):
+            self._remove_record(receipt)
+
+    def process(self, processor: BatchProcessor, batch: Sequence[ReceivedDelivery]) -> None:
+        """Process the deliveries that are above suspicion, and set the others aside."""
+        trusted = [received for received in batch if received.delivery_count <= _TRUSTED_CLAIMS]
+        self._quarantined += [(processor, each) for each in batch if each.delivery_count > _TRUSTED_CLAIMS]
+        if trusted:
+            processor.process(trusted)
+
+    def run_isolated(self, until: float) -> None:
+        """Run quarantined deliveries one by one, fewest crashes first, until a monotonic time; at least one per call.
+
+        Raises:
+            StoreUnavailableError: A server failed, whatever the delivery.
+        """
+        for processor, received in self._fewest_crashes_first():
+            try:
+                self._attempt(processor, received)
+            except StoreUnavailableError as error:
+                self._ledger.check()  # raises if the server fails for everyone
+                report_stuck(received, error)
+                self._failures[received.delivery.receipt] += 1
+            if time.monotonic() > until:
+                return
+
+    def _fewest_crashes_first(self) -> list[tuple[BatchProcessor, ReceivedDelivery]]:
+        if not self._quarantined:
+            return []
+        receipts = [received.delivery.receipt for _, received in self._quarantined]
+        with self._ledger.connected() as connection:
+            crashes = self._failures + Counter(isolated_attempts.counts(connection, receipts))
+        return sorted(self._quarantined, key=lambda item: crashes[item[1].delivery.receipt])
+
+    def _attempt(self, processor: BatchProcessor, received: ReceivedDelivery) -> None:
+        receipt = received.delivery.receipt
+        with self._ledger.connected() as connection:
+            attempts = isolated_attempts.begin(connection, receipt, self._worker)
+        try:
+            if attempts > _ATTEMPTS:
+                logger.error("poison_delivery_dead_lettered", extra={"receipt": receipt})
+                detail = f"{_ATTEMPTS} workers that processed it alone crashed"
+                processor.dead_letter(received, InvalidDeliveryError(WORKER_CRASH, detail))
+            else:
+                processor.process([received])
+        except SoftTimeLimitExceeded:
+            raise  # the record stays: the delivery made the task reach its time limit
+        except BaseException:
+            self._ended.add(receipt)
+            with suppress(StoreUnavailableError):
+                self._remove_record(receipt)
+            raise
+        self._ended.add(receipt)
+        self._remove_record(receipt)
+
+    def _remove_record(self, receipt: UUID) -> None:
+        with self._ledger.connected() as connection:
+            isolated_attempts.forget(connection, receipt)
+        self._ended.discard(receipt)
