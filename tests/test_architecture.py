@@ -32,7 +32,7 @@ def test_the_supported_versions_of_python_are_the_same_everywhere() -> None:
     assert listed == [f"3.{minor}" for minor in range(first, end)]
     assert project["tool"]["ruff"]["target-version"] == f"py3{first}"
     assert f"--python-version {listed[0]} " in (ROOT / "Makefile").read_text()
-    assert f"Python {listed[0]} to {listed[-1]} " in (ROOT / "README.md").read_text()
+    assert f"Python {listed[0]} to {listed[-1]}" in (ROOT / "README.md").read_text()
 
 
 def test_an_import_that_no_dependency_declares_is_reported(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ COMMANDS = {
     "beat": ("app.cli.serve:beat", "Have every inbox swept."),
     "console": ("app.cli.serve:console", "Serve operators' page, health and metrics."),
     "migrate": ("app.cli.migrate:migrate", "Bring the schema up to date."),
-    "check": ("app.cli.check:check", "Test settings and servers."),
+    "check": ("app.cli.check:check", "Test modules, settings and servers."),
     "health": ("app.cli.health:health", "Check whether a process does its work, in one line."),
     "audit": ("app.cli.audit:audit", "Check that every 200 has its receipt."),
     "dead-letters": ("app.cli.dead_letters:dead_letters", "List, show and replay dead letters."),

@@ -25,7 +25,7 @@ class Credentials:
     def read(cls, environment: Environment, folder: Path) -> "Credentials":
         """Read what the receiver was given, KOMPAR_TOKENS and KOMPAR_KEYS, and the logins kept in `folder`.
 
-        A login is a file by the name of the setting that it is for: KOMPAR_API_LOGIN_FILE may name it.
+        A login is a file by the name of the setting that it is for: KOMPAR_API_USERNAME_FILE may name it.
         """
         delivery = hook_config.kompar_secrets(environment)
         environment.check()

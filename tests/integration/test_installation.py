@@ -60,10 +60,10 @@ def test_check_reports_a_package_that_is_missing(tmp_path: Path, package: str, n
     python = environment_without(package, tmp_path / "environment")
     status, findings = check(python, tmp_path)
     assert status == 1
-    assert {finding["verdict"] for finding in findings} == {"fault"}
-    missing = {finding["what"]: finding for finding in findings}[f"module {package}"]
-    assert missing["found"] == f"is not installed (needed by {needed_by})"
-    assert "pip install" in missing["mend"]
+    assert {finding["level"] for finding in findings} == {"fault"}
+    missing = {finding["name"]: finding for finding in findings}[f"module {package}"]
+    assert missing["message"] == f"is not installed (needed by {needed_by})"
+    assert "pip install" in missing["hint"]
 
 
 def test_check_of_a_process_that_needs_no_missing_package_goes_on(tmp_path: Path) -> None:
