@@ -11,6 +11,9 @@ from tests.kvitto_process import SECRETS, command
 from tests.ports import free_port
 from tests.servers import bare_environment, eventually
 
+# Six processes that start at once on a machine that is busy.
+START_SECONDS = 120.0
+
 
 class Edge:
     """One `kvitto ingest` that can be stopped and started again under its address."""
@@ -35,7 +38,9 @@ class Edge:
 
     def wait(self) -> None:
         """Wait until it is ready."""
-        eventually(lambda: self.is_ready(f"http://{self.address}"), f"ingest ready: {self._log.read_text()}")
+        eventually(
+            lambda: self.is_ready(f"http://{self.address}"), f"ingest ready: {self._log.read_text()}", START_SECONDS
+        )
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:

@@ -17,7 +17,7 @@ from redis import Redis
 from app.storage.roles import ROLES
 from tests.deploy import production
 from tests.deploy.composition import MOUNTED, PROCESSES, SERVICES, composition, environment_of
-from tests.deploy.edges import Edge
+from tests.deploy.edges import START_SECONDS, Edge
 from tests.deploy.load import deliver
 from tests.deploy.production import make_all_secrets, make_secrets
 from tests.kvitto_process import command, run
@@ -115,7 +115,7 @@ def is_well(name: str, replaced: dict[str, str], path: str, **environment: str) 
 @pytest.mark.usefixtures("processes")
 def test_a_delivery_passes_through_all_of_them(addresses: dict[str, str], postgres: str) -> None:
     ingest = f"http://{addresses['127.0.0.1:8080']}"
-    eventually(lambda: Edge.is_ready(ingest), "ingest ready")
+    eventually(lambda: Edge.is_ready(ingest), "ingest ready", START_SECONDS)
     with httpx.Client(base_url=ingest) as provider:
         receipt = deliver(provider).json()["receipt"]
 
