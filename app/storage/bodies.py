@@ -11,7 +11,7 @@ from app.storage.connection import Connection
 TABLES = ("bodies", "overflow")
 _FIRST = UUID(int=0)
 _Sealed = tuple[UUID, bytes]
-_BUT = sql.SQL("sealed IS NOT NULL AND substring(sealed FROM 1 FOR octet_length(%(prefix)b)) <> %(prefix)b")
+_BUT = sql.SQL("ciphertext IS NOT NULL AND substring(ciphertext FROM 1 FOR octet_length(%(prefix)b)) <> %(prefix)b")
 
 
 def count_but(connection: Connection, table: str, prefix: bytes) -> int:
@@ -26,22 +26,25 @@ def portion_but(connection: Connection, table: str, prefix: bytes, after: UUID =
     """Return some receipts beyond `after`, in order, whose bodies do not begin with `prefix`; 16 MiB or one of them."""
     query = sql.SQL(
         """
-        SELECT receipt, sealed FROM (
-            SELECT receipt, sealed, sum(octet_length(sealed)) OVER (ORDER BY receipt) - octet_length(sealed) AS before
-            FROM (SELECT receipt, sealed FROM {} WHERE receipt > %(after)s AND {} ORDER BY receipt LIMIT 500) AS next
+        SELECT receipt, ciphertext FROM (
+            SELECT receipt, ciphertext,
+                   sum(octet_length(ciphertext)) OVER (ORDER BY receipt) - octet_length(ciphertext) AS before
+            FROM (
+                SELECT receipt, ciphertext FROM {} WHERE receipt > %(after)s AND {} ORDER BY receipt LIMIT 500
+            ) AS next
         ) AS summed WHERE before < 16 * 1024 * 1024 ORDER BY receipt
         """
     ).format(sql.Identifier(table), _BUT)
     rows = connection.execute(query, {"prefix": prefix, "after": after})
-    return [(row.receipt, row.sealed) for row in rows]
+    return [(row.receipt, row.ciphertext) for row in rows]
 
 
 def replace(connection: Connection, table: str, bodies: Sequence[_Sealed]) -> None:
     """Put bodies in the place of those that their receipts have; one that is gone meanwhile stays gone."""
     query = sql.SQL(
         """
-        UPDATE {0} SET sealed = fresh.sealed FROM unnest(%s::uuid[], %b::bytea[]) AS fresh (receipt, sealed)
-        WHERE {0}.receipt = fresh.receipt AND {0}.sealed IS NOT NULL
+        UPDATE {0} SET ciphertext = fresh.ciphertext FROM unnest(%s::uuid[], %b::bytea[]) AS fresh (receipt, ciphertext)
+        WHERE {0}.receipt = fresh.receipt AND {0}.ciphertext IS NOT NULL
         """
     ).format(sql.Identifier(table))
     connection.execute(query, [[receipt for receipt, _ in bodies], [sealed for _, sealed in bodies]])

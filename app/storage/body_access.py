@@ -13,5 +13,5 @@ def record(connection: Connection, receipt: UUID, reason: str, operator: str) ->
     """
     with translate_errors():
         connection.execute(
-            "INSERT INTO reveals (receipt, reason, operator) VALUES (%s, %s, %s)", [receipt, reason, operator]
+            "INSERT INTO body_access_log (receipt, reason, operator) VALUES (%s, %s, %s)", [receipt, reason, operator]
         )

@@ -74,7 +74,7 @@ def find(connection: Connection, receipt: UUID) -> dict[str, Any] | None:
     """Return one receipt that is or was a dead letter, with the size of its sealed body in bytes."""
     row = connection.execute(
         f"""
-        SELECT {_COLUMNS}, outcome::text AS outcome, processed_at, octet_length(sealed) AS sealed_bytes
+        SELECT {_COLUMNS}, outcome::text AS outcome, processed_at, octet_length(ciphertext) AS sealed_bytes
         FROM dead_letters JOIN receipts USING (receipt) JOIN bodies USING (receipt)
         WHERE receipt = %s
         """,  # noqa: S608 - constants

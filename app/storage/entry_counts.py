@@ -43,16 +43,17 @@ def entry_counts(
             WHERE provider = %(provider)s AND epoch <> %(overflow)s
               AND (epoch <> %(current)s OR (received_at, seq) <= (%(until)s, %(seq)s))
             UNION ALL
-            SELECT epoch, 'copy' FROM copies
+            SELECT epoch, 'copy' FROM duplicate_entries
             WHERE provider = %(provider)s AND epoch <> %(overflow)s
               AND (epoch <> %(current)s OR (received_at, seq) <= (%(until)s, %(seq)s))
             UNION ALL
             SELECT %(current)s, 'unsettled'
             FROM unnest(%(times)s::timestamptz[], %(seqs)s::bigint[]) AS waiting (received_at, seq)
-            WHERE NOT EXISTS (SELECT FROM receipts WHERE provider = %(provider)s AND epoch = %(current)s
-                              AND receipts.received_at = waiting.received_at AND receipts.seq = waiting.seq)
-              AND NOT EXISTS (SELECT FROM copies WHERE provider = %(provider)s AND epoch = %(current)s
-                              AND copies.received_at = waiting.received_at AND copies.seq = waiting.seq)
+            WHERE NOT EXISTS (SELECT FROM receipts AS entry WHERE provider = %(provider)s AND epoch = %(current)s
+                              AND entry.received_at = waiting.received_at AND entry.seq = waiting.seq)
+              AND NOT EXISTS (SELECT FROM duplicate_entries AS entry
+                              WHERE provider = %(provider)s AND epoch = %(current)s
+                              AND entry.received_at = waiting.received_at AND entry.seq = waiting.seq)
         ) AS entries
         GROUP BY epoch
         """,
@@ -84,9 +85,9 @@ def overflow_counts(connection: Connection, provider: str) -> OverflowCounts:
         WITH taken AS (
             SELECT received_at, seq, false AS copy FROM receipts WHERE provider = %(provider)s AND epoch = %(epoch)s
             UNION ALL
-            SELECT received_at, seq, true FROM copies WHERE provider = %(provider)s AND epoch = %(epoch)s
+            SELECT received_at, seq, true FROM duplicate_entries WHERE provider = %(provider)s AND epoch = %(epoch)s
         ), matched AS (
-            SELECT taken.copy, overflow.sealed IS NOT NULL AS waiting
+            SELECT taken.copy, overflow.ciphertext IS NOT NULL AS waiting
             FROM overflow LEFT JOIN taken USING (received_at, seq) WHERE provider = %(provider)s
         )
         SELECT count(*) AS rows, count(*) FILTER (WHERE NOT copy) AS receipts, count(*) FILTER (WHERE copy) AS copies,

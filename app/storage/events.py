@@ -14,7 +14,7 @@ from app.storage import projections
 from app.storage.column_arrays import columns, to_json
 from app.storage.connection import Connection
 
-# Where the flags of a verdict stand among the doubts.
+# Where the flags of a verdict stand among the field_flags.
 _VERDICT = "(verdict)"
 
 
@@ -25,7 +25,7 @@ class Row:
     entity: Entity
     occurrence: EventReceipt
     verdict: RevisionDecision
-    doubts: FieldFlags
+    field_flags: FieldFlags
 
 
 Histories = Mapping[Entity, list[Row]]
@@ -38,7 +38,7 @@ def histories(connection: Connection, entities: Collection[Entity]) -> Histories
     rows = connection.execute(
         """
         SELECT events.receipt, events.provider, events.event_type, events.entity_id, events.received_at,
-               events.revision, events.identity, events.digests, events.doubts, receipts.reason
+               events.revision, events.provider_event_id, events.digests, events.field_flags, receipts.reason
         FROM unnest(%b::text[], %b::text[], %b::text[]) AS wanted (provider, event_type, entity_id)
         JOIN events USING (provider, event_type, entity_id)
         JOIN receipts USING (receipt)
@@ -48,9 +48,9 @@ def histories(connection: Connection, entities: Collection[Entity]) -> Histories
     found = defaultdict(list)
     for row in rows:
         entity = Entity(row.provider, row.event_type, row.entity_id)
-        occurrence = EventReceipt(row.receipt, row.received_at, row.digests, row.identity)
-        verdict = RevisionDecision(row.revision, row.reason, tuple(row.doubts.get(_VERDICT, ())))
-        found[entity].append(Row(entity, occurrence, verdict, row.doubts))
+        occurrence = EventReceipt(row.receipt, row.received_at, row.digests, row.provider_event_id)
+        verdict = RevisionDecision(row.revision, row.reason, tuple(row.field_flags.get(_VERDICT, ())))
+        found[entity].append(Row(entity, occurrence, verdict, row.field_flags))
     return found
 
 
@@ -62,24 +62,24 @@ def insert(
         return
     connection.execute(
         """
-        INSERT INTO events (receipt, provider, event_type, entity_id, received_at, revision, identity,
-                            content, digests, doubts, flags)
-        SELECT receipt, provider, event_type, entity_id, received_at, revision, identity,
-               content::jsonb, digests::jsonb, doubts::jsonb, flags::text[]
+        INSERT INTO events (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
+                            content, digests, field_flags, flags)
+        SELECT receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
+               content::jsonb, digests::jsonb, field_flags::jsonb, flags::text[]
         FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::integer[], %b::text[],
                     %b::text[], %b::text[], %b::text[], %b::text[])
-          AS event (receipt, provider, event_type, entity_id, received_at, revision, identity,
-                    content, digests, doubts, flags)
+          AS event (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
+                    content, digests, field_flags, flags)
         """,
         columns(_row(settlement, verdicts[settlement.receipt]) for settlement in settlements),
     )
 
 
 def _row(settlement: ProcessedDelivery, verdict: RevisionDecision) -> tuple[object, ...]:
-    event, doubts = settlement.event, _with_verdict(settlement.event.field_flags, verdict)
+    event, field_flags = settlement.event, _with_verdict(settlement.event.field_flags, verdict)
     return (
         settlement.receipt, *event.entity, settlement.received.received_at, verdict.revision, event.provider_event_id,
-        to_json(event.content), to_json(event.digests), to_json(doubts), _array(all_flags(doubts)),
+        to_json(event.content), to_json(event.digests), to_json(field_flags), _array(all_flags(field_flags)),
     )  # fmt: skip
 
 
@@ -91,9 +91,9 @@ def revisions(
     for settlement in settlements:
         verdict, event, received_at = verdicts[settlement.receipt], settlement.event, settlement.received.received_at
         if verdict.revision is not None:
-            doubts = _with_verdict(event.field_flags, verdict)
+            field_flags = _with_verdict(event.field_flags, verdict)
             found.append((event, projections.Revision(
-                event.entity.entity_id, settlement.receipt, event.provider_event_id, event.content, doubts,
+                event.entity.entity_id, settlement.receipt, event.provider_event_id, event.content, field_flags,
                 verdict.revision, received_at, received_at,
             )))  # fmt: skip
     return sorted(found, key=lambda each: each[1].revision)
@@ -104,10 +104,10 @@ def revise(connection: Connection, rows: Sequence[Row], verdicts: Mapping[UUID, 
     for row in rows:
         receipt = row.occurrence.receipt
         verdict = verdicts[receipt]
-        doubts = _with_verdict(row.doubts, verdict)
+        field_flags = _with_verdict(row.field_flags, verdict)
         connection.execute(
-            "UPDATE events SET revision = %s, doubts = %s, flags = %s WHERE receipt = %s",
-            [verdict.revision, Jsonb(doubts), all_flags(doubts), receipt],
+            "UPDATE events SET revision = %s, field_flags = %s, flags = %s WHERE receipt = %s",
+            [verdict.revision, Jsonb(field_flags), all_flags(field_flags), receipt],
         )
         connection.execute(
             "UPDATE receipts SET outcome = %s, reason = %s WHERE receipt = %s",
@@ -115,8 +115,8 @@ def revise(connection: Connection, rows: Sequence[Row], verdicts: Mapping[UUID, 
         )
 
 
-def _with_verdict(doubts: FieldFlags, verdict: RevisionDecision) -> dict[str, list[str]]:
-    own = {key: flags for key, flags in doubts.items() if key != _VERDICT}
+def _with_verdict(field_flags: FieldFlags, verdict: RevisionDecision) -> dict[str, list[str]]:
+    own = {key: flags for key, flags in field_flags.items() if key != _VERDICT}
     return own | ({_VERDICT: list(verdict.flags)} if verdict.flags else {})
 
 

@@ -18,10 +18,10 @@ def record(connection: Connection, provider: str, look: Freshness) -> None:
     """Keep what was seen; how complete the ledger is never goes back, unless the clock was."""
     connection.execute(
         """
-        INSERT INTO looks (provider, complete_until, pending) VALUES (%s, %s, %s)
+        INSERT INTO ingest_progress AS kept (provider, complete_until, pending) VALUES (%s, %s, %s)
         ON CONFLICT (provider) DO UPDATE
-        SET complete_until = least(greatest(looks.complete_until, excluded.complete_until), clock_timestamp()),
-            pending = excluded.pending, looked_at = excluded.looked_at
+        SET complete_until = least(greatest(kept.complete_until, excluded.complete_until), clock_timestamp()),
+            pending = excluded.pending, observed_at = excluded.observed_at
         """,
         [provider, look.complete_until, look.pending],
     )

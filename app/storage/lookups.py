@@ -36,6 +36,6 @@ def recorded(connection: Connection, receipts: Collection[UUID]) -> dict[UUID, R
 def waiting(connection: Connection, receipts: Collection[UUID]) -> set[UUID]:
     """Return those of the receipts that wait in the overflow."""
     rows = connection.execute(
-        "SELECT receipt FROM overflow WHERE receipt = ANY(%s) AND sealed IS NOT NULL", [list(receipts)]
+        "SELECT receipt FROM overflow WHERE receipt = ANY(%s) AND ciphertext IS NOT NULL", [list(receipts)]
     )
     return {row.receipt for row in rows}

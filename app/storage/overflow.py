@@ -20,17 +20,17 @@ EPOCH = UUID(int=0)
 # A claim from the future is abandoned too: the clock was set back.
 _CLAIM = """
     WITH waiting AS (
-        SELECT receipt, received_at, seq, octet_length(sealed) AS size FROM overflow
-        WHERE provider = %(provider)s AND sealed IS NOT NULL
+        SELECT receipt, received_at, seq, octet_length(ciphertext) AS size FROM overflow
+        WHERE provider = %(provider)s AND ciphertext IS NOT NULL
           AND (claimed_at IS NULL OR abs(extract(epoch FROM clock_timestamp() - claimed_at)) > %(abandoned)s)
         ORDER BY received_at, seq LIMIT %(entries)s
         FOR UPDATE SKIP LOCKED
     ), summed AS (
         SELECT receipt, sum(size) OVER (ORDER BY received_at, seq) - size AS before FROM waiting
     )
-    UPDATE overflow SET claims = claims + 1, claimed_by = %(consumer)s, claimed_at = clock_timestamp()
+    UPDATE overflow SET delivery_count = delivery_count + 1, claimed_by = %(consumer)s, claimed_at = clock_timestamp()
     FROM summed WHERE overflow.receipt = summed.receipt AND summed.before < %(bytes)s
-    RETURNING overflow.receipt, topic, headers, sealed, received_at, seq, claims
+    RETURNING overflow.receipt, topic, headers, ciphertext, received_at, seq, delivery_count
 """
 
 
@@ -49,7 +49,7 @@ def append(connection: Connection, delivery: Delivery, not_before: datetime) -> 
     """
     connection.execute(
         """
-        INSERT INTO overflow (receipt, provider, topic, headers, sealed, received_at)
+        INSERT INTO overflow (receipt, provider, topic, headers, ciphertext, received_at)
         VALUES (%s, %s, %s, %s, %b, greatest(date_trunc('milliseconds', clock_timestamp()), %s))
         ON CONFLICT DO NOTHING
         """,
@@ -88,7 +88,7 @@ class Overflow:
             rows = connection.execute(
                 """
                 SELECT DISTINCT claimed_by FROM overflow
-                WHERE provider = %s AND sealed IS NOT NULL AND claimed_at IS NOT NULL
+                WHERE provider = %s AND ciphertext IS NOT NULL AND claimed_at IS NOT NULL
                 """,
                 [self.provider],
             )
@@ -100,7 +100,7 @@ class Overflow:
             connection.execute(
                 """
                 UPDATE overflow SET claimed_at = NULL
-                WHERE provider = %s AND sealed IS NOT NULL AND claimed_by = %s AND claimed_at IS NOT NULL
+                WHERE provider = %s AND ciphertext IS NOT NULL AND claimed_by = %s AND claimed_at IS NOT NULL
                 """,
                 [self.provider, consumer],
             )
@@ -109,7 +109,7 @@ class Overflow:
         """Let go of the bodies of deliveries that are in the ledger now."""
         receipts = [received.delivery.receipt for received in batch]
         with self._connected() as connection:
-            connection.execute("UPDATE overflow SET sealed = NULL WHERE receipt = ANY(%s)", [receipts])
+            connection.execute("UPDATE overflow SET ciphertext = NULL WHERE receipt = ANY(%s)", [receipts])
 
     def waiting(self) -> Waiting:
         """Look at what waits."""
@@ -117,7 +117,7 @@ class Overflow:
             row = connection.execute(
                 """
                 SELECT count(*) AS entries, min(received_at) AS oldest_at FROM overflow
-                WHERE provider = %s AND sealed IS NOT NULL
+                WHERE provider = %s AND ciphertext IS NOT NULL
                 """,
                 [self.provider],
             ).fetchone()
@@ -130,7 +130,7 @@ class Overflow:
             (row,) = connection.execute(
                 """
                 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::double precision AS oldest
-                FROM overflow WHERE provider = %s AND sealed IS NOT NULL
+                FROM overflow WHERE provider = %s AND ciphertext IS NOT NULL
                 """,
                 [self.provider],
             )
@@ -138,9 +138,9 @@ class Overflow:
 
     def _received(self, row: Any) -> ReceivedDelivery:
         return ReceivedDelivery(
-            Delivery(row.receipt, self.provider, row.topic, row.headers, row.sealed),
+            Delivery(row.receipt, self.provider, row.topic, row.headers, row.ciphertext),
             row.received_at,
             EPOCH,
             StreamId(round(row.received_at.timestamp() * 1000), row.seq),
-            row.claims,
+            row.delivery_count,
         )

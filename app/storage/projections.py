@@ -12,15 +12,15 @@ from app.storage.column_arrays import to_json
 from app.storage.connection import Connection
 
 _STATE = """
-    SELECT entity_id, NULL::uuid AS receipt, NULL AS identity,
-           jsonb_merge(content ORDER BY revision) AS content, jsonb_merge(doubts ORDER BY revision) AS doubts,
+    SELECT entity_id, NULL::uuid AS receipt, NULL AS provider_event_id,
+           jsonb_merge(content ORDER BY revision) AS content, jsonb_merge(field_flags ORDER BY revision) AS field_flags,
            max(revision) AS revision, min(received_at) AS received_at, max(received_at) AS updated_at
     FROM events
     WHERE provider = %s AND event_type = %s AND entity_id = ANY(%b) AND revision IS NOT NULL
     GROUP BY entity_id
 """
 _HISTORY = """
-    SELECT entity_id, receipt, identity, content, doubts, revision, received_at, received_at AS updated_at
+    SELECT entity_id, receipt, provider_event_id, content, field_flags, revision, received_at, received_at AS updated_at
     FROM events
     WHERE provider = %s AND event_type = %s AND entity_id = ANY(%b) AND revision IS NOT NULL
 """
@@ -28,7 +28,7 @@ _HISTORY = """
 
 # What storage fills of every table, and of a history's besides.
 _MERGED = ("entity_id", "flags", "revision", "received_at", "updated_at")
-_SINGLE = (*_MERGED, "receipt", "identity")
+_SINGLE = (*_MERGED, "receipt", "provider_event_id")
 
 
 class Revision(NamedTuple):
@@ -36,9 +36,9 @@ class Revision(NamedTuple):
 
     entity_id: str
     receipt: UUID | None
-    identity: str | None
+    provider_event_id: str | None
     content: Content
-    doubts: FieldFlags
+    field_flags: FieldFlags
     revision: int
     received_at: datetime
     updated_at: datetime
@@ -68,7 +68,7 @@ def rebuild(connection: Connection, events: Iterable[Event]) -> None:
 
 
 def _merged(revisions: Iterable[Revision]) -> Iterable[Revision]:
-    """Merge each entity's revisions as jsonb_merge does: a key that a later one lacks keeps its value and doubts."""
+    """Merge each entity's revisions as jsonb_merge does: a key that a later one lacks keeps its value and flags."""
     merged: dict[str, Revision] = {}
     for later in revisions:
         earlier = merged.get(later.entity_id)
@@ -77,8 +77,8 @@ def _merged(revisions: Iterable[Revision]) -> Iterable[Revision]:
 
 
 def _merge(earlier: Revision, later: Revision) -> Revision:
-    content, doubts = {**earlier.content, **later.content}, {**earlier.doubts, **later.doubts}
-    return later._replace(content=content, doubts=doubts, received_at=earlier.received_at)
+    content, field_flags = {**earlier.content, **later.content}, {**earlier.field_flags, **later.field_flags}
+    return later._replace(content=content, field_flags=field_flags, received_at=earlier.received_at)
 
 
 def _insert(connection: Connection, table: Projection, revisions: Iterable[Revision]) -> None:
@@ -87,7 +87,7 @@ def _insert(connection: Connection, table: Projection, revisions: Iterable[Revis
 
 
 def _row(table: Projection, revision: Revision) -> dict[str, Any]:
-    common = revision._asdict() | {"flags": all_flags(revision.doubts)}
+    common = revision._asdict() | {"flags": all_flags(revision.field_flags)}
     own = _MERGED if table.kind == "state" else _SINGLE
     return table.row(revision.content) | {column: common[column] for column in own}
 

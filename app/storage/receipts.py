@@ -65,7 +65,7 @@ def partition(connection: Connection, settlements: Sequence[ProcessedDelivery]) 
 
 def _copies(connection: Connection, receipts: Collection[UUID]) -> Iterator[_Place]:
     if receipts:
-        query = "SELECT epoch, received_at, seq FROM copies WHERE receipt = ANY(%s)"
+        query = "SELECT epoch, received_at, seq FROM duplicate_entries WHERE receipt = ANY(%s)"
         for row in connection.execute(query, [list(receipts)]):
             yield row.received_at, row.epoch, row.seq
 
@@ -79,7 +79,7 @@ def reassign(connection: Connection, earlier: Sequence[ProcessedDelivery]) -> No
         received_at, epoch, seq = _place(settlement.received)
         connection.execute(
             """
-            INSERT INTO copies (provider, epoch, received_at, seq, receipt)
+            INSERT INTO duplicate_entries (provider, epoch, received_at, seq, receipt)
             SELECT provider, epoch, received_at, seq, receipt FROM receipts WHERE receipt = %s
             """,
             [settlement.receipt],
@@ -108,9 +108,9 @@ def insert(connection: Connection, settlements: Sequence[ProcessedDelivery], out
     deliveries = [settlement.received.delivery for settlement in settlements]
     connection.execute(
         """
-        INSERT INTO bodies (receipt, headers, sealed)
-        SELECT receipt, headers::jsonb, sealed
-        FROM unnest(%b::uuid[], %b::text[], %b::bytea[]) AS body (receipt, headers, sealed)
+        INSERT INTO bodies (receipt, headers, ciphertext)
+        SELECT receipt, headers::jsonb, ciphertext
+        FROM unnest(%b::uuid[], %b::text[], %b::bytea[]) AS body (receipt, headers, ciphertext)
         """,
         columns((delivery.receipt, to_json(dict(delivery.headers)), delivery.sealed) for delivery in deliveries),
     )
@@ -123,7 +123,7 @@ def record_duplicate_entries(connection: Connection, copies: Sequence[ProcessedD
     times, epochs, seqs = zip(*(_place(copy.received) for copy in copies), strict=True)
     connection.execute(
         """
-        INSERT INTO copies (provider, epoch, received_at, seq, receipt)
+        INSERT INTO duplicate_entries (provider, epoch, received_at, seq, receipt)
         SELECT * FROM unnest(%s::text[], %s::uuid[], %s::timestamptz[], %s::bigint[], %s::uuid[])
         ON CONFLICT DO NOTHING
         """,
@@ -141,7 +141,7 @@ def load(connection: Connection, receipts: Sequence[UUID]) -> list[ReceivedDeliv
     """Return deliveries as they were received."""
     rows = connection.execute(
         """
-        SELECT receipt, provider, topic, headers, sealed, received_at, epoch, seq
+        SELECT receipt, provider, topic, headers, ciphertext, received_at, epoch, seq
         FROM receipts JOIN bodies USING (receipt)
         WHERE receipt = ANY(%s)
         """,
@@ -149,7 +149,7 @@ def load(connection: Connection, receipts: Sequence[UUID]) -> list[ReceivedDeliv
     )
     return [
         ReceivedDelivery(
-            Delivery(row.receipt, row.provider, row.topic, row.headers, row.sealed),
+            Delivery(row.receipt, row.provider, row.topic, row.headers, row.ciphertext),
             row.received_at,
             row.epoch,
             StreamId(round(row.received_at.timestamp() * 1000), row.seq),

@@ -34,7 +34,9 @@ def _told(error: psycopg.Error) -> str | None:
 
 def conservation(connection: Connection) -> Rows:
     """Return how many deliveries had which outcome, by provider."""
-    return _rows(connection, "SELECT provider, stored, duplicate, dead FROM reporting.conservation ORDER BY provider")
+    return _rows(
+        connection, "SELECT provider, stored, duplicate, dead FROM reporting.delivery_counts ORDER BY provider"
+    )
 
 
 def freshness(connection: Connection) -> Rows:

@@ -31,31 +31,31 @@ def ask(connection: Connection, wish: SubscriptionRequest) -> UUID:
 
 def record_registered(connection: Connection, subscription: UUID, reference: str | None) -> None:
     """Note that the provider registered it."""
-    query = "UPDATE subscriptions SET registered_at = clock_timestamp(), reference = %s WHERE id = %s"
+    query = "UPDATE subscriptions SET activated_at = clock_timestamp(), reference = %s WHERE id = %s"
     connection.execute(query, [reference, subscription])
 
 
 def record_refused(connection: Connection, subscription: UUID, reason: str) -> None:
     """Note that the provider did not register it."""
-    query = "UPDATE subscriptions SET refused_at = clock_timestamp(), reason = %s WHERE id = %s"
+    query = "UPDATE subscriptions SET failed_at = clock_timestamp(), reason = %s WHERE id = %s"
     connection.execute(query, [reason, subscription])
 
 
 def ask_removal(connection: Connection, subscription: UUID, operator: str) -> None:
     """Note that a provider is about to be asked to remove it; committed when this returns."""
-    query = "UPDATE subscriptions SET removal_asked_at = clock_timestamp(), removal_operator = %s WHERE id = %s"
+    query = "UPDATE subscriptions SET deletion_requested_at = clock_timestamp(), deletion_operator = %s WHERE id = %s"
     connection.execute(query, [operator, subscription])
 
 
 def record_kept(connection: Connection, subscription: UUID) -> None:
     """Note that the provider did not remove it."""
-    query = "UPDATE subscriptions SET removal_asked_at = NULL, removal_operator = NULL WHERE id = %s"
+    query = "UPDATE subscriptions SET deletion_requested_at = NULL, deletion_operator = NULL WHERE id = %s"
     connection.execute(query, [subscription])
 
 
 def record_removed(connection: Connection, subscription: UUID) -> None:
     """Note that it is the provider's no more."""
-    query = "UPDATE subscriptions SET removed_at = clock_timestamp() WHERE id = %s AND removed_at IS NULL"
+    query = "UPDATE subscriptions SET deleted_at = clock_timestamp() WHERE id = %s AND deleted_at IS NULL"
     connection.execute(query, [subscription])
 
 
@@ -63,10 +63,10 @@ def select(connection: Connection, provider: str | None = None, topic: str | Non
     """Return subscriptions, oldest first, those removed or refused too."""
     rows = connection.execute(
         """
-        SELECT id, provider, topic, url, api_url, reference, state, reason, operator, asked_at, registered_at,
-               removal_operator, removed_at
+        SELECT id, provider, topic, url, api_url, reference, state, reason, operator, requested_at, activated_at,
+               deletion_operator, deleted_at
         FROM subscriptions
-        WHERE provider = coalesce(%s, provider) AND topic = coalesce(%s, topic) ORDER BY asked_at, id
+        WHERE provider = coalesce(%s, provider) AND topic = coalesce(%s, topic) ORDER BY requested_at, id
         """,
         [provider, topic],
     )

@@ -13,7 +13,7 @@ from app.storage.connection import Connection
 Rows = list[dict[str, Any]]
 
 # What a provider has, or may have.
-OPEN = ("asked", "registered", "removing")
+OPEN = ("pending", "active", "deleting")
 
 
 class AmbiguousSubscriptionError(Exception):
@@ -36,7 +36,7 @@ class SubscriptionService:
 
         Raises:
             AlreadyRegisteredError: There is one, which `replace` would remove first.
-            ProviderCallError: It was refused, or nobody knows (`undecided`): then its row stays as `asked`.
+            ProviderCallError: It was refused, or nobody knows (`undecided`): then its row stays as `pending`.
         """
         others = self._open_rows(topic)
         row = kept.ask(
@@ -60,7 +60,7 @@ class SubscriptionService:
         Raises:
             NotRegisteredError: There is no such subscription.
             Ambiguous: There are several.
-            ProviderCallError: It was refused, or nobody knows: then its row stays as `removing`.
+            ProviderCallError: It was refused, or nobody knows: then its row stays as `deleting`.
         """
         rows = self._open_rows(topic)
         listed = self.api.listed()
@@ -196,7 +196,7 @@ def compare(rows: Rows, provider: str, url: str, listed: Sequence[Subscription] 
             continue
         each = theirs.pop(row["reference"], None)
         says = "nothing" if each is None else "registered" if each.url == row["url"] else f"registered for {each.url}"
-        differs = says != ("registered" if row["state"] == "registered" else "nothing")
+        differs = says != ("registered" if row["state"] == "active" else "nothing")
         found.append(row | {"provider_says": says, "differs": differs})
     for each in theirs.values():
         row = {"provider": provider, "topic": each.topic, "url": each.url, "reference": each.reference, "state": None}
