@@ -16,14 +16,14 @@ WITH template AS MATERIALIZED (
            fresh.received_at + interval '50 ms', '00000000-0000-7000-8000-000000000001', n
     FROM fresh
 ), bodies AS (
-    INSERT INTO kvitto.bodies (receipt, headers, sealed)
-    SELECT fresh.receipt, template.headers, template.sealed FROM fresh, template
+    INSERT INTO kvitto.bodies (receipt, headers, ciphertext)
+    SELECT fresh.receipt, template.headers, template.ciphertext FROM fresh, template
 ), events AS (
     INSERT INTO kvitto.events
-        (receipt, provider, event_type, entity_id, received_at, revision, content, digests, doubts, flags)
+        (receipt, provider, event_type, entity_id, received_at, revision, content, digests, field_flags, flags)
     SELECT fresh.receipt, 'kompar', 'applications', fresh.entity_id, fresh.received_at, 1,
            jsonb_set(template.content, '{application_id}', to_jsonb(fresh.entity_id)), template.digests,
-           template.doubts, template.flags
+           template.field_flags, template.flags
     FROM fresh, template
 )
 INSERT INTO kvitto.kompar_applications

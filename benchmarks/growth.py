@@ -24,7 +24,7 @@ _BY_PURPOSE = """
     WHERE received_at > now() - interval '30 days' GROUP BY purpose
 """
 _VIEWS: dict[str, Callable[[Connection], Any]] = {
-    "conservation": reports.conservation,
+    "conservation": reports.delivery_counts,
     "freshness": reports.freshness,
     "throughput of an hour": reports.throughput,
     "newest events": reports.newest_events,

@@ -10,6 +10,7 @@ from app.errors import StoreUnavailableError
 from app.inbox.stream import Inbox
 from app.storage import high_water_marks
 from app.storage.freshness import Freshness
+from app.storage.high_water_marks import HighWaterMark
 from app.storage.overflow import Overflow
 from config.celery import BATCH_ENTRIES, DRAIN_SECONDS, FEW, GATHER_SECONDS
 from workers.batch import BatchProcessor, Source
@@ -115,7 +116,8 @@ class InboxConsumer:
         complete_until = min(backlog.complete_until, overflow.oldest_at or backlog.complete_until) - _UNCOMMITTED
         self._ledger.record_freshness(Freshness(backlog.entries + overflow.entries, complete_until))
         with self._ledger.connected() as connection:
-            high_water_marks.record_swept(connection, self.inbox.provider, info.epoch, info.appended, info.last_id)
+            marks = {(self.inbox.provider, info.epoch): HighWaterMark(info.appended, info.last_id)}
+            high_water_marks.record(connection, high_water_marks.SWEEP, marks)
 
     @contextmanager
     def _unless_unavailable(self, source: Source) -> Iterator[None]:

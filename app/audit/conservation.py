@@ -49,7 +49,7 @@ class EpochBalance:
         appended = max(witness.appended if witness else 0, found.known)
         return cls(
             epoch=epoch,
-            last_seen_at=witness.seen_at if witness else None,
+            last_seen_at=witness.observed_at if witness else None,
             appended=appended,
             receipts=found.receipts,
             copies=found.copies,
@@ -151,4 +151,4 @@ def _lives(connection: Connection, inbox: Inbox) -> tuple[EpochBalance, ...]:
 
 def _merge_marks(now: HighWaterMark, before: HighWaterMark) -> HighWaterMark:
     """Return what both prove: a server that was set back to an earlier state counts fewer than were seen."""
-    return HighWaterMark(max(now.appended, before.appended), max(now.last_id, before.last_id), now.seen_at)
+    return HighWaterMark(max(now.appended, before.appended), max(now.last_id, before.last_id), now.observed_at)

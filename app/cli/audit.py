@@ -73,7 +73,7 @@ def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: 
         if accept_loss is not None and reason is not None:
             _accept(connection, accounts, accept_loss, reason)
             accounts = [auditing.audit(connection, inbox) for inbox in inboxes]
-        others = [row["provider"] for row in reports.conservation(connection)]
+        others = [row["provider"] for row in reports.delivery_counts(connection)]
     rows = [account.row() | {"losses": list(account.losses())} for account in accounts]
     print_rows(rows, auditing.COLUMNS, as_json, empty="no providers")
     miscounted = [account.provider for account in accounts if account.outcomes.miscounted]

@@ -18,6 +18,7 @@ from app.inbox import client
 from app.inbox.stream import Inbox
 from app.local.data_folder import DataFolder
 from app.local.machine import DATA_MB, MachineError, temporary_folder
+from app.providers import registry
 from app.storage import dead_letters, reports
 from app.storage.connection import Connection, connect
 from config.environment import Environment
@@ -26,25 +27,6 @@ from config.variables import PYTHON
 
 # Where it listens may be chosen; no server and no secret of the environment's is for a tour.
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TERM", "INGEST_BIND", "CONSOLE_BIND")
-_SENT = (
-    ("kompar", "--applications", "12", "--decisions", "4", "--retried", "3", "--undecryptable", "1", "--speed", "600"),
-    ("solaris", "--credit-lines", "3", "--repeated", "2"),
-)
-
-
-_APPLICATION = (
-    "application_id",
-    "name",
-    "company_name",
-    "amount",
-    "duration",
-    "purpose",
-    "revision",
-    "flags",
-)
-
-
-_CREDIT_LINE = ("id", "status", "decision", "offered_limit_cents", "offered_limit_currency", "revision", "flags")
 
 
 @click.command(short_help="Show a tour on made-up data.", epilog="Example: kvitto demo")
@@ -60,9 +42,10 @@ def demo() -> None:
         raise click.ClickException(str(error)) from error
     with tempfile.TemporaryDirectory(prefix="kvitto-demo-", dir=place) as folder, _serving(Path(folder)) as up:
         environment = dict(os.environ) | DataFolder(Path(folder)).published()
-        _step("The sandbox plays Kompar and Solaris: delivers, delivers again, once under a wrong key")
-        for sent in _SENT:
-            if subprocess.run([*_kvitto(folder), "sandbox", "send", *sent], check=False, env=environment).returncode:  # noqa: S603
+        _step("The sandbox plays the providers: delivers, delivers again, once under a wrong key")
+        for name, part in registry.demos().items():
+            send = [*_kvitto(folder), "sandbox", "send", name, *part.sandbox_options]
+            if subprocess.run(send, check=False, env=environment).returncode:  # noqa: S603
                 raise click.ClickException("not every delivery was answered 200; ingest says why above")
         with connect(environment["DATABASE_URL"], "demo") as connection:
             sound = _show(connection, environment)
@@ -101,13 +84,10 @@ def _show(connection: Connection, environment: dict[str, str]) -> bool:
     """Show what landed; tell whether the audit adds up."""
     boxes = [Inbox(client.connect(environment["REDIS_URL"]), name) for name in provider_names(Environment(environment))]
     accounts = [_settled(connection, box) for box in boxes]
-    _step("What landed: applications, current state")
-    print_rows(reports.applications(connection), _APPLICATION, False, "none")
-    _step("Credit lines, from Solaris")
-    print_rows(reports.credit_lines(connection), _CREDIT_LINE, False, "none")
-    _step("Decisions")
-    print_rows(reports.decisions(connection), ("application_id", "accepted", "offer_id", "revision"), False, "none")
-    _step("Recognised as retries, though Kompar encrypts each anew")
+    for table in (table for part in registry.demos().values() for table in part.tables):
+        _step(table.title)
+        print_rows(reports.view(connection, table.view), table.columns, False, "none")
+    _step("Recognised as retries")
     print_rows(
         reports.newest_deliveries(connection, "duplicate"),
         ("receipt", "topic", "entity_id", "outcome"),

@@ -28,7 +28,7 @@ def reseal(dry_run: bool) -> None:
     keys = SealingKeys(settings.sealing_keys)
     unopened: list[UUID] = []
     with session(settings.database_url, "reseal") as connection:
-        found = {table: bodies.count_but(connection, table, keys.prefix) for table in bodies.TABLES}
+        found = {table: bodies.count_excluding(connection, table, keys.prefix) for table in bodies.TABLES}
         if not dry_run:
             with click.progressbar(length=sum(found.values()), label="sealing", file=sys.stderr) as progress:
                 for table in bodies.TABLES:
@@ -44,7 +44,7 @@ def reseal(dry_run: bool) -> None:
 
 def _reseal(connection: Connection, table: str, keys: SealingKeys) -> Iterator[tuple[int, list[UUID]]]:
     """Seal a table's bodies anew, a portion a transaction; yield how many each time, and those that no key opens."""
-    found = bodies.portion_but(connection, table, keys.prefix)
+    found = bodies.select_excluding(connection, table, keys.prefix)
     while found:
         fresh, unopened = [], []
         for receipt, sealed in found:
@@ -54,4 +54,4 @@ def _reseal(connection: Connection, table: str, keys: SealingKeys) -> Iterator[t
                 unopened.append(receipt)
         bodies.replace(connection, table, fresh)
         yield len(fresh), unopened
-        found = bodies.portion_but(connection, table, keys.prefix, after=found[-1][0])
+        found = bodies.select_excluding(connection, table, keys.prefix, after=found[-1][0])

@@ -28,7 +28,7 @@ from config.settings import WorkerSettings
 def reveal(receipt: UUID, reason: str, raw: bool) -> None:
     """Open one sealed body and print its content, national ids and files included.
 
-    A row in kvitto.reveals is written first, which the worker's role can add and never change.
+    A row in kvitto.body_access_log is written first, which the worker's role can add and never change.
     """
     environment = Environment.of_process()
     settings = WorkerSettings.read(environment)

@@ -19,8 +19,8 @@ from app.subscriptions.service import OPEN, Rows, compare
 from config.environment import ConfigurationError, Environment
 from config.settings import SubscriptionSettings
 
-_COLUMNS = ("provider", "topic", "url", "state", "registered_at", "operator", "reference", "provider_says", "api_url")
-_STYLES = {"registered": "green", "asked": "yellow", "removing": "yellow", "nothing": "red"}
+_COLUMNS = ("provider", "topic", "url", "state", "activated_at", "operator", "reference", "provider_says", "api_url")
+_STYLES = {"active": "green", "registered": "green", "pending": "yellow", "deleting": "yellow", "nothing": "red"}
 _provider = click.argument("provider", callback=known_provider)
 
 
@@ -94,19 +94,19 @@ def _expendable(setting: str, gone: Subscription, rows: Rows) -> str:
     alive = [row for row in rows if row["state"] in OPEN]
     if not [row for row in alive if row["reference"] != gone.reference]:
         return f"every value of {gone.topic} in {setting} may go, if no other subscription uses it"
-    since = next((row["registered_at"] for row in alive if row["reference"] == gone.reference), None)
+    since = next((row["activated_at"] for row in alive if row["reference"] == gone.reference), None)
     which = f"that came at {since:%Y-%m-%d %H:%M} UTC" if since else "of that subscription"
     return f"the value of {gone.topic} in {setting} {which} may go, and no other"
 
 
 @subscriptions.command("list", epilog="Example: kvitto subscriptions list --json")
-@click.option("--all", "every", is_flag=True, help="Those removed or refused too.")
+@click.option("--all", "every", is_flag=True, help="Those deleted or failed too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(every: bool, as_json: bool) -> None:
     """List what was registered, beside what providers say of it. Exit 1 if one differs or did not answer.
 
-    `asked` and `removing` are in doubt: the answer was lost, or the command ended before it came. What is removing is
-    removed again. What was asked for is registered with --replace where a provider keeps one of a topic, as Kompar
+    `pending` and `deleting` are in doubt: the answer was lost, or the command ended before it came. What is deleting is
+    removed again. What is pending is registered with --replace where a provider keeps one of a topic, as Kompar
     does; elsewhere it is removed, then registered again: its secret was lost with the answer.
     """
     settings = SubscriptionSettings.load()
@@ -126,11 +126,11 @@ def list_(every: bool, as_json: bool) -> None:
 def _tell_doubts(rows: Rows) -> None:
     """Say how to settle what is in doubt."""
     states = {row["state"] for row in rows}
-    if "asked" in states:
+    if "pending" in states:
         mend = "`register --replace` where one is all there may be, else `remove`, then `register`"
-        click.echo(f"asked: it is not known whether it is registered; {mend}", err=True)
-    if "removing" in states:
-        click.echo("removing: it is not known whether it was removed; repeat `remove`", err=True)
+        click.echo(f"pending: it is not known whether it is registered; {mend}", err=True)
+    if "deleting" in states:
+        click.echo("deleting: it is not known whether it was removed; repeat `remove`", err=True)
 
 
 def _beside(name: str, known: Rows, failures: list[ProviderCallError]) -> Iterator[dict[str, Any]]:

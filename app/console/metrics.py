@@ -19,7 +19,7 @@ class _Ledger(Collector):
 
     def collect(self) -> Iterator[Metric]:
         receipts = GaugeMetricFamily("kvitto_receipts", "Receipts in the ledger", labels=["provider", "outcome"])
-        for row in reports.conservation(self._connection):
+        for row in reports.delivery_counts(self._connection):
             for outcome in ("stored", "duplicate", "dead"):
                 receipts.add_metric([row["provider"], outcome], row[outcome])
         yield receipts

@@ -27,7 +27,7 @@ class Overview:
 
 def read(connection: Connection) -> Overview:
     """Read the state now."""
-    counted = {row["provider"]: row for row in reports.conservation(connection)}
+    counted = {row["provider"]: row for row in reports.delivery_counts(connection)}
     fresh = {row["provider"]: row for row in reports.freshness(connection)}
     providers = [_standing(name, counted.get(name, {}), fresh.get(name)) for name in sorted(counted | fresh)]
     return Overview(

@@ -26,7 +26,7 @@ class Projection:
 
     `state` holds one row per entity, from its merged revisions; `history` one row per revision.
     `row` turns content into the table's columns, and leaves out those that storage fills for every
-    table alike: entity_id, flags, revision, received_at, updated_at; of a history receipt and identity too.
+    table alike: entity_id, flags, revision, received_at, updated_at; of a history also receipt and provider_event_id.
     """
 
     name: str
@@ -39,8 +39,8 @@ class Event:
     """A valid delivery's content, fit to be kept: national ids masked, files reduced to hashes.
 
     digests: top-level key → keyed hash of its clear value; what a repetition is recognised by.
-    doubts: what is doubtful, by top-level key.
-    identity: the provider's own id of the notification, if it sends one.
+    field_flags: what is doubtful, by top-level key.
+    provider_event_id: the provider's own id of the notification, if it sends one.
     horizon: how long after a version's receipt its retries may still arrive.
     table: where it is laid out, if its type has a table.
     """

@@ -16,7 +16,7 @@ ID_REUSED = "id-reused"
 
 @dataclass(frozen=True, slots=True)
 class EventReceipt:
-    """One valid receipt of an entity; `digests` and `identity` as in Event."""
+    """One valid receipt of an entity; `digests` and `provider_event_id` as in Event."""
 
     receipt: UUID
     received_at: datetime

@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 from app.errors import StoreUnavailableError
 from app.inbox.stream import AppendResult
 from app.storage import high_water_marks
-from app.storage.high_water_marks import ReportedMark
+from app.storage.high_water_marks import HighWaterMark
 from app.storage.pool import Pool
 
 _REPORT_SECONDS = 1.0
@@ -24,8 +24,8 @@ class HighWaterReporter:
         self._pool = pool
         self._edge = uuid7()
         self._lock = threading.Lock()
-        self._totals: dict[tuple[str, UUID], ReportedMark] = {}
-        self._reported: dict[tuple[str, UUID], ReportedMark] = {}
+        self._totals: dict[tuple[str, UUID], HighWaterMark] = {}
+        self._reported: dict[tuple[str, UUID], HighWaterMark] = {}
 
     def start(self) -> None:
         """Report every second from now on, and once more when the process ends."""
@@ -37,7 +37,7 @@ class HighWaterReporter:
         with self._lock:
             before = self._totals.get(life)
             if before is None or before.appended < appended.count:
-                self._totals[life] = ReportedMark(*life, appended.count, appended.stream_id)
+                self._totals[life] = HighWaterMark(appended.count, appended.stream_id)
 
     def report(self) -> None:
         """Report what changed since it was last reported; what Postgres cannot take now is reported later."""
@@ -46,7 +46,7 @@ class HighWaterReporter:
         if not changed:
             return
         try:
-            self._pool.run(partial(high_water_marks.record_reported, edge=self._edge, tallied=list(changed.values())))
+            self._pool.run(partial(high_water_marks.record, source=str(self._edge), marks=changed))
         except StoreUnavailableError:
             return  # the watch of Postgres tells
         except Exception:

@@ -60,6 +60,23 @@ class Provider(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class DemoTable:
+    """A view of schema `reporting` that `kvitto demo` shows under a title, with these of its columns."""
+
+    title: str
+    view: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A provider's part of `kvitto demo`: options for `kvitto sandbox send NAME`, and the tables shown afterwards."""
+
+    sandbox_options: tuple[str, ...]
+    tables: tuple[DemoTable, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
     """Where a provider delivers a topic. `reference` is its own id of that; `secret` signs, and is shown once."""
 

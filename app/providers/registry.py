@@ -2,7 +2,7 @@
 
 A folder holds `authentication.py` (read by the edge, standard library only) and `events.py` (read by
 workers, which open and validate); both have a function `read(environment)`. So has `subscriptions.py`, if the
-provider has an API by which it is told where to deliver.
+provider has an API by which it is told where to deliver. `demo.py`, optional, names what `kvitto demo` sends and shows.
 """
 
 import importlib
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import app.providers
-from app.providers.base import Authentication, Provider, Subscriptions
+from app.providers.base import Authentication, Demo, Provider, Subscriptions
 from config.environment import Environment
 
 
@@ -52,6 +52,12 @@ def development_secrets(name: str) -> dict[str, str]:
     """Return made-up values for the provider's secrets, by environment variable; none if there is no such folder."""
     module = _module(name, "settings")
     return module.development_secrets() if module else {}
+
+
+def demos() -> dict[str, Demo]:
+    """Return the parts of `kvitto demo`, by provider; a folder without `demo.py` has none."""
+    modules = {name: _module(name, "demo") for name in known()}
+    return {name: module.DEMO for name, module in modules.items() if module}
 
 
 def _read(name: str, part: str, environment: Environment) -> object | None:

@@ -1,47 +1,53 @@
-"""Sealed bodies, wherever they rest: sealed anew when a key is retired."""
+"""Sealed bodies: those that are not yet under the newest key, and their replacement."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
-from psycopg import sql
+from psycopg.sql import SQL, Identifier
 
-from app.storage.connection import Connection
+from app.storage.connection import Connection, fetch_one
 
-# Where sealed bodies rest: for good, and until a worker takes them.
+# Where sealed bodies are kept: for good, and until the ledger has them.
 TABLES = ("bodies", "overflow")
 _FIRST = UUID(int=0)
-_Sealed = tuple[UUID, bytes]
-_BUT = sql.SQL("sealed IS NOT NULL AND substring(sealed FROM 1 FOR octet_length(%(prefix)b)) <> %(prefix)b")
+_SealedBody = tuple[UUID, bytes]
+_OTHER_PREFIX = SQL(
+    "ciphertext IS NOT NULL AND substring(ciphertext FROM 1 FOR octet_length(%(prefix)b)) <> %(prefix)b"
+)
 
 
-def count_but(connection: Connection, table: str, prefix: bytes) -> int:
+def count_excluding(connection: Connection, table: str, prefix: bytes) -> int:
     """Count the bodies that do not begin with `prefix`."""
-    query = sql.SQL("SELECT count(*) AS n FROM {} WHERE {}").format(sql.Identifier(table), _BUT)
-    row = connection.execute(query, {"prefix": prefix}).fetchone()
-    assert row is not None  # noqa: S101 - aggregates return one row
-    return int(row.n)
+    query = SQL("SELECT count(*) AS n FROM {} WHERE {}").format(Identifier(table), _OTHER_PREFIX)
+    return int(fetch_one(connection, query, {"prefix": prefix}).n)
 
 
-def portion_but(connection: Connection, table: str, prefix: bytes, after: UUID = _FIRST) -> list[_Sealed]:
-    """Return some receipts beyond `after`, in order, whose bodies do not begin with `prefix`; 16 MiB or one of them."""
-    query = sql.SQL(
+def select_excluding(connection: Connection, table: str, prefix: bytes, after: UUID = _FIRST) -> list[_SealedBody]:
+    """Return bodies that do not begin with `prefix`, in order of receipt id, beginning behind `after`.
+
+    At most 500, and 16 MiB together; a larger one comes alone.
+    """
+    query = SQL(
         """
-        SELECT receipt, sealed FROM (
-            SELECT receipt, sealed, sum(octet_length(sealed)) OVER (ORDER BY receipt) - octet_length(sealed) AS before
-            FROM (SELECT receipt, sealed FROM {} WHERE receipt > %(after)s AND {} ORDER BY receipt LIMIT 500) AS next
+        SELECT receipt, ciphertext FROM (
+            SELECT receipt, ciphertext,
+                   sum(octet_length(ciphertext)) OVER (ORDER BY receipt) - octet_length(ciphertext) AS before
+            FROM (
+                SELECT receipt, ciphertext FROM {} WHERE receipt > %(after)s AND {} ORDER BY receipt LIMIT 500
+            ) AS next
         ) AS summed WHERE before < 16 * 1024 * 1024 ORDER BY receipt
         """
-    ).format(sql.Identifier(table), _BUT)
+    ).format(Identifier(table), _OTHER_PREFIX)
     rows = connection.execute(query, {"prefix": prefix, "after": after})
-    return [(row.receipt, row.sealed) for row in rows]
+    return [(row.receipt, row.ciphertext) for row in rows]
 
 
-def replace(connection: Connection, table: str, bodies: Sequence[_Sealed]) -> None:
-    """Put bodies in the place of those that their receipts have; one that is gone meanwhile stays gone."""
-    query = sql.SQL(
+def replace(connection: Connection, table: str, bodies: Sequence[_SealedBody]) -> None:
+    """Replace the bodies of receipts; one that was removed in the meantime stays removed."""
+    query = SQL(
         """
-        UPDATE {0} SET sealed = fresh.sealed FROM unnest(%s::uuid[], %b::bytea[]) AS fresh (receipt, sealed)
-        WHERE {0}.receipt = fresh.receipt AND {0}.sealed IS NOT NULL
+        UPDATE {0} SET ciphertext = fresh.ciphertext FROM unnest(%s::uuid[], %b::bytea[]) AS fresh (receipt, ciphertext)
+        WHERE {0}.receipt = fresh.receipt AND {0}.ciphertext IS NOT NULL
         """
-    ).format(sql.Identifier(table))
-    connection.execute(query, [[receipt for receipt, _ in bodies], [sealed for _, sealed in bodies]])
+    ).format(Identifier(table))
+    connection.execute(query, [[receipt for receipt, _ in bodies], [ciphertext for _, ciphertext in bodies]])

@@ -1,4 +1,4 @@
-"""Who opened a sealed body, and why: rows that the worker's role can add, and neither read nor change."""
+"""The log of who opened a sealed body, and why. The worker's role adds rows; it can neither read nor change them."""
 
 from uuid import UUID
 
@@ -6,12 +6,12 @@ from app.storage.connection import Connection, translate_errors
 
 
 def record(connection: Connection, receipt: UUID, reason: str, operator: str) -> None:
-    """Note that `operator` is about to see what is sealed; committed when this returns.
+    """Record that `operator` is about to see a body; committed when this returns.
 
     Raises:
         DataRejectedError: The ledger has no such receipt.
     """
     with translate_errors():
         connection.execute(
-            "INSERT INTO reveals (receipt, reason, operator) VALUES (%s, %s, %s)", [receipt, reason, operator]
+            "INSERT INTO body_access_log (receipt, reason, operator) VALUES (%s, %s, %s)", [receipt, reason, operator]
         )

@@ -1,6 +1,6 @@
-"""How a batch travels to Postgres: a binary array per column, which psycopg writes six times as fast as text.
+"""Batches as one binary array per column, which psycopg writes six times as fast as text.
 
-Documents and arrays travel as texts within, for Postgres to read.
+JSON documents and arrays travel as text inside these arrays; Postgres casts them.
 """
 
 import json
@@ -11,12 +11,12 @@ import orjson
 
 
 def columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
-    """Return the columns of rows, of which there is one at least."""
+    """Return the columns of at least one row."""
     return [list(column) for column in zip(*rows, strict=True)]
 
 
 def to_json(document: Any) -> str:
-    """Return a document's text, times and ids in it as Postgres reads them."""
+    """Return a document as JSON; times and ids in it are written as Postgres reads them."""
     try:
         return orjson.dumps(document).decode()
     except TypeError:  # an integer beyond 64 bits: Postgres keeps it, orjson does not write it

@@ -1,7 +1,7 @@
-"""Dead letters: deliveries that could not be opened, validated or stored, kept sealed until they can."""
+"""Dead letters: deliveries that could not be opened, validated or stored. Their sealed bodies wait for a replay."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,45 +14,45 @@ _COLUMNS = "receipt, provider, topic, dead_letters.reason, detail, received_at, 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which dead letters; every part that is None selects all."""
+    """Which dead letters to select; None selects all."""
 
     receipt: UUID | None = None
     provider: str | None = None
     reason: str | None = None
     since: datetime | None = None
 
-    def parameters(self) -> dict[str, Any]:
-        """Return the values for `_SELECTED`."""
-        return {
-            "receipt": self.receipt,
-            "provider": self.provider,
-            "reason": self.reason,
-            "since": self.since,
-        }
-
-
-_SELECTED = """
-    outcome = 'dead'
-    AND receipt = coalesce(%(receipt)s, receipt) AND provider = coalesce(%(provider)s, provider)
-    AND dead_letters.reason = coalesce(%(reason)s, dead_letters.reason)
-    AND received_at >= coalesce(%(since)s, received_at)
-"""
-
 
 def select(connection: Connection, selection: Selection, limit: int | None = None) -> list[dict[str, Any]]:
-    """Return dead letters, oldest first."""
+    """Return dead letters, oldest first; those replayed since are left out."""
     rows = connection.execute(
         f"""
         SELECT {_COLUMNS} FROM dead_letters JOIN receipts USING (receipt)
-        WHERE {_SELECTED} ORDER BY received_at, receipt LIMIT %(limit)s
-        """,  # noqa: S608 - constants
-        selection.parameters() | {"limit": limit},
+        WHERE outcome = 'dead'
+          AND receipt = coalesce(%(receipt)s, receipt) AND provider = coalesce(%(provider)s, provider)
+          AND dead_letters.reason = coalesce(%(reason)s, dead_letters.reason)
+          AND received_at >= coalesce(%(since)s, received_at)
+        ORDER BY received_at, receipt LIMIT %(limit)s
+        """,  # noqa: S608 - a constant
+        asdict(selection) | {"limit": limit},
     )
     return [row._asdict() for row in rows]
 
 
-def insert(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
-    """Note why receipts are dead letters."""
+def find(connection: Connection, receipt: UUID) -> dict[str, Any] | None:
+    """Return a receipt that is or was a dead letter, with the size of its sealed body in bytes."""
+    row = connection.execute(
+        f"""
+        SELECT {_COLUMNS}, outcome::text AS outcome, processed_at, octet_length(ciphertext) AS sealed_bytes
+        FROM dead_letters JOIN receipts USING (receipt) JOIN bodies USING (receipt)
+        WHERE receipt = %s
+        """,  # noqa: S608 - a constant
+        [receipt],
+    ).fetchone()
+    return row and row._asdict()
+
+
+def upsert(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
+    """Write why receipts are dead letters; the reason of a replay that failed again replaces the older one."""
     for receipt, outcome in outcomes.items():
         if outcome.name == "dead":
             connection.execute(
@@ -65,19 +65,6 @@ def insert(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
 
 
 def record_replayed(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
-    """Note that what was a dead letter is none any more."""
+    """Record when dead letters became events."""
     replayed = [receipt for receipt, outcome in outcomes.items() if outcome.name != "dead"]
     connection.execute("UPDATE dead_letters SET replayed_at = clock_timestamp() WHERE receipt = ANY(%s)", [replayed])
-
-
-def find(connection: Connection, receipt: UUID) -> dict[str, Any] | None:
-    """Return one receipt that is or was a dead letter, with the size of its sealed body in bytes."""
-    row = connection.execute(
-        f"""
-        SELECT {_COLUMNS}, outcome::text AS outcome, processed_at, octet_length(sealed) AS sealed_bytes
-        FROM dead_letters JOIN receipts USING (receipt) JOIN bodies USING (receipt)
-        WHERE receipt = %s
-        """,  # noqa: S608 - constants
-        [receipt],
-    ).fetchone()
-    return row and row._asdict()

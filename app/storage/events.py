@@ -10,22 +10,23 @@ from psycopg.types.json import Jsonb
 from app.domain.event import Entity, Event, FieldFlags, all_flags
 from app.domain.outcome import ProcessedDelivery
 from app.domain.revisions import EventReceipt, RevisionDecision
-from app.storage import projections
 from app.storage.column_arrays import columns, to_json
 from app.storage.connection import Connection
+from app.storage.projections import Revision
 
-# Where the flags of a verdict stand among the doubts.
-_VERDICT = "(verdict)"
+# The key of the decision's own flags among the flags of fields.
+_DECISION = "(verdict)"
+Decisions = Mapping[UUID, RevisionDecision]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event as it was stored: what its entity's history needs of it."""
+    """A stored event: what folding its entity needs of it."""
 
     entity: Entity
     occurrence: EventReceipt
-    verdict: RevisionDecision
-    doubts: FieldFlags
+    decision: RevisionDecision
+    field_flags: FieldFlags
 
 
 Histories = Mapping[Entity, list[Row]]
@@ -38,88 +39,81 @@ def histories(connection: Connection, entities: Collection[Entity]) -> Histories
     rows = connection.execute(
         """
         SELECT events.receipt, events.provider, events.event_type, events.entity_id, events.received_at,
-               events.revision, events.identity, events.digests, events.doubts, receipts.reason
+               events.revision, events.provider_event_id, events.digests, events.field_flags, receipts.reason
         FROM unnest(%b::text[], %b::text[], %b::text[]) AS wanted (provider, event_type, entity_id)
         JOIN events USING (provider, event_type, entity_id)
         JOIN receipts USING (receipt)
         """,
         columns(entities),
     )
-    found = defaultdict(list)
+    by_entity = defaultdict(list)
     for row in rows:
         entity = Entity(row.provider, row.event_type, row.entity_id)
-        occurrence = EventReceipt(row.receipt, row.received_at, row.digests, row.identity)
-        verdict = RevisionDecision(row.revision, row.reason, tuple(row.doubts.get(_VERDICT, ())))
-        found[entity].append(Row(entity, occurrence, verdict, row.doubts))
-    return found
+        occurrence = EventReceipt(row.receipt, row.received_at, row.digests, row.provider_event_id)
+        decision = RevisionDecision(row.revision, row.reason, tuple(row.field_flags.get(_DECISION, ())))
+        by_entity[entity].append(Row(entity, occurrence, decision, row.field_flags))
+    return by_entity
 
 
-def insert(
-    connection: Connection, settlements: Sequence[ProcessedDelivery], verdicts: Mapping[UUID, RevisionDecision]
-) -> None:
+def insert(connection: Connection, deliveries: Sequence[ProcessedDelivery], decisions: Decisions) -> None:
     """Insert the events of valid deliveries."""
-    if not settlements:
+    if not deliveries:
         return
     connection.execute(
         """
-        INSERT INTO events (receipt, provider, event_type, entity_id, received_at, revision, identity,
-                            content, digests, doubts, flags)
-        SELECT receipt, provider, event_type, entity_id, received_at, revision, identity,
-               content::jsonb, digests::jsonb, doubts::jsonb, flags::text[]
+        INSERT INTO events (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
+                            content, digests, field_flags, flags)
+        SELECT receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
+               content::jsonb, digests::jsonb, field_flags::jsonb, flags::text[]
         FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::integer[], %b::text[],
                     %b::text[], %b::text[], %b::text[], %b::text[])
-          AS event (receipt, provider, event_type, entity_id, received_at, revision, identity,
-                    content, digests, doubts, flags)
+          AS event (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
+                    content, digests, field_flags, flags)
         """,
-        columns(_row(settlement, verdicts[settlement.receipt]) for settlement in settlements),
+        columns(_values(delivery, decisions[delivery.receipt]) for delivery in deliveries),
     )
 
 
-def _row(settlement: ProcessedDelivery, verdict: RevisionDecision) -> tuple[object, ...]:
-    event, doubts = settlement.event, _with_verdict(settlement.event.field_flags, verdict)
+def _values(delivery: ProcessedDelivery, decision: RevisionDecision) -> tuple[object, ...]:
+    event, field_flags = delivery.event, _with_decision(delivery.event.field_flags, decision)
+    # unnest takes no array of arrays of different lengths: flags, which are slugs, travel as a literal.
+    flags = "{" + ",".join(all_flags(field_flags)) + "}"
     return (
-        settlement.receipt, *event.entity, settlement.received.received_at, verdict.revision, event.provider_event_id,
-        to_json(event.content), to_json(event.digests), to_json(doubts), _array(all_flags(doubts)),
+        delivery.receipt, *event.entity, delivery.received.received_at, decision.revision, event.provider_event_id,
+        to_json(event.content), to_json(event.digests), to_json(field_flags), flags,
     )  # fmt: skip
 
 
-def revisions(
-    settlements: Iterable[ProcessedDelivery], verdicts: Mapping[UUID, RevisionDecision]
-) -> list[tuple[Event, projections.Revision]]:
+def revisions(deliveries: Iterable[ProcessedDelivery], decisions: Decisions) -> list[tuple[Event, Revision]]:
     """Return the events that became revisions, in order."""
     found = []
-    for settlement in settlements:
-        verdict, event, received_at = verdicts[settlement.receipt], settlement.event, settlement.received.received_at
-        if verdict.revision is not None:
-            doubts = _with_verdict(event.field_flags, verdict)
-            found.append((event, projections.Revision(
-                event.entity.entity_id, settlement.receipt, event.provider_event_id, event.content, doubts,
-                verdict.revision, received_at, received_at,
+    for delivery in deliveries:
+        decision, event, received_at = decisions[delivery.receipt], delivery.event, delivery.received.received_at
+        if decision.revision is not None:
+            field_flags = _with_decision(event.field_flags, decision)
+            found.append((event, Revision(
+                event.entity.entity_id, delivery.receipt, event.provider_event_id, event.content, field_flags,
+                decision.revision, received_at, received_at,
             )))  # fmt: skip
-    return sorted(found, key=lambda each: each[1].revision)
+    return sorted(found, key=lambda item: item[1].revision)
 
 
-def revise(connection: Connection, rows: Sequence[Row], verdicts: Mapping[UUID, RevisionDecision]) -> None:
-    """Correct events whose verdict changed, since an older receipt of their entity turned up after them."""
+def update_decisions(connection: Connection, rows: Sequence[Row], decisions: Decisions) -> None:
+    """Correct events whose decision changed, because an older receipt of their entity was stored after them."""
     for row in rows:
         receipt = row.occurrence.receipt
-        verdict = verdicts[receipt]
-        doubts = _with_verdict(row.doubts, verdict)
+        decision = decisions[receipt]
+        field_flags = _with_decision(row.field_flags, decision)
         connection.execute(
-            "UPDATE events SET revision = %s, doubts = %s, flags = %s WHERE receipt = %s",
-            [verdict.revision, Jsonb(doubts), all_flags(doubts), receipt],
+            "UPDATE events SET revision = %s, field_flags = %s, flags = %s WHERE receipt = %s",
+            [decision.revision, Jsonb(field_flags), all_flags(field_flags), receipt],
         )
         connection.execute(
             "UPDATE receipts SET outcome = %s, reason = %s WHERE receipt = %s",
-            ["duplicate" if verdict.revision is None else "stored", verdict.reason, receipt],
+            ["duplicate" if decision.revision is None else "stored", decision.reason, receipt],
         )
 
 
-def _with_verdict(doubts: FieldFlags, verdict: RevisionDecision) -> dict[str, list[str]]:
-    own = {key: flags for key, flags in doubts.items() if key != _VERDICT}
-    return own | ({_VERDICT: list(verdict.flags)} if verdict.flags else {})
-
-
-def _array(flags: Sequence[str]) -> str:
-    """Return flags (slugs) as a Postgres array literal: unnest takes no array of arrays of different lengths."""
-    return "{" + ",".join(flags) + "}"
+def _with_decision(field_flags: FieldFlags, decision: RevisionDecision) -> dict[str, list[str]]:
+    of_fields = {key: flags for key, flags in field_flags.items() if key != _DECISION}
+    return of_fields | ({_DECISION: list(decision.flags)} if decision.flags else {})

@@ -1,4 +1,4 @@
-"""Looks into the inboxes: how complete the dashboards are."""
+"""Ingest progress: how complete the ledger is, per provider."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,20 +8,20 @@ from app.storage.connection import Connection
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """What waited in an inbox; everything received before `complete_until` was in the ledger."""
+    """How many deliveries wait, and the watermark: everything received before it is in the ledger."""
 
     pending: int
     complete_until: datetime
 
 
-def record(connection: Connection, provider: str, look: Freshness) -> None:
-    """Keep what was seen; how complete the ledger is never goes back, unless the clock was."""
+def record(connection: Connection, provider: str, freshness: Freshness) -> None:
+    """Record what a sweep saw. The watermark never goes back, unless the server's clock was set back."""
     connection.execute(
         """
-        INSERT INTO looks (provider, complete_until, pending) VALUES (%s, %s, %s)
+        INSERT INTO ingest_progress AS kept (provider, complete_until, pending) VALUES (%s, %s, %s)
         ON CONFLICT (provider) DO UPDATE
-        SET complete_until = least(greatest(looks.complete_until, excluded.complete_until), clock_timestamp()),
-            pending = excluded.pending, looked_at = excluded.looked_at
+        SET complete_until = least(greatest(kept.complete_until, excluded.complete_until), clock_timestamp()),
+            pending = excluded.pending, observed_at = excluded.observed_at
         """,
-        [provider, look.complete_until, look.pending],
+        [provider, freshness.complete_until, freshness.pending],
     )

@@ -1,28 +1,31 @@
-"""The ledger of one provider: takes deliveries in, each exactly once, in one transaction a batch."""
+"""The ledger of one provider: stores deliveries, each exactly once, one transaction per batch."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from psycopg.pq import TransactionStatus
 
 from app.domain.event import Entity, Event
 from app.domain.outcome import Outcome, ProcessedDelivery
-from app.domain.revisions import RevisionDecision, fold
+from app.domain.revisions import EventReceipt, RevisionDecision, fold
 from app.errors import StoreUnavailableError
 from app.storage import canaries, dead_letters, events, freshness, projections, receipts
 from app.storage.connection import Connection, connect, durability_errors, translate_errors
 
-# How long a look at the server's settings is relied on.
-_TRUSTED_SECONDS = 60.0
+# How long a check of the server's settings is relied on.
+_DURABILITY_CHECK_SECONDS = 60.0
 
-_Write = Callable[[Connection, Sequence[ProcessedDelivery], dict[UUID, Outcome]], None]
+_WriteReceipts = Callable[[Connection, Sequence[ProcessedDelivery], dict[UUID, Outcome]], None]
 
 
 class Ledger:
-    """Stores settlements. One connection, opened at first use and anew after it broke; not shared between threads."""
+    """Stores processed deliveries. Has one connection, opened at first use and again after it broke.
+
+    Not for use by several threads.
+    """
 
     def __init__(self, dsn: str, provider: str, allow_non_durable: bool = False) -> None:
         self._dsn = dsn
@@ -31,49 +34,49 @@ class Ledger:
         self._connection: Connection | None = None
         self._trusted_until = 0.0
 
-    def store(self, settlements: Sequence[ProcessedDelivery]) -> None:
-        """Take a batch in: receipts, events and current state, or nothing of it.
+    def store(self, deliveries: Sequence[ProcessedDelivery]) -> None:
+        """Store a batch: receipts, events and current state, or nothing of it.
 
-        What the ledger has already is left alone, so that the same entries may be stored again and again.
+        What the ledger has already stays as it is, so that the same entries may be stored any number of times.
 
         Raises:
-            DataRejectedError: Some delivery's values; nothing was stored.
-            StoreUnavailableError: Postgres; nothing was stored, or the answer to the commit was lost.
+            DataRejectedError: Postgres rejected the values of a delivery; nothing was stored.
+            StoreUnavailableError: Postgres failed; nothing was stored, or the answer to the commit was lost.
         """
         with self._turn() as connection:
-            sifted = receipts.partition(connection, settlements)
-            receipts.reassign(connection, sifted.earlier)
-            _settle(connection, sifted.fresh, receipts.insert, moved=sifted.earlier)
-            receipts.record_duplicate_entries(connection, sifted.copies)
+            batch = receipts.partition(connection, deliveries)
+            receipts.reassign(connection, batch.earlier)
+            _store(connection, batch.fresh, receipts.insert, reassigned=batch.earlier)
+            receipts.record_duplicate_entries(connection, batch.duplicate_entries)
 
-    def replay(self, settlements: Sequence[ProcessedDelivery], dry_run: bool = False) -> dict[UUID, Outcome]:
-        """Settle dead letters again, in their place in the order of receipt; return what became of each.
+    def replay(self, deliveries: Sequence[ProcessedDelivery], dry_run: bool = False) -> dict[UUID, Outcome]:
+        """Store dead letters again, in their place in the order of receipt; return their outcomes.
 
-        Those that are no longer dead letters are left alone. A dry run undoes everything.
+        Receipts that are no longer dead letters stay as they are. A dry run rolls everything back.
         """
         with self._turn(undo=dry_run) as connection:
-            outcomes = _settle(connection, receipts.still_dead(connection, settlements), receipts.update_outcome)
+            outcomes = _store(connection, receipts.still_dead(connection, deliveries), receipts.update_outcome)
             dead_letters.record_replayed(connection, outcomes)
             return outcomes
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
-        """Lend the ledger's connection: what a worker needs of Postgres besides."""
+        """Yield the ledger's connection, for whatever else a worker needs of Postgres."""
         with translate_errors():
             yield self._open()
 
     def check(self) -> None:
-        """Raise StoreUnavailableError unless the server answers, on a connection that is made anew if need be."""
+        """Raise StoreUnavailableError unless the server answers, on a new connection if the old one broke."""
         with self.connected() as connection:
             connection.execute("SELECT 1")
 
-    def record_freshness(self, look: freshness.Freshness) -> None:
-        """Note what the inbox looked like, for dashboards to know how complete they are."""
+    def record_freshness(self, progress: freshness.Freshness) -> None:
+        """Record how complete the ledger is, for dashboards."""
         with self._turn() as connection:
-            freshness.record(connection, self._provider, look)
+            freshness.record(connection, self._provider, progress)
 
     def record_canary(self, sent_at: datetime) -> None:
-        """Note that a canary has come this far, on a delivery's own terms: it takes its turn like a batch."""
+        """Record a canary. It waits for its turn like a batch, so that it measures what a delivery experiences."""
         with self._turn() as connection:
             canaries.record(connection, self._provider, sent_at)
 
@@ -84,7 +87,7 @@ class Ledger:
 
     @contextmanager
     def _turn(self, undo: bool = False) -> Iterator[Connection]:
-        """Open a transaction that has the provider to itself: stores of one provider follow each other.
+        """Open a transaction that locks the provider: its stores follow each other.
 
         That makes folding safe and deadlocks impossible; opening and validating run in parallel before it.
         """
@@ -97,7 +100,7 @@ class Ledger:
                 yield connection
 
     def _open(self) -> Connection:
-        """Return a connection fit for use, and checked lately: entries are deleted on the strength of its commits."""
+        """Return a usable connection, to a server checked lately: entries are deleted because it confirmed a commit."""
         connection = self._connection
         if connection is not None and connection.info.transaction_status != TransactionStatus.IDLE:
             connection.close()  # broken, or interrupted in mid-statement by a time limit
@@ -110,50 +113,53 @@ class Ledger:
         if not self._allow_non_durable and time.monotonic() > self._trusted_until:
             if faults := durability_errors(connection):
                 raise StoreUnavailableError("postgres-not-durable", "; ".join(fault.name for fault in faults))
-            self._trusted_until = time.monotonic() + _TRUSTED_SECONDS
+            self._trusted_until = time.monotonic() + _DURABILITY_CHECK_SECONDS
         return connection
 
 
-def _settle(
+def _store(
     connection: Connection,
-    settlements: Sequence[ProcessedDelivery],
-    write: _Write,
-    moved: Sequence[ProcessedDelivery] = (),
+    deliveries: Sequence[ProcessedDelivery],
+    write_receipts: _WriteReceipts,
+    reassigned: Sequence[ProcessedDelivery] = (),
 ) -> dict[UUID, Outcome]:
-    """Fold the entities that the batch speaks of, and write what came of it.
+    """Fold the entities that the batch is about, and write receipts, events and projections.
 
-    `moved` are receipts whose time was found to be an earlier one: their entities are folded anew.
+    `reassigned` are receipts that got an earlier time: their entities are folded again.
     """
-    valid = [settlement for settlement in settlements if isinstance(settlement.result, Event)]
-    shifted = [settlement.event for settlement in moved if isinstance(settlement.result, Event)]
-    concerned = [settlement.event for settlement in valid] + shifted
+    valid = [delivery for delivery in deliveries if isinstance(delivery.result, Event)]
+    moved = [delivery.event for delivery in reassigned if isinstance(delivery.result, Event)]
+    concerned = [delivery.event for delivery in valid] + moved
     histories = events.histories(connection, {event.entity for event in concerned})
-    verdicts = _fold(histories, valid, {event.entity: event.horizon for event in concerned})
-    outcomes = {each.receipt: Outcome.of(each.result, verdicts.get(each.receipt)) for each in settlements}
-    write(connection, settlements, outcomes)
-    dead_letters.insert(connection, outcomes)
-    events.insert(connection, valid, verdicts)
-    revised = [row for rows in histories.values() for row in rows if row.verdict != verdicts[row.occurrence.receipt]]
-    events.revise(connection, revised, verdicts)
-    changed = {row.entity for row in revised}
-    changed |= {settlement.event.entity for settlement in valid if verdicts[settlement.receipt].revision}
-    changed |= {event.entity for event in shifted}
-    projections.rebuild(
-        connection, [event for event in concerned if event.entity in changed and event.entity in histories]
-    )
-    fresh = [settlement for settlement in valid if settlement.event.entity not in histories]
-    projections.insert_new(connection, events.revisions(fresh, verdicts))
+    decisions = _fold(concerned, histories, valid)
+    outcomes = {item.receipt: Outcome.of(item.result, decisions.get(item.receipt)) for item in deliveries}
+
+    write_receipts(connection, deliveries, outcomes)
+    dead_letters.upsert(connection, outcomes)
+    events.insert(connection, valid, decisions)
+    revised = [row for rows in histories.values() for row in rows if row.decision != decisions[row.occurrence.receipt]]
+    events.update_decisions(connection, revised, decisions)
+
+    changed = {row.entity for row in revised} | {event.entity for event in moved}
+    changed |= {delivery.event.entity for delivery in valid if decisions[delivery.receipt].revision}
+    changed &= histories.keys()
+    projections.rebuild(connection, [event for event in concerned if event.entity in changed])
+    new = [delivery for delivery in valid if delivery.event.entity not in histories]
+    projections.insert_new(connection, events.revisions(new, decisions))
     return outcomes
 
 
 def _fold(
-    histories: events.Histories, settlements: Sequence[ProcessedDelivery], horizons: Mapping[Entity, timedelta]
+    concerned: Sequence[Event], histories: events.Histories, deliveries: Sequence[ProcessedDelivery]
 ) -> dict[UUID, RevisionDecision]:
-    """Judge every receipt of the entities concerned: those stored before and those of the batch."""
-    occurrences = {entity: [row.occurrence for row in rows] for entity, rows in histories.items()}
-    for settlement in settlements:
-        occurrences.setdefault(settlement.event.entity, []).append(settlement.event_receipt)
-    verdicts: dict[UUID, RevisionDecision] = {}
-    for entity, found in occurrences.items():
-        verdicts |= fold(found, horizons[entity])
-    return verdicts
+    """Decide on every receipt of the entities concerned: those stored before and those of the batch."""
+    horizons = {event.entity: event.horizon for event in concerned}
+    occurrences: dict[Entity, list[EventReceipt]] = {
+        entity: [row.occurrence for row in rows] for entity, rows in histories.items()
+    }
+    for delivery in deliveries:
+        occurrences.setdefault(delivery.event.entity, []).append(delivery.event_receipt)
+    decisions: dict[UUID, RevisionDecision] = {}
+    for entity, of_entity in occurrences.items():
+        decisions |= fold(of_entity, horizons[entity])
+    return decisions

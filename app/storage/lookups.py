@@ -1,4 +1,4 @@
-"""Looks receipts up by their ids: what the ledger says of them, and which wait in the overflow."""
+"""Looks receipts up by id: in the ledger, and among those that wait in the overflow."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from app.storage.connection import Connection
 
 @dataclass(frozen=True, slots=True)
 class RecordedReceipt:
-    """A receipt as the ledger has it; of a dead letter event type and entity may not be known."""
+    """A receipt in the ledger; a dead letter may have neither event type nor entity."""
 
     provider: str
     topic: str
@@ -19,7 +19,7 @@ class RecordedReceipt:
 
 
 def recorded(connection: Connection, receipts: Collection[UUID]) -> dict[UUID, RecordedReceipt]:
-    """Return what the ledger has of these receipts, in one snapshot."""
+    """Return those of the receipts that are in the ledger, in one snapshot."""
     rows = connection.execute(
         """
         SELECT receipt, provider, topic, event_type, entity_id, outcome
@@ -27,15 +27,10 @@ def recorded(connection: Connection, receipts: Collection[UUID]) -> dict[UUID, R
         """,
         [list(receipts)],
     )
-    return {
-        row.receipt: RecordedReceipt(row.provider, row.topic, row.event_type, row.entity_id, row.outcome)
-        for row in rows
-    }
+    return {row.receipt: RecordedReceipt(*row[1:]) for row in rows}
 
 
 def waiting(connection: Connection, receipts: Collection[UUID]) -> set[UUID]:
     """Return those of the receipts that wait in the overflow."""
-    rows = connection.execute(
-        "SELECT receipt FROM overflow WHERE receipt = ANY(%s) AND sealed IS NOT NULL", [list(receipts)]
-    )
-    return {row.receipt for row in rows}
+    query = "SELECT receipt FROM overflow WHERE receipt = ANY(%s) AND ciphertext IS NOT NULL"
+    return {row.receipt for row in connection.execute(query, [list(receipts)])}

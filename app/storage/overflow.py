@@ -1,4 +1,4 @@
-"""The overflow: what Redis could not take durably, or is too large to fill it with, waits in Postgres instead."""
+"""The overflow: deliveries that Redis could not make durable, or that are too large for it, wait in Postgres."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -10,27 +10,27 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
-from app.storage.connection import Connection
+from app.storage.connection import Connection, fetch_one
 from config.celery import ABANDONED_SECONDS, BATCH_ENTRIES
 
 # A batch ends at either bound.
 _BATCH_BYTES = 8 * 1024 * 1024
-# The epoch of everything that came this way: unlike an inbox, the ledger's own database is never replaced alone.
+# The epoch of every row: unlike an inbox, the overflow is never replaced without the ledger.
 EPOCH = UUID(int=0)
-# A claim from the future is abandoned too: the clock was set back.
+# A claim from the future is abandoned as well: the clock was set back.
 _CLAIM = """
     WITH waiting AS (
-        SELECT receipt, received_at, seq, octet_length(sealed) AS size FROM overflow
-        WHERE provider = %(provider)s AND sealed IS NOT NULL
+        SELECT receipt, received_at, seq, octet_length(ciphertext) AS size FROM overflow
+        WHERE provider = %(provider)s AND ciphertext IS NOT NULL
           AND (claimed_at IS NULL OR abs(extract(epoch FROM clock_timestamp() - claimed_at)) > %(abandoned)s)
         ORDER BY received_at, seq LIMIT %(entries)s
         FOR UPDATE SKIP LOCKED
     ), summed AS (
         SELECT receipt, sum(size) OVER (ORDER BY received_at, seq) - size AS before FROM waiting
     )
-    UPDATE overflow SET claims = claims + 1, claimed_by = %(consumer)s, claimed_at = clock_timestamp()
+    UPDATE overflow SET delivery_count = delivery_count + 1, claimed_by = %(consumer)s, claimed_at = clock_timestamp()
     FROM summed WHERE overflow.receipt = summed.receipt AND summed.before < %(bytes)s
-    RETURNING overflow.receipt, topic, headers, sealed, received_at, seq, claims
+    RETURNING overflow.receipt, topic, headers, ciphertext, received_at, seq, delivery_count
 """
 
 
@@ -43,13 +43,13 @@ class Waiting:
 
 
 def append(connection: Connection, delivery: Delivery, not_before: datetime) -> None:
-    """Keep a delivery; received now by this server's clock, or at `not_before` if that is later.
+    """Append a delivery, received now by this server's clock, or at `not_before` if that is later.
 
-    Doing it again changes nothing.
+    Appending it again changes nothing.
     """
     connection.execute(
         """
-        INSERT INTO overflow (receipt, provider, topic, headers, sealed, received_at)
+        INSERT INTO overflow (receipt, provider, topic, headers, ciphertext, received_at)
         VALUES (%s, %s, %s, %s, %b, greatest(date_trunc('milliseconds', clock_timestamp()), %s))
         ON CONFLICT DO NOTHING
         """,
@@ -61,14 +61,14 @@ def append(connection: Connection, delivery: Delivery, not_before: datetime) -> 
 
 
 class Overflow:
-    """One provider's share of the overflow, as workers see it: claimed and acknowledged like an inbox."""
+    """One provider's part of the overflow, for workers: claimed and acknowledged like an inbox."""
 
     def __init__(self, connected: Callable[[], AbstractContextManager[Connection]], provider: str) -> None:
         self._connected = connected
         self.provider = provider
 
     def claim(self, consumer: str) -> list[ReceivedDelivery]:
-        """Claim a batch in order of receipt: what nobody has, or whose claimant has been silent for too long."""
+        """Claim a batch in order of receipt: what is unclaimed, or was claimed too long ago."""
         with self._connected() as connection:
             rows = connection.execute(
                 _CLAIM,
@@ -80,57 +80,58 @@ class Overflow:
                     "bytes": _BATCH_BYTES,
                 },
             ).fetchall()
-        return sorted(map(self._received, rows), key=lambda each: each.stream_id)
+        return sorted(map(self._received, rows), key=lambda received: received.stream_id)
 
     def consumers_with_claims(self) -> list[str]:
-        """Return who holds claims."""
+        """Return the consumers that hold claims."""
         with self._connected() as connection:
             rows = connection.execute(
                 """
                 SELECT DISTINCT claimed_by FROM overflow
-                WHERE provider = %s AND sealed IS NOT NULL AND claimed_at IS NOT NULL
+                WHERE provider = %s AND ciphertext IS NOT NULL AND claimed_at IS NOT NULL
                 """,
                 [self.provider],
             )
             return [row.claimed_by for row in rows]
 
     def release(self, consumer: str) -> None:
-        """Leave what `consumer` claimed to whoever comes first."""
+        """Give up what `consumer` claimed, for the first consumer that claims it."""
         with self._connected() as connection:
             connection.execute(
                 """
                 UPDATE overflow SET claimed_at = NULL
-                WHERE provider = %s AND sealed IS NOT NULL AND claimed_by = %s AND claimed_at IS NOT NULL
+                WHERE provider = %s AND ciphertext IS NOT NULL AND claimed_by = %s AND claimed_at IS NOT NULL
                 """,
                 [self.provider, consumer],
             )
 
     def acknowledge(self, batch: Sequence[ReceivedDelivery]) -> None:
-        """Let go of the bodies of deliveries that are in the ledger now."""
+        """Delete the bodies of deliveries that are in the ledger now."""
         receipts = [received.delivery.receipt for received in batch]
         with self._connected() as connection:
-            connection.execute("UPDATE overflow SET sealed = NULL WHERE receipt = ANY(%s)", [receipts])
+            connection.execute("UPDATE overflow SET ciphertext = NULL WHERE receipt = ANY(%s)", [receipts])
 
     def waiting(self) -> Waiting:
-        """Look at what waits."""
+        """Return what waits."""
         with self._connected() as connection:
-            row = connection.execute(
+            row = fetch_one(
+                connection,
                 """
                 SELECT count(*) AS entries, min(received_at) AS oldest_at FROM overflow
-                WHERE provider = %s AND sealed IS NOT NULL
+                WHERE provider = %s AND ciphertext IS NOT NULL
                 """,
                 [self.provider],
-            ).fetchone()
-        assert row is not None  # noqa: S101 - aggregates return one row
+            )
         return Waiting(row.entries, row.oldest_at)
 
     def oldest_seconds(self) -> float:
-        """Return how long the oldest delivery has been waiting, by this server's clock; 0 if none is."""
+        """Return how long the oldest delivery has waited, by this server's clock; 0 if none waits."""
         with self._connected() as connection:
-            (row,) = connection.execute(
+            row = fetch_one(
+                connection,
                 """
                 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::double precision AS oldest
-                FROM overflow WHERE provider = %s AND sealed IS NOT NULL
+                FROM overflow WHERE provider = %s AND ciphertext IS NOT NULL
                 """,
                 [self.provider],
             )
@@ -138,9 +139,9 @@ class Overflow:
 
     def _received(self, row: Any) -> ReceivedDelivery:
         return ReceivedDelivery(
-            Delivery(row.receipt, self.provider, row.topic, row.headers, row.sealed),
+            Delivery(row.receipt, self.provider, row.topic, row.headers, row.ciphertext),
             row.received_at,
             EPOCH,
             StreamId(round(row.received_at.timestamp() * 1000), row.seq),
-            row.claims,
+            row.delivery_count,
         )

@@ -1,4 +1,4 @@
-"""Connections for threads that have a deadline to keep."""
+"""Connections for threads that must finish by a deadline."""
 
 import os
 import socket
@@ -12,20 +12,20 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from app.errors import StoreUnavailableError
-from app.storage.connection import Connection, arguments, translate_errors
+from app.storage.connection import Connection, connection_arguments, translate_errors
 
 _SIZE = 8
 T = TypeVar("T")
 
 
 class Pool:
-    """A few connections, opened in the background; a server that hangs is let go of in time."""
+    """A few connections, opened in the background. No call lasts longer than `seconds`, even if the server hangs."""
 
     def __init__(self, dsn: str, name: str, seconds: float) -> None:
         self._seconds = seconds
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             dsn,
-            kwargs=arguments(name, statement_timeout=f"{round(seconds * 1000)}ms"),
+            kwargs=connection_arguments(name, statement_timeout=f"{round(seconds * 1000)}ms"),
             min_size=1,
             max_size=_SIZE,
             reconnect_timeout=5,
@@ -34,10 +34,10 @@ class Pool:
         )
 
     def run(self, work: Callable[[Connection], T]) -> T:
-        """Return what `work` returns, done in time; it may be done twice, since a connection may have gone stale.
+        """Return what `work` returns. It may run twice, since the first connection may have gone stale.
 
         Raises:
-            StoreUnavailableError: Not done in time, or its answer was lost.
+            StoreUnavailableError: It did not finish in time, or its answer was lost.
         """
         end = time.monotonic() + self._seconds
         try:
@@ -65,7 +65,7 @@ def _left(end: float) -> float:
 
 @contextmanager
 def _deadline(connection: Connection, seconds: float) -> Iterator[None]:
-    """Cut the connection when its time is up: a server that hangs would not heed a time-out of its own."""
+    """Cut the connection at the deadline: a server that hangs does not apply its own time-outs."""
     timer = threading.Timer(seconds, _cut, [connection])
     timer.start()
     try:
@@ -75,5 +75,5 @@ def _deadline(connection: Connection, seconds: float) -> Iterator[None]:
 
 
 def _cut(connection: Connection) -> None:
-    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as wire:
-        wire.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)

@@ -1,7 +1,7 @@
 """Receipts: a row for every delivery that was answered 200, and its sealed body."""
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -12,88 +12,87 @@ from app.errors import InvalidDeliveryError
 from app.storage.column_arrays import columns, to_json
 from app.storage.connection import Connection
 
-_Place = tuple[datetime, UUID, int]
+# Where an entry is, in order of receipt: time, epoch, number within the millisecond.
+_Position = tuple[datetime, UUID, int]
 
 
-def _place(received: ReceivedDelivery) -> _Place:
+def _position(delivery: ProcessedDelivery) -> _Position:
+    received = delivery.received
     return received.received_at, received.epoch, received.stream_id.seq
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A batch, told apart: what the ledger lacks, and further entries of receipts.
+    """A batch, by what the ledger has of it.
 
-    copies: came after the entry that their receipt was made of; earlier: came before it. One that cannot be opened
-    here, though its receipt was, tells nothing of its entity, whose history could not be judged anew: a copy, too.
+    fresh: deliveries that the ledger lacks.
+    duplicate_entries: further entries of a receipt, behind the entry that it has.
+    earlier: entries of a receipt before the entry that it has.
     """
 
-    fresh: list[ProcessedDelivery]
-    copies: list[ProcessedDelivery]
-    earlier: list[ProcessedDelivery]
+    fresh: list[ProcessedDelivery] = field(default_factory=list)
+    duplicate_entries: list[ProcessedDelivery] = field(default_factory=list)
+    earlier: list[ProcessedDelivery] = field(default_factory=list)
 
 
-def partition(connection: Connection, settlements: Sequence[ProcessedDelivery]) -> Partition:
-    """Tell apart what the ledger lacks and what it has.
+def partition(connection: Connection, deliveries: Sequence[ProcessedDelivery]) -> Partition:
+    """Partition a batch by what the ledger has of it.
 
-    An entry met again (its acknowledgement was lost) is left out. A copy is another entry of the same
-    receipt: it was appended, the answer was lost, and so it was kept once more.
+    An entry that the ledger has (its acknowledgement was lost) is left out. A receipt has several entries if the answer
+    to an append was lost and the delivery was appended again.
     """
     rows = connection.execute(
         "SELECT receipt, epoch, received_at, seq, outcome FROM receipts WHERE receipt = ANY(%b)",
-        [[settlement.receipt for settlement in settlements]],
+        [[delivery.receipt for delivery in deliveries]],
     ).fetchall()
     valid = {row.receipt for row in rows if row.outcome != "dead"}
-    places: dict[UUID, _Place] = {row.receipt: (row.received_at, row.epoch, row.seq) for row in rows}
-    known = {*places.values(), *_copies(connection, places)}
-    sifted = Partition([], [], [])
-    for settlement in sorted(settlements, key=lambda each: _place(each.received)):
-        place = _place(settlement.received)
-        if settlement.receipt not in places:
-            places[settlement.receipt] = place
-            sifted.fresh.append(settlement)
-        elif place in known or place == places[settlement.receipt]:
+    positions: dict[UUID, _Position] = {row.receipt: (row.received_at, row.epoch, row.seq) for row in rows}
+    known = set(positions.values())
+    if positions:
+        query = "SELECT received_at, epoch, seq FROM duplicate_entries WHERE receipt = ANY(%s)"
+        known.update(map(tuple, connection.execute(query, [list(positions)])))
+    parts = Partition()
+    for delivery in sorted(deliveries, key=_position):
+        position, receipt = _position(delivery), delivery.receipt
+        if receipt not in positions:
+            positions[receipt] = position
+            parts.fresh.append(delivery)
+        elif position in known or position == positions[receipt]:
             continue
-        elif place > places[settlement.receipt] or (
-            settlement.receipt in valid and isinstance(settlement.result, InvalidDeliveryError)
-        ):
-            sifted.copies.append(settlement)
+        # An earlier entry that cannot be opened here, though its receipt was, does not name its entity: the entity
+        # could not be folded again, so the entry counts as a duplicate, too.
+        elif position > positions[receipt] or (receipt in valid and isinstance(delivery.result, InvalidDeliveryError)):
+            parts.duplicate_entries.append(delivery)
         else:
-            places[settlement.receipt] = place
-            sifted.earlier.append(settlement)
-    return sifted
-
-
-def _copies(connection: Connection, receipts: Collection[UUID]) -> Iterator[_Place]:
-    if receipts:
-        query = "SELECT epoch, received_at, seq FROM copies WHERE receipt = ANY(%s)"
-        for row in connection.execute(query, [list(receipts)]):
-            yield row.received_at, row.epoch, row.seq
+            positions[receipt] = position
+            parts.earlier.append(delivery)
+    return parts
 
 
 def reassign(connection: Connection, earlier: Sequence[ProcessedDelivery]) -> None:
-    """Give receipts the place of an earlier entry of theirs, and note the place they had as a copy's.
+    """Give receipts the position of an earlier entry, and record their former position as a duplicate entry.
 
-    So the time of receipt is that of the first entry, whichever was taken in first.
+    So the time of receipt is that of the first entry, whichever was stored first.
     """
-    for settlement in earlier:
-        received_at, epoch, seq = _place(settlement.received)
+    for delivery in earlier:
+        received_at, epoch, seq = _position(delivery)
         connection.execute(
             """
-            INSERT INTO copies (provider, epoch, received_at, seq, receipt)
+            INSERT INTO duplicate_entries (provider, epoch, received_at, seq, receipt)
             SELECT provider, epoch, received_at, seq, receipt FROM receipts WHERE receipt = %s
             """,
-            [settlement.receipt],
+            [delivery.receipt],
         )
         connection.execute(
             "UPDATE receipts SET received_at = %s, epoch = %s, seq = %s WHERE receipt = %s",
-            [received_at, epoch, seq, settlement.receipt],
+            [received_at, epoch, seq, delivery.receipt],
         )
-        connection.execute("UPDATE events SET received_at = %s WHERE receipt = %s", [received_at, settlement.receipt])
+        connection.execute("UPDATE events SET received_at = %s WHERE receipt = %s", [received_at, delivery.receipt])
 
 
-def insert(connection: Connection, settlements: Sequence[ProcessedDelivery], outcomes: dict[UUID, Outcome]) -> None:
+def insert(connection: Connection, deliveries: Sequence[ProcessedDelivery], outcomes: dict[UUID, Outcome]) -> None:
     """Insert receipts and their bodies."""
-    if not settlements:
+    if not deliveries:
         return
     connection.execute(
         """
@@ -101,39 +100,46 @@ def insert(connection: Connection, settlements: Sequence[ProcessedDelivery], out
         SELECT receipt, provider, topic, event_type, entity_id, outcome::outcome, reason, received_at, epoch, seq
         FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
                     %b::timestamptz[], %b::uuid[], %b::bigint[])
-          AS found (receipt, provider, topic, event_type, entity_id, outcome, reason, received_at, epoch, seq)
+          AS fresh (receipt, provider, topic, event_type, entity_id, outcome, reason, received_at, epoch, seq)
         """,
-        columns(_row(settlement, outcomes[settlement.receipt]) for settlement in settlements),
+        columns(_values(delivery, outcomes[delivery.receipt]) for delivery in deliveries),
     )
-    deliveries = [settlement.received.delivery for settlement in settlements]
+    sealed = [delivery.received.delivery for delivery in deliveries]
     connection.execute(
         """
-        INSERT INTO bodies (receipt, headers, sealed)
-        SELECT receipt, headers::jsonb, sealed
-        FROM unnest(%b::uuid[], %b::text[], %b::bytea[]) AS body (receipt, headers, sealed)
+        INSERT INTO bodies (receipt, headers, ciphertext)
+        SELECT receipt, headers::jsonb, ciphertext
+        FROM unnest(%b::uuid[], %b::text[], %b::bytea[]) AS body (receipt, headers, ciphertext)
         """,
-        columns((delivery.receipt, to_json(dict(delivery.headers)), delivery.sealed) for delivery in deliveries),
+        columns((delivery.receipt, to_json(dict(delivery.headers)), delivery.sealed) for delivery in sealed),
     )
 
 
-def record_duplicate_entries(connection: Connection, copies: Sequence[ProcessedDelivery]) -> None:
-    """Note further entries of receipts, so that the audit can account for every entry."""
-    if not copies:
+def _values(delivery: ProcessedDelivery, outcome: Outcome) -> tuple[object, ...]:
+    received_at, epoch, seq = _position(delivery)
+    return (
+        delivery.receipt, delivery.received.delivery.provider, delivery.received.delivery.topic,
+        *_entity(delivery), outcome.name, outcome.reason, received_at, epoch, seq,
+    )  # fmt: skip
+
+
+def _entity(delivery: ProcessedDelivery) -> tuple[str | None, str | None]:
+    """Return event type and entity id, which only valid deliveries have."""
+    entity = delivery.result.entity if isinstance(delivery.result, Event) else None
+    return (entity.event_type, entity.entity_id) if entity else (None, None)
+
+
+def record_duplicate_entries(connection: Connection, entries: Sequence[ProcessedDelivery]) -> None:
+    """Record further entries of receipts, so that the audit can account for every entry."""
+    if not entries:
         return
-    times, epochs, seqs = zip(*(_place(copy.received) for copy in copies), strict=True)
     connection.execute(
         """
-        INSERT INTO copies (provider, epoch, received_at, seq, receipt)
-        SELECT * FROM unnest(%s::text[], %s::uuid[], %s::timestamptz[], %s::bigint[], %s::uuid[])
+        INSERT INTO duplicate_entries (provider, received_at, epoch, seq, receipt)
+        SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::uuid[], %s::bigint[], %s::uuid[])
         ON CONFLICT DO NOTHING
         """,
-        [
-            [copy.received.delivery.provider for copy in copies],
-            list(epochs),
-            list(times),
-            list(seqs),
-            [copy.receipt for copy in copies],
-        ],
+        columns((entry.received.delivery.provider, *_position(entry), entry.receipt) for entry in entries),
     )
 
 
@@ -141,7 +147,7 @@ def load(connection: Connection, receipts: Sequence[UUID]) -> list[ReceivedDeliv
     """Return deliveries as they were received."""
     rows = connection.execute(
         """
-        SELECT receipt, provider, topic, headers, sealed, received_at, epoch, seq
+        SELECT receipt, provider, topic, headers, ciphertext, received_at, epoch, seq
         FROM receipts JOIN bodies USING (receipt)
         WHERE receipt = ANY(%s)
         """,
@@ -149,7 +155,7 @@ def load(connection: Connection, receipts: Sequence[UUID]) -> list[ReceivedDeliv
     )
     return [
         ReceivedDelivery(
-            Delivery(row.receipt, row.provider, row.topic, row.headers, row.sealed),
+            Delivery(row.receipt, row.provider, row.topic, row.headers, row.ciphertext),
             row.received_at,
             row.epoch,
             StreamId(round(row.received_at.timestamp() * 1000), row.seq),
@@ -159,47 +165,30 @@ def load(connection: Connection, receipts: Sequence[UUID]) -> list[ReceivedDeliv
 
 
 def outcome(connection: Connection, receipt: UUID) -> Outcome:
-    """Return a receipt's outcome as the ledger has it."""
+    """Return a receipt's outcome; raises LookupError if the ledger has no such receipt."""
     row = connection.execute("SELECT outcome, reason FROM receipts WHERE receipt = %s", [receipt]).fetchone()
     if row is None:
         raise LookupError(f"the ledger has no receipt {receipt}")
     return Outcome(row.outcome, row.reason)
 
 
-def still_dead(connection: Connection, settlements: Sequence[ProcessedDelivery]) -> list[ProcessedDelivery]:
-    """Return the settlements of receipts that are dead letters still."""
+def still_dead(connection: Connection, deliveries: Sequence[ProcessedDelivery]) -> list[ProcessedDelivery]:
+    """Return the deliveries whose receipts are dead letters in the ledger."""
     rows = connection.execute(
         "SELECT receipt FROM receipts WHERE receipt = ANY(%s) AND outcome = 'dead'",
-        [[settlement.receipt for settlement in settlements]],
+        [[delivery.receipt for delivery in deliveries]],
     )
     dead = {row.receipt for row in rows}
-    return [settlement for settlement in settlements if settlement.receipt in dead]
+    return [delivery for delivery in deliveries if delivery.receipt in dead]
 
 
 def update_outcome(
-    connection: Connection, settlements: Sequence[ProcessedDelivery], outcomes: dict[UUID, Outcome]
+    connection: Connection, deliveries: Sequence[ProcessedDelivery], outcomes: dict[UUID, Outcome]
 ) -> None:
     """Give dead letters their new outcome."""
-    for settlement in settlements:
-        outcome = outcomes[settlement.receipt]
-        _, event_type, entity_id = _entity(settlement)
+    for delivery in deliveries:
+        outcome = outcomes[delivery.receipt]
         connection.execute(
             "UPDATE receipts SET outcome = %s, reason = %s, event_type = %s, entity_id = %s WHERE receipt = %s",
-            [outcome.name, outcome.reason, event_type, entity_id, settlement.receipt],
+            [outcome.name, outcome.reason, *_entity(delivery), delivery.receipt],
         )
-
-
-def _row(settlement: ProcessedDelivery, outcome: Outcome) -> tuple[object, ...]:
-    delivery = settlement.received.delivery
-    provider, event_type, entity_id = _entity(settlement)
-    received_at, epoch, seq = _place(settlement.received)
-    return (
-        delivery.receipt, provider, delivery.topic, event_type, entity_id,
-        outcome.name, outcome.reason, received_at, epoch, seq,
-    )  # fmt: skip
-
-
-def _entity(settlement: ProcessedDelivery) -> tuple[str, str | None, str | None]:
-    if isinstance(settlement.result, Event):
-        return settlement.result.entity
-    return settlement.received.delivery.provider, None, None

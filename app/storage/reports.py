@@ -1,4 +1,4 @@
-"""Reads the reporting views, as dashboards do."""
+"""Reads the views of schema `reporting`, as dashboards do."""
 
 from datetime import datetime
 from typing import Any
@@ -6,39 +6,43 @@ from typing import Any
 import psycopg
 import psycopg.errors
 from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier
 
-from app.storage.connection import Connection
+from app.storage.connection import Connection, Query
 
 Rows = list[dict[str, Any]]
 
 
-def _rows(connection: Connection, query: str) -> Rows:
-    return [row._asdict() for row in connection.execute(query)]
-
-
 def query(connection: Connection, statement: str) -> tuple[list[str], Rows]:
-    """Return the columns and rows of one statement; raises ValueError with what Postgres has against it."""
+    """Return the columns and rows of one statement; raises ValueError with the message of Postgres."""
     with connection.cursor(row_factory=dict_row) as cursor:
         try:
-            cursor.execute(statement.encode(), prepare=True)  # prepared, it is one statement and no more
+            cursor.execute(statement.encode(), prepare=True)  # a prepared statement is one statement and no more
         except (psycopg.ProgrammingError, psycopg.DataError, psycopg.errors.ReadOnlySqlTransaction) as error:
-            raise ValueError(_told(error)) from error
+            # The function that reports several statements is the same whatever language the server's messages have.
+            several = error.diag.source_function == "exec_parse_message"
+            raise ValueError("one statement at a time" if several else error.diag.message_primary) from error
         return [column.name for column in cursor.description or ()], cursor.fetchall() if cursor.description else []
 
 
-def _told(error: psycopg.Error) -> str | None:
-    """Return what Postgres has against a statement; that it is several is told by where it says so, in any language."""
-    several = error.diag.source_function == "exec_parse_message"
-    return "one statement at a time" if several else error.diag.message_primary
+def view(connection: Connection, name: str) -> Rows:
+    """Return all rows of a view, in order of receipt."""
+    return _rows(connection, SQL("SELECT * FROM reporting.{} ORDER BY received_at, 1").format(Identifier(name)))
 
 
-def conservation(connection: Connection) -> Rows:
+def _rows(connection: Connection, query: Query, *parameters: Any) -> Rows:
+    return [row._asdict() for row in connection.execute(query, parameters)]
+
+
+def delivery_counts(connection: Connection) -> Rows:
     """Return how many deliveries had which outcome, by provider."""
-    return _rows(connection, "SELECT provider, stored, duplicate, dead FROM reporting.conservation ORDER BY provider")
+    return _rows(
+        connection, "SELECT provider, stored, duplicate, dead FROM reporting.delivery_counts ORDER BY provider"
+    )
 
 
 def freshness(connection: Connection) -> Rows:
-    """Return how complete the ledger is, by provider; `behind_seconds` is the age of that knowledge."""
+    """Return how complete the ledger is, by provider; `behind_seconds` is the age of the watermark."""
     return _rows(
         connection,
         """
@@ -62,7 +66,7 @@ def audits(connection: Connection) -> Rows:
 
 
 def canaries(connection: Connection) -> Rows:
-    """Return how old each provider's newest canary is, and how long it travelled, both in seconds."""
+    """Return the age of each provider's newest canary, and how long it was on its way, both in seconds."""
     return _rows(
         connection,
         """
@@ -74,7 +78,7 @@ def canaries(connection: Connection) -> Rows:
 
 
 def throughput(connection: Connection) -> Rows:
-    """Return the last ten minutes that saw deliveries, newest first."""
+    """Return the ten newest rows of the last hour, newest first."""
     return _rows(
         connection,
         """
@@ -86,37 +90,34 @@ def throughput(connection: Connection) -> Rows:
 
 
 def newest_events(connection: Connection, limit: int = 10) -> Rows:
-    """Return what was received last and became a revision."""
-    return [
-        row._asdict()
-        for row in connection.execute(
-            """
-            SELECT provider, event_type, entity_id, revision, flags, received_at
-            FROM reporting.events ORDER BY received_at DESC, receipt DESC LIMIT %s
-            """,
-            [limit],
-        )
-    ]
+    """Return the last events that are revisions, newest first."""
+    return _rows(
+        connection,
+        """
+        SELECT provider, event_type, entity_id, revision, flags, received_at
+        FROM reporting.events ORDER BY received_at DESC, receipt DESC LIMIT %s
+        """,
+        limit,
+    )
 
 
 def newest_deliveries(connection: Connection, outcome: str, limit: int = 10) -> Rows:
-    """Return the last deliveries of one outcome."""
-    return [
-        row._asdict()
-        for row in connection.execute(
-            """
-            SELECT receipt, provider, topic, entity_id, outcome, reason, received_at
-            FROM reporting.deliveries WHERE outcome = %s ORDER BY received_at DESC, receipt DESC LIMIT %s
-            """,
-            [outcome, limit],
-        )
-    ]
+    """Return the last deliveries of one outcome, newest first."""
+    return _rows(
+        connection,
+        """
+        SELECT receipt, provider, topic, entity_id, outcome, reason, received_at
+        FROM reporting.deliveries WHERE outcome = %s ORDER BY received_at DESC, receipt DESC LIMIT %s
+        """,
+        outcome,
+        limit,
+    )
 
 
 def first_since(connection: Connection, provider: str, topic: str, since: datetime) -> dict[str, Any] | None:
-    """Return the first delivery of a topic that was received and processed since a time, None if there is none yet.
+    """Return the first delivery of a topic that was received and processed since a time; None if there is none yet.
 
-    Redis' clock, by which deliveries are received, may be a few seconds behind that of this server.
+    Deliveries are received by the clock of Redis, which may be a few seconds behind that of this server.
     """
     row = connection.execute(
         """
@@ -130,29 +131,12 @@ def first_since(connection: Connection, provider: str, topic: str, since: dateti
 
 
 def newest_dead_letters(connection: Connection, limit: int = 10) -> Rows:
-    """Return the last dead letters that wait for their replay; `detail` quotes no value."""
-    return [
-        row._asdict()
-        for row in connection.execute(
-            """
-            SELECT receipt, provider, topic, reason, detail, received_at
-            FROM reporting.dead_letters WHERE replayed_at IS NULL ORDER BY received_at DESC, receipt DESC LIMIT %s
-            """,
-            [limit],
-        )
-    ]
-
-
-def applications(connection: Connection) -> Rows:
-    """Return Kompar's applications, as they stand now, in order of receipt."""
-    return _rows(connection, "SELECT * FROM reporting.kompar_applications ORDER BY received_at, application_id")
-
-
-def credit_lines(connection: Connection) -> Rows:
-    """Return Solaris' credit lines, as they stand now, in order of receipt."""
-    return _rows(connection, "SELECT * FROM reporting.solaris_credit_lines ORDER BY received_at, id")
-
-
-def decisions(connection: Connection) -> Rows:
-    """Return Kompar's decisions, in order of receipt."""
-    return _rows(connection, "SELECT * FROM reporting.kompar_decisions ORDER BY received_at, application_id")
+    """Return the last dead letters that wait for a replay, newest first; `detail` quotes no value."""
+    return _rows(
+        connection,
+        """
+        SELECT receipt, provider, topic, reason, detail, received_at
+        FROM reporting.dead_letters WHERE replayed_at IS NULL ORDER BY received_at DESC, receipt DESC LIMIT %s
+        """,
+        limit,
+    )

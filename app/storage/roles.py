@@ -1,8 +1,8 @@
-"""The roles of the processes in Postgres; migrations make them and say what each may do."""
+"""The roles of the processes in Postgres. Migrations create them and grant their privileges."""
 
 from collections.abc import Iterable
 
-from psycopg import sql
+from psycopg.sql import SQL, Identifier, Literal
 
 from app.storage.connection import Connection
 
@@ -10,9 +10,8 @@ ROLES = ("kvitto_ingest", "kvitto_worker", "kvitto_console", "kvitto_dashboard")
 
 
 def set_passwords(connection: Connection, passwords: Iterable[tuple[str, str]]) -> None:
-    """Set the passwords of roles; only what proves them leaves this process, so that no log can quote one."""
+    """Set passwords, by role. Only SCRAM verifiers leave this process, so that no log can quote a password."""
     for role, password in passwords:
         verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
-        connection.execute(
-            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier.decode()))
-        )
+        query = SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(role), Literal(verifier.decode()))
+        connection.execute(query)

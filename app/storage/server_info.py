@@ -1,4 +1,4 @@
-"""The server that holds the ledger: what it tells of itself, and why a process must not start on it."""
+"""The Postgres server: its settings and state, and why a process must not start on it."""
 
 import time
 from contextlib import suppress
@@ -9,14 +9,14 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege
 
 from app.errors import StoreUnavailableError
-from app.storage.connection import Connection, durability_errors
+from app.storage.connection import Connection, durability_errors, fetch_one
 from app.storage.migration_runner import pending
 from config.checks import postgres
 from config.checks.result import CheckResult, Facts, only_faults
 
 
 def is_address(dsn: str) -> bool:
-    """Tell whether a server can be named like this; whether one is there is another question."""
+    """Return whether `dsn` is a well-formed address; no server is asked."""
     try:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
@@ -25,22 +25,22 @@ def is_address(dsn: str) -> bool:
 
 
 def server_message(error: StoreUnavailableError) -> str:
-    """Return the server's own words, if it said any; nothing that the address holds is among them."""
-    said = str(error.__cause__).partition("\n")[0]
-    return said.rpartition("failed: ")[2] if "connection to server at" in said else error.detail
+    """Return the server's own message, if there is one; it quotes nothing of the address."""
+    message = str(error.__cause__).partition("\n")[0]
+    return message.rpartition("failed: ")[2] if "connection to server at" in message else error.detail
 
 
 def startup_errors(connection: Connection, allow_non_durable: bool) -> list[CheckResult]:
     """Return why a process must not start on this server."""
-    findings = [*postgres.blocking_problems(_settings(connection)), postgres.migrations(_pending(connection))]
-    return only_faults(findings) + ([] if allow_non_durable else durability_errors(connection))
+    results = [*postgres.blocking_problems(_settings(connection)), postgres.migrations(_pending(connection))]
+    return only_faults(results) + ([] if allow_non_durable else durability_errors(connection))
 
 
 def server_info(connection: Connection) -> Facts:
-    """Return what the server tells of itself, for config.checks.postgres.
+    """Return the server's settings by name, and its state, for config.checks.postgres.
 
-    Beside its settings' names: `in_recovery`, `superuser`, `owner`, `connections`, `pending` migrations, and `clock`,
-    seconds that it differs from this machine's.
+    State: `in_recovery`, `superuser`, `owner`, `connections`, `pending` migrations, and `clock`, the seconds by which
+    its clock differs from this machine's.
     """
     return _settings(connection) | _state(connection) | {"pending": _pending(connection), "clock": _clock(connection)}
 
@@ -51,15 +51,16 @@ def _settings(connection: Connection) -> dict[str, Any]:
 
 
 def _state(connection: Connection) -> dict[str, Any]:
-    """Return the rest; databases count their connections for everyone to see."""
-    (row,) = connection.execute(
+    """Return the state that one query can read; every role may read how many connections there are."""
+    row = fetch_one(
+        connection,
         """
         SELECT pg_is_in_recovery() AS in_recovery,
                current_setting('is_superuser')::boolean AS superuser,
                coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'kvitto'), false)
                    AS owner,
                (SELECT sum(numbackends)::int FROM pg_stat_database) AS connections
-        """
+        """,
     )
     return dict(row._asdict())
 
@@ -71,8 +72,7 @@ def _pending(connection: Connection) -> list[str] | None:
 
 
 def _clock(connection: Connection) -> float:
-    """Return how many seconds at least the server's clock differs from this machine's."""
+    """Return by how many seconds at least the server's clock differs from this machine's."""
     before = time.time()
-    (row,) = connection.execute("SELECT extract(epoch FROM clock_timestamp())::double precision AS now")
-    now: float = row.now
+    now: float = fetch_one(connection, "SELECT extract(epoch FROM clock_timestamp())::double precision AS now").now
     return max(0.0, before - now, now - time.time())

@@ -1,16 +1,16 @@
-"""Subscriptions as we know them: each asked for first, then settled by what the provider answered."""
+"""Subscriptions as the ledger knows them. Each request is recorded before the provider is called, its result after."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from app.storage.connection import Connection
+from app.storage.connection import Connection, fetch_one
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionRequest:
-    """What a provider is to deliver where, by which API it is asked, and who wants it."""
+    """What a provider is to deliver where, the API that is called for it, and who requests it."""
 
     provider: str
     topic: str
@@ -19,54 +19,54 @@ class SubscriptionRequest:
     operator: str
 
 
-def ask(connection: Connection, wish: SubscriptionRequest) -> UUID:
-    """Note that a provider is about to be asked; committed when this returns."""
-    row = connection.execute(
+def insert_pending(connection: Connection, request: SubscriptionRequest) -> UUID:
+    """Record that a provider is about to be called; committed when this returns."""
+    row = fetch_one(
+        connection,
         "INSERT INTO subscriptions (provider, topic, url, api_url, operator) VALUES (%s, %s, %s, %s, %s) RETURNING id",
-        [wish.provider, wish.topic, wish.url, wish.api_url, wish.operator],
-    ).fetchone()
-    assert row is not None  # noqa: S101 - an INSERT returns its row
+        [request.provider, request.topic, request.url, request.api_url, request.operator],
+    )
     return UUID(str(row.id))
 
 
-def record_registered(connection: Connection, subscription: UUID, reference: str | None) -> None:
-    """Note that the provider registered it."""
-    query = "UPDATE subscriptions SET registered_at = clock_timestamp(), reference = %s WHERE id = %s"
+def record_active(connection: Connection, subscription: UUID, reference: str | None) -> None:
+    """Record that the provider registered it."""
+    query = "UPDATE subscriptions SET activated_at = clock_timestamp(), reference = %s WHERE id = %s"
     connection.execute(query, [reference, subscription])
 
 
-def record_refused(connection: Connection, subscription: UUID, reason: str) -> None:
-    """Note that the provider did not register it."""
-    query = "UPDATE subscriptions SET refused_at = clock_timestamp(), reason = %s WHERE id = %s"
+def record_failed(connection: Connection, subscription: UUID, reason: str) -> None:
+    """Record that the provider did not register it."""
+    query = "UPDATE subscriptions SET failed_at = clock_timestamp(), reason = %s WHERE id = %s"
     connection.execute(query, [reason, subscription])
 
 
-def ask_removal(connection: Connection, subscription: UUID, operator: str) -> None:
-    """Note that a provider is about to be asked to remove it; committed when this returns."""
-    query = "UPDATE subscriptions SET removal_asked_at = clock_timestamp(), removal_operator = %s WHERE id = %s"
+def record_deletion_requested(connection: Connection, subscription: UUID, operator: str) -> None:
+    """Record that a provider is about to be called to remove it; committed when this returns."""
+    query = "UPDATE subscriptions SET deletion_requested_at = clock_timestamp(), deletion_operator = %s WHERE id = %s"
     connection.execute(query, [operator, subscription])
 
 
-def record_kept(connection: Connection, subscription: UUID) -> None:
-    """Note that the provider did not remove it."""
-    query = "UPDATE subscriptions SET removal_asked_at = NULL, removal_operator = NULL WHERE id = %s"
+def record_deletion_failed(connection: Connection, subscription: UUID) -> None:
+    """Record that the provider did not remove it."""
+    query = "UPDATE subscriptions SET deletion_requested_at = NULL, deletion_operator = NULL WHERE id = %s"
     connection.execute(query, [subscription])
 
 
-def record_removed(connection: Connection, subscription: UUID) -> None:
-    """Note that it is the provider's no more."""
-    query = "UPDATE subscriptions SET removed_at = clock_timestamp() WHERE id = %s AND removed_at IS NULL"
+def record_deleted(connection: Connection, subscription: UUID) -> None:
+    """Record that the provider has it no more."""
+    query = "UPDATE subscriptions SET deleted_at = clock_timestamp() WHERE id = %s AND deleted_at IS NULL"
     connection.execute(query, [subscription])
 
 
 def select(connection: Connection, provider: str | None = None, topic: str | None = None) -> list[dict[str, Any]]:
-    """Return subscriptions, oldest first, those removed or refused too."""
+    """Return subscriptions, oldest first, deleted and failed ones included."""
     rows = connection.execute(
         """
-        SELECT id, provider, topic, url, api_url, reference, state, reason, operator, asked_at, registered_at,
-               removal_operator, removed_at
+        SELECT id, provider, topic, url, api_url, reference, state, reason, operator, requested_at, activated_at,
+               deletion_operator, deleted_at
         FROM subscriptions
-        WHERE provider = coalesce(%s, provider) AND topic = coalesce(%s, topic) ORDER BY asked_at, id
+        WHERE provider = coalesce(%s, provider) AND topic = coalesce(%s, topic) ORDER BY requested_at, id
         """,
         [provider, topic],
     )
@@ -75,7 +75,5 @@ def select(connection: Connection, provider: str | None = None, topic: str | Non
 
 def clock(connection: Connection) -> datetime:
     """Return the time by the server's clock."""
-    row = connection.execute("SELECT clock_timestamp() AS now").fetchone()
-    assert row is not None  # noqa: S101 - it always is
-    found: datetime = row.now
-    return found
+    now: datetime = fetch_one(connection, "SELECT clock_timestamp() AS now").now
+    return now

@@ -13,7 +13,7 @@ from app.storage.connection import Connection
 Rows = list[dict[str, Any]]
 
 # What a provider has, or may have.
-OPEN = ("asked", "registered", "removing")
+OPEN = ("pending", "active", "deleting")
 
 
 class AmbiguousSubscriptionError(Exception):
@@ -36,22 +36,22 @@ class SubscriptionService:
 
         Raises:
             AlreadyRegisteredError: There is one, which `replace` would remove first.
-            ProviderCallError: It was refused, or nobody knows (`undecided`): then its row stays as `asked`.
+            ProviderCallError: It was refused, or nobody knows (`undecided`): then its row stays as `pending`.
         """
         others = self._open_rows(topic)
-        row = kept.ask(
+        row = kept.insert_pending(
             self.connection, kept.SubscriptionRequest(self.provider, topic, url, self.api.url, self.operator)
         )
         try:
             made = self._make(topic, url, others if replace else None)
         except ProviderCallError as error:
             if not error.undecided:
-                kept.record_refused(self.connection, row, error.reason)
+                kept.record_failed(self.connection, row, error.reason)
             raise
         keep_secret(made)
-        kept.record_registered(self.connection, row, made.reference)
+        kept.record_active(self.connection, row, made.reference)
         if self.api.exclusive:  # whatever there was before, it is gone
-            self._note(kept.record_removed, others)
+            self._note(kept.record_deleted, others)
         return made
 
     def remove(self, topic: str, url: str | None = None, reference: str | None = None) -> Subscription:
@@ -60,7 +60,7 @@ class SubscriptionService:
         Raises:
             NotRegisteredError: There is no such subscription.
             Ambiguous: There are several.
-            ProviderCallError: It was refused, or nobody knows: then its row stays as `removing`.
+            ProviderCallError: It was refused, or nobody knows: then its row stays as `deleting`.
         """
         rows = self._open_rows(topic)
         listed = self.api.listed()
@@ -69,7 +69,7 @@ class SubscriptionService:
         else:
             fitting = [each for each in listed if _fits(each, topic, url, reference)]
             if not fitting:  # what was in doubt is settled
-                self._note(kept.record_removed, [row for row in rows if _is_meant(row, url, reference)])
+                self._note(kept.record_deleted, [row for row in rows if _is_meant(row, url, reference)])
             found = _only(fitting, topic)
             rows = [row for row in rows if _is_of(row, found)]
         self._remove(found, rows)
@@ -103,17 +103,17 @@ class SubscriptionService:
     def _remove(self, subscription: Subscription, rows: Rows) -> None:
         """Have a subscription removed, and note that of its rows."""
         for row in rows:
-            kept.ask_removal(self.connection, row["id"], self.operator)
+            kept.record_deletion_requested(self.connection, row["id"], self.operator)
         try:
             self.api.remove(subscription)
         except NotRegisteredError:
-            self._note(kept.record_removed, rows)
+            self._note(kept.record_deleted, rows)
             raise
         except ProviderCallError as error:
             if _is_refusal(error):
-                self._note(kept.record_kept, rows)
+                self._note(kept.record_deletion_failed, rows)
             raise
-        self._note(kept.record_removed, rows)
+        self._note(kept.record_deleted, rows)
 
     def _note(self, note: Callable[[Connection, UUID], None], rows: Rows) -> None:
         for row in rows:
@@ -196,7 +196,7 @@ def compare(rows: Rows, provider: str, url: str, listed: Sequence[Subscription] 
             continue
         each = theirs.pop(row["reference"], None)
         says = "nothing" if each is None else "registered" if each.url == row["url"] else f"registered for {each.url}"
-        differs = says != ("registered" if row["state"] == "registered" else "nothing")
+        differs = says != ("registered" if row["state"] == "active" else "nothing")
         found.append(row | {"provider_says": says, "differs": differs})
     for each in theirs.values():
         row = {"provider": provider, "topic": each.topic, "url": each.url, "reference": each.reference, "state": None}

@@ -48,7 +48,7 @@ def test_the_sealing_key_is_rotated_under_load(database: str, tmp_path: Path) ->
         assert labels(connection) == {"new"}
         assert run("reseal", environment=environment).stdout == "0 bodies sealed anew\n"
         alone = SealingKeys((("new", base64.b64decode(NEW)),))
-        for receipt, sealed in connection.execute("SELECT receipt, sealed FROM kvitto.bodies").fetchall():
+        for receipt, sealed in connection.execute("SELECT receipt, ciphertext FROM kvitto.bodies").fetchall():
             assert alone.unseal(UUID(str(receipt)), sealed)
         dead = "SELECT count(*) FROM reporting.dead_letters WHERE reason = 'cannot-open'"
         assert connection.execute(dead).fetchone() == (0,)
@@ -89,5 +89,5 @@ def count(connection: psycopg.Connection) -> int:
 
 
 def labels(connection: psycopg.Connection) -> set[str]:
-    rows = connection.execute("SELECT sealed FROM kvitto.bodies").fetchall()
+    rows = connection.execute("SELECT ciphertext FROM kvitto.bodies").fetchall()
     return {SealingKeys.key_of(row[0]) for row in rows}

@@ -112,8 +112,8 @@ SAFEGUARDS = {
     ),
     "a secret that is shown once is kept before anything else can fail": Safeguard(
         "app/subscriptions/service.py",
-        "        keep_secret(made)\n        kept.note_registered(self.connection, row, made.reference)",
-        "        kept.note_registered(self.connection, row, made.reference)\n        keep_secret(made)",
+        "        keep_secret(made)\n        kept.record_active(self.connection, row, made.reference)",
+        "        kept.record_active(self.connection, row, made.reference)\n        keep_secret(made)",
         "tests/integration/test_subscriptions.py::test_a_secret_is_kept_whatever_happens_to_the_ledger",
     ),
     "a subscription whose answer was lost stays in doubt": Safeguard(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -16,13 +17,13 @@ from uuid_utils.compat import uuid7
 
 from app.audit.conservation import audit
 from app.console.overview import shortfalls
+from app.domain.delivery import StreamId
 from app.inbox.stream import Inbox
 from app.local.embedded_servers import valkey_answers
 from app.sandbox.kompar import encrypt
 from app.storage import audit_results, high_water_marks, reports
-from app.storage import high_water_marks as witnesses
 from app.storage.connection import Connection, connect
-from app.storage.high_water_marks import ReportedMark
+from app.storage.high_water_marks import SWEEP, HighWaterMark
 from tests import process_tree
 from tests.integration.test_inbox import delivery
 from tests.kvitto_process import Running, run
@@ -94,7 +95,8 @@ def tallied(kvitto: Running, count: int) -> None:
     """Wait until the edge has reported so many entries."""
     query = """
         SELECT coalesce(sum(seen), 0)::int AS n
-        FROM (SELECT max(appended) AS seen FROM kvitto.tallies WHERE provider = 'kompar' GROUP BY epoch) AS epochs
+        FROM (SELECT max(appended) AS seen FROM kvitto.inbox_high_water_marks
+              WHERE provider = 'kompar' AND source <> 'sweep' GROUP BY epoch) AS epochs
     """
     eventually(lambda: kvitto.rows(query)[0]["n"] == count, f"{count} tallied")
 
@@ -263,9 +265,13 @@ def inbox(redis: Redis) -> Inbox:
     return Inbox(redis, "kompar")
 
 
+def record(connection: Connection, source: str, epoch: UUID, appended: int, last_id: StreamId) -> None:
+    high_water_marks.record(connection, source, {("kompar", epoch): HighWaterMark(appended, last_id)})
+
+
 def witness(connection: Connection, inbox: Inbox) -> None:
     census = inbox.info()
-    witnesses.record_swept(connection, "kompar", census.epoch, census.appended, census.last_id)
+    record(connection, SWEEP, census.epoch, census.appended, census.last_id)
 
 
 def test_a_census_is_a_witness_where_no_edge_reported(inbox: Inbox, redis: Redis, connection: Connection) -> None:
@@ -281,7 +287,7 @@ def test_an_older_census_that_arrives_late_changes_nothing(inbox: Inbox, redis: 
     first = inbox.append(delivery())
     inbox.append(delivery())
     witness(connection, inbox)
-    witnesses.record_swept(connection, "kompar", first.epoch, 1, first.stream_id)
+    record(connection, SWEEP, first.epoch, 1, first.stream_id)
     redis.flushall()
     assert audit(connection, inbox).missing == 2
 
@@ -292,9 +298,8 @@ def test_what_one_edge_could_not_report_is_known_from_the_next(
     """The count is the server's: an edge that was killed before it reported leaves no gap."""
     for edge, count, reports_it in ((uuid7(), 2, True), (uuid7(), 100, False), (uuid7(), 3, True)):
         appended = [inbox.append(delivery()) for _ in range(count)][-1]
-        tallied = [ReportedMark("kompar", appended.epoch, appended.count, appended.stream_id)]
         for _ in range(2 if reports_it else 0):
-            high_water_marks.record_reported(connection, edge, tallied)
+            record(connection, str(edge), appended.epoch, appended.count, appended.stream_id)
     assert audit(connection, inbox).missing == 0
     redis.flushall()
     assert audit(connection, inbox).missing == 105
@@ -304,20 +309,16 @@ def test_an_inbox_that_begins_anew_in_an_epoch_that_goes_on_is_found_out(
     inbox: Inbox, redis: Redis, connection: Connection
 ) -> None:
     """Deleted by hand, or set back to an earlier state: the server's own counter has forgotten."""
-    edge = uuid7()
+    edge = str(uuid7())
     for _ in range(3):
         appended = inbox.append(delivery())
-        high_water_marks.record_reported(
-            connection, edge, [ReportedMark("kompar", appended.epoch, appended.count, appended.stream_id)]
-        )
+        record(connection, edge, appended.epoch, appended.count, appended.stream_id)
     redis.delete("inbox:kompar")
     assert audit(connection, inbox).missing == 3
     for count in (4, 5, 6, 7):
         appended = inbox.append(delivery())
         assert appended.count == count
-        high_water_marks.record_reported(
-            connection, edge, [ReportedMark("kompar", appended.epoch, count, appended.stream_id)]
-        )
+        record(connection, edge, appended.epoch, count, appended.stream_id)
         account = audit(connection, inbox)
         assert (account.missing, account.in_flight) == (3, count - 3)
 
@@ -331,7 +332,7 @@ def test_the_log_tells_of_a_change_at_once_and_repeats_it_now_and_then(inbox: In
     assert [tells(missing) for missing in (0, 3, 3, 4, 4, 0, 0, 4)] == [
         False, True, False, True, False, False, False, True,
     ]  # fmt: skip
-    connection.execute("UPDATE audits SET told_at = told_at - interval '301 seconds'")
+    connection.execute("UPDATE audits SET alerted_at = alerted_at - interval '301 seconds'")
     assert [tells(4), tells(4)] == [True, False]
 
 

@@ -7,7 +7,7 @@ from app.console.app import create_app
 from app.storage.connection import Connection
 from config.settings import ConsoleSettings
 
-LOOK = "INSERT INTO looks (provider, complete_until, pending) VALUES ('kompar', now() - %s::interval, 7)"
+LOOK = "INSERT INTO ingest_progress (provider, complete_until, pending) VALUES ('kompar', now() - %s::interval, 7)"
 
 
 def console(database: str) -> FlaskClient:

@@ -13,7 +13,7 @@ from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from tests.integration.test_ledger import settlement
 
-_KEPT = "SELECT provider, stored, duplicate, dead FROM reporting.conservation ORDER BY provider"
+_KEPT = "SELECT provider, stored, duplicate, dead FROM reporting.delivery_counts ORDER BY provider"
 _COUNTED = """
     SELECT provider, count(*) FILTER (WHERE outcome = 'stored') AS stored,
            count(*) FILTER (WHERE outcome = 'duplicate') AS duplicate, count(*) FILTER (WHERE outcome = 'dead') AS dead

@@ -64,14 +64,15 @@ def tables(connection: Connection) -> dict[str, list[Any]]:
         "decisions": "SELECT * FROM reporting.kompar_decisions ORDER BY 1",
         "applications": "SELECT * FROM reporting.kompar_applications ORDER BY 1",
         "places": "SELECT receipt, epoch, received_at, seq FROM receipts ORDER BY 1",
-        "copies": "SELECT receipt, epoch, received_at, seq FROM copies ORDER BY 1, 2, 3",
+        "duplicate_entries": "SELECT receipt, epoch, received_at, seq FROM duplicate_entries ORDER BY 1, 2, 3",
     }
     return {name: list(connection.execute(query)) for name, query in queries.items()}
 
 
 def clear(connection: Connection) -> None:
     connection.execute(
-        "TRUNCATE receipts, dead_letters, copies, bodies, events, reveals, kompar_applications, kompar_decisions"
+        "TRUNCATE receipts, dead_letters, duplicate_entries, bodies, events, body_access_log,"
+        " kompar_applications, kompar_decisions"
     )
 
 
@@ -164,7 +165,7 @@ def test_another_entry_of_a_receipt_is_a_copy(ledger: Ledger, connection: Connec
     ledger.store([first, again])
     ledger.store([again])
     assert [row.outcome for row in tables(connection)["deliveries"]] == ["stored"]
-    assert [row.seq for row in connection.execute("SELECT seq FROM copies")] == [99]
+    assert [row.seq for row in connection.execute("SELECT seq FROM duplicate_entries")] == [99]
 
 
 def test_a_server_that_fails_is_unavailable_and_its_successor_is_used(ledger: Ledger, connection: Connection) -> None:
@@ -201,7 +202,7 @@ def test_the_servers_time_zone_does_not_matter(ledger: Ledger, database: str, co
     ledger.store(batch)
     assert [row.outcome for row in tables(connection)["deliveries"]] == ["stored", "stored", "duplicate"]
     assert [row.phone for row in tables(connection)["decisions"]] == ["2"]
-    assert list(connection.execute("SELECT * FROM copies")) == []
+    assert list(connection.execute("SELECT * FROM duplicate_entries")) == []
 
 
 def test_stores_of_one_provider_follow_each_other(ledger: Ledger, database: str, connection: Connection) -> None:
@@ -259,5 +260,5 @@ def test_an_earlier_entry_that_cannot_be_opened_here_leaves_a_replayed_receipt_a
     before = tables(connection)
     ledger.store([copy_of(dead, 1)])
     after = tables(connection)
-    assert [row.receipt for row in after.pop("copies")] == [dead.receipt]
-    assert after == {name: rows for name, rows in before.items() if name != "copies"}
+    assert [row.receipt for row in after.pop("duplicate_entries")] == [dead.receipt]
+    assert after == {name: rows for name, rows in before.items() if name != "duplicate_entries"}

@@ -20,7 +20,7 @@ def receipt(kvitto: Running) -> str:
 
 
 def reveals(kvitto: Running, receipt: str) -> list[tuple[str, str]]:
-    rows = kvitto.rows("SELECT reason, operator FROM kvitto.reveals WHERE receipt = %s", receipt)
+    rows = kvitto.rows("SELECT reason, operator FROM kvitto.body_access_log WHERE receipt = %s", receipt)
     return [(row["reason"], row["operator"]) for row in rows]
 
 
@@ -60,9 +60,9 @@ def test_a_receipt_that_is_not_there_is_told(kvitto: Running) -> None:
 def test_the_workers_role_reveals_and_can_take_nothing_back(kvitto: Running, receipt: str) -> None:
     worker = kvitto.database.replace("//kvitto@", "//kvitto_worker@")
     with psycopg.connect(worker, autocommit=True) as connection:
-        add = "INSERT INTO kvitto.reveals (receipt, reason, operator) VALUES (%s, 'by hand', 'me')"
+        add = "INSERT INTO kvitto.body_access_log (receipt, reason, operator) VALUES (%s, 'by hand', 'me')"
         connection.execute(add, [receipt])
-        for undo in ("DELETE FROM kvitto.reveals", "UPDATE kvitto.reveals SET reason = 'none'"):
+        for undo in ("DELETE FROM kvitto.body_access_log", "UPDATE kvitto.body_access_log SET reason = 'none'"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(undo)
     assert ("by hand", "me") in reveals(kvitto, receipt)

@@ -1,11 +1,15 @@
 """Each process has its own role and its own settings, and no other's."""
 
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
 
+from app.domain.delivery import StreamId
 from app.local.process_list import Process, Scale, processes
+from app.storage.connection import Connection, connect
+from app.storage.high_water_marks import SWEEP, HighWaterMark, record
 from tests import process_tree as running_processes
 from tests.kvitto_process import Running, run
 from tests.providers.provider_fixtures import names
@@ -20,20 +24,20 @@ REFUSED = {
         "SELECT * FROM kvitto.bodies",
         "SELECT * FROM kvitto.kompar_applications",
         "SELECT * FROM reporting.deliveries",
-        "INSERT INTO kvitto.reveals DEFAULT VALUES",
-        "SELECT * FROM kvitto.censuses",
-        "DELETE FROM kvitto.tallies",
+        "INSERT INTO kvitto.body_access_log DEFAULT VALUES",
+        "INSERT INTO kvitto.inbox_high_water_marks VALUES ('kompar', gen_random_uuid(), 'sweep', 0, 0, 0)",
+        "DELETE FROM kvitto.inbox_high_water_marks",
     ],
     "kvitto_worker": [
         "DELETE FROM kvitto.receipts",
         "DELETE FROM kvitto.events",
-        "UPDATE kvitto.bodies SET sealed = ''",
+        "UPDATE kvitto.bodies SET ciphertext = ''",
         "DELETE FROM kvitto.bodies",
-        "SELECT * FROM kvitto.reveals",
-        "UPDATE kvitto.reveals SET reason = 'another'",
-        "DELETE FROM kvitto.reveals",
-        "DELETE FROM kvitto.censuses",
-        "UPDATE kvitto.tallies SET appended = 0",
+        "SELECT * FROM kvitto.body_access_log",
+        "UPDATE kvitto.body_access_log SET reason = 'another'",
+        "DELETE FROM kvitto.body_access_log",
+        "INSERT INTO kvitto.inbox_high_water_marks VALUES ('kompar', gen_random_uuid(), 'an edge', 0, 0, 0)",
+        "DELETE FROM kvitto.inbox_high_water_marks",
         "UPDATE kvitto.accepted_losses SET entries = 1",
         "DELETE FROM kvitto.accepted_losses",
         "DELETE FROM kvitto.overflow",
@@ -135,3 +139,19 @@ def test_migrate_gives_the_roles_their_passwords(tmp_path: Path) -> None:
         unknown = run("migrate", environment={"DATABASE_URL": dsn, "ROLE_PASSWORDS": "postgres=secret-secret"})
         assert unknown.returncode == 78
         assert "secret-secret" not in unknown.stderr
+
+
+def test_a_role_neither_reads_nor_lowers_high_water_marks_of_the_other(database: str, connection: Connection) -> None:
+    epoch, mark = UUID(int=1), HighWaterMark(9, StreamId(1, 1))
+    for role, source in (("kvitto_ingest", "an ingest process"), ("kvitto_worker", SWEEP)):
+        with connect(database.replace("//kvitto@", f"//{role}@"), "test") as own:
+            record(own, source, {("kompar", epoch): mark})
+            own.execute("UPDATE inbox_high_water_marks SET appended = 10")
+    rows = "SELECT source, appended FROM inbox_high_water_marks ORDER BY source"
+    assert list(map(tuple, connection.execute(rows))) == [("an ingest process", 10), (SWEEP, 10)]
+    with connect(database.replace("//kvitto@", "//kvitto_ingest@"), "test") as ingest:
+        ingest.execute("UPDATE inbox_high_water_marks SET appended = 0")
+        assert list(map(tuple, ingest.execute(rows))) == [("an ingest process", 0)]
+    assert list(map(tuple, connection.execute(rows))) == [("an ingest process", 0), (SWEEP, 10)]
+    with connect(database.replace("//kvitto@", "//kvitto_worker@"), "test") as worker:
+        assert [row.source for row in worker.execute(rows)] == ["an ingest process", SWEEP]

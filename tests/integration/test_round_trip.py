@@ -158,7 +158,7 @@ def test_the_round_trip(tmp_path: Path) -> None:
         assert (look(sandbox)["subscriptions"], look(sandbox)["pending"]) == ([], 0)
         assert [kept(lender, provider) for provider in PROVIDERS] == before
         listed = json.loads(lender.subscriptions(sandbox, "list", "--all", "--json"))
-        assert [row["state"] for row in listed] == ["removed", "removed"]
+        assert [row["state"] for row in listed] == ["deleted", "deleted"]
 
 
 def kept(lender: Lender, provider: Provider) -> int:

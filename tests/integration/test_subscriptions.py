@@ -62,7 +62,7 @@ class Lender:
     def rows(self) -> list[dict[str, Any]]:
         """Return what is kept, in the worker's role; no secret may be in it."""
         with psycopg.connect(self.environment["DATABASE_URL"], row_factory=dict_row) as connection:
-            rows = connection.execute("SELECT * FROM kvitto.subscriptions ORDER BY asked_at").fetchall()
+            rows = connection.execute("SELECT * FROM kvitto.subscriptions ORDER BY requested_at").fetchall()
         assert [secret for secret in NEVER_SEEN if secret in str(rows)] == []
         return rows
 
@@ -110,8 +110,8 @@ def test_a_webhook_is_registered_under_a_token_and_noted(lender: Lender) -> None
     assert post.headers["Authorization"] == f"Bearer {TOKEN}"
     assert post.document == {"url": HERE}
     (row,) = lender.rows()
-    assert (row["state"], row["url"], row["operator"], row["role"]) == ("registered", HERE, "root", "kvitto_worker")
-    assert row["asked_at"] < row["registered_at"]
+    assert (row["state"], row["url"], row["operator"], row["role"]) == ("active", HERE, "root", "kvitto_worker")
+    assert row["requested_at"] < row["activated_at"]
 
 
 @pytest.mark.parametrize("status", [400, 404])
@@ -119,14 +119,14 @@ def test_a_refusal_is_told_whichever_of_two_statuses_it_has(lender: Lender, stat
     refusal = Answer(status, {"success": False, "message": "Please use valid url."})
     lender.api.answers["POST /kompar/webhooks/applications"] = [refusal]
     assert f"answers {status}: Please use valid url. Correct" in lender.refused("register", "kompar", "applications")
-    assert [(row["state"], row["reason"]) for row in lender.rows()] == [("refused", "api-refused")]
+    assert [(row["state"], row["reason"]) for row in lender.rows()] == [("failed", "api-refused")]
 
 
 def test_a_refusal_in_an_answer_of_200_is_one(lender: Lender) -> None:
     answer = Answer(200, {"success": False, "message": "not today"})
     lender.api.answers["POST /kompar/webhooks/applications"] = [answer]
     assert "refused: not today" in lender.refused("register", "kompar", "applications")
-    assert lender.states() == ["refused"]
+    assert lender.states() == ["failed"]
 
 
 @pytest.mark.parametrize("status", [400, 404])
@@ -145,7 +145,7 @@ def test_a_webhook_is_replaced_if_that_is_asked_for(lender: Lender) -> None:
     lender.run("register", "kompar", "applications", "--replace")
     assert [line.split()[0] for line in lender.api.lines] == ["GET", "POST", "DELETE", "POST"]
     assert [(row["state"], row["url"]) for row in lender.rows()] == [
-        ("removed", "https://lender.example/old"), ("registered", HERE),
+        ("deleted", "https://lender.example/old"), ("active", HERE),
     ]  # fmt: skip
 
 
@@ -158,8 +158,8 @@ def test_nothing_is_removed_for_a_url_that_is_refused(lender: Lender) -> None:
 @pytest.mark.parametrize(
     ("second", "told", "state"),
     [
-        (Answer(404, {"message": "Please use valid url."}), "NOTHING IS registered for applications now", "refused"),
-        (CUT_OFF, "it is not known whether anything is registered for applications now", "asked"),
+        (Answer(404, {"message": "Please use valid url."}), "NOTHING IS registered for applications now", "failed"),
+        (CUT_OFF, "it is not known whether anything is registered for applications now", "pending"),
     ],
 )
 def test_a_replacement_that_fails_half_way_is_told_loudly(
@@ -171,7 +171,7 @@ def test_a_replacement_that_fails_half_way_is_told_loudly(
     said = lender.refused("register", "kompar", "applications", "--replace")
     assert told in said
     assert "Until `kvitto subscriptions register` succeeds, nothing is delivered" in said
-    assert lender.states() == ["removed", state]
+    assert lender.states() == ["deleted", state]
 
 
 def test_a_replacement_whose_removal_is_in_doubt_is_told_and_can_be_repeated(lender: Lender) -> None:
@@ -180,11 +180,11 @@ def test_a_replacement_whose_removal_is_in_doubt_is_told_and_can_be_repeated(len
     lender.run("register", "kompar", "applications")
     said = lender.refused("register", "kompar", "applications", "--replace")
     assert "whether the former subscription to applications was removed is not known" in said
-    assert lender.states() == ["removing", "refused"]
+    assert lender.states() == ["deleting", "failed"]
     lender.api.answers["POST /kompar/webhooks/applications"] = [ALREADY, FINE]
     lender.api.answers["DELETE /kompar/webhooks/applications"] = [Answer(404, {"message": "not registered"})]
     lender.run("register", "kompar", "applications", "--replace")
-    assert lender.states() == ["removed", "refused", "registered"]
+    assert lender.states() == ["deleted", "failed", "active"]
 
 
 def test_a_lost_answer_leaves_a_doubt_that_a_removal_settles(lender: Lender) -> None:
@@ -193,9 +193,9 @@ def test_a_lost_answer_leaves_a_doubt_that_a_removal_settles(lender: Lender) -> 
     lender.api.answers["GET /solaris/v1/webhooks"] = [listed()]
     assert "Whether it was done is not known" in lender.refused("register", "kompar", "applications")
     (row,) = json.loads(lender.run("list", "--json").stdout)
-    assert (row["state"], row["topic"]) == ("asked", "applications")
+    assert (row["state"], row["topic"]) == ("pending", "applications")
     lender.run("remove", "kompar", "applications")
-    assert lender.states() == ["removed"]
+    assert lender.states() == ["deleted"]
 
 
 def test_a_crash_between_asking_and_the_answer_is_seen(lender: Lender) -> None:
@@ -210,7 +210,7 @@ def test_a_crash_between_asking_and_the_answer_is_seen(lender: Lender) -> None:
     asking.send_signal(signal.SIGKILL)
     asking.wait()
     (row,) = json.loads(lender.run("list", "--json").stdout)
-    assert (row["state"], row["registered_at"]) == ("asked", None)
+    assert (row["state"], row["activated_at"]) == ("pending", None)
 
 
 def test_what_is_registered_is_removed(lender: Lender) -> None:
@@ -221,7 +221,7 @@ def test_what_is_registered_is_removed(lender: Lender) -> None:
     assert f"registered for {HERE}, as far as is known here" in said
     assert "no more" in lender.run("remove", "kompar", "applications").stdout
     (row,) = lender.rows()
-    assert (row["state"], row["removal_operator"]) == ("removed", "root")
+    assert (row["state"], row["deletion_operator"]) == ("deleted", "root")
     assert "nothing to remove" in lender.refused("remove", "kompar", "applications")
 
 
@@ -230,17 +230,17 @@ def test_a_removal_that_fails_is_in_doubt_until_it_succeeds(lender: Lender) -> N
     lender.api.answers["DELETE /kompar/webhooks/applications"] = [Answer(500)]
     lender.run("register", "kompar", "applications")
     assert "next try in" in lender.refused("remove", "kompar", "applications")
-    assert lender.states() == ["removing"]
+    assert lender.states() == ["deleting"]
     lender.api.answers["DELETE /kompar/webhooks/applications"] = [FINE]
     lender.run("remove", "kompar", "applications")
-    assert lender.states() == ["removed"]
+    assert lender.states() == ["deleted"]
 
 
 def test_who_is_refused_at_the_door_is_told_what_to_correct(lender: Lender) -> None:
     lender.api.answers["GET /kompar/token"] = [Answer(401, {"message": f"wrong password {PASSWORD}"})]
     said = lender.refused("register", "kompar", "applications")
     assert "answers 401: wrong password ***. Correct KOMPAR_API_USERNAME or KOMPAR_API_PASSWORD. Nothing was" in said
-    assert lender.states() == ["refused"]
+    assert lender.states() == ["failed"]
 
 
 def test_a_secret_that_is_shown_once_goes_into_its_file(lender: Lender) -> None:
@@ -253,7 +253,7 @@ def test_a_secret_that_is_shown_once_goes_into_its_file(lender: Lender) -> None:
     assert lender.secrets.read_text() == f"{EVENT}=older,{EVENT}={SHOWN_ONCE}\n"
     assert stat.S_IMODE(lender.secrets.stat().st_mode) == 0o640
     assert lender.api.calls[-1].document == {"event_type": EVENT, "url": THERE}
-    assert [(row["state"], row["reference"]) for row in lender.rows()] == [("registered", "w-1")]
+    assert [(row["state"], row["reference"]) for row in lender.rows()] == [("active", "w-1")]
 
 
 def test_an_event_type_without_a_schema_is_taken_and_told(lender: Lender) -> None:
@@ -262,7 +262,7 @@ def test_an_event_type_without_a_schema_is_taken_and_told(lender: Lender) -> Non
     lender.api.answers["POST /solaris/v1/webhooks"] = [Answer(201, answer), made("w-2")]
     done = lender.run("register", "solaris", unknown)
     assert f"no schema for {unknown}: kept whole, flagged no-schema; there is one for FREELANCER_CREDIT" in done.stderr
-    assert lender.states() == ["registered"]
+    assert lender.states() == ["active"]
     assert "no schema" not in lender.run("register", "solaris", EVENT).stderr
 
 
@@ -283,17 +283,17 @@ def test_without_a_file_a_secret_is_printed_once_on_a_terminal(lender: Lender) -
         assert shown.end() == 0, shown.text
     assert re.findall(rf"^{EVENT}={SHOWN_ONCE}\r?$", shown.text, re.MULTILINE)
     assert shown.text.count(SHOWN_ONCE) == 1
-    assert lender.states() == ["registered"]
+    assert lender.states() == ["active"]
 
 
 def test_a_secret_is_kept_whatever_happens_to_the_ledger(lender: Lender) -> None:
     """It cannot be asked for a second time."""
     with psycopg.connect(lender.database, autocommit=True) as owner:
-        owner.execute("REVOKE UPDATE (registered_at) ON kvitto.subscriptions FROM kvitto_worker")
+        owner.execute("REVOKE UPDATE (activated_at) ON kvitto.subscriptions FROM kvitto_worker")
     lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
     lender.refused("register", "solaris", EVENT, status=78)
     assert lender.secrets.read_text() == f"{EVENT}={SHOWN_ONCE}\n"
-    assert lender.states() == ["asked"]
+    assert lender.states() == ["pending"]
 
 
 def test_the_provider_s_word_stands_beside_ours(lender: Lender) -> None:
@@ -306,8 +306,8 @@ def test_the_provider_s_word_stands_beside_ours(lender: Lender) -> None:
     done = lender.run("list", "--json", status=1)
     found = {row["reference"]: (row["state"], row["provider_says"], row["differs"]) for row in json.loads(done.stdout)}
     assert found == {
-        "w-1": ("registered", "registered", False),
-        "w-2": ("registered", "nothing", True),
+        "w-1": ("active", "registered", False),
+        "w-2": ("active", "nothing", True),
         "w-3": (None, "registered", True),
     }
     assert "2 differ" in done.stderr
@@ -340,7 +340,7 @@ def test_of_several_one_is_named_and_the_secret_that_may_go_is_told(lender: Lend
     lender.api.answers["DELETE /solaris/v1/webhooks/w-1"] = [Answer(200, {"id": "w-1"})]
     done = lender.run("remove", "solaris", EVENT, "--id", "w-1")
     assert re.search(rf"the value of {EVENT} in SOLARIS_SECRETS that came at .* may go, and no other", done.stdout)
-    assert lender.states() == ["removed", "registered"]
+    assert lender.states() == ["deleted", "active"]
     lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-2"), listed()]
     lender.api.answers["DELETE /solaris/v1/webhooks/w-2"] = [Answer(204)]
     assert f"every value of {EVENT}" in lender.run("remove", "solaris", EVENT).stdout
@@ -411,18 +411,18 @@ def test_where_that_is_sure_it_is_told_that_nothing_was_changed(lender: Lender, 
     lender.api.answers["GET /kompar/token"] = [Answer(500)]
     said = lender.refused("register", "kompar", "applications", *replace)
     assert "the fault is the provider's. Nothing was changed." in said
-    assert lender.states() == ["refused"]
+    assert lender.states() == ["failed"]
 
 
 def test_what_is_in_doubt_is_listed_with_what_to_do(lender: Lender) -> None:
     lender.api.answers["GET /solaris/v1/webhooks"] = [listed()]
     lender.api.answers["POST /kompar/webhooks/applications"] = [CUT_OFF, FINE]
     assert "Nothing was changed" not in lender.refused("register", "kompar", "applications")
-    assert "asked: it is not known whether it is registered; `register --replace`" in lender.run("list").stderr
+    assert "pending: it is not known whether it is registered; `register --replace`" in lender.run("list").stderr
     lender.run("register", "kompar", "applications", "--replace")
     lender.api.answers["DELETE /kompar/webhooks/applications"] = [CUT_OFF]
     lender.refused("remove", "kompar", "applications")
-    assert lender.run("list").stderr == "removing: it is not known whether it was removed; repeat `remove`\n"
+    assert lender.run("list").stderr == "deleting: it is not known whether it was removed; repeat `remove`\n"
 
 
 def test_a_removal_in_doubt_is_settled_by_what_the_provider_lists(lender: Lender) -> None:
@@ -431,10 +431,10 @@ def test_a_removal_in_doubt_is_settled_by_what_the_provider_lists(lender: Lender
     lender.api.answers["DELETE /solaris/v1/webhooks/w-1"] = [CUT_OFF]
     lender.run("register", "solaris", EVENT)
     lender.refused("remove", "solaris", EVENT)
-    assert lender.states() == ["removing"]
+    assert lender.states() == ["deleting"]
     lender.api.answers["GET /solaris/v1/webhooks"] = [listed()]
     assert f"{EVENT} is not subscribed to" in lender.refused("remove", "solaris", EVENT)
-    assert lender.states() == ["removed"]
+    assert lender.states() == ["deleted"]
 
 
 def test_check_tells_what_the_command_lacks(lender: Lender) -> None:
@@ -467,7 +467,7 @@ def test_one_that_was_removed_elsewhere_is_not_taken_for_a_second(lender: Lender
     lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
     lender.run("register", "kompar", "applications")
     lender.run("register", "kompar", "applications")
-    assert lender.states() == ["removed", "registered"]
+    assert lender.states() == ["deleted", "active"]
 
 
 def test_where_several_are_kept_none_is_replaced(lender: Lender) -> None:
@@ -483,4 +483,4 @@ def test_a_secret_that_its_file_cannot_take_in_is_printed_rather_than_lost(lende
     assert "could not take it in (UnicodeDecodeError): keep what follows" in done.stderr
     assert f"{EVENT}={SHOWN_ONCE}\n" in done.stdout
     assert lender.secrets.read_bytes() == b"\xff no text"
-    assert lender.states() == ["registered"]
+    assert lender.states() == ["active"]
