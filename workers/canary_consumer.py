@@ -24,7 +24,7 @@ class CanaryConsumer:
 
     def __init__(self, inbox: Inbox, ledger: Ledger, seals: SealingKeys, provider: str) -> None:
         self._inbox = inbox
-        self._overflow = CanaryOverflow(ledger.connected, canary.road(provider))
+        self._overflow = CanaryOverflow(ledger.connected, canary.inbox_name(provider))
         self._ledger = ledger
         self._seals = seals
         self._provider = provider

@@ -80,7 +80,7 @@ def make_consumer(provider: str, slot: ConsumerSlot) -> InboxConsumer:
     ledger = _ledger(provider)
     seals = SealingKeys(settings.sealing_keys)
     pipeline = partial(BatchProcessor, DeliveryProcessor(seals, opener), ledger)
-    canaries = CanaryConsumer(Inbox(redis, canary.road(provider)), ledger, seals, provider)
+    canaries = CanaryConsumer(Inbox(redis, canary.inbox_name(provider)), ledger, seals, provider)
     ring = partial(wakeup.WakeupPublisher(settings.broker_url).publish, provider)
     return InboxConsumer(Inbox(redis, provider), pipeline, slot, ring, canaries)
 
@@ -122,7 +122,9 @@ def _start_standby(**_: Any) -> None:
 def _start_stations(**_: Any) -> None:
     for provider in _settings().providers:
         consumer(provider).start()
-        metrics.STUCK.labels(provider, "not-readable")  # at 0, so that the first increase is seen as one
+        metrics.PROCESSING_ERRORS.labels(provider, "not-readable")
+        for outcome in metrics.OUTCOMES:
+            metrics.DELIVERIES_PROCESSED.labels(provider, outcome)
     gc.freeze()
     gc.set_threshold(_OBJECTS)
 

@@ -1,4 +1,4 @@
-"""Metrics: what the ledger holds, and what the processes of this machine count."""
+"""The console's metrics: gauges read from the ledger, and the counters of this machine's processes."""
 
 import os
 from collections.abc import Iterator
@@ -9,57 +9,72 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from app.metrics import OUTCOMES
 from app.storage import reports
 from app.storage.connection import Connection
 
 
-class _Ledger(Collector):
+class _LedgerCollector(Collector):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def collect(self) -> Iterator[Metric]:
-        receipts = GaugeMetricFamily("kvitto_receipts", "Receipts in the ledger", labels=["provider", "outcome"])
+        yield self._receipts()
+        freshness = reports.freshness(self._connection)
+        yield _gauge(
+            "kvitto_inbox_entries",
+            "Deliveries that waited in the inbox and the overflow at the last sweep.",
+            {row["provider"]: row["pending"] for row in freshness},
+        )
+        yield _gauge(
+            "kvitto_ledger_lag_seconds",
+            "Age of the time up to which the ledger holds every delivery.",
+            {row["provider"]: row["behind_seconds"] for row in freshness},
+        )
+        audits = reports.audits(self._connection)
+        yield _gauge(
+            "kvitto_audit_missing_entries",
+            "Accepted deliveries that the last audit could not account for.",
+            {row["provider"]: row["missing"] for row in audits},
+        )
+        yield _gauge(
+            "kvitto_last_audit_timestamp_seconds",
+            "Unix time of the last audit.",
+            {row["provider"]: row["audited_at"].timestamp() for row in audits},
+        )
+        canaries = reports.canaries(self._connection)
+        yield _gauge(
+            "kvitto_last_canary_timestamp_seconds",
+            "Unix time at which the newest canary in the ledger was sent.",
+            {row["provider"]: row["sent_at"].timestamp() for row in canaries},
+        )
+        yield _gauge(
+            "kvitto_canary_duration_seconds",
+            "Time that the newest canary in the ledger took from its sender to the ledger.",
+            {row["provider"]: row["seconds"] for row in canaries},
+        )
+
+    def _receipts(self) -> Metric:
+        receipts = GaugeMetricFamily(
+            "kvitto_ledger_receipts", "Receipts in the ledger, by outcome.", labels=["provider", "outcome"]
+        )
         for row in reports.conservation(self._connection):
-            for outcome in ("stored", "duplicate", "dead"):
+            for outcome in OUTCOMES:
                 receipts.add_metric([row["provider"], outcome], row[outcome])
-        yield receipts
-        pending = GaugeMetricFamily("kvitto_pending", "Entries waiting at the last look", labels=["provider"])
-        behind = GaugeMetricFamily(
-            "kvitto_behind_seconds", "Age of what the ledger is complete up to", labels=["provider"]
-        )
-        for row in reports.freshness(self._connection):
-            pending.add_metric([row["provider"]], row["pending"])
-            behind.add_metric([row["provider"]], row["behind_seconds"])
-        yield pending
-        yield behind
-        yield from self._audits()
-        yield from self._canaries()
+        return receipts
 
-    def _audits(self) -> Iterator[Metric]:
-        missing = GaugeMetricFamily(
-            "kvitto_missing", "Entries that the last audit could not account for", labels=["provider"]
-        )
-        ago = GaugeMetricFamily("kvitto_audited_seconds_ago", "Age of the last audit", labels=["provider"])
-        for row in reports.audits(self._connection):
-            missing.add_metric([row["provider"]], row["missing"])
-            ago.add_metric([row["provider"]], row["seconds_ago"])
-        yield missing
-        yield ago
 
-    def _canaries(self) -> Iterator[Metric]:
-        age = GaugeMetricFamily("kvitto_canary_age_seconds", "Age of the newest canary to arrive", labels=["provider"])
-        travel = GaugeMetricFamily("kvitto_canary_seconds", "How long it travelled", labels=["provider"])
-        for row in reports.canaries(self._connection):
-            age.add_metric([row["provider"]], row["age_seconds"])
-            travel.add_metric([row["provider"]], row["seconds"])
-        yield age
-        yield travel
+def _gauge(name: str, documentation: str, by_provider: dict[str, float]) -> Metric:
+    gauge = GaugeMetricFamily(name, documentation, labels=["provider"])
+    for provider, value in by_provider.items():
+        gauge.add_metric([provider], value)
+    return gauge
 
 
 def exposition(connection: Connection) -> bytes:
     """Return all metrics in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(_Ledger(connection))
+    registry.register(_LedgerCollector(connection))
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)

@@ -48,7 +48,7 @@ def _waits(settings: AuditSettings, providers: Iterable[str]) -> Iterator[tuple[
 
     with closing(client.connect(settings.redis_url)) as redis, connect(settings.database_url, "health") as connection:
         for provider in providers:
-            road = canary.road(provider)
+            road = canary.inbox_name(provider)
             yield Inbox(redis, road).oldest_seconds(), provider
             yield Overflow(lambda: borrow(connection), road).oldest_seconds(), provider
 

@@ -255,7 +255,7 @@ class Inbox:
         try:
             delivery = to_delivery(self.provider, dict(zip(fields[::2], fields[1::2], strict=True)))
         except (KeyError, ValueError):
-            metrics.STUCK.labels(self.provider, "not-readable").inc()
+            metrics.PROCESSING_ERRORS.labels(self.provider, "not-readable").inc()
             logger.error("entry not readable, left in the inbox", extra={"entry": stream_id.decode()})  # noqa: TRY400
             return []
         position = StreamId.parse(stream_id)

@@ -64,7 +64,7 @@ class WakeupPublisher:
                     retry=False,
                 )
         except Exception as error:  # whatever the broker raises, the delivery is safe already
-            metrics.RINGS_FAILED.labels(provider).inc()
+            metrics.WAKEUP_FAILURES.labels(provider).inc()
             logger.warning("ring failed", extra={"provider": provider, "error": type(error).__name__})
 
 

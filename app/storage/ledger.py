@@ -31,8 +31,8 @@ class Ledger:
         self._connection: Connection | None = None
         self._trusted_until = 0.0
 
-    def store(self, settlements: Sequence[ProcessedDelivery]) -> None:
-        """Take a batch in: receipts, events and current state, or nothing of it.
+    def store(self, settlements: Sequence[ProcessedDelivery]) -> dict[UUID, Outcome]:
+        """Take a batch in: receipts, events and current state, or nothing of it. Return the outcomes of new receipts.
 
         What the ledger has already is left alone, so that the same entries may be stored again and again.
 
@@ -43,8 +43,9 @@ class Ledger:
         with self._turn() as connection:
             sifted = receipts.partition(connection, settlements)
             receipts.reassign(connection, sifted.earlier)
-            _settle(connection, sifted.fresh, receipts.insert, moved=sifted.earlier)
+            outcomes = _settle(connection, sifted.fresh, receipts.insert, moved=sifted.earlier)
             receipts.record_duplicate_entries(connection, sifted.copies)
+        return outcomes
 
     def replay(self, settlements: Sequence[ProcessedDelivery], dry_run: bool = False) -> dict[UUID, Outcome]:
         """Settle dead letters again, in their place in the order of receipt; return what became of each.

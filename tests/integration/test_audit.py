@@ -140,9 +140,10 @@ def test_a_replaced_redis_loses_what_was_in_flight_and_everything_says_so(fresh_
     assert told.returncode == 1
     assert lost["epoch"] in told.stdout
     assert "DOES NOT ADD UP" in told.stdout
-    eventually(lambda: f'kvitto_missing{{provider="kompar"}} {N}.0' in metrics(kvitto), "the metric", 60)
-    eventually(lambda: 'kvitto_missing{provider="solaris"} 0.0' in metrics(kvitto), "Solaris' inbox audited too", 60)
-    assert 'kvitto_audited_seconds_ago{provider="kompar"}' in metrics(kvitto)
+    eventually(lambda: f'kvitto_audit_missing_entries{{provider="kompar"}} {N}.0' in metrics(kvitto), "the metric", 60)
+    solaris = 'kvitto_audit_missing_entries{provider="solaris"} 0.0'
+    eventually(lambda: solaris in metrics(kvitto), "Solaris' inbox audited too", 60)
+    assert 'kvitto_last_audit_timestamp_seconds{provider="kompar"}' in metrics(kvitto)
     eventually(lambda: bool(worker_log(kvitto)), "the log's line")
     (line,) = worker_log(kvitto)
     assert (line["level"], line["missing"], line["epochs"]) == ("error", N, {lost["epoch"]: N})
