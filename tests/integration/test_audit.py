@@ -15,7 +15,7 @@ from redis import Redis
 from uuid_utils.compat import uuid7
 
 from app.audit.conservation import audit
-from app.console.overview import shortfalls
+from app.console.overview import audit_problems
 from app.inbox.stream import Inbox
 from app.local.embedded_servers import valkey_answers
 from app.sandbox.kompar import encrypt
@@ -341,13 +341,13 @@ def test_the_console_says_in_words_what_the_last_audit_came_to(inbox: Inbox, con
 
     def told(**found: int) -> list[str]:
         audit_results.record(connection, row | found)
-        return list(shortfalls(reports.audits(connection)))
+        return list(audit_problems(reports.audits(connection)))
 
     assert told() == []
     assert told(accepted_loss=3) == []
     assert told(accepted_loss=3, missing=4) == ["kompar: 4 MISSING: run kvitto audit."]
     connection.execute("UPDATE audits SET missing = 0, audited_at = audited_at - interval '10 minutes'")
-    (late,) = shortfalls(reports.audits(connection))
+    (late,) = audit_problems(reports.audits(connection))
     assert late == "kompar: not audited for 10 min. Are its worker and beat running?"
 
 
