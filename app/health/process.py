@@ -24,7 +24,7 @@ class Health:
     words: str
 
 
-def judge_worker(settings: AuditSettings, providers: Iterable[str], limit_seconds: float) -> Health:
+def check_worker(settings: AuditSettings, providers: Iterable[str], limit_seconds: float) -> Health:
     """Check the workers of these providers: unhealthy if a canary has waited longer than the limit.
 
     A missing canary is no sign of a sick worker. Neither is a server that cannot be reached: a restart of the worker
@@ -54,7 +54,7 @@ def _waiting_times(settings: AuditSettings, providers: Iterable[str]) -> Iterato
             yield Overflow(lambda: borrow(connection), name).oldest_seconds(), provider
 
 
-def judge_beat(settings: BeatSettings, limit_seconds: float) -> Health:
+def check_beat(settings: BeatSettings, limit_seconds: float) -> Health:
     """Check beat on this machine: unhealthy if it should send canaries and sent none within the limit."""
     if not settings.canary_secret:
         return Health(True, "no canaries are to be sent (CANARY_SECRET is not set)")
@@ -64,7 +64,7 @@ def judge_beat(settings: BeatSettings, limit_seconds: float) -> Health:
     return Health(age <= limit_seconds, f"canaries were last sent {age:.0f} s ago")
 
 
-def judge_server(bind: tuple[str, int], https: bool = False, path: str = "/livez") -> Health:
+def check_server(bind: tuple[str, int], https: bool = False, path: str = "/livez") -> Health:
     """Check an HTTP server on this machine: unhealthy unless it answers 200 to `path`, /livez or /readyz."""
     host, port = _LOOPBACK.get(bind[0], bind[0]), bind[1]
     if https:
