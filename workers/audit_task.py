@@ -11,27 +11,19 @@ from app.storage.ledger import Ledger
 logger = logging.getLogger(__name__)
 
 
-class AuditTask:
-    """Audits one provider over a worker's own connections."""
-
-    def __init__(self, inbox: Inbox, ledger: Ledger) -> None:
-        self._inbox = inbox
-        self._ledger = ledger
-
-    def audit(self) -> None:
-        """Audit now. While a server is unavailable nothing is stored; the console shows the last result's age."""
-        provider = self._inbox.provider
-        try:
-            with self._ledger.connected() as connection:
-                balance = audit(connection, self._inbox)
-                must_alert = audit_results.record(connection, balance.row())
-        except StoreUnavailableError as error:
-            unavailable = {"provider": provider, "reason": error.reason, "detail": error.detail}
-            logger.warning("audit_skipped", extra=unavailable)
-            return
-        if must_alert:
-            epochs = {str(epoch.epoch): epoch.missing for epoch in balance.epochs if epoch.missing}
-            missing = {"provider": provider, "missing": balance.missing, "epochs": epochs, "hint": "run kvitto audit"}
-            logger.error("deliveries_missing", extra=missing)
-        if balance.outcomes.miscounted:
-            logger.error("receipt_counts_mismatch", extra={"provider": provider})
+def run_audit(inbox: Inbox, ledger: Ledger) -> None:
+    """Audit now. While a server is unavailable nothing is stored; the console shows the age of the last result."""
+    context: dict[str, object] = {"provider": inbox.provider}
+    try:
+        with ledger.connected() as connection:
+            balance = audit(connection, inbox)
+            must_alert = audit_results.record(connection, balance.row())
+    except StoreUnavailableError as error:
+        logger.warning("audit_skipped", extra=context | {"reason": error.reason, "detail": error.detail})
+        return
+    if must_alert:
+        epochs = {str(epoch.epoch): epoch.missing for epoch in balance.epochs if epoch.missing}
+        missing = {"missing": balance.missing, "epochs": epochs, "hint": "run kvitto audit"}
+        logger.error("deliveries_missing", extra=context | missing)
+    if balance.outcomes.miscounted:
+        logger.error("receipt_counts_mismatch", extra=context)

@@ -4,7 +4,6 @@ import fcntl
 import os
 import socket
 import tempfile
-from itertools import count
 from pathlib import Path
 from typing import IO
 from uuid import UUID, uuid4
@@ -33,20 +32,20 @@ class ConsumerSlot:
         if host != socket.gethostname() or name == self.name or not (self._folder / number).exists():
             return False
         with (self._folder / number).open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-        return True
+            return _try_lock(file)
 
 
 def _lock_first_free(folder: Path) -> tuple[IO[bytes], int]:
-    for number in count():
-        file = (folder / str(number)).open("ab")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-        else:
-            return file, number
-    raise AssertionError("unreachable")
+    number = 0
+    while not _try_lock(file := (folder / str(number)).open("ab")):
+        file.close()
+        number += 1
+    return file, number
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

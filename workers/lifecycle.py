@@ -3,6 +3,7 @@
 import gc
 import logging
 import sys
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 from uuid import uuid4
@@ -24,7 +25,7 @@ from app.storage.ledger import Ledger
 from config.checks.result import CheckResult
 from config.environment import ConfigurationError, Environment
 from config.settings import WorkerSettings
-from workers.audit_task import AuditTask
+from workers.audit_task import run_audit
 from workers.batch import BatchProcessor
 from workers.canary_consumer import CanaryConsumer
 from workers.consumer import InboxConsumer
@@ -56,9 +57,9 @@ def consumer(provider: str) -> InboxConsumer:
 
 
 @cache
-def audit_task(provider: str) -> AuditTask:
+def audit_task(provider: str) -> Callable[[], None]:
     """Return this process's audit of a provider, created at first use: after the fork."""
-    return AuditTask(Inbox(client.connect(_settings().redis_url), provider), _ledger(provider))
+    return partial(run_audit, Inbox(client.connect(_settings().redis_url), provider), _ledger(provider))
 
 
 def _ledger(provider: str) -> Ledger:

@@ -30,6 +30,6 @@ def sweep(provider: str) -> None:
 def audit(provider: str) -> None:
     """Account for every entry that the provider's inbox ever held."""
     try:
-        lifecycle.audit_task(provider).audit()
+        lifecycle.audit_task(provider)()
     except Exception:
         logger.exception("audit_failed", extra={"provider": provider})

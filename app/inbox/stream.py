@@ -1,11 +1,11 @@
 """A provider's inbox: a Redis Stream of deliveries that were answered 200 and are not yet in the ledger.
 
-Only this module and `app.inbox.pending` read the stream. An entry stays until the ledger has committed it. If a
-consumer dies, its claimed entries stay pending, and another consumer claims them.
+An entry stays until the ledger has committed it. If a consumer dies, its claimed entries stay pending, and another
+consumer claims them.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -117,10 +117,7 @@ class Inbox:
     def mark_wakeup_pending(self) -> bool:
         """Mark a wake-up as pending for a delivery in the overflow; return whether to publish it."""
         with translate_errors():
-            pipeline = self._redis.pipeline(transaction=False)
-            wakeup.mark_pending(pipeline, self.provider)
-            (marked,) = pipeline.execute()
-        return marked is True
+            return wakeup.mark_pending(self._redis, self.provider)
 
     def clear_wakeup(self) -> None:
         """Let the next append publish a wake-up."""
@@ -180,14 +177,21 @@ class Inbox:
 
     def stream_ids(self, until: StreamId) -> list[StreamId]:
         """Return the ids of all entries up to `until`, in order."""
-        ids: list[StreamId] = []
+        return [StreamId.parse(stream_id) for stream_id, _ in self._ids_and_receipts(str(until))]
+
+    def receipts(self) -> set[UUID]:
+        """Return the receipts of all waiting entries. Entries appended meanwhile may be included or not."""
+        return {UUID(bytes=receipt) for _, receipt in self._ids_and_receipts("+") if len(receipt) == 16}
+
+    def _ids_and_receipts(self, last: str) -> Iterator[tuple[bytes, bytes]]:
+        start = "-"
         while True:
-            start = f"({ids[-1]}" if ids else "-"
             with translate_errors():
-                reply = self._redis.eval_ro(lua.STREAM_IDS, 1, self._stream, start, str(until))
+                reply: Any = self._redis.eval_ro(lua.RECEIPTS, 1, self._stream, start, last)
             if not reply:
-                return ids
-            ids += map(StreamId.parse, reply)
+                return
+            yield from zip(reply[::2], reply[1::2], strict=True)
+            start = f"({reply[-2].decode()}"
 
     def _waiting(self) -> tuple[datetime, int, datetime | None]:
         """Return the server's time in milliseconds, the number of entries, and when the oldest was received."""

@@ -6,7 +6,6 @@ An append marks a wake-up as pending in the same round trip. Only the request th
 
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from redis import Redis
@@ -14,9 +13,6 @@ from redis import Redis
 from app import metrics
 from app.errors import StoreUnavailableError
 from config.celery import PUBLISHER_OPTIONS, PUBLISHERS
-
-if TYPE_CHECKING:
-    from redis.client import Pipeline
 
 # A mark lasts for this long if no worker clears it.
 MARK_SECONDS = 5
@@ -30,9 +26,9 @@ def key(provider: str) -> str:
     return f"wakeup:{provider}"
 
 
-def mark_pending(pipeline: "Pipeline", provider: str) -> None:
-    """Add the command to a pipeline; its reply is true if there was no mark, so that a wake-up is to be published."""
-    pipeline.set(key(provider), 1, nx=True, ex=MARK_SECONDS)
+def mark_pending(redis: Redis, provider: str) -> bool:
+    """Set the mark; return whether there was none, so that a wake-up is to be published."""
+    return redis.set(key(provider), 1, nx=True, ex=MARK_SECONDS) is True
 
 
 def clear(redis: Redis, provider: str) -> None:

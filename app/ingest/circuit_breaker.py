@@ -12,7 +12,6 @@ from app.inbox import client
 from app.inbox.stream import Inbox
 from app.storage.connection import durability_errors, require_writable
 from app.storage.pool import Pool
-from config.checks.result import CheckResult
 
 _PROBE_INTERVAL_SECONDS = 1.0
 # A probe takes milliseconds. A store whose probe takes this long would keep requests waiting.
@@ -83,8 +82,8 @@ class CircuitBreaker:
 
 def probe_redis(redis: Redis, inboxes: Sequence[Inbox], allow_non_durable: bool) -> bool:
     """Return whether Redis has room; raises StoreUnavailableError unless its replies prove that a write is on disk."""
-    if not allow_non_durable:
-        _require_none("redis-not-durable", client.durability_errors(redis))
+    if not allow_non_durable and (errors := client.durability_errors(redis)):
+        raise StoreUnavailableError("redis-not-durable", "; ".join(error.name for error in errors))
     for inbox in inboxes:
         inbox.open()  # while there is room: a full server would refuse it to the workers, and nothing would be drained
     return client.used_share(redis) < _FULL_SHARE
@@ -94,11 +93,6 @@ def probe_postgres(pool: Pool, allow_non_durable: bool) -> bool:
     """Return true; raises StoreUnavailableError unless a commit in Postgres proves that a write is on disk."""
     pool.run(require_writable)
     errors = pool.run(durability_errors)
-    if not allow_non_durable:
-        _require_none("postgres-not-durable", errors)
+    if errors and not allow_non_durable:
+        raise StoreUnavailableError("postgres-not-durable", "; ".join(error.name for error in errors))
     return True
-
-
-def _require_none(reason: str, errors: Sequence[CheckResult]) -> None:
-    if errors:
-        raise StoreUnavailableError(reason, "; ".join(error.name for error in errors))

@@ -9,7 +9,6 @@ from uuid_utils.compat import uuid7
 
 from app.domain.delivery import Delivery, ReceivedDelivery
 from app.errors import StoreUnavailableError
-from app.inbox import pending
 from app.inbox.client import durability_errors
 from app.inbox.stream import Inbox
 
@@ -35,17 +34,15 @@ def test_claim_returns_deliveries_unchanged_even_from_before_the_group(inbox: In
     assert inbox.claim("a") == []
 
 
-def test_receipts_lists_all_waiting_entries_claimed_or_not_large_or_not(inbox: Inbox, redis: Redis) -> None:
-    assert pending.receipts(redis, "kompar") == set()
+def test_receipts_lists_all_waiting_entries_claimed_or_not_large_or_not(inbox: Inbox) -> None:
+    assert inbox.receipts() == set()
     sent = [delivery(size) for size in (*[10] * 1234, *[1_000_000] * 12)]
     for sent_delivery in sent:
         inbox.append(sent_delivery)
     claimed = inbox.claim("a")
-    assert pending.receipts(redis, "kompar") == {sent_delivery.receipt for sent_delivery in sent}
+    assert inbox.receipts() == {sent_delivery.receipt for sent_delivery in sent}
     inbox.acknowledge(claimed)
-    assert pending.receipts(redis, "kompar") == {sent_delivery.receipt for sent_delivery in sent} - set(
-        receipts(claimed)
-    )
+    assert inbox.receipts() == {sent_delivery.receipt for sent_delivery in sent} - set(receipts(claimed))
 
 
 def test_only_the_first_append_asks_for_a_wakeup_until_it_is_cleared(inbox: Inbox) -> None:
