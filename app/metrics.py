@@ -1,4 +1,8 @@
-"""Every metric, once."""
+"""Prometheus metrics that processes count. The console adds gauges that it reads from the ledger.
+
+Durations are in seconds. Call `labels` once at start-up where the values are known: the series then starts at 0, and
+the first increase is visible.
+"""
 
 import os
 import socket
@@ -6,23 +10,41 @@ import socket
 from prometheus_client import Counter, Histogram, values
 
 if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-    # A file per process, by default named by its number; containers that share the folder have the same numbers.
-    # Asked for at every count, so it must not give up the interpreter, as asking for the host's name does.
+    # One file per process, by default named by its pid. Containers that share the folder have equal pids, so the host's
+    # name is added. It is read once: every increment asks for it, and gethostname() would release the GIL each time.
     _HOST = socket.gethostname()
     values.ValueClass = values.MultiProcessValue(lambda: f"{_HOST}-{os.getpid()}")  # type: ignore[no-untyped-call]
 
-ACCEPTED = Counter("kvitto_accepted", "Deliveries answered 200, durable", ["provider"])
-OVERFLOWED = Counter("kvitto_overflowed", "Of them kept in Postgres instead of Redis", ["provider"])
-REFUSED = Counter("kvitto_refused", "Requests answered 401", ["provider", "reason"])
-UNAVAILABLE = Counter("kvitto_unavailable", "Requests answered 503", ["reason"])
-ANSWER_SECONDS = Histogram(
-    "kvitto_answer_seconds",
-    "From the request's arrival to its answer",
+OUTCOMES = ("stored", "duplicate", "dead")
+
+WEBHOOK_REQUESTS = Counter(
+    "kvitto_webhook_requests",
+    "Webhook requests by answered status. Reason of a 200: accepted, or handshake; of an error: its slug.",
+    ["provider", "status", "reason"],
+)
+WEBHOOK_DURATION = Histogram(
+    "kvitto_webhook_request_duration_seconds",
+    "Time from a webhook request's headers to its answer, whatever the status.",
     ["provider"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
-RINGS_FAILED = Counter(
-    "kvitto_rings_failed", "Wake-ups that could not be sent; the sweep makes up for them", ["provider"]
+OVERFLOW_DELIVERIES = Counter(
+    "kvitto_overflow_deliveries",
+    "Accepted deliveries that were stored in Postgres instead of Redis, by the reason.",
+    ["provider", "reason"],
 )
-SETTLED = Counter("kvitto_settled", "Deliveries taken into the ledger", ["provider"])
-STUCK = Counter("kvitto_stuck", "Deliveries left in the inbox by a fault of ours", ["provider", "reason"])
+WAKEUP_FAILURES = Counter(
+    "kvitto_wakeup_failures",
+    "Wake-ups of workers that could not be sent. The next sweep drains the inbox instead.",
+    ["provider"],
+)
+DELIVERIES_PROCESSED = Counter(
+    "kvitto_deliveries_processed",
+    "Deliveries that workers stored in the ledger, by outcome: stored, duplicate, dead.",
+    ["provider", "outcome"],
+)
+PROCESSING_ERRORS = Counter(
+    "kvitto_processing_errors",
+    "Attempts that left a delivery in its inbox because of an error that no retry of the provider can fix.",
+    ["provider", "cause"],
+)

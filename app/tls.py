@@ -1,14 +1,14 @@
-"""Whose certificates are trusted."""
+"""TLS contexts of Kvitto's clients, and the addresses that they reach without a proxy."""
 
 import ssl
 
-# For httpx: what it asks on this machine is asked directly, whatever proxy the environment names.
+# For httpx: servers on this machine are reached directly, whatever proxy the environment names.
 LOOPBACK_DIRECT = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
 
 
 def trusting(authority: str) -> ssl.SSLContext:
-    """Return what a client trusts: the usual authorities, and the one in this file if one is named."""
-    import httpx  # noqa: PLC0415 - it costs 0.05 s, which `kvitto up` and `kvitto health` need not pay
+    """Return a client's context that trusts the usual authorities, and those in the PEM file `authority` if given."""
+    import httpx  # noqa: PLC0415 - the import takes 0.05 s, which `kvitto up` and `kvitto health` do not need
 
     context = httpx.create_ssl_context()
     if authority:
@@ -17,7 +17,7 @@ def trusting(authority: str) -> ssl.SSLContext:
 
 
 def unverified() -> ssl.SSLContext:
-    """Return what asks a server of our own by whatever name: its certificate may be for another, nothing is told it."""
+    """Return a client's context that accepts any certificate: for health checks of our own servers, without secrets."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

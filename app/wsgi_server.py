@@ -1,7 +1,8 @@
 """Serves a WSGI application with Granian: this process supervises, its forks answer.
 
-A stop counts in a fork from its first moment. Granian forks with its own handler of SIGTERM, which does nothing
-there: a stop while the fork still loads the application would be lost, and Granian would wait until it kills the fork.
+Granian forks with its own SIGTERM handler, which does nothing in a fork. A SIGTERM that arrives while the fork still
+loads the application would be lost, and Granian would wait until it kills the fork. So SIGTERM is blocked during the
+fork, and a fork starts with the default handler, which ends it.
 """
 
 import importlib
@@ -18,7 +19,7 @@ from granian.log import LogLevels
 
 from config.granian import server_settings
 
-_STOP = {signal.SIGTERM}
+_SIGTERM = {signal.SIGTERM}
 
 
 def serve(
@@ -26,22 +27,21 @@ def serve(
 ) -> None:
     """Serve `target`, written `module:name`, on `bind` (host, port) until SIGTERM or SIGINT.
 
-    What this process has imported already is shared by its forks. With a `certificate`, two PEM files of which the
-    second is the key, it serves HTTPS. Exits 1 if it cannot serve.
+    Forks share the memory of modules that this process has already imported. With a `certificate`, two PEM files of
+    which the second is the key, it serves HTTPS. Exits 1 if it cannot serve.
     """
     if sys.platform == "linux":
         multiprocessing.set_start_method("fork")  # the default up to Python 3.13
-    os.register_at_fork(before=_hold_stop, after_in_parent=_release_stop, after_in_child=_end_on_stop)
-    settings = server_settings(bind, threads, certificate, processes)
+    os.register_at_fork(before=_block_sigterm, after_in_parent=_unblock_sigterm, after_in_child=_end_on_sigterm)
     fixed: dict[str, Any] = {
         "interface": Interfaces.WSGI,
         "http": HTTPModes.http1,
         "websockets": False,
         "log_level": LogLevels.warning,
     }
-    server = Granian(target, **fixed, **settings)
+    server = Granian(target, **fixed, **server_settings(bind, threads, certificate, processes))
     try:
-        # Not Granian's own loader: it would let modules in the current folder go before ours.
+        # Granian's own loader would import modules of the current folder before Kvitto's.
         server.serve(target_loader=_load)
     except FatalError:
         sys.exit(1)
@@ -52,15 +52,15 @@ def _load(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _hold_stop() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
+def _block_sigterm() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGTERM)
 
 
-def _release_stop() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP)
+def _unblock_sigterm() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGTERM)
 
 
-def _end_on_stop() -> None:
-    # Until it serves; then Granian, or app.ingest.runtime, handles the signal.
+def _end_on_sigterm() -> None:
+    # Until the fork serves. Then Granian handles the signal, or app.ingest.runtime.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _release_stop()
+    _unblock_sigterm()

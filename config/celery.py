@@ -73,7 +73,7 @@ def wake_up_queues(providers: tuple[str, ...]) -> dict[str, Any]:
 
 
 def schedule(providers: tuple[str, ...]) -> dict[str, Any]:
-    """Return beat's schedule: every provider's inbox is swept whatever the doorbell says, and audited."""
+    """Return beat's schedule: every provider's inbox is swept whether or not a wake-up is pending, and audited."""
     tasks = {"sweep": SWEEP_SECONDS, "audit": AUDIT_SECONDS}
     return {
         f"{task}-{provider}": {

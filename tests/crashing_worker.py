@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 from redis import Redis
 
 from app.canary import message as canary
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import ReceivedDelivery
-from app.domain.outcome import ProcessedDelivery
+from app.domain.outcome import Outcome, ProcessedDelivery
 from app.inbox.stream import Inbox
 from app.processing.processor import DeliveryProcessor
 from app.providers.base import Provider
@@ -41,10 +42,11 @@ class MortalLedger(Ledger):
         super().__init__(database, provider)
         self._fate = fate
 
-    def store(self, settlements: Sequence[ProcessedDelivery]) -> None:
+    def store(self, settlements: Sequence[ProcessedDelivery]) -> dict[UUID, Outcome]:
         self._fate.reached("before store")
-        super().store(settlements)
+        outcomes = super().store(settlements)
         self._fate.reached("before acknowledge")
+        return outcomes
 
 
 class MortalInbox(Inbox):
@@ -74,7 +76,7 @@ class Worker:
 
     def _station(self, redis: Redis, name: str) -> InboxConsumer:
         inbox = MortalInbox(self.fate, redis, name)
-        canaries = CanaryConsumer(Inbox(redis, canary.road(name)), self._ledgers[name], self._seals, name)
+        canaries = CanaryConsumer(Inbox(redis, canary.inbox_name(name)), self._ledgers[name], self._seals, name)
         return InboxConsumer(inbox, self._pipelines[name], self.slot, lambda: None, canaries)
 
     def start(self) -> None:

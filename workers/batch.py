@@ -67,13 +67,12 @@ class BatchProcessor:
 
     def dead_letter(self, received: ReceivedDelivery, cause: InvalidDeliveryError) -> None:
         """Store a delivery as a dead letter without opening it, and acknowledge it."""
-        self.ledger.store([ProcessedDelivery(received, cause)])
-        self.source.acknowledge([received])
+        self._store([ProcessedDelivery(received, cause)])
 
     def _bisect(self, batch: Sequence[ReceivedDelivery]) -> list[tuple[ReceivedDelivery, Exception]]:
         """Store what can be stored. Return each delivery that fails alone, with its error."""
         try:
-            self._store(batch)
+            self._store([self._processor.process(received) for received in batch])
         except (StoreUnavailableError, SoftTimeLimitExceeded):
             raise
         except Exception as error:  # a bug in one delivery must not stop the others
@@ -83,14 +82,14 @@ class BatchProcessor:
             return self._bisect(batch[:middle]) + self._bisect(batch[middle:])
         return []
 
-    def _store(self, batch: Sequence[ReceivedDelivery]) -> None:
-        processed = [self._processor.process(received) for received in batch]
+    def _store(self, processed: Sequence[ProcessedDelivery]) -> None:
         try:
-            self.ledger.store(processed)
+            outcomes = self.ledger.store(processed)
         except SoftTimeLimitExceeded as error:  # the server was slow, the delivery is not at fault
             raise StoreUnavailableError("postgres-slow", "the task reached its time limit") from error
-        self.source.acknowledge(batch)
-        metrics.SETTLED.labels(self.source.provider).inc(len(batch))
+        for outcome in outcomes.values():
+            metrics.DELIVERIES_PROCESSED.labels(self.source.provider, outcome.name).inc()
+        self.source.acknowledge([delivery.received for delivery in processed])
 
 
 def cause_of(error: Exception) -> str:
@@ -101,7 +100,7 @@ def cause_of(error: Exception) -> str:
 def report_stuck(received: ReceivedDelivery, error: Exception) -> None:
     """Log and count a delivery that stays where it waits."""
     provider, cause = received.delivery.provider, cause_of(error)
-    metrics.STUCK.labels(provider, cause).inc()
+    metrics.PROCESSING_ERRORS.labels(provider, cause).inc()
     logger.error(
         "delivery_stuck",
         extra={"provider": provider, "receipt": received.delivery.receipt, "cause": cause},

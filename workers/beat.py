@@ -1,4 +1,4 @@
-"""Beat: the clock of the sweeps, which sends canaries as well."""
+"""Beat: schedules sweeps and audits, and sends canaries."""
 
 from contextlib import suppress
 from typing import Any
@@ -10,22 +10,22 @@ from app.canary.heartbeat import Heartbeat
 from config.settings import BeatSettings
 from workers.canary_sender import CanarySender
 
-_WAKE_UPS = 20
+_MAX_QUEUED = 20
 
 
 class Scheduler(beat.Scheduler):
-    """Keeps a queue's newest wake-ups only: a provider without a worker must not fill the broker, day by day."""
+    """Keeps only a queue's newest tasks, so that a provider without a worker does not fill the broker over days."""
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
-        """Send what is due, after whatever nobody took."""
-        with suppress(Exception):  # a broker that is away has nothing to shorten, and sending says so
+        """Trim the queue, then send a task that is due."""
+        with suppress(Exception):  # an unavailable broker has nothing to trim, and sending logs the error
             channel: Any = self.connection.default_channel
-            channel.client.ltrim(entry.options["queue"], 0, _WAKE_UPS)
+            channel.client.ltrim(entry.options["queue"], 0, _MAX_QUEUED)
         return super().apply_async(entry, producer, advance, **kwargs)
 
 
 @beat_init.connect
-def _send_canaries(**_: Any) -> None:
+def _start_canary_sender(**_: Any) -> None:
     settings = BeatSettings.load()
     if settings.canary_secret:
         heartbeat = Heartbeat(settings.ingest_url)

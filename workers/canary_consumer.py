@@ -1,4 +1,4 @@
-"""Takes in one provider's canaries, after its deliveries and never at their cost."""
+"""Consumes one provider's canaries, after its deliveries and never at their cost."""
 
 import logging
 from collections.abc import Sequence
@@ -14,31 +14,31 @@ from app.storage.canaries import CanaryOverflow
 from app.storage.ledger import Ledger
 from workers.batch import Source
 
-# All slots are one consumer here: to take a canary in twice changes nothing, so none has to be taken over.
+# All slots share one name: consuming a canary twice changes nothing, so none has to be claimed from a dead consumer.
 _CONSUMER = "any"
 logger = logging.getLogger(__name__)
 
 
 class CanaryConsumer:
-    """A provider's canaries: an inbox and an overflow of their own, the same worker and the same ledger."""
+    """Consumes canaries from an inbox and an overflow of their own, into the provider's ledger."""
 
-    def __init__(self, inbox: Inbox, ledger: Ledger, seals: SealingKeys, provider: str) -> None:
+    def __init__(self, inbox: Inbox, ledger: Ledger, keys: SealingKeys, provider: str) -> None:
         self._inbox = inbox
-        self._overflow = CanaryOverflow(ledger.connected, canary.road(provider))
+        self._overflow = CanaryOverflow(ledger.connected, canary.inbox_name(provider))
         self._ledger = ledger
-        self._seals = seals
+        self._keys = keys
         self._provider = provider
 
     def consume(self) -> None:
-        """Take in a batch of each store; whatever fails is told, and tried again at the next drain."""
+        """Consume a batch from each store. An error is logged, and the next drain tries again."""
         try:
             self._consume(self._overflow, self._overflow.claim(_CONSUMER))
             self._inbox.clear_wakeup()
             self._consume(self._inbox, self._inbox.pending(_CONSUMER) + self._inbox.claim(_CONSUMER))
         except StoreUnavailableError as error:
-            logger.info("canaries wait", extra={"provider": self._provider, "reason": error.reason})
+            logger.info("canaries_skipped", extra={"provider": self._provider, "reason": error.reason})
         except Exception:
-            logger.exception("canaries failed", extra={"provider": self._provider})
+            logger.exception("canaries_failed", extra={"provider": self._provider})
 
     def waiting_in_overflow(self) -> int:
         """Return how many wait in the overflow."""
@@ -52,22 +52,22 @@ class CanaryConsumer:
         if not batch:
             return
         try:
-            found = [sent_at for received in batch if (sent_at := self._sent_at(received))]
-            if found:
-                self._ledger.record_canary(max(found))
+            times = [sent_at for received in batch if (sent_at := self._sent_at(received))]
+            if times:
+                self._ledger.record_canary(max(times))
             source.acknowledge(batch)
         except Exception:
             source.release(_CONSUMER)
             raise
 
     def _sent_at(self, received: ReceivedDelivery) -> datetime | None:
-        """Return when a canary was sent; None for one that is broken or another provider's."""
+        """Return when a canary was sent; None, and a log entry, for one that is broken or another provider's."""
         try:
-            found = Canary.parse(self._seals.unseal(received.delivery.receipt, received.delivery.sealed))
-            if found.provider == self._provider:
-                return found.sent_at
+            parsed = Canary.parse(self._keys.unseal(received.delivery.receipt, received.delivery.sealed))
+            if parsed.provider == self._provider:
+                return parsed.sent_at
             cause = "another provider's"
-        except Exception as error:  # it is signed with our own secret, and whatever it holds must not stay
+        except Exception as error:  # signed with our own secret; whatever is wrong with it, it must not stay
             cause = type(error).__name__
-        logger.error("broken canary dropped", extra={"provider": self._provider, "cause": cause})
+        logger.error("broken_canary_dropped", extra={"provider": self._provider, "cause": cause})
         return None

@@ -1,4 +1,4 @@
-"""The Celery app of workers and beat, which `workers.start` runs."""
+"""The Celery app of workers and beat; `workers.start` runs it."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def _settings() -> dict[str, Any]:
 
 
 app = Celery("kvitto")
-app.add_defaults(_settings)  # read when first needed, so that importing this module asks for nothing
+app.add_defaults(_settings)  # read at first use, so that importing this module needs no settings
 
 
 @setup_logging.connect

@@ -1,19 +1,18 @@
-"""Slots: stable names for worker processes, so that a successor takes up what its predecessor had claimed."""
+"""Stable consumer names for worker processes, so that a process continues with the claims of its predecessor."""
 
 import fcntl
 import os
 import socket
 import tempfile
-from itertools import count
 from pathlib import Path
 from typing import IO
 from uuid import UUID, uuid4
 
 
 class ConsumerSlot:
-    """The lowest free number on this host, held by a file lock until the process ends, however it ends.
+    """The lowest free number on this host. A file lock holds it until the process ends, even if it is killed.
 
-    `worker` names the main process that it belongs to.
+    `worker` identifies the parent process.
     """
 
     def __init__(self, directory: Path | None = None, worker: UUID | None = None) -> None:
@@ -24,29 +23,29 @@ class ConsumerSlot:
         self.name = f"{socket.gethostname()}/{number}"
 
     def release(self) -> None:
-        """Give the number back."""
+        """Free the number for another process."""
         self._file.close()
 
     def is_dead(self, name: str) -> bool:
-        """Tell whether `name` is a slot of this host that no process holds."""
+        """Return whether `name` is a slot of this host that no process holds."""
         host, _, number = name.rpartition("/")
         if host != socket.gethostname() or name == self.name or not (self._folder / number).exists():
             return False
         with (self._folder / number).open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-        return True
+            return _try_lock(file)
 
 
 def _lock_first_free(folder: Path) -> tuple[IO[bytes], int]:
-    for number in count():
-        file = (folder / str(number)).open("ab")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-        else:
-            return file, number
-    raise AssertionError("unreachable")
+    number = 0
+    while not _try_lock(file := (folder / str(number)).open("ab")):
+        file.close()
+        number += 1
+    return file, number
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

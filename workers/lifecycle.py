@@ -1,8 +1,9 @@
-"""What a worker does when it starts and ends: checks, connections, its slot."""
+"""Starts and stops a worker: checks, connections, consumer slots."""
 
 import gc
 import logging
 import sys
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 from uuid import uuid4
@@ -18,23 +19,23 @@ from app.inbox.stream import Inbox
 from app.process_settings import read_worker
 from app.processing.processor import DeliveryProcessor
 from app.providers import registry
-from app.storage import server_info as ledger_server
+from app.storage import server_info
 from app.storage.connection import connect
 from app.storage.ledger import Ledger
 from config.checks.result import CheckResult
 from config.environment import ConfigurationError, Environment
 from config.settings import WorkerSettings
-from workers.audit_task import AuditTask
+from workers.audit_task import run_audit
 from workers.batch import BatchProcessor
 from workers.canary_consumer import CanaryConsumer
 from workers.consumer import InboxConsumer
 from workers.consumer_slots import ConsumerSlot
 from workers.fallback_sweep import FallbackSweep
 
-# A batch makes some ten thousand objects that live as long as it does: by default the collector of cycles goes
-# through them, and all that start-up made, dozens of times, a tenth of a worker's time.
-_OBJECTS = 10_000
-# Names this worker's main process; its children inherit it.
+# A batch creates some ten thousand objects that live until it ends. With the default threshold the garbage collector
+# scanned them, and all objects of start-up, dozens of times: a tenth of a worker's time.
+_GC_THRESHOLD = 10_000
+# Identifies this worker's parent process; its children inherit the value.
 _WORKER = uuid4()
 logger = logging.getLogger(__name__)
 
@@ -51,18 +52,14 @@ def _slot() -> ConsumerSlot:
 
 @cache
 def consumer(provider: str) -> InboxConsumer:
-    """Return this process's station at the provider's inbox, made at first use: after the fork."""
+    """Return this process's consumer of a provider, created at first use: after the fork."""
     return make_consumer(provider, _slot())
 
 
 @cache
-def audit_task(provider: str) -> AuditTask:
-    """Return this process's auditor of the provider, made at first use: after the fork."""
-    return AuditTask(_inbox(provider), _ledger(provider))
-
-
-def _inbox(provider: str) -> Inbox:
-    return Inbox(client.connect(_settings().redis_url), provider)
+def audit_task(provider: str) -> Callable[[], None]:
+    """Return this process's audit of a provider, created at first use: after the fork."""
+    return partial(run_audit, Inbox(client.connect(_settings().redis_url), provider), _ledger(provider))
 
 
 def _ledger(provider: str) -> Ledger:
@@ -70,63 +67,67 @@ def _ledger(provider: str) -> Ledger:
 
 
 def make_consumer(provider: str, slot: ConsumerSlot) -> InboxConsumer:
-    """Return a station at the provider's inbox, with connections of its own."""
+    """Return a consumer of a provider, with its own connections."""
     settings = _settings()
     environment = Environment.of_process()
-    opener = registry.load(provider, environment)
+    events = registry.load(provider, environment)
     environment.check()
-    assert opener is not None  # noqa: S101 - else check() has raised
-    redis = client.connect(settings.redis_url)
-    ledger = _ledger(provider)
-    seals = SealingKeys(settings.sealing_keys)
-    pipeline = partial(BatchProcessor, DeliveryProcessor(seals, opener), ledger)
-    canaries = CanaryConsumer(Inbox(redis, canary.road(provider)), ledger, seals, provider)
-    ring = partial(wakeup.WakeupPublisher(settings.broker_url).publish, provider)
-    return InboxConsumer(Inbox(redis, provider), pipeline, slot, ring, canaries)
+    if events is None:
+        raise LookupError(f"no folder {provider} in app/providers")
+    redis, ledger, keys = client.connect(settings.redis_url), _ledger(provider), SealingKeys(settings.sealing_keys)
+    return InboxConsumer(
+        Inbox(redis, provider),
+        partial(BatchProcessor, DeliveryProcessor(keys, events), ledger),
+        slot,
+        partial(wakeup.WakeupPublisher(settings.broker_url).publish, provider),
+        CanaryConsumer(Inbox(redis, canary.inbox_name(provider)), ledger, keys, provider),
+    )
 
 
 @celeryd_init.connect
-def _refuse_or_start(**_: Any) -> None:
-    """Refuse to start on settings or servers that could lose a delivery. A server that is down is waited for."""
+def _check_settings_and_servers(**_: Any) -> None:
+    """Exit 78 on settings or servers that could lose a delivery. A server that is down now does not stop the start."""
     try:
         environment = Environment.of_process()
         settings = read_worker(environment)
         environment.check()
-        faults = _server_faults(settings)
-        if faults:
-            raise ConfigurationError(faults)
+        problems = _server_problems(settings)
+        if problems:
+            raise ConfigurationError(problems)
     except ConfigurationError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - for the person who starts it
+        print(error, file=sys.stderr)  # noqa: T201 - for the operator who starts it
         raise SystemExit(78) from error
 
 
-def _server_faults(settings: WorkerSettings) -> list[CheckResult]:
-    faults = []
+def _server_problems(settings: WorkerSettings) -> list[CheckResult]:
+    problems = []
     try:
-        faults += client.startup_errors(client.connect(settings.redis_url), "redis" in settings.allow_non_durable)
+        problems += client.startup_errors(client.connect(settings.redis_url), "redis" in settings.allow_non_durable)
         with connect(settings.database_url, "check") as connection:
-            faults += ledger_server.startup_errors(connection, "postgres" in settings.allow_non_durable)
+            problems += server_info.startup_errors(connection, "postgres" in settings.allow_non_durable)
     except StoreUnavailableError as error:
         logger.warning("started_without_store", extra={"reason": error.reason, "detail": error.detail})
-    return faults
+    return problems
 
 
 @worker_init.connect
-def _start_standby(**_: Any) -> None:
-    """Look after the inboxes from the main process too, with connections and a slot that no child shares."""
+def _start_fallback_sweep(**_: Any) -> None:
+    """Watch the inboxes from the parent process, with connections and a slot that no child shares."""
     slot = ConsumerSlot(worker=_WORKER)
     FallbackSweep([make_consumer(provider, slot) for provider in _settings().providers], _WORKER).start()
 
 
 @worker_process_init.connect
-def _start_stations(**_: Any) -> None:
+def _start_consumers(**_: Any) -> None:
     for provider in _settings().providers:
         consumer(provider).start()
-        metrics.STUCK.labels(provider, "not-readable")  # at 0, so that the first increase is seen as one
+        metrics.PROCESSING_ERRORS.labels(provider, "not-readable")
+        for outcome in metrics.OUTCOMES:
+            metrics.DELIVERIES_PROCESSED.labels(provider, outcome)
     gc.freeze()
-    gc.set_threshold(_OBJECTS)
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 @worker_process_shutdown.connect
-def _give_slot_back(**_: Any) -> None:
+def _release_slot(**_: Any) -> None:
     _slot().release()

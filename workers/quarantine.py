@@ -52,7 +52,7 @@ class Quarantine:
     def process(self, processor: BatchProcessor, batch: Sequence[ReceivedDelivery]) -> None:
         """Process the deliveries that are above suspicion, and set the others aside."""
         trusted = [received for received in batch if received.delivery_count <= _TRUSTED_CLAIMS]
-        self._quarantined += [(processor, each) for each in batch if each.delivery_count > _TRUSTED_CLAIMS]
+        self._quarantined += [(processor, received) for received in batch if received.delivery_count > _TRUSTED_CLAIMS]
         if trusted:
             processor.process(trusted)
 

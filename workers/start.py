@@ -1,7 +1,7 @@
 """Runs a Celery worker or beat in this process, without Celery's command line.
 
-That command line reads variables of its own (BROKER_URL, LOADER, …) and lets modules in the current folder go before
-ours.
+Celery's command line reads its own variables (BROKER_URL, LOADER, …), and imports modules of the current folder before
+Kvitto's.
 """
 
 import logging
@@ -11,7 +11,7 @@ from workers.celery import app
 
 
 def worker(queues: Sequence[str], concurrency: int) -> int:
-    """Work off these queues in `concurrency` processes until SIGTERM; return the exit status."""
+    """Run a worker for these queues in `concurrency` processes until SIGTERM; return the exit status."""
     import workers.lifecycle
     import workers.tasks  # noqa: F401
 
@@ -31,7 +31,7 @@ def worker(queues: Sequence[str], concurrency: int) -> int:
 
 
 def beat() -> None:
-    """Send what is due until SIGTERM."""
+    """Run beat until SIGTERM."""
     import workers.beat  # noqa: F401
 
     app.Beat(loglevel="WARNING").run()

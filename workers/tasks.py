@@ -1,4 +1,4 @@
-"""The tasks. They carry no delivery: losing one, or running it twice, costs or saves a moment only."""
+"""The Celery tasks. They carry no delivery: a lost or repeated task costs or saves a moment only."""
 
 import logging
 
@@ -10,26 +10,26 @@ logger = logging.getLogger(__name__)
 
 @app.task(name="drain")
 def drain(provider: str) -> None:
-    """Empty the provider's inbox: someone rang."""
+    """Empty the provider's inbox after a wake-up."""
     try:
         lifecycle.consumer(provider).drain()
     except Exception:
-        logger.exception("drain failed", extra={"provider": provider})
+        logger.exception("drain_failed", extra={"provider": provider})
 
 
 @app.task(name="sweep")
 def sweep(provider: str) -> None:
-    """Empty the provider's inbox whether or not someone rang."""
+    """Empty the provider's inbox on schedule, without a wake-up."""
     try:
         lifecycle.consumer(provider).sweep()
     except Exception:
-        logger.exception("sweep failed", extra={"provider": provider})
+        logger.exception("sweep_failed", extra={"provider": provider})
 
 
 @app.task(name="audit")
 def audit(provider: str) -> None:
     """Account for every entry that the provider's inbox ever held."""
     try:
-        lifecycle.audit_task(provider).audit()
+        lifecycle.audit_task(provider)()
     except Exception:
-        logger.exception("audit failed", extra={"provider": provider})
+        logger.exception("audit_failed", extra={"provider": provider})

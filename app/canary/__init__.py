@@ -1,1 +1,1 @@
-"""Canaries: deliveries of our own that show whether the path is open."""
+"""Canaries: deliveries of our own that show whether the whole path works."""

@@ -1,4 +1,4 @@
-"""Beat's heartbeat: a file that it touches at every canary it sends, for a health check on the same machine."""
+"""Beat's heartbeat: a file that beat touches before every canary, for a health check on the same machine."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Heartbeat:
-    """The heartbeat of the beat that sends to one address; more than one may live on a machine."""
+    """The heartbeat of the beat that sends to `ingest_url`. A machine may run several, with one file each."""
 
     def __init__(self, ingest_url: str) -> None:
         folder = Path(tempfile.gettempdir()) / f"kvitto-beat-{os.getuid()}"
@@ -16,11 +16,11 @@ class Heartbeat:
         self._file = folder / hashlib.sha256(ingest_url.encode()).hexdigest()[:16]
 
     def beat(self) -> None:
-        """Note that a canary is sent, whatever comes of it."""
+        """Record that a canary is being sent, whether or not it arrives."""
         self._file.touch(mode=0o600)
 
     def age_seconds(self) -> float | None:
-        """Return how long ago the last one was sent; None if none ever was."""
+        """Return how long ago the last canary was sent; None if none ever was."""
         try:
             return max(0.0, time.time() - self._file.stat().st_mtime)
         except FileNotFoundError:

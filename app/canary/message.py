@@ -1,40 +1,40 @@
-"""A canary: a delivery of our own that travels the whole path every few seconds; its age shows whether that is open."""
+"""A canary: a delivery of our own that travels the whole path every few seconds. Its age shows if the path works."""
 
 import hmac
 import json
 from dataclasses import dataclass
 from datetime import datetime
 
-# The first segment of its URL, where providers have their names; the second is the provider whose path it travels.
+# The first segment of its URL, where a provider's name would be. The second is the provider whose path it travels.
 PROVIDER = "canary"
 SIGNATURE = "Canary-Signature"
-# The newest is all that counts: of those that nobody takes in, no more than these stay in Redis.
-KEPT = 100
+# Only the newest canary matters: while no worker consumes them, Redis keeps no more than this.
+MAX_ENTRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """Sent along `provider`'s path at `sent_at`, by its sender's clock."""
+    """Sent along `provider`'s path at `sent_at`, by the sender's clock."""
 
     provider: str
     sent_at: datetime
 
     def to_body(self) -> bytes:
-        """Return what is posted."""
+        """Return the request body."""
         return json.dumps({"provider": self.provider, "sent_at": self.sent_at.isoformat()}).encode()
 
     @classmethod
     def parse(cls, body: bytes) -> "Canary":
-        """Read what was posted; raises KeyError, TypeError or ValueError for anything else."""
+        """Parse a request body; raises KeyError, TypeError or ValueError for anything else."""
         document = json.loads(body)
         sent_at = datetime.fromisoformat(document["sent_at"])
         if sent_at.tzinfo is None:
-            raise ValueError("a time without its zone")
+            raise ValueError("sent_at has no time zone")
         return cls(document["provider"], sent_at)
 
 
-def road(provider: str) -> str:
-    """Return the name under which a provider's canaries wait, in Redis and in the overflow: no provider has it."""
+def inbox_name(provider: str) -> str:
+    """Return the name of the inbox and the overflow of a provider's canaries; no provider can have it."""
     return f"{PROVIDER}/{provider}"
 
 
@@ -44,5 +44,5 @@ def sign(secret: str, body: bytes) -> str:
 
 
 def is_signed(secret: str, body: bytes, signature: str) -> bool:
-    """Tell whether the signature is the body's, in constant time."""
+    """Return whether the signature is the body's, in constant time."""
     return hmac.compare_digest(signature.encode("utf-8", "replace"), sign(secret, body).encode())

@@ -18,7 +18,7 @@ from app.audit.reconcile import Comparison, Reconciler
 from app.cli import param_types
 from app.cli.output import console, print_rows, say
 from app.cli.param_types import without_national_id
-from app.inbox import client, pending
+from app.inbox import client
 from app.inbox.stream import Inbox
 from app.providers import registry
 from app.storage import audit_results, reports
@@ -159,7 +159,7 @@ def compare(path: Path, settings: AuditSettings, seconds: float) -> Comparison:
 
 
 def _in_inboxes(redis: Redis, providers: Collection[str]) -> set[UUID]:
-    return set().union(*(pending.receipts(redis, provider) for provider in providers))
+    return set().union(*(Inbox(redis, provider).receipts() for provider in providers))
 
 
 def show(comparison: Comparison, as_json: bool) -> None:

@@ -38,7 +38,7 @@ def worker(names: tuple[str, ...], limit: float, as_json: bool) -> None:
     if unknown := set(names) - set(settings.providers):
         known = ",".join(settings.providers)
         raise click.BadParameter(f"{', '.join(sorted(unknown))} not in PROVIDERS ({known})", param_hint="--provider")
-    _answer(judging.judge_worker(settings, names or settings.providers, limit), as_json)
+    _answer(judging.check_worker(settings, names or settings.providers, limit), as_json)
 
 
 @health.command(epilog="Example: kvitto health beat")
@@ -46,7 +46,7 @@ def worker(names: tuple[str, ...], limit: float, as_json: bool) -> None:
 @_json
 def beat(limit: float, as_json: bool) -> None:
     """Look whether canaries are sent, if they are to be."""
-    _answer(judging.judge_beat(BeatSettings.load(), limit), as_json)
+    _answer(judging.check_beat(BeatSettings.load(), limit), as_json)
 
 
 @health.command(epilog="Example: kvitto health ingest --ready")
@@ -57,7 +57,7 @@ def ingest(as_json: bool, path: str) -> None:
     environment = Environment.of_process()
     bind, https = ingest_bind(environment), ingest_certificate(environment) is not None
     environment.check()
-    _answer(judging.judge_server(bind, https, path), as_json)
+    _answer(judging.check_server(bind, https, path), as_json)
 
 
 @health.command(epilog="Example: kvitto health console --json")
@@ -68,7 +68,7 @@ def console(as_json: bool, path: str) -> None:
     environment = Environment.of_process()
     bind = console_bind(environment)
     environment.check()
-    _answer(judging.judge_server(bind, path=path), as_json)
+    _answer(judging.check_server(bind, path=path), as_json)
 
 
 def _answer(found: Health, as_json: bool) -> None:

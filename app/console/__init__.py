@@ -1,1 +1,1 @@
-"""The operators' pages, health and metrics, in a process of its own on a private port."""
+"""The operators' page, health and metrics: a separate process on a private port."""

@@ -11,15 +11,16 @@ from flask import Blueprint, Flask, Response, render_template, request
 from app.console import overview as overviews
 from app.console.metrics import exposition
 from app.errors import StoreUnavailableError
-from app.health.readiness import doubts
+from app.health import readiness
 from app.storage.connection import Connection, session
 from config.environment import ConfigurationError
 from config.settings import ConsoleSettings
 
 T = TypeVar("T")
-_OPEN = frozenset({"pages.livez", "pages.readyz"})  # probes carry no password, and learn nothing but health
-# The page is a document and a style sheet: nothing else is loaded, run, framed, sent or kept.
-_HEADERS = {
+# Health checks send no password, and the answer holds nothing but health.
+_WITHOUT_PASSWORD = frozenset({"pages.livez", "pages.readyz"})
+# The page is a document and a style sheet. The browser must not load, run, frame, send or store anything else.
+_SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
@@ -33,7 +34,7 @@ _HEADERS = {
 
 
 def create_app(settings: ConsoleSettings) -> Flask:
-    """Return the console."""
+    """Return the console's app."""
     app = Flask(__name__, static_folder=None)
 
     def read(query: Callable[[Connection], T]) -> T:
@@ -42,30 +43,33 @@ def create_app(settings: ConsoleSettings) -> Flask:
 
     @app.before_request
     def authenticate() -> Response | None:
-        given = (request.authorization.password or "") if request.authorization else ""
-        if request.endpoint in _OPEN or hmac.compare_digest(given.encode(), settings.password.encode()):
+        password = (request.authorization.password or "") if request.authorization else ""
+        is_right = hmac.compare_digest(password.encode(), settings.password.encode())
+        if is_right or request.endpoint in _WITHOUT_PASSWORD:
             return None
         return Response("The password is CONSOLE_PASSWORD.\n", 401, {"WWW-Authenticate": 'Basic realm="kvitto"'})
 
     @app.after_request
-    def harden(answer: Response) -> Response:
-        answer.headers.update(_HEADERS)
-        return answer
+    def add_security_headers(response: Response) -> Response:
+        response.headers.update(_SECURITY_HEADERS)
+        return response
 
     @app.errorhandler(StoreUnavailableError)
     @app.errorhandler(ConfigurationError)
-    def unreadable(error: StoreUnavailableError | ConfigurationError) -> Response:
-        trouble = f"The ledger cannot be read now: {error}"
+    def ledger_unavailable(error: StoreUnavailableError | ConfigurationError) -> Response:
+        problem = f"The ledger cannot be read now: {error}"
         if request.endpoint == "pages.overview":
-            return Response(_page([trouble], None), 503)
-        return Response(f"{trouble}\n", 503, content_type="text/plain; charset=utf-8")
+            return Response(_page([problem], None), 503)
+        return Response(f"{problem}\n", 503, content_type="text/plain; charset=utf-8")
 
     app.register_blueprint(_pages(read, settings))
     return app
 
 
 def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: ConsoleSettings) -> Blueprint:
-    judge = partial(doubts, providers=settings.providers, limit_seconds=settings.canary_max_age_seconds)
+    canary_problems = partial(
+        readiness.problems, providers=settings.providers, limit_seconds=settings.canary_max_age_seconds
+    )
     pages = Blueprint("pages", __name__)
 
     @pages.get("/livez")
@@ -74,8 +78,8 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: Console
 
     @pages.get("/readyz")
     def readyz() -> Response:
-        found = read(judge)
-        return Response("\n".join(found or ["ready"]) + "\n", 503 if found else 200, content_type="text/plain")
+        problems = read(canary_problems)
+        return Response("\n".join(problems or ["ready"]) + "\n", 503 if problems else 200, content_type="text/plain")
 
     @pages.get("/metrics")
     def metrics() -> Response:
@@ -87,13 +91,13 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: Console
 
     @pages.get("/")
     def overview() -> str:
-        found: overviews.Overview = read(overviews.read)
-        return _page(found.troubles, found)
+        current: overviews.Overview = read(overviews.read)
+        return _page(current.problems, current)
 
     return pages
 
 
-def _page(troubles: list[str], overview: overviews.Overview | None) -> str:
+def _page(problems: list[str], overview: overviews.Overview | None) -> str:
     now = datetime.now(UTC)
     ago = partial(overviews.ago, now=now)
-    return render_template("overview.html", troubles=troubles, overview=overview, now=now, ago=ago)
+    return render_template("overview.html", problems=problems, overview=overview, now=now, ago=ago)

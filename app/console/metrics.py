@@ -1,7 +1,8 @@
-"""Metrics: what the ledger holds, and what the processes of this machine count."""
+"""The console's metrics: gauges read from the ledger, and the counters of this machine's processes."""
 
 import os
 from collections.abc import Iterator
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -9,57 +10,52 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from app.metrics import OUTCOMES
 from app.storage import reports
 from app.storage.connection import Connection
 
+# By report: metric, column and documentation. Times are exposed as Unix time.
+_GAUGES = {
+    reports.freshness: (
+        ("inbox_entries", "pending", "Deliveries that waited in the inbox and the overflow at the last sweep."),
+        ("ledger_lag_seconds", "behind_seconds", "Age of the time up to which the ledger holds every delivery."),
+    ),
+    reports.audits: (
+        ("audit_missing_entries", "missing", "Accepted deliveries that the last audit could not account for."),
+        ("last_audit_timestamp_seconds", "audited_at", "Unix time of the last audit."),
+    ),
+    reports.canaries: (
+        ("last_canary_timestamp_seconds", "sent_at", "Unix time at which the newest canary in the ledger was sent."),
+        ("canary_duration_seconds", "seconds", "Time that the newest canary took from its sender to the ledger."),
+    ),
+}
 
-class _Ledger(Collector):
+
+class _LedgerCollector(Collector):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def collect(self) -> Iterator[Metric]:
-        receipts = GaugeMetricFamily("kvitto_receipts", "Receipts in the ledger", labels=["provider", "outcome"])
+        receipts = GaugeMetricFamily("kvitto_ledger_receipts", "Receipts by outcome.", labels=["provider", "outcome"])
         for row in reports.delivery_counts(self._connection):
-            for outcome in ("stored", "duplicate", "dead"):
+            for outcome in OUTCOMES:
                 receipts.add_metric([row["provider"], outcome], row[outcome])
         yield receipts
-        pending = GaugeMetricFamily("kvitto_pending", "Entries waiting at the last look", labels=["provider"])
-        behind = GaugeMetricFamily(
-            "kvitto_behind_seconds", "Age of what the ledger is complete up to", labels=["provider"]
-        )
-        for row in reports.freshness(self._connection):
-            pending.add_metric([row["provider"]], row["pending"])
-            behind.add_metric([row["provider"]], row["behind_seconds"])
-        yield pending
-        yield behind
-        yield from self._audits()
-        yield from self._canaries()
-
-    def _audits(self) -> Iterator[Metric]:
-        missing = GaugeMetricFamily(
-            "kvitto_missing", "Entries that the last audit could not account for", labels=["provider"]
-        )
-        ago = GaugeMetricFamily("kvitto_audited_seconds_ago", "Age of the last audit", labels=["provider"])
-        for row in reports.audits(self._connection):
-            missing.add_metric([row["provider"]], row["missing"])
-            ago.add_metric([row["provider"]], row["seconds_ago"])
-        yield missing
-        yield ago
-
-    def _canaries(self) -> Iterator[Metric]:
-        age = GaugeMetricFamily("kvitto_canary_age_seconds", "Age of the newest canary to arrive", labels=["provider"])
-        travel = GaugeMetricFamily("kvitto_canary_seconds", "How long it travelled", labels=["provider"])
-        for row in reports.canaries(self._connection):
-            age.add_metric([row["provider"]], row["age_seconds"])
-            travel.add_metric([row["provider"]], row["seconds"])
-        yield age
-        yield travel
+        for report, gauges in _GAUGES.items():
+            rows = report(self._connection)
+            for name, column, documentation in gauges:
+                gauge = GaugeMetricFamily(f"kvitto_{name}", documentation, labels=["provider"])
+                for row in rows:
+                    value = row[column]
+                    is_time = isinstance(value, datetime)
+                    gauge.add_metric([row["provider"]], value.timestamp() if is_time else value)
+                yield gauge
 
 
 def exposition(connection: Connection) -> bytes:
     """Return all metrics in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(_Ledger(connection))
+    registry.register(_LedgerCollector(connection))
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)

@@ -1,4 +1,4 @@
-"""What the operators' page says: how every provider stands, and what is wrong, in words."""
+"""The operators' overview: the state of every provider, and a sentence for every problem."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from typing import Any
 from app.storage import reports
 from app.storage.connection import Connection
 
-# Inboxes are swept every few seconds: who is this far behind has no worker, or more than it can drain.
+# Inboxes are swept every few seconds: a provider this late has no worker, or a backlog that its worker cannot drain.
 _LATE_SECONDS = 60.0
-# Audits come every 30 s; a worker that drains a backlog may be late for a few.
+# Audits run every 30 s; a worker that drains a backlog may skip a few.
 _UNAUDITED_SECONDS = 180.0
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A state of the ledger; `troubles` is empty if all is well."""
+    """The state of the ledger; `problems` is empty if all is well."""
 
-    troubles: list[str]
+    problems: list[str]
     providers: reports.Rows
     dead_letters: reports.Rows
     throughput: reports.Rows
@@ -26,12 +26,12 @@ class Overview:
 
 
 def read(connection: Connection) -> Overview:
-    """Read the state now."""
-    counted = {row["provider"]: row for row in reports.delivery_counts(connection)}
-    fresh = {row["provider"]: row for row in reports.freshness(connection)}
-    providers = [_standing(name, counted.get(name, {}), fresh.get(name)) for name in sorted(counted | fresh)]
+    """Read the current state."""
+    counts = {row["provider"]: row for row in reports.delivery_counts(connection)}
+    freshness = {row["provider"]: row for row in reports.freshness(connection)}
+    providers = [_provider(name, counts.get(name, {}), freshness.get(name)) for name in sorted(counts | freshness)]
     return Overview(
-        troubles=[*shortfalls(reports.audits(connection)), *troubles(providers)],
+        problems=[*audit_problems(reports.audits(connection)), *provider_problems(providers)],
         providers=providers,
         dead_letters=reports.newest_dead_letters(connection),
         throughput=reports.throughput(connection),
@@ -39,8 +39,8 @@ def read(connection: Connection) -> Overview:
     )
 
 
-def troubles(providers: reports.Rows) -> Iterator[str]:
-    """Yield what an operator has to look at, a sentence each."""
+def provider_problems(providers: reports.Rows) -> Iterator[str]:
+    """Yield a sentence for every state of a provider that needs an operator."""
     if not providers:
         yield "No inbox has been swept yet. Are workers and beat running?"
     for row in providers:
@@ -51,11 +51,11 @@ def troubles(providers: reports.Rows) -> Iterator[str]:
             yield f"{name}: the ledger is behind. Are its worker, beat and Redis running?"
         if letters:
             what = "1 delivery waits as a dead letter" if letters == 1 else f"{letters} deliveries wait as dead letters"
-            yield f"{name}: {what}. Mend the cause, then: kvitto dead-letters replay --provider {name}."
+            yield f"{name}: {what}. Fix the cause, then run: kvitto dead-letters replay --provider {name}."
 
 
-def shortfalls(audits: reports.Rows) -> Iterator[str]:
-    """Yield what the last audits found, the gravest there is: a delivery that nobody can account for."""
+def audit_problems(audits: reports.Rows) -> Iterator[str]:
+    """Yield a sentence for every audit that found a delivery missing, or is overdue."""
     for row in audits:
         if row["missing"]:
             yield f"{row['provider']}: {row['missing']} MISSING: run kvitto audit."
@@ -65,7 +65,7 @@ def shortfalls(audits: reports.Rows) -> Iterator[str]:
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """Say how long ago a moment was, in its largest unit."""
+    """Return how long ago a moment was, in the largest unit that fits."""
     seconds = max(0, int((now - moment).total_seconds()))
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:
@@ -73,19 +73,17 @@ def ago(moment: datetime, now: datetime) -> str:
     return f"{seconds} s ago"
 
 
-def _standing(name: str, counted: dict[str, Any], fresh: dict[str, Any] | None) -> dict[str, Any]:
+def _provider(name: str, counts: dict[str, Any], freshness: dict[str, Any] | None) -> dict[str, Any]:
+    if freshness is None:
+        state = "not swept"
+    else:
+        state = "behind" if freshness["behind_seconds"] > _LATE_SECONDS else "up to date"
     return {
         "provider": name,
-        "state": _state(fresh),
-        "complete_until": fresh and fresh["complete_until"],
-        "waiting": fresh["pending"] if fresh else None,
-        "stored": counted.get("stored", 0),
-        "duplicates": counted.get("duplicate", 0),
-        "dead_letters": counted.get("dead", 0),
+        "state": state,
+        "complete_until": freshness and freshness["complete_until"],
+        "waiting": freshness and freshness["pending"],
+        "stored": counts.get("stored", 0),
+        "duplicates": counts.get("duplicate", 0),
+        "dead_letters": counts.get("dead", 0),
     }
-
-
-def _state(fresh: dict[str, Any] | None) -> str:
-    if fresh is None:
-        return "not swept"
-    return "behind" if fresh["behind_seconds"] > _LATE_SECONDS else "up to date"

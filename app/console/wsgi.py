@@ -1,4 +1,4 @@
-"""What the WSGI server loads: `granian --interface wsgi app.console.wsgi:app`."""
+"""The console as a WSGI server loads it: `granian --interface wsgi app.console.wsgi:app`."""
 
 import config.logging
 from app.console.app import create_app

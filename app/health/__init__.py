@@ -1,1 +1,1 @@
-"""Whether a process does its work, and whether deliveries reach the ledger."""
+"""Health checks: does a process do its work, and do deliveries reach the ledger?"""

@@ -1,4 +1,4 @@
-"""Whether a process does its work, for what restarts it when it does not: each judged by its own settings alone."""
+"""Health of one process, for a supervisor that restarts it. Each check reads only the settings of that process."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -11,36 +11,37 @@ from app.errors import StoreUnavailableError
 from app.tls import unverified
 from config.settings import AuditSettings, BeatSettings
 
-_SECONDS = 3.0
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104 - told apart, not bound
+_TIMEOUT_SECONDS = 3.0
+# Addresses that mean every interface, and how to reach them from this machine.
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104 - compared, not bound
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a process is like, in words."""
+    """The result of a check; `words` is a sentence for operators."""
 
     healthy: bool
     words: str
 
 
-def judge_worker(settings: AuditSettings, providers: Iterable[str], limit_seconds: float) -> Health:
-    """Judge the worker of these providers: unhealthy while a canary waits that it should have taken in long ago.
+def check_worker(settings: AuditSettings, providers: Iterable[str], limit_seconds: float) -> Health:
+    """Check the workers of these providers: unhealthy if a canary has waited longer than the limit.
 
-    One that is never sent is not the worker's fault. Nor is a server that cannot be reached: nothing could be
-    taken in without it, and a restart would not mend it.
+    A missing canary is no sign of a sick worker. Neither is a server that cannot be reached: a restart of the worker
+    does not help.
     """
     try:
-        waited = max(_waits(settings, providers))
+        waited_seconds, provider = max(_waiting_times(settings, providers))
     except StoreUnavailableError as error:
-        return Health(True, f"a server cannot be asked ({error}), which no restart would mend")
-    if waited[0] > limit_seconds:
-        return Health(False, f"a canary of {waited[1]} has been waiting for {waited[0]:.0f} s")
+        return Health(True, f"a server cannot be reached ({error}), which a restart does not fix")
+    if waited_seconds > limit_seconds:
+        return Health(False, f"a canary of {provider} has been waiting for {waited_seconds:.0f} s")
     return Health(True, "no canary has been waiting for long")
 
 
-def _waits(settings: AuditSettings, providers: Iterable[str]) -> Iterator[tuple[float, str]]:
-    """Yield for how long canaries have been waiting, each by the clock of the server that keeps it."""
-    # A container's health check of a server needs neither Redis nor Postgres, and runs every few seconds.
+def _waiting_times(settings: AuditSettings, providers: Iterable[str]) -> Iterator[tuple[float, str]]:
+    """Yield the wait of the oldest canary in each store, in seconds by the store's clock, and its provider."""
+    # The health check of a server needs neither Redis nor Postgres, and runs every few seconds.
     from app.inbox import client  # noqa: PLC0415
     from app.inbox.stream import Inbox  # noqa: PLC0415
     from app.storage.connection import borrow, connect  # noqa: PLC0415
@@ -48,13 +49,13 @@ def _waits(settings: AuditSettings, providers: Iterable[str]) -> Iterator[tuple[
 
     with closing(client.connect(settings.redis_url)) as redis, connect(settings.database_url, "health") as connection:
         for provider in providers:
-            road = canary.road(provider)
-            yield Inbox(redis, road).oldest_seconds(), provider
-            yield Overflow(lambda: borrow(connection), road).oldest_seconds(), provider
+            name = canary.inbox_name(provider)
+            yield Inbox(redis, name).oldest_seconds(), provider
+            yield Overflow(lambda: borrow(connection), name).oldest_seconds(), provider
 
 
-def judge_beat(settings: BeatSettings, limit_seconds: float) -> Health:
-    """Judge beat on this machine: unhealthy while it sends no canaries though it should."""
+def check_beat(settings: BeatSettings, limit_seconds: float) -> Health:
+    """Check beat on this machine: unhealthy if it should send canaries and sent none within the limit."""
     if not settings.canary_secret:
         return Health(True, "no canaries are to be sent (CANARY_SECRET is not set)")
     age = Heartbeat(settings.ingest_url).age_seconds()
@@ -63,19 +64,17 @@ def judge_beat(settings: BeatSettings, limit_seconds: float) -> Health:
     return Health(age <= limit_seconds, f"canaries were last sent {age:.0f} s ago")
 
 
-def judge_server(bind: tuple[str, int], https: bool = False, path: str = "/livez") -> Health:
-    """Judge a server on this machine by `path`, /livez or /readyz: unhealthy unless it answers 200."""
-    host, port = _EVERYWHERE.get(bind[0], bind[0]), bind[1]
-    with closing(_connection(host, port, https)) as connection:
+def check_server(bind: tuple[str, int], https: bool = False, path: str = "/livez") -> Health:
+    """Check an HTTP server on this machine: unhealthy unless it answers 200 to `path`, /livez or /readyz."""
+    host, port = _LOOPBACK.get(bind[0], bind[0]), bind[1]
+    if https:
+        connection: HTTPConnection = HTTPSConnection(host, port, timeout=_TIMEOUT_SECONDS, context=unverified())
+    else:
+        connection = HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
+    with closing(connection):
         try:
             connection.request("GET", path)
             status = connection.getresponse().status
         except (OSError, HTTPException) as error:
             return Health(False, f"{host}:{port} does not answer ({type(error).__name__})")
     return Health(status == 200, f"{host}:{port} answers {status}")
-
-
-def _connection(host: str, port: int, https: bool) -> HTTPConnection:
-    if not https:
-        return HTTPConnection(host, port, timeout=_SECONDS)
-    return HTTPSConnection(host, port, timeout=_SECONDS, context=unverified())

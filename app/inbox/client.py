@@ -1,4 +1,4 @@
-"""The server that holds the inboxes: connecting to it, and what its failures mean."""
+"""Connects to the Redis server of the inboxes, queries its state and translates its errors."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -25,17 +25,17 @@ from config.checks.result import CheckResult, Facts, fault, only_faults
 from config.checks.startup import REDIS_SETTINGS, redis_faults
 from config.environment import ConfigurationError
 
-# Keys of the inboxes, of the doorbell, and of Celery's transport.
-_OWN = (b"inbox:", b"doorbell:", b"_kombu.", b"unacked")
+# Keys of the inboxes, of pending wake-ups, and of Celery's transport.
+_OWN_KEYS = (b"inbox:", b"wakeup:", b"_kombu.", b"unacked")
 
 
 def connect(url: str, timeout_seconds: float = 2.0) -> Redis:
-    """Return a client that answers or fails within its time, and never repeats a command by itself.
+    """Return a client whose every reply takes `timeout_seconds` at most, and that never retries a command.
 
     redis-py's default of ten retries appended one delivery twice.
 
     Raises:
-        ConfigurationError: `url` is no address.
+        ConfigurationError: `url` is not an address.
     """
     network = {} if url.startswith("unix") else {"socket_connect_timeout": 0.5, "socket_keepalive": True}
     try:
@@ -44,16 +44,16 @@ def connect(url: str, timeout_seconds: float = 2.0) -> Redis:
             socket_timeout=timeout_seconds,
             retry=Retry(NoBackoff(), 0),
             max_connections=256,
-            driver_info=None,  # naming the library would cost a new connection two round trips
+            driver_info=None,  # sending the library's name costs a new connection two round trips
             **network,
         )
     except ValueError as error:
-        mend = "Write it like redis://user:password@host:6379/0, special characters as %XX"
-        raise ConfigurationError([fault("REDIS_URL", "cannot be read as an address", mend)]) from error
+        hint = "Write it like redis://user:password@host:6379/0, special characters as %XX"
+        raise ConfigurationError([fault("REDIS_URL", "cannot be read as an address", hint)]) from error
 
 
 def is_address(url: str) -> bool:
-    """Tell whether a server can be named like this; whether one is there is another question."""
+    """Return whether `url` is a well-formed address; connects to nothing."""
     try:
         connect(url).close()
     except ConfigurationError:
@@ -63,26 +63,21 @@ def is_address(url: str) -> bool:
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn every failure of the server into StoreUnavailableError, with a slug that says which."""
+    """Turn every error of the server or the connection into StoreUnavailableError."""
     try:
         yield
+    except OutOfMemoryError as error:
+        raise StoreUnavailableError("redis-full") from error
+    except BusyLoadingError as error:
+        raise StoreUnavailableError("redis-loading") from error
+    except AuthenticationError as error:  # a subclass of ConnectionError, although the server answered
+        raise StoreUnavailableError("redis-refuses", "wrong user or password") from error
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        raise StoreUnavailableError("redis-unreachable") from error
     except RedisError as error:
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: RedisError) -> StoreUnavailableError:
-    match error:
-        case OutOfMemoryError():
-            return StoreUnavailableError("redis-full")
-        case BusyLoadingError():
-            return StoreUnavailableError("redis-loading")
-        case AuthenticationError():  # a kind of ConnectionError, though the server answered
-            return StoreUnavailableError("redis-refuses", "wrong user or password")
-        case RedisConnectionError() | RedisTimeoutError():
-            return StoreUnavailableError("redis-unreachable")
-        case _:
-            # Of "Command # 1 (…) of pipeline caused error: CODE …" the code only: the command quotes values.
-            return StoreUnavailableError("redis-refuses", str(error).rpartition("caused error: ")[2].partition(" ")[0])
+        # Of "Command # 1 (…) of pipeline caused error: CODE …" only the code is kept: the command quotes values.
+        code = str(error).rpartition("caused error: ")[2].partition(" ")[0]
+        raise StoreUnavailableError("redis-refuses", code) from error
 
 
 def ping(redis: Redis) -> None:
@@ -92,59 +87,59 @@ def ping(redis: Redis) -> None:
 
 
 def durability_errors(redis: Redis) -> list[CheckResult]:
-    """Return what in the server's settings could lose a confirmed append."""
+    """Return which settings of the server could lose a confirmed append."""
     with translate_errors():
-        return redis_faults(_told(lambda: redis.info("replication")) | _settings(redis, REDIS_SETTINGS))
+        return redis_faults(_if_allowed(lambda: redis.info("replication")) | _settings(redis, REDIS_SETTINGS))
 
 
 def used_share(redis: Redis) -> float:
-    """Return how much of its memory limit the server uses, 0 to 1; 0 if it has none, or does not tell."""
+    """Return the share of its memory limit that the server uses, 0 to 1; 0 without a limit, or if it is hidden."""
     with translate_errors():
-        memory = _told(lambda: redis.info("memory"))
+        memory = _if_allowed(lambda: redis.info("memory"))
     return memory["used_memory"] / memory["maxmemory"] if memory.get("maxmemory") else 0.0
 
 
 def startup_errors(redis: Redis, allow_non_durable: bool) -> list[CheckResult]:
-    """Return why a process must not start on this server."""
+    """Return why a process must not start with this server."""
     with translate_errors():
-        unfit = only_faults(redis_checks.blocking_problems(_told(redis.info)))
-    return unfit if allow_non_durable else unfit + durability_errors(redis)
+        problems = only_faults(redis_checks.blocking_problems(_if_allowed(redis.info)))
+    return problems if allow_non_durable else problems + durability_errors(redis)
 
 
 def server_info(redis: Redis, providers: Collection[str]) -> Facts:
-    """Return what the server tells of itself, for config.checks.redis.
+    """Return INFO, CONFIG GET and more of the server, as config.checks.redis expects them.
 
-    Beside its own names: `clock`, seconds that it differs from this machine's; `foreign` of the `looked_at` keys.
+    `clock` is the difference to this machine's clock, in seconds. `foreign` of `looked_at` keys are not Kvitto's.
     """
     with translate_errors():
-        told = _told(redis.info) | _settings(redis, (*REDIS_SETTINGS, *redis_checks.CONFIG))
-        told["clock"] = _clock(redis)
-        return told if told.get("loading") else told | _keys(redis, providers)
+        facts = _if_allowed(redis.info) | _settings(redis, (*REDIS_SETTINGS, *redis_checks.CONFIG))
+        facts["clock"] = _clock_difference(redis)
+        return facts if facts.get("loading") else facts | _count_keys(redis, providers)
 
 
 def _settings(redis: Redis, names: Collection[str]) -> dict[str, Any]:
-    return _told(lambda: redis.config_get(*names))
+    return _if_allowed(lambda: redis.config_get(*names))
 
 
-def _told(ask: Callable[[], Any]) -> dict[str, Any]:
-    """Return the answer; nothing if it is hidden, as managed services do: unknown is not proven."""
+def _if_allowed(query: Callable[[], Any]) -> dict[str, Any]:
+    """Return the reply; empty if the server hides it, as managed services do. A hidden setting counts as not proven."""
     try:
-        return dict(ask())
+        return dict(query())
     except (NoPermissionError, ResponseError):
         return {}
 
 
-def _clock(redis: Redis) -> float:
-    """Return how many seconds at least the server's clock differs from this machine's."""
+def _clock_difference(redis: Redis) -> float:
+    """Return by how many seconds at least the server's clock differs from this machine's."""
     before = time.time()
     seconds, micros = redis.time()
     after = time.time()
     return max(0.0, before - (seconds + micros / 1e6), seconds + micros / 1e6 - after)
 
 
-def _keys(redis: Redis, providers: Collection[str]) -> dict[str, int]:
-    """Look at some keys; a queue of Celery's is named like its provider."""
-    found: Any = redis.scan(count=1000)
-    keys: list[bytes] = found[1]
-    own = [key for key in keys if key.startswith(_OWN) or key.decode(errors="replace") in providers]
+def _count_keys(redis: Redis, providers: Collection[str]) -> dict[str, int]:
+    """Sample about 1000 keys. Celery's queues are named like their providers."""
+    reply: Any = redis.scan(count=1000)
+    keys: list[bytes] = reply[1]
+    own = [key for key in keys if key.startswith(_OWN_KEYS) or key.decode(errors="replace") in providers]
     return {"looked_at": len(keys), "foreign": len(keys) - len(own)}

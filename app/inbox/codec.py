@@ -1,4 +1,4 @@
-"""How a delivery is written into an entry."""
+"""Encodes a delivery into the fields of a stream entry, and back."""
 
 import json
 from uuid import UUID
@@ -9,7 +9,7 @@ _VERSION = b"1"
 
 
 def to_fields(delivery: Delivery) -> dict[str, bytes]:
-    """Return the fields of the delivery's entry."""
+    """Return the fields of a delivery's entry."""
     return {
         "v": _VERSION,
         "receipt": delivery.receipt.bytes,
@@ -20,7 +20,7 @@ def to_fields(delivery: Delivery) -> dict[str, bytes]:
 
 
 def to_delivery(provider: str, fields: dict[bytes, bytes]) -> Delivery:
-    """Return the delivery; raises KeyError or ValueError for an entry of another make."""
+    """Return the delivery; raises KeyError or ValueError for an entry of another format."""
     if fields[b"v"] != _VERSION:
         raise ValueError("written by a newer version")
     return Delivery(

@@ -1,12 +1,11 @@
-"""The doorbell: one wake-up for however many deliveries wait.
+"""Wake-ups: one Celery task makes a worker drain an inbox, however many deliveries wait.
 
-Who appends presses it in the same round trip; only who found it silent sends `drain`. It rings
-itself out after a few seconds, and the sweep comes anyway: a lost wake-up costs promptness only.
+An append marks a wake-up as pending in the same round trip. Only the request that set the mark publishes the task
+`drain`. The mark expires after a few seconds and sweeps come regardless: a lost wake-up costs seconds only.
 """
 
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from redis import Redis
@@ -15,57 +14,68 @@ from app import metrics
 from app.errors import StoreUnavailableError
 from config.celery import PUBLISHER_OPTIONS, PUBLISHERS
 
-if TYPE_CHECKING:
-    from redis.client import Pipeline
-
-SECONDS = 5
-# A wake-up that nobody takes for so long is made up for by sweeps.
+# A mark lasts for this long if no worker clears it.
+MARK_SECONDS = 5
+# A worker drops a task that is older: sweeps have drained the inbox meanwhile.
 _EXPIRES_SECONDS = 30
-_NO_CALLBACKS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 logger = logging.getLogger(__name__)
 
 
-def mark_pending(pipeline: "Pipeline", provider: str) -> None:
-    """Add the pressing to a pipeline; its reply is true for who has to ring."""
-    pipeline.set(key(provider), 1, nx=True, ex=SECONDS)
+def key(provider: str) -> str:
+    """Return the Redis key of a provider's mark."""
+    return f"wakeup:{provider}"
+
+
+def mark_pending(redis: Redis, provider: str) -> bool:
+    """Set the mark; return whether there was none, so that a wake-up is to be published."""
+    return redis.set(key(provider), 1, nx=True, ex=MARK_SECONDS) is True
 
 
 def clear(redis: Redis, provider: str) -> None:
-    """Let the next press ring again; called before looking into the inbox, so that none is missed."""
+    """Remove the mark. Call it before reading the inbox, so that an append after the read publishes a wake-up."""
     redis.delete(key(provider))
 
 
 class WakeupPublisher:
-    """Sends wake-ups, from any thread. Messages of Celery's, by kombu alone: Celery would take memory of every edge."""
+    """Publishes wake-ups, from any thread."""
 
     def __init__(self, broker_url: str) -> None:
-        import kombu  # noqa: PLC0415 - it costs 0.1 s; most commands send nothing
+        import kombu  # noqa: PLC0415 - the import takes 0.1 s; most commands publish nothing
         from kombu.pools import ProducerPool  # noqa: PLC0415
 
         connection = kombu.Connection(broker_url, transport_options=PUBLISHER_OPTIONS)
         self._producers = ProducerPool(connection.Pool(PUBLISHERS), limit=PUBLISHERS)
 
     def publish(self, provider: str) -> None:
-        """Send the provider's worker to its inbox, in the time its sockets allow; a failure is counted, no more."""
-        wake_up = str(uuid4())
+        """Publish a wake-up within the sockets' time-outs. A failure is counted and logged, never raised."""
+        try:
+            self._publish_drain(provider)
+        except Exception as error:  # any error of the broker: the delivery is already stored
+            metrics.WAKEUP_FAILURES.labels(provider).inc()
+            logger.warning("wakeup_failed", extra={"provider": provider, "error": type(error).__name__})
+
+    # ---- A Celery message without Celery: importing it would exceed the memory budget of every edge process.
+    # The format is version 2 of Celery's message protocol.
+
+    def _publish_drain(self, provider: str) -> None:
+        task_id = str(uuid4())
         expires_at = datetime.now(UTC) + timedelta(seconds=_EXPIRES_SECONDS)
         headers = {
-            "lang": "py", "task": "drain", "id": wake_up, "root_id": wake_up, "parent_id": None, "group": None,
+            "lang": "py", "task": "drain", "id": task_id, "root_id": task_id, "parent_id": None, "group": None,
             "expires": expires_at.isoformat(),
         }  # fmt: skip
-        try:
-            with self._producers.acquire(block=True) as producer:
-                producer.publish(
-                    [[provider], {}, _NO_CALLBACKS],  # version 2 of Celery's protocol: args, kwargs, what follows
-                    routing_key=provider,
-                    serializer="json",
-                    headers=headers,
-                    correlation_id=wake_up,
-                    retry=False,
-                )
-        except Exception as error:  # whatever the broker raises, the delivery is safe already
-            metrics.RINGS_FAILED.labels(provider).inc()
-            logger.warning("ring failed", extra={"provider": provider, "error": type(error).__name__})
+        embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+        with self._producers.acquire(block=True) as producer:
+            producer.publish(
+                [[provider], {}, embed],  # args, kwargs, tasks that follow
+                routing_key=provider,
+                serializer="json",
+                headers=headers,
+                correlation_id=task_id,
+                retry=False,
+            )
+
+    # ---- End of the Celery message.
 
 
 def ping(broker_url: str) -> None:
@@ -75,10 +85,5 @@ def ping(broker_url: str) -> None:
     try:
         with kombu.Connection(broker_url, transport_options=PUBLISHER_OPTIONS) as connection:
             connection.connect()
-    except Exception as error:  # whatever the broker's client raises; its text may hold the address
+    except Exception as error:  # any error of the broker's client; its text may contain the address
         raise StoreUnavailableError("broker-unreachable", type(error).__name__) from error
-
-
-def key(provider: str) -> str:
-    """Return the name of what is pressed."""
-    return f"doorbell:{provider}"

@@ -1,1 +1,1 @@
-"""Stage 1: authenticates a request, seals its body, makes it durable and answers 200. Cannot decrypt."""
+"""Stage 1: authenticates a request, seals its body, stores it durably and answers 200. It cannot decrypt."""

@@ -1,11 +1,10 @@
-"""The way in of canaries: sealed and kept like deliveries, apart from any provider's, and in none of their counts."""
+"""Accepts canaries: sealed and stored like deliveries, in inboxes of their own and in no provider's counts."""
 
 from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from app import metrics
 from app.canary import message as canary
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery
@@ -15,11 +14,12 @@ from app.providers.base import Request
 
 
 class CanaryReceiver:
-    """Takes in what is signed with CANARY_SECRET, each provider's into stores of their own."""
+    """Accepts requests that are signed with CANARY_SECRET."""
 
-    def __init__(self, secret: str, seals: SealingKeys, stores: Mapping[str, DurableStore]) -> None:
+    def __init__(self, secret: str, keys: SealingKeys, stores: Mapping[str, DurableStore]) -> None:
+        """Store the canaries of each provider in its own one of `stores`."""
         self._secret = secret
-        self._seals = seals
+        self._keys = keys
         self._stores = stores
 
     @property
@@ -28,19 +28,18 @@ class CanaryReceiver:
         return self._stores.keys()
 
     def receive(self, request: Request) -> UUID:
-        """Return the receipt of a durable canary.
+        """Store a canary durably and return its receipt.
 
         Raises:
             AuthenticationError: The body is not signed with the secret.
-            StoreUnavailableError: It could not be proven that the canary is on disk.
+            StoreUnavailableError: No store confirmed that the canary is on disk.
         """
         signature = request.header(canary.SIGNATURE)
-        if not signature or not canary.is_signed(self._secret, request.body, signature):
-            reason = "wrong-signature" if signature else "no-signature"
-            metrics.REFUSED.labels(canary.PROVIDER, reason).inc()
-            raise AuthenticationError(reason)
-        receipt, provider = uuid7(), request.topic
-        assert provider is not None  # noqa: S101 - of the stores' names
-        sealed = self._seals.seal(receipt, request.body)
-        self._stores[provider].store(Delivery(receipt, canary.road(provider), provider, {}, sealed))
+        if not signature:
+            raise AuthenticationError("no-signature")
+        if not canary.is_signed(self._secret, request.body, signature):
+            raise AuthenticationError("wrong-signature")
+        receipt, provider = uuid7(), str(request.topic)  # the endpoint routes only the topics above
+        sealed = self._keys.seal(receipt, request.body)
+        self._stores[provider].store(Delivery(receipt, canary.inbox_name(provider), provider, {}, sealed))
         return receipt

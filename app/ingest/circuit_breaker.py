@@ -1,4 +1,4 @@
-"""Watches a store from a thread of its own, so that a broken one costs one slow request, not every request."""
+"""A circuit breaker per store, so that a broken store costs one slow request instead of every request."""
 
 import logging
 import threading
@@ -12,37 +12,39 @@ from app.inbox import client
 from app.inbox.stream import Inbox
 from app.storage.connection import durability_errors, require_writable
 from app.storage.pool import Pool
-from config.checks.result import CheckResult
 
-_PROBE_SECONDS = 1.0
-# A look takes milliseconds. One that takes this long tells of a store that would keep requests waiting, and one that
-# does not end (a name that is not resolved, say) of a store that is gone.
+_PROBE_INTERVAL_SECONDS = 1.0
+# A probe takes milliseconds. A store whose probe takes this long would keep requests waiting.
 _SLOW_SECONDS = 0.5
+# A store whose probe does not return, for example because its name cannot be resolved, counts as unavailable.
 _HUNG_SECONDS = 2.0
+# Redis refuses appends and wake-ups at its memory limit, so deliveries go to Postgres before that.
+_FULL_SHARE = 0.8
 logger = logging.getLogger(__name__)
 
 
 class CircuitBreaker:
-    """Knows whether a store can be relied on: looks every second, and is told of what fails in between."""
+    """Lets requests use a store while it is available. Opens at a failed request or probe, closes at the next probe."""
 
-    def __init__(self, store: str, look: Callable[[], bool]) -> None:
-        """Watch `store`; `look` returns whether it has room, or raises StoreUnavailableError if nothing is durable.
+    def __init__(self, store: str, probe: Callable[[], bool]) -> None:
+        """Guard `store`.
 
-        A slow store counts as one without room: the other is preferred.
+        `probe` returns whether the store has room. It raises StoreUnavailableError if the store cannot keep a delivery
+        durably. A slow store counts as one without room: requests prefer the other store.
         """
         self._store = store
-        self._probe = look
+        self._probe = probe
         self._error: StoreUnavailableError | None = None
         self._probing_since: float | None = None
         self.has_room = True
 
     def start(self) -> None:
-        """Look now, and from now on."""
+        """Probe now, and every second from a background thread."""
         self.probe()
-        threading.Thread(target=self._run, name=f"watch-{self._store}", daemon=True).start()
+        threading.Thread(target=self._run, name=f"probe-{self._store}", daemon=True).start()
 
     def probe(self) -> None:
-        """Look once."""
+        """Probe once: close the circuit, or open it."""
         self._probing_since = started = time.monotonic()
         try:
             self.has_room = self._probe() and time.monotonic() - started < _SLOW_SECONDS
@@ -59,45 +61,38 @@ class CircuitBreaker:
             self._probing_since = None
 
     def open(self, error: StoreUnavailableError) -> None:
-        """Rely on the store no more, until a look finds it well."""
+        """Keep requests away from the store until a probe succeeds."""
         if self._error is None:
             logger.error("circuit_opened", extra={"store": self._store, "reason": error.reason, "detail": error.detail})
-        self._error = StoreUnavailableError(error.reason, error.detail)
+        self._error = StoreUnavailableError(error.reason, error.detail)  # a copy, without the traceback
 
     def check(self) -> None:
-        """Raise StoreUnavailableError while the store is not to be relied on."""
-        verdict, since = self._error, self._probing_since
+        """Raise StoreUnavailableError while the circuit is open, or a probe hangs."""
+        error, since = self._error, self._probing_since
         if since is not None and time.monotonic() - since > _HUNG_SECONDS:
             raise StoreUnavailableError("unresponsive", self._store)
-        if verdict is not None:
-            raise StoreUnavailableError(verdict.reason, verdict.detail)
+        if error is not None:
+            raise StoreUnavailableError(error.reason, error.detail)
 
     def _run(self) -> None:
         while True:
-            time.sleep(_PROBE_SECONDS)
+            time.sleep(_PROBE_INTERVAL_SECONDS)
             self.probe()
 
 
-# Redis refuses at its limit, and wake-ups with it; deliveries turn off the road some way before that cliff.
-_FULL_SHARE = 0.8
-
-
 def probe_redis(redis: Redis, inboxes: Sequence[Inbox], allow_non_durable: bool) -> bool:
-    """Tell whether Redis has room; raises StoreUnavailableError unless its reply proves that a write is on disk."""
-    _refuse("redis-not-durable", [] if allow_non_durable else client.durability_errors(redis))
+    """Return whether Redis has room; raises StoreUnavailableError unless its replies prove that a write is on disk."""
+    if not allow_non_durable and (errors := client.durability_errors(redis)):
+        raise StoreUnavailableError("redis-not-durable", "; ".join(error.name for error in errors))
     for inbox in inboxes:
-        inbox.open()  # while there is room: on a full server workers could not, and nothing would drain
+        inbox.open()  # while there is room: a full server would refuse it to the workers, and nothing would be drained
     return client.used_share(redis) < _FULL_SHARE
 
 
 def probe_postgres(pool: Pool, allow_non_durable: bool) -> bool:
-    """Return true; raises StoreUnavailableError unless a commit in Postgres proves that it is on disk."""
+    """Return true; raises StoreUnavailableError unless a commit in Postgres proves that a write is on disk."""
     pool.run(require_writable)
-    faults = pool.run(durability_errors)
-    _refuse("postgres-not-durable", [] if allow_non_durable else faults)
+    errors = pool.run(durability_errors)
+    if errors and not allow_non_durable:
+        raise StoreUnavailableError("postgres-not-durable", "; ".join(error.name for error in errors))
     return True
-
-
-def _refuse(reason: str, faults: Sequence[CheckResult]) -> None:
-    if faults:
-        raise StoreUnavailableError(reason, "; ".join(fault.name for fault in faults))

@@ -1,4 +1,4 @@
-"""Where deliveries are kept until a worker takes them: a provider's inbox in Redis, or the overflow in Postgres."""
+"""Stores a delivery durably until a worker processes it: in the inbox (Redis), or in the overflow (Postgres)."""
 
 import logging
 import threading
@@ -17,86 +17,95 @@ from app.ingest.high_water_reporter import HighWaterReporter
 from app.storage import overflow
 from app.storage.pool import Pool
 
-# Larger bodies go to the overflow first: a few of them must not fill Redis.
-LARGE_BYTES = 256 * 1024
-# Without Redis there is no doorbell to tell who rang already.
-_RING_SECONDS = 1.0
+# Larger bodies go to Postgres first: a few of them must not fill Redis.
+_LARGE_BYTES = 256 * 1024
+# Without Redis nothing records that a wake-up is pending, so at most one is sent per second.
+_WAKEUP_INTERVAL_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
 class DurableStore:
-    """One provider's two stores. Each is watched; a delivery is kept by the first that proves it."""
+    """The two stores of one provider, each behind a circuit breaker. The first that confirms a delivery keeps it."""
 
     def __init__(
         self,
         inbox: Inbox,
         pool: Pool,
-        watches: tuple[CircuitBreaker, CircuitBreaker],
-        tally: HighWaterReporter,
-        ring: Callable[[], None],
+        breakers: tuple[CircuitBreaker, CircuitBreaker],
+        reporter: HighWaterReporter,
+        publish_wakeup: Callable[[], None],
     ) -> None:
-        """Keep in `inbox` or by `pool`, each with its watch."""
+        """Store in `inbox` or by `pool`, behind their circuit breakers in this order."""
         self._inbox = inbox
         self._appends = GroupCommit(inbox.append_all, lambda delivery: len(delivery.sealed))
         self._pool = pool
-        self._inbox_watch, self._pool_watch = watches
-        self._tally = tally
-        self._ring = ring
-        self._rung_at = -_RING_SECONDS
-        self._last = StreamId(0, 0)
+        self._redis_breaker, self._postgres_breaker = breakers
+        self._reporter = reporter
+        self._publish_wakeup = publish_wakeup
+        self._published_at = -_WAKEUP_INTERVAL_SECONDS
+        self._last_id = StreamId(0, 0)
         self._lock = threading.Lock()
 
     def store(self, delivery: Delivery) -> None:
-        """Keep a delivery durably, and have a worker called.
+        """Store a delivery durably, and wake a worker.
 
         Raises:
-            StoreUnavailableError: Proven by none. A store may have it all the same, under the same receipt.
+            StoreUnavailableError: No store confirmed it. A store may hold it nevertheless, under the same receipt.
         """
-        roads = [(self._inbox_watch, self._append), (self._pool_watch, self._overflow)]
-        if len(delivery.sealed) > LARGE_BYTES or not self._inbox_watch.has_room:
-            roads.reverse()
-        causes = []
-        for watch, road in roads:
+        errors: list[StoreUnavailableError] = []
+        reason = self._reason_for_overflow(delivery)
+        targets = [
+            (self._redis_breaker, lambda: self._append(delivery)),
+            (self._postgres_breaker, lambda: self._overflow(delivery, reason or errors[0].reason)),
+        ]
+        for breaker, write in reversed(targets) if reason else targets:
             try:
-                watch.check()
-                return self._take(watch, road, delivery)
+                breaker.check()
+                return self._write(breaker, write, delivery)
             except StoreUnavailableError as error:
-                causes.append(error)
-        raise StoreUnavailableError(causes[0].reason, "; ".join(map(str, causes)))
+                errors.append(error)
+        raise StoreUnavailableError(errors[0].reason, "; ".join(map(str, errors)))
+
+    def _reason_for_overflow(self, delivery: Delivery) -> str:
+        """Return why to try Postgres first; empty if Redis comes first."""
+        if len(delivery.sealed) > _LARGE_BYTES:
+            return "large-body"
+        return "" if self._redis_breaker.has_room else "redis-slow-or-full"
 
     @staticmethod
-    def _take(watch: CircuitBreaker, road: Callable[[Delivery], None], delivery: Delivery) -> None:
-        """Take a road; whatever fails on it is told to its watch, but for a body that may be too large for its time."""
+    def _write(breaker: CircuitBreaker, write: Callable[[], None], delivery: Delivery) -> None:
+        """Try one store. A failure opens its circuit, but not for a large body: it may time out on a healthy store."""
         try:
-            road(delivery)
+            write()
         except StoreUnavailableError as error:
-            if len(delivery.sealed) <= LARGE_BYTES:
-                watch.open(error)
+            if len(delivery.sealed) <= _LARGE_BYTES:
+                breaker.open(error)
             raise
-        except Exception as error:  # a fault of ours on one road must not close the other
+        except Exception as error:  # a bug in the code of one store must not keep deliveries from the other
             logger.exception("unhandled_exception", extra={"provider": delivery.provider})
             raise StoreUnavailableError("internal", type(error).__name__) from error
 
     def _append(self, delivery: Delivery) -> None:
-        appended = self._appends.commit(delivery)
-        self._tally.observe(delivery.provider, appended)
+        result = self._appends.commit(delivery)
+        self._reporter.observe(delivery.provider, result)
         with self._lock:
-            self._last = max(self._last, appended.stream_id)
-        if appended.publish_wakeup:
-            self._ring()
+            self._last_id = max(self._last_id, result.stream_id)
+        if result.publish_wakeup:
+            self._publish_wakeup()
 
-    def _overflow(self, delivery: Delivery) -> None:
+    def _overflow(self, delivery: Delivery, reason: str) -> None:
         try:
-            self._pool.run(partial(overflow.append, delivery=delivery, not_before=self._last.received_at))
-        except DataRejectedError as error:  # nothing of a delivery can be refused: it is ours to mend
+            # Not before the newest entry of the inbox: clocks differ, and the order of receipt must hold across stores.
+            self._pool.run(partial(overflow.append, delivery=delivery, not_before=self._last_id.received_at))
+        except DataRejectedError as error:  # a bug: nothing in a delivery can violate the table's rules
             raise StoreUnavailableError("overflow-refuses", error.reason) from error
-        metrics.OVERFLOWED.labels(delivery.provider).inc()
-        if self._must_ring():
-            self._ring()
+        metrics.OVERFLOW_DELIVERIES.labels(delivery.provider, reason).inc()
+        if self._wakeup_is_due():
+            self._publish_wakeup()
 
-    def _must_ring(self) -> bool:
+    def _wakeup_is_due(self) -> bool:
         with suppress(StoreUnavailableError):
-            self._inbox_watch.check()
+            self._redis_breaker.check()
             return self._inbox.mark_wakeup_pending()
-        last, self._rung_at = self._rung_at, time.monotonic()
-        return self._rung_at - last >= _RING_SECONDS
+        last, self._published_at = self._published_at, time.monotonic()
+        return self._published_at - last >= _WAKEUP_INTERVAL_SECONDS

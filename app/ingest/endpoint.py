@@ -1,9 +1,6 @@
-"""The webhooks, answered in front of Flask: its context and routing cost as much as all that a delivery needs.
+"""The WSGI fast path for webhooks, in front of Flask; `app.ingest.app` says why."""
 
-Flask answers whatever is no delivery to a door that is there: health, and every path and method that is wrong.
-"""
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +9,7 @@ from flask import Blueprint, Response
 from werkzeug.datastructures import EnvironHeaders
 from werkzeug.exceptions import NotFound
 
+from app import metrics
 from app.ingest.canary_receiver import CanaryReceiver
 from app.ingest.problem_details import to_problem
 from app.ingest.receiver import DeliveryReceiver
@@ -20,82 +18,75 @@ from app.ingest.request_body import LargeBodyLimiter, read_body
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-Doors = Mapping[str, DeliveryReceiver | CanaryReceiver]
+Receivers = dict[str, DeliveryReceiver | CanaryReceiver]
 
 
 class _Request:
-    """What a provider's authentication sees of the request at hand."""
+    """What a provider's authentication sees of a request."""
 
-    def __init__(self, environ: "WSGIEnvironment", topic: str | None, limit_bytes: int, room: LargeBodyLimiter) -> None:
+    def __init__(self, environ: "WSGIEnvironment", topic: str | None, read: Callable[[], bytes]) -> None:
         self.topic = topic
         self._headers = EnvironHeaders(environ)
-        self._read = partial(read_body, environ, limit_bytes, room)
+        self._read = read
         self._body: bytes | None = None
-        self._held = ExitStack()
 
     def header(self, name: str) -> str:
-        """Return a header's value."""
+        """Return a header's value; empty if it is missing."""
         return self._headers.get(name, "")
 
     @property
     def body(self) -> bytes:
-        """Read the body, once; before Python 3.12 a cached_property would have all requests wait for each other."""
+        """Read the body at first use. A cached_property would make requests wait for each other before Python 3.12."""
         if self._body is None:
-            self._body = self._read(self._held)
+            self._body = self._read()
         return self._body
-
-    def close(self) -> None:
-        """Give back what the body holds."""
-        self._held.close()
 
 
 class WebhookEndpoint:
-    """A WSGI app that takes deliveries in, and leaves all else to another."""
+    """A WSGI app that answers webhooks and passes all other requests on to Flask."""
 
-    def __init__(self, others: "WSGIApplication", doors: Doors, body_limit_bytes: int) -> None:
-        self._others = others
-        self._limit_bytes = body_limit_bytes
-        self._room = LargeBodyLimiter()
+    def __init__(self, flask_app: "WSGIApplication", receivers: Receivers, body_limit_bytes: int) -> None:
+        """Route by name of provider: `receivers` has one for each."""
+        self._flask_app = flask_app
+        self._body_limit_bytes = body_limit_bytes
+        self._large_bodies = LargeBodyLimiter()
         self._routes = {
-            path: (door, topic)
-            for provider, door in doors.items()
-            for topic in door.topics
-            for path in _paths(provider, topic)
+            "/".join(("/webhooks", provider, *segments)): (provider, receiver, topic)
+            for provider, receiver in receivers.items()
+            for topic in receiver.topics
+            for segments in (([topic], [topic, ""]) if topic else ([], [""]))  # with and without a trailing slash
         }
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer in one piece: the server asks the interpreter no more for an answer that is a list."""
-        found = self._routes.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
-        if found is None:
-            return self._others(environ, start_response)
-        door, topic = found
-        request = _Request(environ, topic, self._limit_bytes, self._room)
-        try:
-            receipt = door.receive(request)
-        except Exception as error:
-            return to_problem(error, environ["PATH_INFO"])(environ, start_response)
-        finally:
-            request.close()
-        answer = b"{}" if receipt is None else b'{"receipt": "%b"}' % str(receipt).encode()
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))])
-        return [answer]
+        """Answer a request. A list of one part lets the server send it without another call into Python."""
+        path = environ["PATH_INFO"]
+        route = self._routes.get(path) if environ["REQUEST_METHOD"] == "POST" else None
+        if route is None:
+            return self._flask_app(environ, start_response)
+        provider, receiver, topic = route
+        with ExitStack() as held:  # a large body's slot
+            read = partial(read_body, environ, self._body_limit_bytes, self._large_bodies, held)
+            try:
+                receipt = receiver.receive(_Request(environ, topic, read))
+            except Exception as error:
+                problem = to_problem(error, path)
+                metrics.WEBHOOK_REQUESTS.labels(provider, str(problem.status), problem.reason).inc()
+                return problem.to_response()(environ, start_response)
+        body = b"{}" if receipt is None else b'{"receipt": "%b"}' % str(receipt).encode()
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
 
 
-def _paths(provider: str, topic: str | None) -> tuple[str, str]:
-    path = f"/webhooks/{provider}" if topic is None else f"/webhooks/{provider}/{topic}"
-    return path, f"{path}/"
-
-
-def nowhere() -> Blueprint:
-    """Return the routes of webhooks that lead nowhere: only POST is answered, and with a 404."""
+def unknown_webhooks() -> Blueprint:
+    """Return Flask's routes for webhooks of no known provider or topic: 404 for a POST, 405 for other methods."""
     blueprint = Blueprint("webhooks", __name__)
 
-    def receive(**_segments: str) -> Response:
+    def not_found(**_segments: str) -> Response:
         raise NotFound
 
     for rule in ("/webhooks/<provider>", "/webhooks/<provider>/<topic>"):
-        # Without the options Flask would answer OPTIONS itself, and a slash at the end with a redirect.
+        # By default Flask would answer OPTIONS itself, and redirect a path with a trailing slash.
         blueprint.add_url_rule(
-            rule, view_func=receive, methods=["POST"], provide_automatic_options=False, strict_slashes=False
+            rule, view_func=not_found, methods=["POST"], provide_automatic_options=False, strict_slashes=False
         )
     return blueprint

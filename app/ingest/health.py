@@ -1,6 +1,7 @@
-"""Health of one edge process, for the balancer.
+"""Health of one edge process, for the load balancer.
 
-Never unready because of a backlog: every edge would be taken out at once, and a refusal is a lost loan.
+A backlog never makes an edge unready: all edges would leave the balancer at once, and every rejected delivery is a lost
+loan.
 """
 
 from collections.abc import Callable
@@ -8,11 +9,11 @@ from collections.abc import Callable
 from flask import Blueprint, Response
 
 from app.errors import StoreUnavailableError
-from app.ingest.problem_details import problem
+from app.ingest.problem_details import Problem
 
 
-def health(check: Callable[[], None]) -> Blueprint:
-    """Return /livez and /readyz; `check` raises StoreUnavailableError while no delivery can be made durable."""
+def health(check_stores: Callable[[], None]) -> Blueprint:
+    """Return /livez and /readyz. `check_stores` raises StoreUnavailableError if no delivery can be stored durably."""
     blueprint = Blueprint("health", __name__)
 
     @blueprint.get("/livez", provide_automatic_options=False)
@@ -22,9 +23,9 @@ def health(check: Callable[[], None]) -> Blueprint:
     @blueprint.get("/readyz", provide_automatic_options=False)
     def readyz() -> Response:
         try:
-            check()
+            check_stores()
         except StoreUnavailableError as error:
-            return problem(503, error.reason)
+            return Problem(503, error.reason).to_response()
         return Response('{"ready": true}', content_type="application/json")
 
     return blueprint

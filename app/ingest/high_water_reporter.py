@@ -1,4 +1,4 @@
-"""What one edge saw Redis count, reported to Postgres: the counter itself would be lost with its server."""
+"""Reports the highest append counts that this edge saw to Postgres: Redis' own counter is lost together with Redis."""
 
 import logging
 import threading
@@ -18,39 +18,39 @@ logger = logging.getLogger(__name__)
 
 
 class HighWaterReporter:
-    """Keeps the highest count per provider and epoch, and reports it from a thread of its own: no answer waits."""
+    """Keeps the highest count per provider and epoch. A background thread reports it, so that no answer waits."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._edge = uuid7()
         self._lock = threading.Lock()
-        self._totals: dict[tuple[str, UUID], HighWaterMark] = {}
+        self._marks: dict[tuple[str, UUID], HighWaterMark] = {}
         self._reported: dict[tuple[str, UUID], HighWaterMark] = {}
 
     def start(self) -> None:
-        """Report every second from now on, and once more when the process ends."""
-        threading.Thread(target=self._run, name="tally").start()
+        """Report every second, and once more when the process ends."""
+        threading.Thread(target=self._run, name="high-water-reporter").start()
 
-    def observe(self, provider: str, appended: AppendResult) -> None:
-        """Keep the count that came with a confirmed entry, if it is the highest yet."""
-        life = provider, appended.epoch
+    def observe(self, provider: str, result: AppendResult) -> None:
+        """Keep the count of a confirmed append if it is the highest so far."""
+        key = provider, result.epoch
         with self._lock:
-            before = self._totals.get(life)
-            if before is None or before.appended < appended.count:
-                self._totals[life] = HighWaterMark(appended.count, appended.stream_id)
+            mark = self._marks.get(key)
+            if mark is None or mark.appended < result.count:
+                self._marks[key] = HighWaterMark(result.count, result.stream_id)
 
     def report(self) -> None:
-        """Report what changed since it was last reported; what Postgres cannot take now is reported later."""
+        """Report the marks that changed since the last report. After a failure, the next report includes them."""
         with self._lock:
-            changed = {life: total for life, total in self._totals.items() if self._reported.get(life) != total}
+            changed = {key: mark for key, mark in self._marks.items() if self._reported.get(key) != mark}
         if not changed:
             return
         try:
             self._pool.run(partial(high_water_marks.record, source=str(self._edge), marks=changed))
         except StoreUnavailableError:
-            return  # the watch of Postgres tells
+            return  # Postgres' circuit breaker logs it
         except Exception:
-            logger.exception("tally not reported")
+            logger.exception("high_water_report_failed")
             return
         self._reported |= changed
 

@@ -1,16 +1,16 @@
-"""Answers to what goes wrong: problem documents (RFC 9457), in no other status than the contract's.
+"""Error answers of the edge: problem documents (RFC 9457), with the statuses of the contract only.
 
-A fault of ours is never answered with a 4xx, and never with 410 or 422: those make Solaris cancel
-the subscription or drop the notification for good.
+Our own errors are answered 503, never 4xx. 410 and 422 are never sent: they make Solaris cancel the subscription or
+drop the notification for good.
 """
 
 import json
 import logging
+from dataclasses import dataclass, field
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from app import metrics
 from app.errors import AuthenticationError, StoreUnavailableError
 
 _TITLES = {
@@ -18,60 +18,64 @@ _TITLES = {
     404: "No provider or topic of this name.",
     405: "Only POST is answered here.",
     413: "The body is too large.",
-    503: "Nothing was kept; send the delivery again.",
+    503: "The delivery was not stored; send it again.",
 }
 _RETRY_AFTER_SECONDS = 5
-# Of what is logged; anybody may ask for any path.
+# Limits for logged paths: anybody may request any path.
 _PATH_LENGTH = 100
 _SEGMENT_LENGTH = 40
 logger = logging.getLogger(__name__)
 
 
-def problem(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
-    """Return a problem document; `reason` is a slug that says nothing of secrets or values."""
-    document = {"type": "about:blank", "status": status, "title": _TITLES[status], "reason": reason}
-    answer = Response(json.dumps(document) + "\n", status, headers, content_type="application/problem+json")
-    if status == 503:
-        metrics.UNAVAILABLE.labels(reason).inc()
-        answer.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
-    return answer
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error answer; `reason` is a slug that holds no secret and no value."""
+
+    status: int
+    reason: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def to_response(self) -> Response:
+        """Return the answer; a 503 asks for a retry."""
+        document = {"type": "about:blank", "status": self.status, "title": _TITLES[self.status], "reason": self.reason}
+        headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)} if self.status == 503 else self.headers
+        return Response(json.dumps(document) + "\n", self.status, headers, content_type="application/problem+json")
 
 
-def answer_with_problems(app: Flask) -> None:
-    """Have every error answered with a problem document."""
-    app.register_error_handler(Exception, lambda error: to_problem(error, request.path))
+def register_error_handler(app: Flask) -> None:
+    """Answer every error of a Flask app with a problem document."""
+    app.register_error_handler(Exception, lambda error: to_problem(error, request.path).to_response())
 
 
-def to_problem(error: Exception, path: str) -> Response:
-    """Return the problem document for what went wrong with a request for `path`, and log it."""
+def to_problem(error: Exception, path: str) -> Problem:
+    """Return the answer to an error of a request for `path`, and log it."""
     match error:
         case AuthenticationError():
-            logger.warning(
-                "request_rejected", extra={"path": _shown(path), "reason": error.reason, "detail": error.detail}
-            )
-            return problem(401, error.reason)
+            _log_rejected(path, error.reason, error.detail)
+            return Problem(401, error.reason)
         case StoreUnavailableError():
             logger.error("delivery_not_durable", extra={"reason": error.reason, "detail": error.detail})
-            return problem(503, error.reason)
+            return Problem(503, error.reason)
         case HTTPException():
-            return _http(error, path)
+            return _http_problem(error, path)
         case _:
             logger.error("unhandled_exception", exc_info=error)
-            return problem(503, "internal")
+            return Problem(503, "internal")
 
 
-def _http(error: HTTPException, path: str) -> Response:
-    if error.code == 404 and path.startswith("/webhooks/"):  # a provider may have been told a wrong address
-        logger.warning("request_rejected", extra={"path": _shown(path), "reason": "not-found", "detail": ""})
+def _http_problem(error: HTTPException, path: str) -> Problem:
+    if error.code == 404 and path.startswith("/webhooks/"):  # a provider may have a wrong address of ours
+        _log_rejected(path, "not-found", "")
     if error.code in (301, 307, 308):
-        return problem(404, "not-found")
+        return Problem(404, "not-found")
     if error.code not in _TITLES:
-        return problem(503, "not-received")  # e.g. the client went away in mid-body
+        return Problem(503, "not-received")  # e.g. the client closed the connection in mid-body
     allow = {name: value for name, value in error.get_headers() if name == "Allow"}
-    return problem(error.code, error.name.lower().replace(" ", "-"), allow)
+    return Problem(error.code, error.name.lower().replace(" ", "-"), allow)
 
 
-def _shown(path: str) -> str:
-    """Return a request's path for the log: its segments shortened, nothing in it steers a terminal."""
+def _log_rejected(path: str, reason: str, detail: str) -> None:
+    """Log a rejected request; the path is shortened, and stripped of what could control a terminal."""
     short = "/".join(segment[:_SEGMENT_LENGTH] for segment in path[:_PATH_LENGTH].split("/"))
-    return "".join(character if character.isprintable() else "?" for character in short)
+    printable = "".join(character if character.isprintable() else "?" for character in short)
+    logger.warning("request_rejected", extra={"path": printable, "reason": reason, "detail": detail})

@@ -1,6 +1,5 @@
-"""Takes one request in: authenticated, sealed, durable, answered with its receipt."""
+"""Accepts the deliveries of one provider: authenticates, seals and stores each, and returns its receipt."""
 
-import time
 from collections.abc import Collection
 from uuid import UUID
 
@@ -9,50 +8,41 @@ from uuid_utils.compat import uuid7
 from app import metrics
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery
-from app.errors import AuthenticationError
 from app.ingest.durable_store import DurableStore
 from app.providers.base import Authentication, Request
 
 
 class DeliveryReceiver:
-    """One provider's way in."""
+    """Accepts requests that a provider's authentication confirms."""
 
-    def __init__(self, provider: str, authentication: Authentication, seals: SealingKeys, stores: DurableStore) -> None:
+    def __init__(self, provider: str, authentication: Authentication, keys: SealingKeys, store: DurableStore) -> None:
         self._provider = provider
         self._authentication = authentication
-        self._seals = seals
-        self._stores = stores
-        self._seconds = metrics.ANSWER_SECONDS.labels(provider)
-        self._accepted = metrics.ACCEPTED.labels(provider)
+        self._keys = keys
+        self._store = store
+        self._duration = metrics.WEBHOOK_DURATION.labels(provider)
+        self._accepted = metrics.WEBHOOK_REQUESTS.labels(provider, "200", "accepted")
 
     @property
     def topics(self) -> Collection[str | None]:
-        """The provider's topics, as URLs name them; None stands for no segment."""
+        """The provider's topics, as URLs name them; None means a URL without a topic."""
         return self._authentication.topics
 
     def receive(self, request: Request) -> UUID | None:
-        """Return the receipt of a durable delivery, or None for a handshake.
+        """Store a delivery durably and return its receipt; None for a handshake, which is not stored.
 
         Raises:
             AuthenticationError: The request is not authentic.
-            StoreUnavailableError: It could not be proven that the delivery is on disk.
+            StoreUnavailableError: No store confirmed that the delivery is on disk.
         """
-        started = time.perf_counter()
-        receipt = self._take(request)
-        self._seconds.observe(time.perf_counter() - started)
-        return receipt
-
-    def _take(self, request: Request) -> UUID | None:
-        try:
+        with self._duration.time():
             authentic = self._authentication.authenticate(request)
-        except AuthenticationError as error:
-            metrics.REFUSED.labels(self._provider, error.reason).inc()
-            raise
-        if authentic is None:
-            return None
-        receipt = uuid7()
-        sealed = self._seals.seal(receipt, request.body)
-        headers = {name: value for name in self._authentication.kept_headers if (value := request.header(name))}
-        self._stores.store(Delivery(receipt, self._provider, authentic.topic, headers, sealed))
+            if authentic is None:
+                metrics.WEBHOOK_REQUESTS.labels(self._provider, "200", "handshake").inc()
+                return None
+            receipt = uuid7()
+            sealed = self._keys.seal(receipt, request.body)
+            headers = {name: value for name in self._authentication.kept_headers if (value := request.header(name))}
+            self._store.store(Delivery(receipt, self._provider, authentic.topic, headers, sealed))
         self._accepted.inc()
         return receipt

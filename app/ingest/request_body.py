@@ -1,66 +1,65 @@
-"""Reads a request's raw body, counting: declared or chunked, no more than the limit is ever held."""
+"""Reads a request's raw body, declared or chunked, and never holds more than the limit."""
 
+import threading
 from contextlib import ExitStack
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.sansio.utils import get_content_length
 
+from app.errors import StoreUnavailableError
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-import threading
-from types import TracebackType
-
-from app.errors import StoreUnavailableError
-
-_PORTION = 64 * 1024
-# Smaller ones are bounded by the number of requests in progress.
-LARGE_BYTES = 1024 * 1024
-_PLACES = 2
-_PATIENCE_SECONDS = 1.0
+_CHUNK_BYTES = 64 * 1024
+# The memory of smaller bodies is bounded by the number of requests in progress.
+_LARGE_BYTES = 1024 * 1024
+_MAX_LARGE_BODIES = 2
+_WAIT_SECONDS = 1.0
 
 
 class LargeBodyLimiter:
-    """A few places, each taken from the moment a body turns out large until its request is answered."""
+    """Limits how many large bodies are in memory. A request holds a slot from its 1 MiB mark until its answer."""
 
     def __init__(self) -> None:
-        self._places = threading.BoundedSemaphore(_PLACES)
+        self._slots = threading.BoundedSemaphore(_MAX_LARGE_BODIES)
 
     def __enter__(self) -> None:
-        """Take a place; raises StoreUnavailableError if none becomes free soon."""
-        if not self._places.acquire(timeout=_PATIENCE_SECONDS):
+        """Take a slot; raises StoreUnavailableError if none is free within a second."""
+        if not self._slots.acquire(timeout=_WAIT_SECONDS):
             raise StoreUnavailableError("busy", "too many large bodies at once")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Give the place back."""
-        self._places.release()
+        """Free the slot."""
+        self._slots.release()
 
 
-def read_body(environ: "WSGIEnvironment", limit_bytes: int, room: LargeBodyLimiter, held: ExitStack) -> bytes:
-    """Return the whole raw body; a content encoding is not undone. A large one takes a place in `room` while `held`.
+def read_body(environ: "WSGIEnvironment", limit_bytes: int, limiter: LargeBodyLimiter, held: ExitStack) -> bytes:
+    """Return the whole raw body, still content-encoded. A large body takes a slot of `limiter` until `held` closes.
 
-    Werkzeug's own limit cuts a chunked body short without a word, so it is not used.
+    Werkzeug's own limit is not used: it truncates a chunked body silently.
 
     Raises:
-        RequestEntityTooLarge: More than `limit_bytes` are declared, or came.
-        ClientDisconnected: Fewer came than were declared.
-        StoreUnavailableError: There is no room for a large body now.
+        RequestEntityTooLarge: More than `limit_bytes` were declared or sent.
+        ClientDisconnected: Fewer bytes were sent than declared.
+        StoreUnavailableError: No slot is free for a large body.
     """
     declared = get_content_length(environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"))
     if declared is not None and declared > limit_bytes:
         raise RequestEntityTooLarge
     stream = environ["wsgi.input"]
-    portions: list[bytes] = []
+    chunks: list[bytes] = []
     size = 0
-    # Every read gives up the interpreter: none is made to be told that a declared body is at its end.
-    while size != declared and (portion := stream.read(_PORTION)):
-        size += len(portion)
+    # Every read releases the GIL, so a declared body is not read once more to find its end.
+    while size != declared and (chunk := stream.read(_CHUNK_BYTES)):
+        size += len(chunk)
         if size > limit_bytes:
             raise RequestEntityTooLarge
-        if size > LARGE_BYTES >= size - len(portion):
-            held.enter_context(room)
-        portions.append(portion)
+        if size > _LARGE_BYTES >= size - len(chunk):
+            held.enter_context(limiter)
+        chunks.append(chunk)
     if declared is not None and size != declared:
         raise ClientDisconnected
-    return b"".join(portions)
+    return b"".join(chunks)

@@ -1,12 +1,12 @@
-"""What the WSGI server loads: `granian --interface wsgi app.ingest.wsgi:app`."""
+"""The edge as a WSGI server loads it: `granian --interface wsgi app.ingest.wsgi:app`."""
 
 import config.logging
 from app.ingest.app import create_app
-from app.ingest.runtime import freeze, stop_gently, take_turns
+from app.ingest.runtime import drain_on_sigterm, freeze_startup_objects, tune_thread_switching
 from config.environment import Environment
 
-take_turns()
+tune_thread_switching()
 config.logging.configure()
-stop_gently()
+drain_on_sigterm()
 app = create_app(Environment.of_process())
-freeze()
+freeze_startup_objects()

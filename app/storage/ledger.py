@@ -34,8 +34,8 @@ class Ledger:
         self._connection: Connection | None = None
         self._trusted_until = 0.0
 
-    def store(self, deliveries: Sequence[ProcessedDelivery]) -> None:
-        """Store a batch: receipts, events and current state, or nothing of it.
+    def store(self, deliveries: Sequence[ProcessedDelivery]) -> dict[UUID, Outcome]:
+        """Store a batch: receipts, events and current state, or nothing of it. Return the outcomes of new receipts.
 
         What the ledger has already stays as it is, so that the same entries may be stored any number of times.
 
@@ -46,8 +46,9 @@ class Ledger:
         with self._turn() as connection:
             batch = receipts.partition(connection, deliveries)
             receipts.reassign(connection, batch.earlier)
-            _store(connection, batch.fresh, receipts.insert, reassigned=batch.earlier)
+            outcomes = _store(connection, batch.fresh, receipts.insert, reassigned=batch.earlier)
             receipts.record_duplicate_entries(connection, batch.duplicate_entries)
+        return outcomes
 
     def replay(self, deliveries: Sequence[ProcessedDelivery], dry_run: bool = False) -> dict[UUID, Outcome]:
         """Store dead letters again, in their place in the order of receipt; return their outcomes.

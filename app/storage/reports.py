@@ -66,11 +66,11 @@ def audits(connection: Connection) -> Rows:
 
 
 def canaries(connection: Connection) -> Rows:
-    """Return the age of each provider's newest canary, and how long it was on its way, both in seconds."""
+    """Return when each provider's newest canary was sent, its age and how long it travelled, both in seconds."""
     return _rows(
         connection,
         """
-        SELECT provider, extract(epoch FROM clock_timestamp() - sent_at)::double precision AS age_seconds,
+        SELECT provider, sent_at, extract(epoch FROM clock_timestamp() - sent_at)::double precision AS age_seconds,
                extract(epoch FROM stored_at - sent_at)::double precision AS seconds
         FROM reporting.canaries ORDER BY provider
         """,

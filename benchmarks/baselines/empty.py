@@ -2,9 +2,9 @@
 
 from flask import Flask
 
-from app.ingest.runtime import freeze, take_turns
+from app.ingest.runtime import freeze_startup_objects, tune_thread_switching
 
-take_turns()
+tune_thread_switching()
 app = Flask(__name__, static_folder=None)
 
 
@@ -14,4 +14,4 @@ def answer() -> str:
     return ""
 
 
-freeze()
+freeze_startup_objects()

@@ -1,4 +1,4 @@
-"""The console in a real browser: what an operator sees, on any screen, and what the page does not do."""
+"""The console in a real browser, on wide and narrow screens."""
 
 import shutil
 from collections.abc import Iterator
@@ -43,9 +43,9 @@ def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     assert chromium, "no browser: apt-get install chromium"
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
-        yield found
-        found.close()
+        chrome = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
+        yield chrome
+        chrome.close()
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +75,14 @@ def opened(browser: Browser, kvitto: Running, dead_letter: str, request: pytest.
         yield page
 
 
-def test_it_asks_for_a_password(browser: Browser, kvitto: Running) -> None:
+def test_page_asks_for_a_password(browser: Browser, kvitto: Running) -> None:
     with browser.new_context() as context:
         page = context.new_page()
         with pytest.raises(Error, match="ERR_INVALID_AUTH_CREDENTIALS"):  # the prompt, left without an answer
             page.goto(kvitto.console)
 
 
-def test_a_wrong_password_is_refused(browser: Browser, kvitto: Running) -> None:
+def test_page_rejects_a_wrong_password(browser: Browser, kvitto: Running) -> None:
     with browser.new_context(http_credentials={"username": "any", "password": "wrong"}) as context:
         page = context.new_page()
         answer = page.goto(kvitto.console)
@@ -91,7 +91,7 @@ def test_a_wrong_password_is_refused(browser: Browser, kvitto: Running) -> None:
         assert page.inner_text("body").strip() == "The password is CONSOLE_PASSWORD."
 
 
-def test_the_state_is_told_at_a_glance(opened: Page, dead_letter: str) -> None:
+def test_page_shows_the_state_of_every_provider(opened: Page, dead_letter: str) -> None:
     assert "something is wrong" in opened.title()
     assert "kompar: " in opened.inner_text("[role=status]")
     assert "kvitto dead-letters replay" in opened.inner_text("[role=status]")
@@ -103,33 +103,33 @@ def test_the_state_is_told_at_a_glance(opened: Page, dead_letter: str) -> None:
     assert opened.locator("time").first.get_attribute("datetime")
 
 
-def test_the_page_loads_nothing_from_elsewhere_and_complains_of_nothing(
+def test_page_loads_nothing_from_other_servers_and_logs_nothing(
     browser: Browser, kvitto: Running, dead_letter: str
 ) -> None:
-    said: list[str] = []
-    asked: set[str] = set()
+    messages: list[str] = []
+    urls: set[str] = set()
     with browser.new_context(http_credentials={"username": "any", "password": password(kvitto)}) as context:
         page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda each: asked.add(each.url))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: urls.add(request.url))
         page.goto(kvitto.console)
         assert dead_letter in page.content()
-        assert not [each for each in ("19811218-9876", "198112189876", "8112189876") if each in page.content()]
+        assert not [ssn for ssn in ("19811218-9876", "198112189876", "8112189876") if ssn in page.content()]
         assert "<script" not in page.content()
         assert len(page.content()) < 20_000
-    assert said == []
-    assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {urlsplit(kvitto.console).netloc}
-    assert any(url.endswith("/style.css") for url in asked)
+    assert messages == []
+    assert {urlsplit(url).netloc for url in urls if not url.startswith("data:")} == {urlsplit(kvitto.console).netloc}
+    assert any(url.endswith("/style.css") for url in urls)
 
 
-def test_what_is_injected_is_not_run(opened: Page) -> None:
+def test_page_does_not_run_an_injected_script(opened: Page) -> None:
     opened.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'window.run = 1'}))")
     assert opened.evaluate("window.run") is None
 
 
 @pytest.mark.parametrize("opened", [{"viewport": _NARROW}], indirect=True)
-def test_on_a_narrow_screen_tables_scroll_and_the_page_does_not(opened: Page) -> None:
+def test_page_on_a_narrow_screen_scrolls_its_tables_only(opened: Page) -> None:
     assert opened.evaluate("document.documentElement.scrollWidth") == _NARROW["width"]
     region = opened.get_by_role("region", name="Dead letters")
     assert region.evaluate("each => each.scrollWidth > each.clientWidth")
@@ -143,14 +143,14 @@ def test_on_a_narrow_screen_tables_scroll_and_the_page_does_not(opened: Page) ->
     indirect=["opened"],
     ids=["dark", "light"],
 )
-def test_the_system_s_colours_are_followed_with_contrast(opened: Page, is_dark: bool) -> None:
+def test_page_follows_the_systems_colours_with_contrast(opened: Page, is_dark: bool) -> None:
     ground = opened.evaluate("getComputedStyle(document.body).backgroundColor")
     brightest = max(int(part) for part in ground[4:-1].split(","))
     assert (brightest < 64) == is_dark
     assert opened.evaluate(_LOWEST_CONTRAST) >= 4.5
 
 
-def test_the_keyboard_s_place_is_seen(opened: Page) -> None:
+def test_page_shows_the_keyboard_focus(opened: Page) -> None:
     places = set()
     for _ in range(opened.get_by_role("region").count() + 1):
         opened.keyboard.press("Tab")
@@ -163,5 +163,5 @@ def test_the_keyboard_s_place_is_seen(opened: Page) -> None:
 
 
 @pytest.mark.parametrize("opened", [{"java_script_enabled": False}], indirect=True)
-def test_it_needs_no_scripts(opened: Page) -> None:
+def test_page_needs_no_scripts(opened: Page) -> None:
     assert opened.get_by_role("heading", name="Providers").is_visible()

@@ -42,67 +42,66 @@ SAFEGUARDS = {
     ),
     "stored before it is acknowledged": Safeguard(
         "workers/batch.py",
-        "        settlements = [self._settler",
-        "        self.source.acknowledge(batch)\n        settlements = [self._settler",
-        "tests/integration/test_consumer.py::test_an_error_of_another_kind_leaves_everything_in_the_inbox",
+        "        try:\n            outcomes = self.ledger.store(processed)",
+        "        self.source.acknowledge([delivery.received for delivery in processed])\n"
+        "        try:\n            outcomes = self.ledger.store(processed)",
+        "tests/integration/test_consumer.py::test_an_unexpected_error_leaves_all_deliveries_in_the_inbox",
     ),
     "a batch that fails is split": Safeguard(
         "workers/batch.py",
-        "        if len(batch) == 1:\n            return [_Culprit(batch[0], error)]",
-        "        return [_Culprit(each, error) for each in batch]",
+        "            if len(batch) == 1:\n                return [(batch[0], error)]",
+        "            return [(received, error) for received in batch]",
         "tests/integration/test_consumer.py"
-        "::test_one_that_cannot_be_stored_becomes_a_dead_letter_and_the_others_are_stored",
+        "::test_a_delivery_that_cannot_be_stored_becomes_a_dead_letter_and_the_others_are_stored",
     ),
     "a sweep frees what dead workers had claimed": Safeguard(
         "workers/consumer.py",
-        "        for name in filter(self._slot.is_dead, source.claimants()):\n            source.release(name)",
-        "        pass",
-        "tests/integration/test_consumer.py"
-        "::test_what_a_slot_without_a_process_had_claimed_is_taken_in_at_the_next_sweep",
+        "                for name in filter(self._slot.is_dead, source.consumers_with_claims()):\n"
+        "                    source.release(name)",
+        "                pass",
+        "tests/integration/test_consumer.py::test_sweep_processes_the_claims_of_a_dead_slot",
     ),
     "a sweep takes over what was let go of": Safeguard(
         "workers/consumer.py",
-        "self.inbox.take_over(self._consumer)",
+        "self.inbox.claim_abandoned(self._name)",
         "pass",
-        "tests/integration/test_consumer.py"
-        "::test_what_a_slot_without_a_process_had_claimed_is_taken_in_at_the_next_sweep",
+        "tests/integration/test_consumer.py::test_sweep_processes_the_claims_of_a_dead_slot",
     ),
     "what a worker could not store it lets go of": Safeguard(
         "workers/consumer.py",
-        "        try:\n            source.release(self._consumer)",
-        "        try:\n            pass",
-        "tests/integration/test_consumer.py::test_what_one_worker_could_not_store_is_left_to_the_others",
+        "            try:\n                source.release(self._name)",
+        "            try:\n                pass",
+        "tests/integration/test_consumer.py::test_deliveries_that_one_worker_cannot_store_are_left_to_others",
     ),
     "a worker that starts lets go of its predecessor's claims": Safeguard(
         "workers/consumer.py",
-        "                source.release(self._consumer)\n\n",
+        "                source.release(self._name)\n\n",
         "                pass\n\n",
-        "tests/integration/test_consumer.py"
-        "::test_what_its_predecessor_had_claimed_a_worker_leaves_to_whoever_sweeps_first",
+        "tests/integration/test_consumer.py::test_start_releases_the_claims_of_a_predecessor",
     ),
     "silent claimants lose their claims": Safeguard(
-        "app/inbox/__init__.py",
+        "app/inbox/stream.py",
         'self._reassign(consumer, _ABANDONED_MS, {"idle": _ABANDONED_MS})',
         "pass",
-        "tests/integration/test_inbox.py::test_what_an_idle_consumer_left_is_taken_over",
+        "tests/integration/test_inbox.py::test_claim_abandoned_takes_the_claims_of_an_idle_consumer",
     ),
     "the group begins at the first entry": Safeguard(
-        "app/inbox/__init__.py",
+        "app/inbox/stream.py",
         '_GROUP, "0", mkstream',
         '_GROUP, "$", mkstream',
-        "tests/integration/test_inbox.py::test_what_was_appended_is_claimed_as_it_was_even_if_it_came_before_the_group",
+        "tests/integration/test_inbox.py::test_claim_returns_deliveries_unchanged_even_from_before_the_group",
     ),
     "an epoch is read with every claim": Safeguard(
-        "app/inbox/__init__.py",
+        "app/inbox/stream.py",
         "return UUID(epoch.decode()), reply",
         "return UUID(int=1), reply",
-        "tests/integration/test_inbox.py::test_an_emptied_server_begins_a_new_epoch",
+        "tests/integration/test_inbox.py::test_an_emptied_server_gets_a_new_epoch",
     ),
     "the edge notices that Redis syncs no longer": Safeguard(
         "config/checks/startup.py",
         '    "appendfsync": ("always", ',
         '    "appendfsync-": ("always", ',
-        "tests/integration/test_inbox.py::test_a_change_of_durability_is_noticed",
+        "tests/integration/test_inbox.py::test_durability_errors_report_a_changed_appendfsync",
     ),
     "appended to the overflow again, kept once": Safeguard(
         "app/storage/overflow.py",

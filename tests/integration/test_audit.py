@@ -16,7 +16,7 @@ from redis import Redis
 from uuid_utils.compat import uuid7
 
 from app.audit.conservation import audit
-from app.console.overview import shortfalls
+from app.console.overview import audit_problems
 from app.domain.delivery import StreamId
 from app.inbox.stream import Inbox
 from app.local.embedded_servers import valkey_answers
@@ -142,9 +142,10 @@ def test_a_replaced_redis_loses_what_was_in_flight_and_everything_says_so(fresh_
     assert told.returncode == 1
     assert lost["epoch"] in told.stdout
     assert "DOES NOT ADD UP" in told.stdout
-    eventually(lambda: f'kvitto_missing{{provider="kompar"}} {N}.0' in metrics(kvitto), "the metric", 60)
-    eventually(lambda: 'kvitto_missing{provider="solaris"} 0.0' in metrics(kvitto), "Solaris' inbox audited too", 60)
-    assert 'kvitto_audited_seconds_ago{provider="kompar"}' in metrics(kvitto)
+    eventually(lambda: f'kvitto_audit_missing_entries{{provider="kompar"}} {N}.0' in metrics(kvitto), "the metric", 60)
+    solaris = 'kvitto_audit_missing_entries{provider="solaris"} 0.0'
+    eventually(lambda: solaris in metrics(kvitto), "Solaris' inbox audited too", 60)
+    assert 'kvitto_last_audit_timestamp_seconds{provider="kompar"}' in metrics(kvitto)
     eventually(lambda: bool(worker_log(kvitto)), "the log's line")
     (line,) = worker_log(kvitto)
     assert (line["level"], line["missing"], line["epochs"]) == ("error", N, {lost["epoch"]: N})
@@ -341,13 +342,13 @@ def test_the_console_says_in_words_what_the_last_audit_came_to(inbox: Inbox, con
 
     def told(**found: int) -> list[str]:
         audit_results.record(connection, row | found)
-        return list(shortfalls(reports.audits(connection)))
+        return list(audit_problems(reports.audits(connection)))
 
     assert told() == []
     assert told(accepted_loss=3) == []
     assert told(accepted_loss=3, missing=4) == ["kompar: 4 MISSING: run kvitto audit."]
     connection.execute("UPDATE audits SET missing = 0, audited_at = audited_at - interval '10 minutes'")
-    (late,) = shortfalls(reports.audits(connection))
+    (late,) = audit_problems(reports.audits(connection))
     assert late == "kompar: not audited for 10 min. Are its worker and beat running?"
 
 

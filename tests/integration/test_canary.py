@@ -1,9 +1,10 @@
-"""Canaries: they arrive while the path is open, tell where it is not, and count nowhere."""
+"""Canaries: they arrive while the path works, show where it does not, and appear in no count."""
 
 import json
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -40,7 +41,7 @@ SEALS = SealingKeys((("a", b"s" * 32),))
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Kvitto with little patience, for tests that leave it as they found it."""
+    """Kvitto with a short limit, for tests that restore its state."""
     environment = SECRETS | {"CANARY_MAX_AGE_SECONDS": str(LIMIT)}
     with running(tmp_path_factory.mktemp("watched") / "data", environment) as found:
         yield found
@@ -52,14 +53,14 @@ def newest(kvitto: Running) -> dict[str, dict[str, Any]]:
 
 
 def await_next(kvitto: Running, seconds: float = 30) -> None:
-    """Wait for a canary of every provider that is not there yet."""
+    """Wait until every provider has a newer canary."""
     before = {name: row["sent_at"] for name, row in newest(kvitto).items()}
 
-    def come() -> bool:
+    def has_arrived() -> bool:
         now = {name: row["sent_at"] for name, row in newest(kvitto).items()}
         return sorted(now) == PROVIDERS and all(now[name] != before.get(name) for name in now)
 
-    eventually(come, "another canary of each", seconds)
+    eventually(has_arrived, "another canary of each", seconds)
 
 
 def ready(kvitto: Running) -> httpx.Response:
@@ -101,7 +102,7 @@ def await_recovery(kvitto: Running) -> None:
     eventually(lambda: limited(kvitto, "worker") == 0, "worker healthy again", 60)
 
 
-def test_canaries_arrive_and_stay_young(kvitto: Running) -> None:
+def test_canaries_arrive_within_the_limit(kvitto: Running) -> None:
     await_next(kvitto)
     await_next(kvitto)
     for row in newest(kvitto).values():
@@ -112,7 +113,7 @@ def test_canaries_arrive_and_stay_young(kvitto: Running) -> None:
         assert health(kvitto, process)[0] == 0
 
 
-def test_canaries_are_in_metrics_of_their_own_and_in_no_count(fresh_kvitto: Running) -> None:
+def test_canaries_have_their_own_metrics_and_appear_in_no_count(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
     for _ in range(2):
         await_next(kvitto)
@@ -129,12 +130,12 @@ def test_canaries_are_in_metrics_of_their_own_and_in_no_count(fresh_kvitto: Runn
     found = re.findall(r'^(kvitto_\w+){.*?provider="(?:canary.*?|kompar)".*} (\S+)$', metrics, re.MULTILINE)
     counts = {name: float(value) for name, value in found if name.endswith(("_total", "_count"))}
     assert {name for name, value in counts.items() if value} == set()
-    ages = dict(found)
-    assert 0 <= float(ages["kvitto_canary_age_seconds"]) < 60
-    assert 0 <= float(ages["kvitto_canary_seconds"]) < 60
+    gauges = {name: float(value) for name, value in found}
+    assert 0 <= time.time() - gauges["kvitto_last_canary_timestamp_seconds"] < 60
+    assert 0 <= gauges["kvitto_canary_duration_seconds"] < 60
 
 
-def test_a_worker_that_no_longer_consumes_is_found_and_recovers(watched: Running) -> None:
+def test_a_stopped_worker_is_unhealthy_and_recovers(watched: Running) -> None:
     await_next(watched)
     with stopped(watched, "app.cli worker", "--provider kompar "):
         eventually(lambda: ready(watched).status_code == 503, "unready", 60)
@@ -147,8 +148,8 @@ def test_a_worker_that_no_longer_consumes_is_found_and_recovers(watched: Running
     await_recovery(watched)
 
 
-def test_a_worker_that_waits_for_its_lock_for_ever_no_longer_consumes(watched: Running) -> None:
-    """Only workers take it: one that is stuck with it keeps every delivery out, and its restart frees it."""
+def test_a_worker_that_waits_for_its_lock_is_unhealthy(watched: Running) -> None:
+    """Only workers take this lock: a worker that hangs with it blocks every delivery, and its restart frees it."""
     await_next(watched)
     with psycopg.connect(watched.database) as connection:
         connection.execute("SELECT pg_advisory_lock(hashtextextended('kvitto/kompar', 0))")
@@ -157,7 +158,7 @@ def test_a_worker_that_waits_for_its_lock_for_ever_no_longer_consumes(watched: R
     await_recovery(watched)
 
 
-def test_a_beat_that_no_longer_sends_is_found_and_its_successor_is_healthy(watched: Running) -> None:
+def test_a_stopped_beat_is_unhealthy_and_its_successor_is_healthy(watched: Running) -> None:
     await_next(watched)
     with stopped(watched, "app.cli beat") as pids:
         eventually(lambda: limited(watched, "beat") == 1, "unhealthy", 60)
@@ -168,7 +169,7 @@ def test_a_beat_that_no_longer_sends_is_found_and_its_successor_is_healthy(watch
         await_recovery(watched)
 
 
-def test_what_is_not_signed_is_refused(kvitto: Running) -> None:
+def test_an_unsigned_canary_is_answered_401(kvitto: Running) -> None:
     body = Canary("kompar", datetime.now(UTC)).to_body()
     answers = [
         kvitto.client.post("/webhooks/canary/kompar", content=body),
@@ -180,7 +181,7 @@ def test_what_is_not_signed_is_refused(kvitto: Running) -> None:
         assert kvitto.client.post(f"/webhooks/{path}", content=body).status_code == 404
 
 
-def test_an_old_canary_that_is_sent_again_changes_nothing(watched: Running) -> None:
+def test_an_old_canary_changes_nothing(watched: Running) -> None:
     await_next(watched)
     with stopped(watched, "app.cli beat"), Redis.from_url(watched.redis) as client:
         eventually(lambda: client.xlen("inbox:canary/kompar") == 0, "the last one taken in")
@@ -192,12 +193,12 @@ def test_an_old_canary_that_is_sent_again_changes_nothing(watched: Running) -> N
     await_recovery(watched)
 
 
-def test_canaries_travel_without_redis(fresh_kvitto: Running) -> None:
+def test_canaries_arrive_without_redis(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
     await_next(kvitto)
     with stopped(kvitto, "valkey-server"):
         await_next(kvitto, 90)
-        assert health(kvitto, "worker")[1].startswith("a server cannot be asked (redis-unreachable)")
+        assert health(kvitto, "worker")[1].startswith("a server cannot be reached (redis-unreachable)")
     await_next(kvitto)
     eventually(lambda: not kvitto.rows("SELECT 1 FROM kvitto.overflow"), "no canary stays in the overflow")
     assert {name: count for name, count in kvitto.audit().items() if name != "provider" and count} == {}
@@ -205,7 +206,7 @@ def test_canaries_travel_without_redis(fresh_kvitto: Running) -> None:
     assert kvitto.outcome(answer.json()["receipt"])["outcome"] == "stored"
 
 
-def test_without_a_secret_there_are_no_canaries_and_all_is_healthy(tmp_path: Path) -> None:
+def test_without_a_secret_no_canary_is_sent_and_all_is_healthy(tmp_path: Path) -> None:
     with running(tmp_path / "data", SECRETS | {"CANARY_SECRET": "", "CANARY_MAX_AGE_SECONDS": "1"}) as kvitto:
         assert send(kvitto, b"{}", secret="any").status_code == 404
         eventually(lambda: len(kvitto.rows("SELECT 1 FROM reporting.freshness")) == 2, "beat has every inbox swept")
@@ -217,8 +218,8 @@ def test_without_a_secret_there_are_no_canaries_and_all_is_healthy(tmp_path: Pat
             assert health(kvitto, process)[0] == 0
 
 
-def test_a_provider_that_has_no_canary_while_another_has_is_told(watched: Running) -> None:
-    """Unlike no canary at all, where there may be none."""
+def test_a_provider_without_a_canary_is_reported_if_another_has_one(watched: Running) -> None:
+    """Without any canary nothing is reported: canaries are optional."""
     await_next(watched)
     with stopped(watched, "app.cli beat"), Redis.from_url(watched.redis) as client:
         eventually(lambda: client.xlen("inbox:canary/solaris") == 0, "the last one taken in")
@@ -228,15 +229,15 @@ def test_a_provider_that_has_no_canary_while_another_has_is_told(watched: Runnin
 
 
 @pytest.mark.parametrize("gone", ["DATABASE_URL", "REDIS_URL"])
-def test_a_server_that_is_gone_is_told_and_no_reason_to_restart(database: str, valkey_server: str, gone: str) -> None:
+def test_an_unreachable_server_leaves_the_worker_healthy(database: str, valkey_server: str, gone: str) -> None:
     nowhere = {"DATABASE_URL": "postgresql://127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
     servers = {"DATABASE_URL": database, "REDIS_URL": valkey_server}
     done = run("health", "worker", environment=servers | {gone: nowhere[gone]})
     assert done.returncode == 0
-    assert done.stdout.startswith("healthy: a server cannot be asked (")
+    assert done.stdout.startswith("healthy: a server cannot be reached (")
 
 
-def test_the_health_of_nobodys_worker_is_refused(database: str, valkey_server: str) -> None:
+def test_the_health_of_an_unknown_provider_is_a_usage_error(database: str, valkey_server: str) -> None:
     servers = {"DATABASE_URL": database, "REDIS_URL": valkey_server}
     done = run("health", "worker", "--provider", "nobody", environment=servers)
     assert done.returncode == 2
@@ -251,12 +252,12 @@ def test_a_server_that_does_not_answer_is_unhealthy(process: str) -> None:
     assert "does not answer" in done.stdout
 
 
-# What the worker makes of them.
+# The worker's consumer of canaries.
 
 
 @pytest.fixture
 def inbox(redis: Redis) -> Inbox:
-    return Inbox(redis, "canary/kompar", kept=3)
+    return Inbox(redis, "canary/kompar", max_entries=3)
 
 
 @pytest.fixture
@@ -283,7 +284,7 @@ def at(seconds: int) -> datetime:
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
 @pytest.mark.parametrize("at_once", [True, False])
-def test_the_newest_counts_in_whatever_order_they_come(
+def test_the_newest_canary_is_recorded_in_any_order(
     canaries: CanaryConsumer, inbox: Inbox, connection: Connection, order: tuple[int, ...], at_once: bool
 ) -> None:
     for number in order:
@@ -295,7 +296,7 @@ def test_the_newest_counts_in_whatever_order_they_come(
     assert inbox.backlog().entries == 0
 
 
-def test_one_from_the_future_counts_as_sent_when_it_came(
+def test_a_canary_from_the_future_counts_as_sent_on_arrival(
     canaries: CanaryConsumer, inbox: Inbox, connection: Connection
 ) -> None:
     inbox.append(sealed(Canary("kompar", datetime.now(UTC) + timedelta(days=1)).to_body()))
@@ -323,30 +324,30 @@ BROKEN: dict[str, Callable[[], Delivery]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_one_is_dropped_and_told(
+def test_a_broken_canary_is_dropped_and_logged(
     canaries: CanaryConsumer, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     inbox.append(BROKEN[name]())
     inbox.append(sealed(Canary("kompar", at(1)).to_body()))
     canaries.consume()
-    assert caplog.messages == ["broken canary dropped"]
+    assert caplog.messages == ["broken_canary_dropped"]
     assert sent(connection) == at(1)
     assert inbox.backlog().entries == 0
 
 
-def test_what_fails_is_told_and_made_good(
+def test_a_failed_consume_is_logged_and_repeated(
     canaries: CanaryConsumer, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection.execute("ALTER TABLE canaries RENAME TO elsewhere")
     inbox.append(sealed(Canary("kompar", at(1)).to_body()))
     canaries.consume()
-    assert caplog.messages == ["canaries failed"]
+    assert caplog.messages == ["canaries_failed"]
     connection.execute("ALTER TABLE elsewhere RENAME TO canaries")
     canaries.consume()
     assert sent(connection) == at(1)
 
 
-def test_of_those_that_nobody_takes_in_the_newest_stay(
+def test_the_inbox_keeps_only_the_newest_canaries(
     canaries: CanaryConsumer, inbox: Inbox, connection: Connection
 ) -> None:
     for number in range(10):
@@ -367,7 +368,7 @@ def test_a_worker_can_delete_canaries_from_the_overflow_and_nothing_else(databas
     assert [row.receipt for row in connection.execute("SELECT receipt FROM overflow")] == [kept.receipt]
 
 
-def test_a_secret_without_an_address_of_http_is_refused() -> None:
+def test_beat_with_a_bad_ingest_url_exits_78() -> None:
     done = run(
         "beat",
         environment=SECRETS

@@ -189,9 +189,9 @@ def test_the_console_shows_the_ledger_to_who_has_the_password(kvitto: Running) -
     assert page.status_code == 200
     assert "Providers" in page.text
     metrics = http.get(f"{kvitto.console}/metrics", auth=("any", password)).text
-    assert 'kvitto_receipts{outcome="stored",provider="kompar"}' in metrics
-    assert "kvitto_accepted_total" in metrics
-    assert 'kvitto_stuck_total{provider="kompar",reason="not-readable"}' in metrics
+    assert 'kvitto_ledger_receipts{outcome="stored",provider="kompar"}' in metrics
+    assert 'kvitto_webhook_requests_total{provider="kompar",reason="accepted",status="200"}' in metrics
+    assert 'kvitto_processing_errors_total{cause="not-readable",provider="kompar"}' in metrics
 
 
 def test_the_demo_exits_0_and_shows_what_landed() -> None:

@@ -1,4 +1,4 @@
-"""The console's page on ledgers in every state: all well, in trouble, not to be read."""
+"""The console's page on ledgers in every state: all well, with problems, unreadable."""
 
 import pytest
 from flask.testing import FlaskClient
@@ -7,7 +7,7 @@ from app.console.app import create_app
 from app.storage.connection import Connection
 from config.settings import ConsoleSettings
 
-LOOK = "INSERT INTO ingest_progress (provider, complete_until, pending) VALUES ('kompar', now() - %s::interval, 7)"
+SWEPT = "INSERT INTO ingest_progress (provider, complete_until, pending) VALUES ('kompar', now() - %s::interval, 7)"
 
 
 def console(database: str) -> FlaskClient:
@@ -21,29 +21,29 @@ def page(database: str, status: int = 200) -> str:
     return answer.text
 
 
-def test_all_is_well(database: str, connection: Connection) -> None:
-    connection.execute(LOOK, ["3 seconds"])
-    found = page(database)
-    assert "All well" in found
-    assert "<title>✓ Kvitto: all well</title>" in found
-    assert "up to date" in found
+def test_page_of_a_healthy_ledger_says_all_well(database: str, connection: Connection) -> None:
+    connection.execute(SWEPT, ["3 seconds"])
+    text = page(database)
+    assert "All well" in text
+    assert "<title>✓ Kvitto: all well</title>" in text
+    assert "up to date" in text
 
 
-def test_nobody_sweeps(database: str) -> None:
-    found = page(database)
-    assert "Something is wrong" in found
-    assert "No inbox has been swept yet" in found
+def test_page_without_any_sweep_says_so(database: str) -> None:
+    text = page(database)
+    assert "Something is wrong" in text
+    assert "No inbox has been swept yet" in text
 
 
-def test_a_provider_that_is_behind(database: str, connection: Connection) -> None:
-    connection.execute(LOOK, ["5 minutes"])
-    found = page(database)
-    assert "<title>✗ Kvitto: something is wrong</title>" in found
-    assert "kompar: the ledger is behind" in found
-    assert "<span>5 min ago</span>" in found
+def test_page_names_a_provider_that_is_behind(database: str, connection: Connection) -> None:
+    connection.execute(SWEPT, ["5 minutes"])
+    text = page(database)
+    assert "<title>✗ Kvitto: something is wrong</title>" in text
+    assert "kompar: the ledger is behind" in text
+    assert "<span>5 min ago</span>" in text
 
 
-def test_what_a_provider_sent_is_text_and_no_markup(database: str, connection: Connection) -> None:
+def test_page_escapes_what_a_provider_sent(database: str, connection: Connection) -> None:
     connection.execute(
         """
         INSERT INTO receipts (receipt, provider, topic, outcome, reason, received_at, epoch, seq)
@@ -51,19 +51,19 @@ def test_what_a_provider_sent_is_text_and_no_markup(database: str, connection: C
         """
     )
     connection.execute("INSERT INTO dead_letters SELECT receipt, reason, '<b>detail</b>' FROM receipts")
-    found = page(database)
-    assert "&lt;script&gt;: 1 delivery waits as a dead letter" in found
-    assert "&lt;b&gt;detail&lt;/b&gt;" in found
-    assert "<script" not in found
+    text = page(database)
+    assert "&lt;script&gt;: 1 delivery waits as a dead letter" in text
+    assert "&lt;b&gt;detail&lt;/b&gt;" in text
+    assert "<script" not in text
 
 
-def test_a_database_without_a_schema_is_told_and_the_page_goes_on_looking(postgres_server: str) -> None:
-    found = page(postgres_server, 503)
-    assert "kvitto migrate" in found
-    assert 'http-equiv="refresh"' in found
+def test_page_without_a_schema_names_the_command_and_refreshes(postgres_server: str) -> None:
+    text = page(postgres_server, 503)
+    assert "kvitto migrate" in text
+    assert 'http-equiv="refresh"' in text
 
 
-def test_a_database_that_is_not_there_is_told_to_operators_and_probes() -> None:
+def test_page_and_readyz_report_an_unreachable_database() -> None:
     nowhere = "postgresql://kvitto@127.0.0.1:1/kvitto"
     assert "postgres-unavailable" in page(nowhere, 503)
     probe = console(nowhere).get("/readyz")
@@ -72,7 +72,7 @@ def test_a_database_that_is_not_there_is_told_to_operators_and_probes() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/style.css", "/livez", "/metrics", "/nowhere"])
-def test_every_answer_is_hardened(database: str, path: str) -> None:
+def test_every_answer_has_the_security_headers(database: str, path: str) -> None:
     for answer in (console(database).get(path), console(database).get(path, auth=("any", "secret"))):
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'none';")
         assert "unsafe" not in answer.headers["Content-Security-Policy"]
@@ -83,6 +83,6 @@ def test_every_answer_is_hardened(database: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/style.css", "/metrics", "/nowhere"])
-def test_nothing_but_health_is_shown_without_the_password(database: str, path: str) -> None:
+def test_only_health_is_answered_without_the_password(database: str, path: str) -> None:
     for given in (None, ("any", ""), ("secret", "any")):
         assert console(database).get(path, auth=given).status_code == 401

@@ -1,4 +1,4 @@
-"""A worker's station: what it does with deliveries and servers that fail."""
+"""A worker's consumer: deliveries and servers that fail."""
 
 import json
 from collections.abc import Iterator
@@ -38,19 +38,19 @@ def inbox(redis: Redis) -> Inbox:
 
 @pytest.fixture
 def slot(tmp_path: Path) -> Iterator[ConsumerSlot]:
-    found = ConsumerSlot(tmp_path)
-    yield found
-    found.release()
+    consumer_slot = ConsumerSlot(tmp_path)
+    yield consumer_slot
+    consumer_slot.release()
 
 
 @pytest.fixture
-def station(redis: Redis, database: str, slot: ConsumerSlot) -> Iterator[InboxConsumer]:
+def consumer(redis: Redis, database: str, slot: ConsumerSlot) -> Iterator[InboxConsumer]:
     ledger = Ledger(database, "kompar")
-    yield station_of(slot, ledger, redis)
+    yield consumer_of(slot, ledger, redis)
     ledger.close()
 
 
-def station_of(slot: ConsumerSlot, ledger: Ledger, redis: Redis) -> InboxConsumer:
+def consumer_of(slot: ConsumerSlot, ledger: Ledger, redis: Redis) -> InboxConsumer:
     canaries = CanaryConsumer(Inbox(redis, "canary/kompar"), ledger, SEALS, "kompar")
     pipeline = partial(BatchProcessor, DeliveryProcessor(SEALS, KOMPAR), ledger)
     return InboxConsumer(Inbox(redis, "kompar"), pipeline, slot, lambda: None, canaries)
@@ -58,10 +58,10 @@ def station_of(slot: ConsumerSlot, ledger: Ledger, redis: Redis) -> InboxConsume
 
 def append(inbox: Inbox, *application_ids: str) -> None:
     for application_id in application_ids:
-        inbox.append(made(application_id))
+        inbox.append(delivery(application_id))
 
 
-def made(application_id: str) -> Delivery:
+def delivery(application_id: str) -> Delivery:
     receipt = uuid7()
     body = json.dumps({"application_id": application_id, "accepted": True}).encode()
     return Delivery(receipt, "kompar", "decisions", {}, SEALS.seal(receipt, body))
@@ -75,68 +75,70 @@ def deliveries(connection: Connection) -> dict[str | None, tuple[Any, ...]]:
 IDS = [f"id-{number}" for number in range(10)]
 
 
-def test_a_drain_empties_the_inbox(station: InboxConsumer, inbox: Inbox, connection: Connection) -> None:
+def test_drain_empties_the_inbox(consumer: InboxConsumer, inbox: Inbox, connection: Connection) -> None:
     append(inbox, *IDS)
-    station.drain()
+    consumer.drain()
     assert inbox.backlog().entries == 0
     assert deliveries(connection) == dict.fromkeys(IDS, ("stored", None))
 
 
-def test_a_sweep_notes_how_complete_the_ledger_is(station: InboxConsumer, inbox: Inbox, connection: Connection) -> None:
+def test_sweep_records_how_complete_the_ledger_is(
+    consumer: InboxConsumer, inbox: Inbox, connection: Connection
+) -> None:
     append(inbox, "a")
-    station.sweep()
+    consumer.sweep()
     (row,) = connection.execute("SELECT * FROM reporting.freshness")
     (last,) = connection.execute("SELECT received_at FROM reporting.deliveries")
     assert row.pending == 0
     assert row.complete_until > last.received_at - timedelta(seconds=3)
 
 
-def test_one_that_cannot_be_stored_becomes_a_dead_letter_and_the_others_are_stored(
-    station: InboxConsumer, inbox: Inbox, connection: Connection
+def test_a_delivery_that_cannot_be_stored_becomes_a_dead_letter_and_the_others_are_stored(
+    consumer: InboxConsumer, inbox: Inbox, connection: Connection
 ) -> None:
     connection.execute("ALTER TABLE kompar_decisions ADD CONSTRAINT not_three CHECK (entity_id <> 'id-3')")
     append(inbox, *IDS)
-    station.drain()
+    consumer.drain()
     assert inbox.backlog().entries == 0
-    found = deliveries(connection)
-    assert found.pop(None) == ("dead", "rejected-by-database")
-    assert found == {each: ("stored", None) for each in IDS if each != "id-3"}
+    outcomes = deliveries(connection)
+    assert outcomes.pop(None) == ("dead", "rejected-by-database")
+    assert outcomes == {name: ("stored", None) for name in IDS if name != "id-3"}
     (letter,) = connection.execute("SELECT detail FROM reporting.dead_letters")
     assert letter.detail == "23514: not_three"
 
 
-def test_several_that_fail_in_one_way_are_our_bug_and_stay_in_the_inbox(
-    station: InboxConsumer, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
+def test_several_deliveries_that_fail_alike_stay_in_the_inbox(
+    consumer: InboxConsumer, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection.execute("ALTER TABLE kompar_decisions ADD CONSTRAINT not_two CHECK (entity_id NOT IN ('id-3', 'id-7'))")
     append(inbox, *IDS)
-    station.drain()
+    consumer.drain()
     assert inbox.backlog().entries == 2
-    assert deliveries(connection) == {each: ("stored", None) for each in IDS if each not in ("id-3", "id-7")}
+    assert deliveries(connection) == {name: ("stored", None) for name in IDS if name not in ("id-3", "id-7")}
     assert caplog.text.count("delivery_stuck") == 2
     connection.execute("ALTER TABLE kompar_decisions DROP CONSTRAINT not_two")
-    station.drain()
+    consumer.drain()
     assert deliveries(connection) == dict.fromkeys(IDS, ("stored", None))
 
 
-def test_an_error_of_another_kind_leaves_everything_in_the_inbox(
-    station: InboxConsumer, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
+def test_an_unexpected_error_leaves_all_deliveries_in_the_inbox(
+    consumer: InboxConsumer, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     append(inbox, "a", "b")
     connection.execute("ALTER TABLE kompar_decisions RENAME TO elsewhere")
-    station.drain()
+    consumer.drain()
     assert inbox.backlog().entries == 2
     assert "delivery_stuck" in caplog.text
     connection.execute("ALTER TABLE elsewhere RENAME TO kompar_decisions")
-    station.drain()
+    consumer.drain()
     assert deliveries(connection) == {"a": ("stored", None), "b": ("stored", None)}
 
 
-def test_a_server_that_fails_costs_time_only(
-    station: InboxConsumer, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
+def test_a_failed_server_only_delays_deliveries(
+    consumer: InboxConsumer, inbox: Inbox, connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     append(inbox, "a")
-    station.drain()
+    consumer.drain()
     connection.execute(
         """
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -144,27 +146,27 @@ def test_a_server_that_fails_costs_time_only(
         """
     )
     append(inbox, "b")
-    station.drain()
+    consumer.drain()
     assert "postgres-unavailable" in str([record.__dict__.get("reason") for record in caplog.records])
     assert inbox.backlog().entries == 1
-    station.sweep()
+    consumer.sweep()
     assert deliveries(connection) == {"a": ("stored", None), "b": ("stored", None)}
 
 
-def test_an_acknowledgement_that_was_lost_is_made_good(
-    station: InboxConsumer, inbox: Inbox, slot: ConsumerSlot, connection: Connection
+def test_a_lost_acknowledgement_is_repeated(
+    consumer: InboxConsumer, inbox: Inbox, slot: ConsumerSlot, connection: Connection
 ) -> None:
     append(inbox, "a")
     claimed = inbox.claim(slot.name)
-    BatchProcessor(DeliveryProcessor(SEALS, KOMPAR), station._ledger, _Deaf(inbox)).process(claimed)
+    BatchProcessor(DeliveryProcessor(SEALS, KOMPAR), consumer._ledger, _UnacknowledgingInbox(inbox)).process(claimed)
     assert inbox.backlog().entries == 1
-    station.drain()
+    consumer.drain()
     assert inbox.backlog().entries == 0
     assert deliveries(connection) == {"a": ("stored", None)}
     assert list(connection.execute("SELECT * FROM duplicate_entries")) == []
 
 
-class _Deaf(Inbox):
+class _UnacknowledgingInbox(Inbox):
     """An inbox whose acknowledgements are lost on the way."""
 
     def __init__(self, inbox: Inbox) -> None:
@@ -174,8 +176,8 @@ class _Deaf(Inbox):
         pass
 
 
-def test_what_a_slot_without_a_process_had_claimed_is_taken_in_at_the_next_sweep(
-    station: InboxConsumer, inbox: Inbox, connection: Connection, tmp_path: Path
+def test_sweep_processes_the_claims_of_a_dead_slot(
+    consumer: InboxConsumer, inbox: Inbox, connection: Connection, tmp_path: Path
 ) -> None:
     dead, alive = ConsumerSlot(tmp_path), ConsumerSlot(tmp_path)
     append(inbox, "a", "b")
@@ -183,54 +185,54 @@ def test_what_a_slot_without_a_process_had_claimed_is_taken_in_at_the_next_sweep
     append(inbox, "c")
     assert len(inbox.claim(alive.name)) == 1
     dead.release()
-    station.sweep()
+    consumer.sweep()
     assert deliveries(connection).keys() == {"a", "b"}
     alive.release()
 
 
 @pytest.fixture
 def other(redis: Redis, database: str, tmp_path: Path) -> Iterator[InboxConsumer]:
-    """A second worker's station."""
+    """A second worker's consumer."""
     slot, ledger = ConsumerSlot(tmp_path), Ledger(database, "kompar")
-    yield station_of(slot, ledger, redis)
+    yield consumer_of(slot, ledger, redis)
     ledger.close()
     slot.release()
 
 
-def keep(road: str, station: InboxConsumer, connection: Connection, application_id: str) -> Source:
-    """Keep a delivery in the inbox or the overflow; return which."""
-    if road == "inbox":
-        append(station.inbox, application_id)
-        return station.inbox
-    overflow.append(connection, made(application_id), datetime.now(UTC))
-    return station.overflow
+def append_to(store: str, consumer: InboxConsumer, connection: Connection, application_id: str) -> Source:
+    """Append a delivery to the inbox or the overflow; return the source."""
+    if store == "inbox":
+        append(consumer.inbox, application_id)
+        return consumer.inbox
+    overflow.append(connection, delivery(application_id), datetime.now(UTC))
+    return consumer.overflow
 
 
-@pytest.mark.parametrize("road", ["inbox", "overflow"])
-def test_what_one_worker_could_not_store_is_left_to_the_others(
-    station: InboxConsumer, other: InboxConsumer, connection: Connection, road: str
+@pytest.mark.parametrize("store", ["inbox", "overflow"])
+def test_deliveries_that_one_worker_cannot_store_are_left_to_others(
+    consumer: InboxConsumer, other: InboxConsumer, connection: Connection, store: str
 ) -> None:
-    keep(road, station, connection, "a")
+    append_to(store, consumer, connection, "a")
     with failing(connection, "53100"):  # a full disk
-        station.drain()
+        consumer.drain()
     assert deliveries(connection) == {}
     other.sweep()
     assert deliveries(connection) == {"a": ("stored", None)}
 
 
-@pytest.mark.parametrize("road", ["inbox", "overflow"])
-def test_what_its_predecessor_had_claimed_a_worker_leaves_to_whoever_sweeps_first(
-    station: InboxConsumer, other: InboxConsumer, slot: ConsumerSlot, connection: Connection, road: str
+@pytest.mark.parametrize("store", ["inbox", "overflow"])
+def test_start_releases_the_claims_of_a_predecessor(
+    consumer: InboxConsumer, other: InboxConsumer, slot: ConsumerSlot, connection: Connection, store: str
 ) -> None:
-    assert len(keep(road, station, connection, "a").claim(slot.name)) == 1
-    station.start()
+    assert len(append_to(store, consumer, connection, "a").claim(slot.name)) == 1
+    consumer.start()
     other.sweep()
     assert deliveries(connection) == {"a": ("stored", None)}
 
 
 @contextmanager
 def failing(connection: Connection, sqlstate: str) -> Iterator[None]:
-    """Have the server refuse receipts, by a fault of its own."""
+    """Make the server refuse receipts with an error of its own."""
     connection.execute(
         f"""
         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
@@ -242,8 +244,8 @@ def failing(connection: Connection, sqlstate: str) -> Iterator[None]:
     connection.execute("DROP FUNCTION fail CASCADE")
 
 
-def test_one_that_the_server_never_ends_holds_up_no_other(
-    station: InboxConsumer, inbox: Inbox, connection: Connection
+def test_a_delivery_that_never_ends_blocks_no_other(
+    consumer: InboxConsumer, inbox: Inbox, connection: Connection
 ) -> None:
     connection.execute(
         """
@@ -252,15 +254,15 @@ def test_one_that_the_server_never_ends_holds_up_no_other(
         CREATE TRIGGER slow BEFORE INSERT ON kvitto.kompar_decisions FOR EACH ROW EXECUTE FUNCTION kvitto.slow()
         """
     )
-    with station._ledger.connected() as own:
+    with consumer._ledger.connected() as own:
         own.execute("SET statement_timeout = '300ms'")
     append(inbox, "slow", "a", "b")
     for _ in range(8):
-        station.sweep()
+        consumer.sweep()
     assert deliveries(connection).keys() == {"a", "b"}
     append(inbox, "new")
-    station.sweep()
+    consumer.sweep()
     assert deliveries(connection).keys() == {"a", "b", "new"}
     connection.execute("DROP TRIGGER slow ON kvitto.kompar_decisions")
-    station.sweep()
+    consumer.sweep()
     assert deliveries(connection) == dict.fromkeys(("a", "b", "new", "slow"), ("stored", None))

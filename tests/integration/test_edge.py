@@ -1,4 +1,4 @@
-"""The edge, over HTTP: the contract's statuses and no other, and nothing unauthentic in the inbox."""
+"""The edge over HTTP: it answers the contract's statuses only, and stores nothing that is not authentic."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def appended(kvitto: Running) -> Iterator[Callable[[], int]]:
-    """Count what was ever kept for Kompar, wherever."""
+    """Return a function that counts the deliveries ever stored for Kompar, in inbox and overflow."""
     client = server.connect(kvitto.redis)
     yield lambda: _entries_added(client) + len(kvitto.rows("SELECT FROM kvitto.overflow WHERE provider = 'kompar'"))
     client.close()
@@ -33,9 +33,9 @@ def _entries_added(client: Redis) -> int:
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
-    found: dict[str, Any] = answer.json()
-    assert found["status"] == status
-    return found
+    document: dict[str, Any] = answer.json()
+    assert document["status"] == status
+    return document
 
 
 def chunks(total: int) -> Iterator[bytes]:
@@ -54,7 +54,9 @@ def test_a_delivery_is_answered_with_its_receipt(kvitto: Running, appended: Call
 
 
 @pytest.mark.parametrize("authorization", [None, "", "token", "token wrong", "Bearer xxxxx-yyyyy-zzzzz"])
-def test_without_the_token_it_is_401(kvitto: Running, appended: Callable[[], int], authorization: str | None) -> None:
+def test_a_delivery_without_the_token_is_401(
+    kvitto: Running, appended: Callable[[], int], authorization: str | None
+) -> None:
     before = appended()
     headers = {} if authorization is None else {"Authorization": authorization}
     problem(kvitto.client.post("/webhooks/kompar/applications", content=b"{}", headers=headers), 401)
@@ -89,8 +91,8 @@ def test_an_unknown_provider_or_topic_is_logged_short_and_printable(kvitto: Runn
         problem(kvitto.client.post(path, content=b'{"unseen": "body"}', headers=headers), 404)
     log = (kvitto.data / "logs" / "ingest.log").read_text()
     lines = [json.loads(line) for line in log.splitlines() if '"not-found"' in line]
-    told = {each["path"] for each in lines if each["event"] == "request_rejected"}
-    assert {f"/webhooks/{'n' * 40}/x", "/webhooks/kompar/a?[2J\N{REPLACEMENT CHARACTER}?b"} <= told
+    logged = {line["path"] for line in lines if line["event"] == "request_rejected"}
+    assert {f"/webhooks/{'n' * 40}/x", "/webhooks/kompar/a?[2J\N{REPLACEMENT CHARACTER}?b"} <= logged
     assert "unseen" not in log
 
 
@@ -116,7 +118,7 @@ def test_a_chunked_body_beyond_the_limit_is_413(kvitto: Running, appended: Calla
     assert appended() == before
 
 
-def test_a_chunked_body_within_the_limit_is_taken(kvitto: Running, appended: Callable[[], int]) -> None:
+def test_a_chunked_body_within_the_limit_is_accepted(kvitto: Running, appended: Callable[[], int]) -> None:
     before = appended()
     headers = {"Authorization": "token xxxxx-yyyyy-zzzzz"}
     answer = kvitto.client.post("/webhooks/kompar/applications", content=chunks(3 * MIB), headers=headers)
@@ -124,58 +126,58 @@ def test_a_chunked_body_within_the_limit_is_taken(kvitto: Running, appended: Cal
     assert appended() == before + 1
 
 
-def broken_off(kvitto: Running, rest: str) -> bytes:
-    """Send the beginning of a request, then nothing more; return the answer."""
+def send_incomplete(kvitto: Running, rest: str) -> bytes:
+    """Send the beginning of a request and close the sending side; return the answer."""
     host, port = kvitto.ingest.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as wire:
         head = "POST /webhooks/kompar/decisions HTTP/1.1\r\nHost: x\r\nAuthorization: token xxxxx-yyyyy-zzzzz\r\n"
         wire.sendall((head + rest).encode())
         wire.shutdown(socket.SHUT_WR)
         answer = b""
-        while portion := wire.recv(65536):
-            answer += portion
+        while chunk := wire.recv(65536):
+            answer += chunk
         return answer
 
 
 @pytest.mark.parametrize("rest", ["Content-Length: 1000\r\n\r\nhalf", "Content-Length: 0\r\n"])
-def test_a_body_that_breaks_off_is_not_taken(kvitto: Running, appended: Callable[[], int], rest: str) -> None:
+def test_an_incomplete_body_is_not_accepted(kvitto: Running, appended: Callable[[], int], rest: str) -> None:
     before = appended()
-    assert not broken_off(kvitto, rest).startswith(b"HTTP/1.1 200")
+    assert not send_incomplete(kvitto, rest).startswith(b"HTTP/1.1 200")
     assert appended() == before
 
 
-def test_a_chunked_body_that_breaks_off_is_a_dead_letter_at_worst(kvitto: Running) -> None:
-    """The server beneath does not tell the application that chunks are missing; what came is kept."""
-    answer = broken_off(kvitto, "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+def test_an_incomplete_chunked_body_is_a_dead_letter_at_worst(kvitto: Running) -> None:
+    """The server does not report missing chunks to the application, so that the part received is stored."""
+    answer = send_incomplete(kvitto, "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
     if answer.startswith(b"HTTP/1.1 200"):
         receipt = json.loads(answer.partition(b"\r\n\r\n")[2])["receipt"]
         assert kvitto.outcome(receipt)["reason"] == "not-json"
 
 
-def test_a_slash_at_the_end_is_no_redirect(kvitto: Running) -> None:
+def test_a_trailing_slash_is_accepted(kvitto: Running) -> None:
     headers = {"Authorization": "token xxxxx-yyyyy-zzzzz"}
     assert kvitto.client.post("/webhooks/kompar/applications/", content=b"{}", headers=headers).status_code == 200
 
 
-def test_a_content_encoding_is_not_undone(kvitto: Running) -> None:
+def test_a_content_encoding_is_not_decoded(kvitto: Running) -> None:
     headers = {"Authorization": "token xxxxx-yyyyy-zzzzz", "Content-Encoding": "gzip"}
     answer = kvitto.client.post("/webhooks/kompar/decisions", content=b"\x1f\x8b\x08", headers=headers)
     assert answer.status_code == 200
     assert kvitto.outcome(answer.json()["receipt"])["reason"] == "not-json"
 
 
-def test_health(kvitto: Running) -> None:
+def test_livez_and_readyz_answer_200(kvitto: Running) -> None:
     assert kvitto.client.get("/livez").status_code == 200
     assert kvitto.client.get("/readyz").status_code == 200
 
 
-def test_a_slow_sender_holds_up_nobody_else(kvitto: Running) -> None:
+def test_a_slow_sender_delays_no_other(kvitto: Running) -> None:
     body = json.dumps({"application_id": "slow", "accepted": True}).encode()
     head = f"POST /webhooks/kompar/decisions HTTP/1.1\r\nHost: x\r\nAuthorization: token {TOKEN}\r\n"
     host, _, port = kvitto.ingest.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=10) as slow:
         slow.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
-        for number in range(5):  # each with a time limit of its own
+        for number in range(5):  # each has its own time limit
             answer = kvitto.post("decisions", json.dumps({"application_id": f"beside-{number}", "accepted": True}))
             assert answer.status_code == 200
         slow.sendall(body[10:])

@@ -9,7 +9,6 @@ from uuid_utils.compat import uuid7
 
 from app.domain.delivery import Delivery, ReceivedDelivery
 from app.errors import StoreUnavailableError
-from app.inbox import pending
 from app.inbox.client import durability_errors
 from app.inbox.stream import Inbox
 
@@ -27,32 +26,32 @@ def receipts(batch: list[ReceivedDelivery]) -> list[UUID]:
     return [received.delivery.receipt for received in batch]
 
 
-def test_what_was_appended_is_claimed_as_it_was_even_if_it_came_before_the_group(inbox: Inbox) -> None:
+def test_claim_returns_deliveries_unchanged_even_from_before_the_group(inbox: Inbox) -> None:
     sent = [delivery(), delivery()]
-    for each in sent:
-        inbox.append(each)
+    for sent_delivery in sent:
+        inbox.append(sent_delivery)
     assert [received.delivery for received in inbox.claim("a")] == sent
     assert inbox.claim("a") == []
 
 
-def test_the_receipts_that_wait_are_told_claimed_or_not_large_or_not(inbox: Inbox, redis: Redis) -> None:
-    assert pending.receipts(redis, "kompar") == set()
+def test_receipts_lists_all_waiting_entries_claimed_or_not_large_or_not(inbox: Inbox) -> None:
+    assert inbox.receipts() == set()
     sent = [delivery(size) for size in (*[10] * 1234, *[1_000_000] * 12)]
-    for each in sent:
-        inbox.append(each)
+    for sent_delivery in sent:
+        inbox.append(sent_delivery)
     claimed = inbox.claim("a")
-    assert pending.receipts(redis, "kompar") == {each.receipt for each in sent}
+    assert inbox.receipts() == {sent_delivery.receipt for sent_delivery in sent}
     inbox.acknowledge(claimed)
-    assert pending.receipts(redis, "kompar") == {each.receipt for each in sent} - set(receipts(claimed))
+    assert inbox.receipts() == {sent_delivery.receipt for sent_delivery in sent} - set(receipts(claimed))
 
 
-def test_the_first_append_rings_and_the_next_only_after_the_doorbell_was_cleared(inbox: Inbox) -> None:
+def test_only_the_first_append_asks_for_a_wakeup_until_it_is_cleared(inbox: Inbox) -> None:
     assert [inbox.append(delivery()).publish_wakeup for _ in range(3)] == [True, False, False]
     inbox.clear_wakeup()
     assert inbox.append(delivery()).publish_wakeup
 
 
-def test_a_successor_of_the_same_name_finds_what_was_claimed_before_it(inbox: Inbox, redis: Redis) -> None:
+def test_pending_returns_the_claims_of_a_predecessor_of_the_same_name(inbox: Inbox, redis: Redis) -> None:
     for _ in range(3):
         inbox.append(delivery())
     claimed = inbox.claim("a")
@@ -62,7 +61,7 @@ def test_a_successor_of_the_same_name_finds_what_was_claimed_before_it(inbox: In
     assert successor.pending("b") == []
 
 
-def test_a_claim_in_progress_is_not_taken_over_and_a_released_one_is(inbox: Inbox) -> None:
+def test_claim_abandoned_takes_released_claims_and_not_those_in_progress(inbox: Inbox) -> None:
     inbox.append(delivery())
     claimed = inbox.claim("a")
     inbox.claim_abandoned("b")
@@ -73,7 +72,7 @@ def test_a_claim_in_progress_is_not_taken_over_and_a_released_one_is(inbox: Inbo
     assert inbox.pending("a") == []
 
 
-def test_what_an_idle_consumer_left_is_taken_over(inbox: Inbox, redis: Redis) -> None:
+def test_claim_abandoned_takes_the_claims_of_an_idle_consumer(inbox: Inbox, redis: Redis) -> None:
     inbox.append(delivery())
     (claimed,) = inbox.claim("dead")
     redis.xclaim("inbox:kompar", "workers", "dead", 0, [str(claimed.stream_id)], idle=90_001, justid=True)
@@ -81,21 +80,21 @@ def test_what_an_idle_consumer_left_is_taken_over(inbox: Inbox, redis: Redis) ->
     assert receipts(inbox.pending("b")) == [claimed.delivery.receipt]
 
 
-def test_acknowledged_entries_are_gone(inbox: Inbox, redis: Redis) -> None:
+def test_acknowledge_deletes_entries(inbox: Inbox, redis: Redis) -> None:
     inbox.append(delivery())
     inbox.acknowledge(inbox.claim("a"))
     assert redis.xlen("inbox:kompar") == 0
     assert inbox.pending("a") == []
 
 
-def test_a_missing_group_is_made_anew_and_nothing_is_skipped(inbox: Inbox, redis: Redis) -> None:
+def test_a_missing_group_is_created_and_no_entry_is_skipped(inbox: Inbox, redis: Redis) -> None:
     inbox.append(delivery())
     claimed = inbox.claim("a")
     redis.xgroup_destroy("inbox:kompar", "workers")
     assert receipts(inbox.claim("a")) == receipts(claimed)
 
 
-def test_an_emptied_server_begins_a_new_epoch(inbox: Inbox, redis: Redis) -> None:
+def test_an_emptied_server_gets_a_new_epoch(inbox: Inbox, redis: Redis) -> None:
     inbox.append(delivery())
     before = inbox.info()
     redis.flushall()
@@ -107,14 +106,14 @@ def test_an_emptied_server_begins_a_new_epoch(inbox: Inbox, redis: Redis) -> Non
     assert received.epoch == after.epoch
 
 
-def test_a_worker_notices_that_another_process_opened_the_new_epoch(inbox: Inbox, redis: Redis) -> None:
+def test_claim_returns_the_epoch_that_another_process_opened(inbox: Inbox, redis: Redis) -> None:
     inbox.append(delivery())
     (before,) = inbox.claim("a")
     redis.flushall()
-    census = Inbox(redis, "kompar").info()
+    info = Inbox(redis, "kompar").info()
     inbox.append(delivery())
     (after,) = inbox.claim("a")
-    assert after.epoch == census.epoch != before.epoch
+    assert after.epoch == info.epoch != before.epoch
 
 
 def test_batches_are_bounded_in_entries(inbox: Inbox) -> None:
@@ -153,7 +152,7 @@ def test_large_entries_behind_small_ones_do_not_fill_the_memory(inbox: Inbox) ->
     assert max(sizes) <= 8 * 1024 * 1024 + 10 * 2_000_000
 
 
-def test_complete_until_stops_at_the_oldest_entry_that_waits(inbox: Inbox) -> None:
+def test_complete_until_is_the_time_of_the_oldest_waiting_entry(inbox: Inbox) -> None:
     nothing_yet = inbox.backlog()
     inbox.append(delivery())
     inbox.append(delivery())
@@ -165,22 +164,22 @@ def test_complete_until_stops_at_the_oldest_entry_that_waits(inbox: Inbox) -> No
     assert inbox.backlog().complete_until == claimed[1].received_at
 
 
-def test_positions_are_those_of_all_entries(inbox: Inbox) -> None:
+def test_stream_ids_are_those_of_all_entries(inbox: Inbox) -> None:
     for _ in range(1203):
         inbox.append(delivery())
-    census = inbox.info()
-    positions = inbox.stream_ids(census.last_id)
-    assert census.appended == len(positions) == len(set(positions)) == 1203
-    assert positions[-1] == census.last_id
+    info = inbox.info()
+    ids = inbox.stream_ids(info.last_id)
+    assert info.appended == len(ids) == len(set(ids)) == 1203
+    assert ids[-1] == info.last_id
 
 
-def test_positions_of_large_entries_are_found_too(inbox: Inbox) -> None:
+def test_stream_ids_include_large_entries(inbox: Inbox) -> None:
     appended = [inbox.append(delivery(1_000_000)).stream_id for _ in range(25)]
     assert inbox.stream_ids(inbox.info().last_id) == appended
 
 
-def test_an_append_says_in_which_epoch_it_stands(inbox: Inbox, redis: Redis) -> None:
-    """Even the first after the server was emptied, which nobody has opened yet."""
+def test_append_returns_the_epoch_of_its_entry(inbox: Inbox, redis: Redis) -> None:
+    """Even the first append after the server was emptied, before any process opened the inbox."""
     for _ in range(2):
         redis.flushall()
         first, second = inbox.append(delivery()), inbox.append(delivery())
@@ -188,14 +187,14 @@ def test_an_append_says_in_which_epoch_it_stands(inbox: Inbox, redis: Redis) -> 
         assert inbox.info().epoch == first.epoch
 
 
-def test_an_entry_of_another_make_stays_where_it_is(inbox: Inbox, redis: Redis) -> None:
+def test_an_unreadable_entry_stays_in_the_inbox(inbox: Inbox, redis: Redis) -> None:
     redis.xadd("inbox:kompar", {"something": "else"})
     inbox.append(delivery())
     assert len(inbox.claim("a")) == 1
     assert redis.xlen("inbox:kompar") == 2
 
 
-def test_many_entries_of_another_make_do_not_hide_what_is_pending_behind_them(inbox: Inbox, redis: Redis) -> None:
+def test_many_unreadable_entries_do_not_hide_pending_entries(inbox: Inbox, redis: Redis) -> None:
     for _ in range(600):
         redis.xadd("inbox:kompar", {"something": "else"})
     inbox.append(delivery())
@@ -203,7 +202,7 @@ def test_many_entries_of_another_make_do_not_hide_what_is_pending_behind_them(in
     assert len(inbox.pending("a")) == 1
 
 
-def test_an_inbox_is_unattended_when_no_other_looks_in(inbox: Inbox) -> None:
+def test_idle_seconds_excludes_the_named_consumer(inbox: Inbox) -> None:
     assert inbox.idle_seconds(exclude="me") == float("inf")
     inbox.claim("me")
     assert inbox.idle_seconds(exclude="me") == float("inf")
@@ -211,7 +210,7 @@ def test_an_inbox_is_unattended_when_no_other_looks_in(inbox: Inbox) -> None:
     assert inbox.idle_seconds(exclude="me") < 5
 
 
-def test_a_full_server_refuses_and_still_drains_even_by_a_worker_that_starts_then(inbox: Inbox, redis: Redis) -> None:
+def test_a_full_server_refuses_appends_and_is_drained_even_by_a_new_worker(inbox: Inbox, redis: Redis) -> None:
     assert inbox.claim("a") == []
     inbox.append(delivery())
     redis.config_set("maxmemory", 1)
@@ -228,7 +227,7 @@ def test_a_full_server_refuses_and_still_drains_even_by_a_worker_that_starts_the
     assert inbox.backlog().entries == 0
 
 
-def test_a_change_of_durability_is_noticed(redis: Redis) -> None:
+def test_durability_errors_report_a_changed_appendfsync(redis: Redis) -> None:
     assert durability_errors(redis) == []
     redis.config_set("appendfsync", "everysec")
     try:
@@ -237,7 +236,7 @@ def test_a_change_of_durability_is_noticed(redis: Redis) -> None:
         redis.config_set("appendfsync", "always")
 
 
-def test_a_demotion_to_a_writable_replica_is_noticed(redis: Redis) -> None:
+def test_durability_errors_report_a_writable_replica(redis: Redis) -> None:
     redis.config_set("replica-read-only", "no")
     redis.replicaof("127.0.0.1", "1")
     try:

@@ -281,7 +281,7 @@ class Deliveries(RuleBasedStateMachine):
         headers = {WEBHOOK_ID: sent.identity} if sent.identity else {}
         delivery = Delivery(sent.receipt, sent.provider, sent.topic, headers, self.sealed[sent.receipt])
         if store == "inbox":
-            self.inboxes[sent.provider].append(delivery)  # whether to ring is told to nobody: every doorbell is lost
+            self.inboxes[sent.provider].append(delivery)  # no wake-up is published: all are lost
             sent.times.append(self.now)
         else:
             overflow.append(self.connection, delivery, self.now)

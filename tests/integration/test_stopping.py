@@ -1,4 +1,4 @@
-"""A stop is heeded from the first moment of a start on: nobody waits for a process that missed it."""
+"""A process that is still starting stops on SIGTERM."""
 
 import signal
 import subprocess
@@ -21,7 +21,7 @@ LIMIT_SECONDS = 15
 
 @contextmanager
 def starting(name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process of Kvitto's; its servers are not there, which keeps neither from starting."""
+    """Start a process of Kvitto's; its servers are unavailable, which does not stop the start."""
     bind = {f"{name.upper()}_BIND": f"127.0.0.1:{free_port()}"}
     with subprocess.Popen(command(name), env=bare_environment() | SECRETS | NOWHERE | KEYS | bind) as process:
         try:
@@ -34,7 +34,7 @@ def starting(name: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize("seconds", [0.0, 0.2, 0.5, 1.0])
 @pytest.mark.parametrize("name", ["ingest", "console"])
-def test_a_stop_while_the_worker_starts_is_heeded(name: str, seconds: float) -> None:
+def test_a_starting_server_worker_stops_on_sigterm(name: str, seconds: float) -> None:
     with starting(name) as process:
         eventually(lambda: bool(process_tree.named(process.pid, f"app.cli {name}")), "the worker of the server")
         time.sleep(seconds)  # the moment is what differs
@@ -46,7 +46,7 @@ def test_a_stop_while_the_worker_starts_is_heeded(name: str, seconds: float) -> 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5])
 @pytest.mark.parametrize("name", ["ingest", "console"])
-def test_a_stop_before_there_is_a_worker_is_heeded(name: str, seconds: float) -> None:
+def test_a_server_without_workers_stops_on_sigterm(name: str, seconds: float) -> None:
     with starting(name) as process:
         time.sleep(seconds)  # the moment is what differs
         process.send_signal(signal.SIGTERM)

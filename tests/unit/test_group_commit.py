@@ -1,4 +1,4 @@
-"""Many threads at one group commit: each gets its own result, however they meet."""
+"""Many threads at one group commit: each gets its own result."""
 
 import threading
 import time
@@ -14,13 +14,13 @@ THREADS = 16
 
 
 class Store:
-    """Takes groups, each slowly enough for others to come meanwhile; notes them."""
+    """Records the groups that it commits, each slowly enough for other items to arrive."""
 
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
         self.failure: Exception | None = None
 
-    def take(self, items: Sequence[int]) -> list[int]:
+    def commit(self, items: Sequence[int]) -> list[int]:
         self.groups.append(list(items))
         time.sleep(0.01)
         if self.failure is not None:
@@ -48,60 +48,64 @@ def commit_all(commits: GroupCommit[int, int], items: range) -> list[int | Excep
         return list(threads.map(one, items))
 
 
-def test_each_gets_its_own_result_and_is_committed_once(store: Store) -> None:
-    commits = GroupCommit(store.take, lambda _: 1)
+def test_commit_returns_each_threads_result_and_commits_once(store: Store) -> None:
+    commits = GroupCommit(store.commit, lambda _: 1)
     for first in range(0, 10 * THREADS, THREADS):
         items = range(first, first + THREADS)
         assert commit_all(commits, items) == [-item for item in items]
     assert sorted(item for group in store.groups for item in group) == list(range(10 * THREADS))
 
 
-def test_who_comes_meanwhile_goes_together(store: Store) -> None:
-    commit_all(GroupCommit(store.take, lambda _: 1), range(THREADS))
+def test_commit_groups_items_that_arrive_during_a_commit(store: Store) -> None:
+    commit_all(GroupCommit(store.commit, lambda _: 1), range(THREADS))
     assert len(store.groups) <= THREADS / 2
 
 
-def test_alone_one_waits_for_nobody(store: Store) -> None:
-    commits = GroupCommit(store.take, lambda _: 1)
+def test_commit_of_a_lone_item_is_not_delayed(store: Store) -> None:
+    commits = GroupCommit(store.commit, lambda _: 1)
     assert [commits.commit(item) for item in (1, 2, 3)] == [-1, -2, -3]
     assert store.groups == [[1], [2], [3]]
 
 
-def test_a_store_that_fails_fails_its_group_and_not_the_next(store: Store) -> None:
-    commits = GroupCommit(store.take, lambda _: 1)
+def test_a_failed_store_fails_its_group_and_not_the_next(store: Store) -> None:
+    commits = GroupCommit(store.commit, lambda _: 1)
     store.failure = StoreUnavailableError("redis-unreachable", "detail")
     failed = commit_all(commits, range(THREADS))
-    assert [(type(each), str(each)) for each in failed] == [(StoreUnavailableError, str(store.failure))] * THREADS
-    assert len({id(each) for each in failed}) == THREADS  # a traceback is one thread's
+    assert [(type(error), str(error)) for error in failed] == [(StoreUnavailableError, str(store.failure))] * THREADS
+    assert len({id(error) for error in failed}) == THREADS  # a traceback belongs to one thread
     store.failure = None
     assert commits.commit(1) == -1
 
 
-def test_a_fault_of_ours_is_raised_once_and_leaves_nobody_waiting(store: Store) -> None:
-    commits = GroupCommit(store.take, lambda _: 1)
+def test_a_bug_is_raised_once_per_group_and_leaves_no_thread_waiting(store: Store) -> None:
+    commits = GroupCommit(store.commit, lambda _: 1)
     store.failure = ZeroDivisionError()
     failed = commit_all(commits, range(THREADS))
-    assert sum(isinstance(each, ZeroDivisionError) for each in failed) == len(store.groups)
-    assert {str(each) for each in failed if isinstance(each, StoreUnavailableError)} <= {"internal: ZeroDivisionError"}
+    assert sum(isinstance(error, ZeroDivisionError) for error in failed) == len(store.groups)
+    assert {str(error) for error in failed if isinstance(error, StoreUnavailableError)} <= {
+        "internal: ZeroDivisionError"
+    }
 
 
-def test_a_fault_while_a_group_is_picked_leaves_nobody_waiting(store: Store) -> None:
+def test_a_bug_while_a_group_is_formed_leaves_no_thread_waiting(store: Store) -> None:
     sizes = [0]
-    commits = GroupCommit(store.take, lambda _: 1 // sizes[0])
+    commits = GroupCommit(store.commit, lambda _: 1 // sizes[0])
     failed = commit_all(commits, range(THREADS))
-    assert {str(each) for each in failed if isinstance(each, StoreUnavailableError)} <= {"internal: ZeroDivisionError"}
-    assert all(isinstance(each, StoreUnavailableError | ZeroDivisionError) for each in failed)
+    assert {str(error) for error in failed if isinstance(error, StoreUnavailableError)} <= {
+        "internal: ZeroDivisionError"
+    }
+    assert all(isinstance(error, StoreUnavailableError | ZeroDivisionError) for error in failed)
     sizes[0] = 1
     assert (commits.commit(1), store.groups) == (-1, [[1]])
 
 
-def test_large_items_go_in_small_groups(store: Store) -> None:
-    commits = GroupCommit(store.take, lambda _: 400 * 1024)
+def test_commit_puts_large_items_in_small_groups(store: Store) -> None:
+    commits = GroupCommit(store.commit, lambda _: 400 * 1024)
     assert commit_all(commits, range(THREADS)) == [-item for item in range(THREADS)]
     assert max(map(len, store.groups)) == 2
 
 
-def test_a_larger_one_than_any_group_goes_alone(store: Store) -> None:
-    commits = GroupCommit(store.take, lambda _: 10 * 1024 * 1024)
+def test_commit_puts_an_item_above_the_limit_in_its_own_group(store: Store) -> None:
+    commits = GroupCommit(store.commit, lambda _: 10 * 1024 * 1024)
     assert commit_all(commits, range(4)) == [0, -1, -2, -3]
     assert list(map(len, store.groups)) == [1] * 4

@@ -1,18 +1,18 @@
-"""What the operators' page says."""
+"""The sentences of the operators' page."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from app.console.overview import ago, troubles
+from app.console.overview import ago, provider_problems
 
 WELL: dict[str, Any] = {"provider": "p", "state": "up to date", "waiting": 12, "dead_letters": 0}
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-def test_a_backlog_that_is_drained_in_time_is_no_trouble() -> None:
-    assert list(troubles([WELL])) == []
+def test_a_backlog_that_is_drained_in_time_is_no_problem() -> None:
+    assert list(provider_problems([WELL])) == []
 
 
 @pytest.mark.parametrize(
@@ -24,14 +24,14 @@ def test_a_backlog_that_is_drained_in_time_is_no_trouble() -> None:
         ({"dead_letters": 2}, "2 deliveries wait"),
     ],
 )
-def test_every_trouble_is_a_sentence_that_names_its_provider(row: dict[str, Any], words: str) -> None:
-    (sentence,) = troubles([WELL | {"provider": "other"}, WELL | row])
+def test_every_problem_is_a_sentence_that_names_its_provider(row: dict[str, Any], words: str) -> None:
+    (sentence,) = provider_problems([WELL | {"provider": "other"}, WELL | row])
     assert words in sentence
     assert sentence.startswith("p: ")
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (-5, "0 s ago"),
         (59.9, "59 s ago"),
@@ -41,5 +41,5 @@ def test_every_trouble_is_a_sentence_that_names_its_provider(row: dict[str, Any]
         (172_800, "2 d ago"),
     ],
 )
-def test_times_are_told_in_their_largest_unit(seconds: float, said: str) -> None:
-    assert ago(NOW - timedelta(seconds=seconds), NOW) == said
+def test_ago_uses_the_largest_unit(seconds: float, text: str) -> None:
+    assert ago(NOW - timedelta(seconds=seconds), NOW) == text
