@@ -11,7 +11,7 @@ from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery
 from app.errors import AuthenticationError
 from app.ingest.durable_store import DurableStore
-from app.providers.base import Authentication, Request
+from app.providers.base import Authentication, IncomingRequest
 
 
 class DeliveryReceiver:
@@ -30,7 +30,7 @@ class DeliveryReceiver:
         """The provider's topics, as URLs name them; None stands for no segment."""
         return self._authentication.topics
 
-    def receive(self, request: Request) -> UUID | None:
+    def receive(self, request: IncomingRequest) -> UUID | None:
         """Return the receipt of a durable delivery, or None for a handshake.
 
         Raises:
@@ -42,7 +42,7 @@ class DeliveryReceiver:
         self._seconds.observe(time.perf_counter() - started)
         return receipt
 
-    def _take(self, request: Request) -> UUID | None:
+    def _take(self, request: IncomingRequest) -> UUID | None:
         try:
             authentic = self._authentication.authenticate(request)
         except AuthenticationError as error:
