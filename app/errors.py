@@ -1,16 +1,16 @@
-"""The one error tree.
+"""The error tree.
 
     KvittoError
-    ├── AuthenticationError          not authentic: 401, nothing is kept
-    ├── InvalidDeliveryError         the delivery's own fault: becomes a dead letter, never retried
-    ├── StoreUnavailableError      a server's fault: nothing is decided, try again later
-    ├── DataRejectedError       the database refused a value: the batch is split until the culprit stands alone
-    └── ProviderCallError       a provider's API refused a call, or gave no answer that can be used
-        ├── AlreadyRegisteredError   one subscription is all that it keeps of this topic
-        └── NotRegisteredError       it knows of no such subscription
+    ├── AuthenticationError          the request is not authentic: 401, nothing is stored
+    ├── InvalidDeliveryError         the delivery itself is invalid: it becomes a dead letter and is never retried
+    ├── StoreUnavailableError        Redis or Postgres failed: nothing is decided, retry later
+    ├── DataRejectedError            Postgres rejected a value: the batch is bisected down to the delivery
+    └── ProviderCallError            a provider's API refused a call or gave no usable answer
+        ├── AlreadyRegisteredError   the provider keeps one subscription per topic, and has one
+        └── NotRegisteredError       the provider has no such subscription
 
-Every error carries `reason`, a slug that is at once the metric's label, the column and the log key.
-Texts never quote a value: they end up in logs and views.
+Every error carries `reason`, a slug that is the metric's label, the database column and the log key.
+Messages never quote a value, because they end up in logs and views.
 """
 
 from typing import Self
@@ -30,58 +30,59 @@ class AuthenticationError(KvittoError):
 
 
 class InvalidDeliveryError(KvittoError):
-    """The delivery can never be stored as it is; reasons are listed in REASONS."""
+    """The delivery can never be stored in its present form; REASONS lists the reasons."""
 
 
 class StoreUnavailableError(KvittoError):
-    """A server cannot do its part now."""
+    """A server cannot do its part at the moment."""
 
 
 class DataRejectedError(KvittoError):
-    """The database refused the data of a batch; `detail` is SQLSTATE and constraint."""
+    """The database rejected the data of a batch; `detail` is SQLSTATE and constraint."""
 
 
 class ProviderCallError(KvittoError):
-    """A call of a provider's API failed; `detail` is a sentence, `mend` what to do.
+    """A call of a provider's API failed; `detail` is a sentence, `hint` says what to do.
 
-    `status` is what was answered, 0 if nothing was. `undecided` tells that it may have been done all the same.
-    `again_in` is the seconds after which another try may help and does no harm, None if never.
+    status: HTTP status of the answer, 0 without one.
+    undecided: whether the provider may have carried the call out nevertheless.
+    retry_after_seconds: when a retry is safe and may succeed; None if never.
     """
 
-    def __init__(  # noqa: PLR0913 - what only some failures have goes by its name
+    def __init__(  # noqa: PLR0913 - the options are keywords
         self,
         reason: str,
         detail: str,
-        mend: str,
+        hint: str,
         *,
         status: int = 0,
         undecided: bool = False,
-        again_in: float | None = None,
+        retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(reason, detail)
-        self.hint = mend
+        self.hint = hint
         self.status = status
         self.undecided = undecided
-        self.retry_after_seconds = again_in
+        self.retry_after_seconds = retry_after_seconds
 
     @classmethod
-    def of(cls, error: "ProviderCallError", mend: str) -> Self:
-        """Return a failure as one of this kind."""
-        return cls(error.reason, error.detail, mend, status=error.status)
+    def of(cls, error: "ProviderCallError", hint: str) -> Self:
+        """Return `error` as an error of this class, with another hint."""
+        return cls(error.reason, error.detail, hint, status=error.status)
 
     def __str__(self) -> str:
         return f"{self.detail}. {self.hint}."
 
 
 class AlreadyRegisteredError(ProviderCallError):
-    """The provider keeps one subscription of a topic, and has one."""
+    """The provider keeps one subscription per topic, and has one."""
 
 
 class NotRegisteredError(ProviderCallError):
     """The provider has no such subscription."""
 
 
-# Why a delivery became a dead letter.
+# Why a delivery is a dead letter.
 CANNOT_OPEN = "cannot-open"
 NOT_JSON = "not-json"
 INVALID = "invalid"

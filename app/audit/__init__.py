@@ -1,1 +1,1 @@
-"""The audit: nothing that was answered 200 is missing from the ledger."""
+"""The audit proves that no delivery that was answered 200 is missing from the ledger."""

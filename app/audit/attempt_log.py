@@ -1,4 +1,4 @@
-"""The record that a sender keeps of its tries: a line of JSON for each, written as it ends."""
+"""A sender's log of its delivery attempts: one line of JSON per attempt, written when the attempt ends."""
 
 import json
 import os
@@ -13,10 +13,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """One request and the answer it got; nothing in it is secret, and no person can be told from it.
+    """One request and its answer. It holds no secret and no personal data.
 
-    `event` is the sender's own id of what it sent, the same in all tries; `attempt` counts them from 1. `status` 0
-    means that no answer came. `becomes` holds the outcomes that an accepted try may have, none if it must be refused.
+    event: the sender's own id of the event, the same in all attempts.
+    attempt: counts the attempts of an event, from 1.
+    status: HTTP status of the answer, 0 if none came.
+    becomes: outcomes that an accepted attempt may have; empty if the receiver must reject it.
     """
 
     at: datetime
@@ -34,45 +36,48 @@ class DeliveryAttempt:
 
 
 class AttemptLogWriteError(Exception):
-    """A file cannot take tries; the text says why, and what to do."""
+    """An attempt log cannot be written; the text says why, and what to do."""
+
+
+class AttemptLogFormatError(ValueError):
+    """A line is not a delivery attempt; the text names it."""
 
 
 class AttemptLog:
-    """Appends tries to a file; threads may share it. Every call may raise AttemptLogWriteError."""
+    """Appends attempts to a file. Threads may share it. Every call may raise AttemptLogWriteError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = Lock()
-        with _told(path):
-            if not _ends_whole(path):
-                raise AttemptLogWriteError(
-                    f"{path} ends in the middle of a line, as its sender did: name another with --record"
-                )
+        with _translate_errors(path):
+            if not _ends_with_newline(path):
+                message = f"{path} ends in the middle of a line, so its sender was killed: name another with --record"
+                raise AttemptLogWriteError(message)
             self._file = path.open("a", encoding="utf-8", buffering=1)
 
-    def add(self, each: DeliveryAttempt) -> None:
-        """Write a try."""
-        line = json.dumps(asdict(each) | {"at": each.at.isoformat()}, ensure_ascii=False)
-        with self._lock, _told(self._path):
+    def add(self, attempt: DeliveryAttempt) -> None:
+        """Append an attempt."""
+        line = json.dumps(asdict(attempt) | {"at": attempt.at.isoformat()}, ensure_ascii=False)
+        with self._lock, _translate_errors(self._path):
             self._file.write(line + "\n")
 
     def close(self) -> None:
         """Close the file."""
-        with _told(self._path):
+        with _translate_errors(self._path):
             self._file.close()
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        mend = "mend that, or name another file with --record"
-        raise AttemptLogWriteError(f"{path} cannot be written ({error.strerror}): {mend}") from error
+        hint = "correct that, or name another file with --record"
+        raise AttemptLogWriteError(f"{path} cannot be written ({error.strerror}): {hint}") from error
 
 
-def _ends_whole(path: Path) -> bool:
-    """Tell whether what is appended begins a line."""
+def _ends_with_newline(path: Path) -> bool:
+    """Return whether an appended text begins a new line."""
     if not path.is_file() or not path.stat().st_size:
         return True
     with path.open("rb") as file:
@@ -80,33 +85,29 @@ def _ends_whole(path: Path) -> bool:
         return file.read() == b"\n"
 
 
-_KINDS: dict[str, type | tuple[type, ...]] = {
+_FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
     "provider": str, "topic": str, "event_type": str, "entity_id": (str, type(None)), "event": str, "attempt": int,
     "status": int, "receipt": (str, type(None)), "seconds": (int, float), "becomes": list,
     "fault": (str, type(None)),
 }  # fmt: skip
 
 
-class AttemptLogFormatError(ValueError):
-    """A line tells of no try; the text says which."""
-
-
 def read(path: Path) -> Iterator[DeliveryAttempt]:
-    """Return the tries of a file; raises AttemptLogFormatError for what is none.
+    """Yield the attempts of a file; raise AttemptLogFormatError for a line that is none.
 
-    A last line that is cut off is left out: its sender writes it still, or was ended while it did.
+    A last line without its end is left out: its sender is still writing it, or was killed while it wrote.
     """
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                yield _try(json.loads(line))
+                yield _parse(json.loads(line))
             except (TypeError, KeyError, ValueError, RecursionError) as error:
                 if number > 1 and not line.endswith(b"\n"):
                     return
-                raise AttemptLogFormatError(f"line {number} of {path} is no record of a try") from error
+                raise AttemptLogFormatError(f"line {number} of {path} is no delivery attempt") from error
 
 
-def _try(fields: dict[str, Any]) -> DeliveryAttempt:
-    if not all(isinstance(fields[name], kind) for name, kind in _KINDS.items()):
-        raise TypeError("a field of another kind")
+def _parse(fields: dict[str, Any]) -> DeliveryAttempt:
+    if not all(isinstance(fields[name], expected) for name, expected in _FIELD_TYPES.items()):
+        raise TypeError("a field has another type")
     return DeliveryAttempt(**fields | {"at": datetime.fromisoformat(fields["at"]), "becomes": tuple(fields["becomes"])})

@@ -1,4 +1,14 @@
-"""The audit: every entry ever appended to an inbox or the overflow is a receipt, a copy of one, or in flight."""
+"""The conservation audit: every entry that was ever accepted is accounted for.
+
+    per epoch:     appended              = receipts + copies + in_flight + accepted_loss + missing
+    per provider:  appended + overflowed = receipts + copies + in_flight + accepted_loss + missing
+
+- appended: entries appended to the inbox; overflowed: rows of the overflow table.
+- receipts: entries that the ledger stored; copies: further entries of a stored receipt.
+- in_flight: entries that still wait in the inbox or the overflow.
+- accepted_loss: lost entries that an operator accepted with a reason.
+- missing: the rest. It must be 0.
+"""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -13,27 +23,18 @@ from app.storage.entry_counts import EntryCounts, Outcomes
 from app.storage.high_water_marks import HighWaterMark
 
 COLUMNS = (
-    "provider",
-    "appended",
-    "overflowed",
-    "receipts",
-    "copies",
-    "in_flight",
-    "accepted_loss",
-    "missing",
-    "stored",
-    "duplicate",
-    "dead",
-)
+    "provider", "appended", "overflowed", "receipts", "copies", "in_flight", "accepted_loss", "missing",
+    "stored", "duplicate", "dead",
+)  # fmt: skip
 EPOCH_COLUMNS = (
     "provider", "epoch", "last_seen_at", "appended", "receipts", "copies", "in_flight", "accepted_loss", "missing",
 )  # fmt: skip
-_NONE = EntryCounts(0, 0, 0)
+_NO_ENTRIES = EntryCounts(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class EpochBalance:
-    """One epoch's books: appended = receipts + copies + in_flight + accepted_loss + missing, none ever below 0."""
+    """The balance of one epoch of an inbox. No count is ever below 0."""
 
     epoch: UUID
     last_seen_at: datetime | None
@@ -44,35 +45,35 @@ class EpochBalance:
     accepted_loss: int
 
     @classmethod
-    def of(cls, epoch: UUID, witness: HighWaterMark | None, found: EntryCounts, accepted: int) -> "EpochBalance":
-        """Balance the books; what the ledger holds, or what waits, was appended too, whoever saw it."""
-        appended = max(witness.appended if witness else 0, found.known)
+    def of(cls, epoch: UUID, mark: HighWaterMark | None, counts: EntryCounts, accepted: int) -> "EpochBalance":
+        """Balance an epoch. Entries in the ledger or in flight count as appended even if no mark covers them."""
+        appended = max(mark.appended if mark else 0, counts.known)
         return cls(
             epoch=epoch,
-            last_seen_at=witness.observed_at if witness else None,
+            last_seen_at=mark.observed_at if mark else None,
             appended=appended,
-            receipts=found.receipts,
-            copies=found.copies,
-            in_flight=found.in_flight,
-            accepted_loss=min(accepted, appended - found.known),
+            receipts=counts.receipts,
+            copies=counts.copies,
+            in_flight=counts.in_flight,
+            accepted_loss=min(accepted, appended - counts.known),
         )
 
     @property
     def lost(self) -> int:
-        """Entries that nobody can account for, whether or not someone settled them."""
+        """Entries that are not accounted for, accepted or not."""
         return self.appended - self.receipts - self.copies - self.in_flight
 
     @property
     def missing(self) -> int:
-        """Entries lost that nobody settled."""
+        """Lost entries that no operator accepted."""
         return self.lost - self.accepted_loss
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderBalance:
-    """One provider's books: appended + overflowed = receipts + copies + in_flight + accepted_loss + missing.
+    """The balance of one provider: all its epochs and its overflow.
 
-    `missing` must be 0. Sums over all epochs; since each has its own balance, none makes up for another's loss.
+    Each epoch is balanced on its own, so a surplus in one epoch cannot hide a loss in another.
     """
 
     provider: str
@@ -83,24 +84,24 @@ class ProviderBalance:
 
     @property
     def missing(self) -> int:
-        """Entries that nobody can account for, and nobody settled."""
-        return self._sum("missing") + self.overflowed - self.overflow.known
+        """Entries that are not accounted for and that no operator accepted."""
+        return self._total("missing") + self.overflowed - self.overflow.known
 
     @property
     def in_flight(self) -> int:
-        """Entries that wait still."""
-        return self._sum("in_flight") + self.overflow.in_flight
+        """Entries that still wait."""
+        return self._total("in_flight") + self.overflow.in_flight
 
     def row(self) -> dict[str, Any]:
-        """Return the account as a row to print."""
+        """Return the balance as a row of COLUMNS."""
         return {
             "provider": self.provider,
-            "appended": self._sum("appended"),
+            "appended": self._total("appended"),
             "overflowed": self.overflowed,
-            "receipts": self._sum("receipts") + self.overflow.receipts,
-            "copies": self._sum("copies") + self.overflow.copies,
+            "receipts": self._total("receipts") + self.overflow.receipts,
+            "copies": self._total("copies") + self.overflow.copies,
             "in_flight": self.in_flight,
-            "accepted_loss": self._sum("accepted_loss"),
+            "accepted_loss": self._total("accepted_loss"),
             "missing": self.missing,
             "stored": self.outcomes.stored,
             "duplicate": self.outcomes.duplicate,
@@ -108,47 +109,47 @@ class ProviderBalance:
         }
 
     def losses(self) -> Iterator[dict[str, Any]]:
-        """Return the epochs that lost something, as rows to print."""
-        for life in self.epochs:
-            if life.lost:
-                yield {"provider": self.provider} | asdict(life) | {"missing": life.missing}
+        """Yield a row of EPOCH_COLUMNS for each epoch that lost entries."""
+        for epoch in self.epochs:
+            if epoch.lost:
+                yield {"provider": self.provider} | asdict(epoch) | {"missing": epoch.missing}
 
-    def _sum(self, name: str) -> int:
-        return sum(getattr(life, name) for life in self.epochs)
+    def _total(self, name: str) -> int:
+        return sum(getattr(epoch, name) for epoch in self.epochs)
 
 
 def audit(connection: Connection, inbox: Inbox) -> ProviderBalance:
-    """Account for one provider's inbox while it is in use, all its epochs and the overflow.
+    """Balance one provider while its inbox is in use.
 
-    Witnesses are read first, the inbox after them: all they saw is in it, unless it was lost. The ledger is
-    read last, in one snapshot: an entry is deleted only after its commit, so each one appended by then is
-    seen waiting, or in the ledger, or both (counted once).
+    The order of reading makes that safe. High-water marks come first: the inbox, read after them, holds every entry
+    that they counted, unless it was lost. The ledger comes last, in one snapshot: an entry is deleted only after its
+    commit, so each one is then seen waiting, in the ledger, or in both (and counted once).
     """
-    lives = _lives(connection, inbox)
+    epochs = _balance_epochs(connection, inbox)
     overflow = entry_counts.overflow_counts(connection, inbox.provider)
     return ProviderBalance(
         provider=inbox.provider,
         overflowed=overflow.rows,
         overflow=overflow.entries,
-        epochs=lives,
+        epochs=epochs,
         outcomes=entry_counts.outcomes(connection, inbox.provider),
     )
 
 
-def _lives(connection: Connection, inbox: Inbox) -> tuple[EpochBalance, ...]:
-    seen = high_water_marks.load(connection, inbox.provider)
+def _balance_epochs(connection: Connection, inbox: Inbox) -> tuple[EpochBalance, ...]:
+    marks = high_water_marks.load(connection, inbox.provider)
     accepted = audit_results.accepted(connection, inbox.provider)
-    census = inbox.info()
-    waiting = inbox.stream_ids(census.last_id)
-    now = HighWaterMark(census.appended, census.last_id, datetime.now(UTC))
-    current = seen[census.epoch] = _merge_marks(now, seen.get(census.epoch, now))
-    found = entry_counts.entry_counts(connection, inbox.provider, census.epoch, current.last_id, waiting)
-    epochs = sorted(seen.keys() | found.keys())
+    info = inbox.info()
+    waiting = inbox.stream_ids(info.last_id)
+    now = HighWaterMark(info.appended, info.last_id, datetime.now(UTC))
+    current = marks[info.epoch] = _merge_marks(now, marks.get(info.epoch, now))
+    counts = entry_counts.entry_counts(connection, inbox.provider, info.epoch, current.last_id, waiting)
     return tuple(
-        EpochBalance.of(epoch, seen.get(epoch), found.get(epoch, _NONE), accepted.get(epoch, 0)) for epoch in epochs
+        EpochBalance.of(epoch, marks.get(epoch), counts.get(epoch, _NO_ENTRIES), accepted.get(epoch, 0))
+        for epoch in sorted(marks.keys() | counts.keys())
     )
 
 
 def _merge_marks(now: HighWaterMark, before: HighWaterMark) -> HighWaterMark:
-    """Return what both prove: a server that was set back to an earlier state counts fewer than were seen."""
+    """Return the higher mark: a server that was restored to an earlier state counts fewer entries than were seen."""
     return HighWaterMark(max(now.appended, before.appended), max(now.last_id, before.last_id), now.observed_at)

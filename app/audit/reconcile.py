@@ -1,4 +1,7 @@
-"""A sender's record against the ledger: every try that was answered 200 is there, once, as what it was sent as."""
+"""Reconciliation of a sender's attempt log with the ledger.
+
+Every attempt that was answered 200 must be in the ledger exactly once, with the provider, topic and entity it had.
+"""
 
 import itertools
 import time
@@ -16,20 +19,20 @@ from app.storage.lookups import RecordedReceipt
 COLUMNS = (
     "provider", "topic", "tries", "refused", "accepted", "stored", "duplicate", "dead", "in_flight", "missing", "wrong",
 )  # fmt: skip
-FINDING_COLUMNS = ("receipt", "provider", "topic", "problem")
-_BATCH = 5_000
-_UNSETTLED = 20_000
-_LOOK_SECONDS = 0.5
-# Where wrong tries are many, the first tell enough.
-_FINDINGS = 100
+DISCREPANCY_COLUMNS = ("receipt", "provider", "topic", "problem")
+_BATCH_ATTEMPTS = 5_000
+# Beyond this many unresolved attempts, memory is freed by checking which of them are missing.
+_MAX_UNRESOLVED = 20_000
+_POLL_SECONDS = 0.5
+_MAX_DISCREPANCIES = 100
 
-# Returns the receipts that wait in the inboxes of providers.
-Waiting = Callable[[Collection[str]], set[UUID]]
+# Returns the receipts that wait in the inboxes of the given providers.
+WaitingReceipts = Callable[[Collection[str]], set[UUID]]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A try that is missing from the ledger, or not there as it must be."""
+class Discrepancy:
+    """An accepted attempt that the ledger lacks, or whose receipt in the ledger is wrong."""
 
     receipt: str | None
     provider: str
@@ -39,162 +42,154 @@ class Finding:
 
 @dataclass(slots=True)
 class Comparison:
-    """What comparing comes to: counts by provider and topic, and the first that are missing or wrong."""
+    """The result: counts by provider and topic, and the first discrepancies."""
 
     counts: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    discrepancies: list[Discrepancy] = field(default_factory=list)
 
-    def count(self, each: DeliveryAttempt, *names: str) -> None:
-        """Count a try under these names."""
-        self.counts.setdefault((each.provider, each.topic), Counter()).update(names)
+    def count(self, attempt: DeliveryAttempt, *names: str) -> None:
+        """Count an attempt under these names."""
+        self.counts.setdefault((attempt.provider, attempt.topic), Counter()).update(names)
 
-    def add_finding(self, each: DeliveryAttempt, kind: str, problem: str) -> None:
-        """Count a try as missing or wrong, and keep why."""
-        self.count(each, kind)
-        if len(self.findings) < _FINDINGS:
-            self.findings.append(Finding(each.receipt, each.provider, each.topic, problem))
+    def add_discrepancy(self, attempt: DeliveryAttempt, kind: str, problem: str) -> None:
+        """Count an attempt as `missing` or `wrong`, and keep the problem of the first ones."""
+        self.count(attempt, kind)
+        if len(self.discrepancies) < _MAX_DISCREPANCIES:
+            self.discrepancies.append(Discrepancy(attempt.receipt, attempt.provider, attempt.topic, problem))
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the counts as rows to print."""
+        """Return the counts as rows of COLUMNS."""
         return [
             {"provider": provider, "topic": topic} | {name: self.counts[provider, topic][name] for name in COLUMNS[2:]}
             for provider, topic in sorted(self.counts)
         ]
 
     @property
-    def sound(self) -> bool:
-        """Whether nothing is missing or wrong, and nothing waits still."""
+    def passed(self) -> bool:
+        """Whether no attempt is missing, wrong or in flight."""
         return not any(count[name] for count in self.counts.values() for name in ("missing", "wrong", "in_flight"))
 
 
 class Reconciler:
-    """Compares tries with the ledger, batch by batch; what is in flight is waited for, but not for ever.
+    """Compares attempts with the ledger in batches, and waits a limited time for deliveries in flight.
 
-    Held in memory are every receipt and every stored event, by its id: about 400 MB for a million.
+    It keeps every receipt and the id of every stored event in memory: about 400 MB for a million attempts.
     """
 
-    def __init__(self, connection: Connection, waiting: Waiting) -> None:
+    def __init__(self, connection: Connection, waiting: WaitingReceipts) -> None:
         self.comparison = Comparison()
         self._connection = connection
         self._waiting = waiting
         self._seen: set[bytes] = set()
-        self._stored: dict[tuple[str, str], UUID] = {}
-        self._repeated: dict[tuple[str, str], dict[UUID, DeliveryAttempt]] = {}
-        self._unsettled: dict[UUID, DeliveryAttempt] = {}
+        self._first_stored: dict[tuple[str, str], UUID] = {}
+        self._stored_again: dict[tuple[str, str], dict[UUID, DeliveryAttempt]] = {}
+        self._unresolved: dict[UUID, DeliveryAttempt] = {}
 
-    @property
-    def in_flight(self) -> int:
-        """How many accepted tries are not in the ledger yet."""
-        return len(self._unsettled)
-
-    def compare(self, tries: Iterable[DeliveryAttempt]) -> Iterator[int]:
-        """Compare all tries; yield how many each batch had."""
-        each = iter(tries)
-        while batch := list(itertools.islice(each, _BATCH)):
-            accepted = dict(self._accepted(batch))
-            self._settle(accepted, lookups.recorded(self._connection, accepted))
-            if len(self._unsettled) > _UNSETTLED:  # what is missing need not be kept in mind
-                self._look()
+    def compare(self, attempts: Iterable[DeliveryAttempt]) -> Iterator[int]:
+        """Compare all attempts; yield the size of each batch."""
+        remaining = iter(attempts)
+        while batch := list(itertools.islice(remaining, _BATCH_ATTEMPTS)):
+            self._check_recorded(dict(self._accepted(batch)))
+            if len(self._unresolved) > _MAX_UNRESOLVED:
+                self._poll()
             yield len(batch)
 
     def await_in_flight(self, seconds: float) -> Iterator[int]:
-        """Wait for what is in flight, for so many seconds at most; yield how many are left after each look."""
+        """Wait at most `seconds` for deliveries in flight; yield after each poll how many are left."""
         deadline = time.monotonic() + seconds
-        while self._unsettled:
-            self._look()
-            yield len(self._unsettled)
+        while self._unresolved:
+            self._poll()
+            yield len(self._unresolved)
             if time.monotonic() > deadline:
                 break
-            if self._unsettled:
-                time.sleep(_LOOK_SECONDS)
-        for each in self._unsettled.values():
-            self.comparison.count(each, "in_flight")
-        self._confirm_repeated()
+            if self._unresolved:
+                time.sleep(_POLL_SECONDS)
+        for attempt in self._unresolved.values():
+            self.comparison.count(attempt, "in_flight")
+        self._confirm_stored_again()
 
     def _accepted(self, batch: Iterable[DeliveryAttempt]) -> Iterator[tuple[UUID, DeliveryAttempt]]:
-        """Return the tries whose receipts the ledger must have; the others are judged at once."""
-        for each in batch:
-            self.comparison.count(each, "tries")
-            if each.status != 200:
-                self._judge_answer(each)
+        """Yield the attempts whose receipts the ledger must have; count all others."""
+        for attempt in batch:
+            self.comparison.count(attempt, "tries")
+            if attempt.status != 200:
+                self._check_other_status(attempt)
                 continue
-            self.comparison.count(each, "accepted")
-            receipt = _receipt(each)
-            if not each.becomes:
-                self.comparison.add_finding(each, "wrong", "was accepted, and had to be refused")
+            self.comparison.count(attempt, "accepted")
+            receipt = _receipt(attempt)
+            if not attempt.becomes:
+                self.comparison.add_discrepancy(attempt, "wrong", "was accepted, and had to be rejected")
             elif receipt is None:
-                self.comparison.add_finding(each, "wrong", "was answered 200 without a receipt")
+                self.comparison.add_discrepancy(attempt, "wrong", "was answered 200 without a receipt")
             elif receipt.bytes in self._seen:
-                self.comparison.add_finding(each, "wrong", "has a receipt that another try was given, too")
+                self.comparison.add_discrepancy(attempt, "wrong", "has the receipt of another attempt")
             else:
                 self._seen.add(receipt.bytes)
-                yield receipt, each
+                yield receipt, attempt
 
-    def _judge_answer(self, each: DeliveryAttempt) -> None:
-        """Judge what is no 200: no receipt is due, but a provider may take another 2xx for one, or give up on a 4xx."""
-        if 200 < each.status < 300:
-            self.comparison.add_finding(
-                each, "wrong", f"was answered {each.status}, which is no receipt and no refusal"
-            )
-        elif 400 <= each.status < 500 and each.becomes:
-            self.comparison.count(each, "refused")
+    def _check_other_status(self, attempt: DeliveryAttempt) -> None:
+        """Check a status other than 200. A provider may take another 2xx for a 200, or give up after a 4xx."""
+        if 200 < attempt.status < 300:
+            problem = f"was answered {attempt.status}, which is neither a receipt nor a rejection"
+            self.comparison.add_discrepancy(attempt, "wrong", problem)
+        elif 400 <= attempt.status < 500 and attempt.becomes:
+            self.comparison.count(attempt, "refused")
 
-    def _look(self) -> None:
-        """Look again for what was not in the ledger.
+    def _poll(self) -> None:
+        """Check all unresolved attempts again.
 
-        Inboxes first: an entry leaves them after it has come into the ledger, so who is in neither is missing.
+        The inboxes are read first. An entry leaves its inbox only after the ledger has it, so a receipt that is found
+        in neither is missing.
         """
-        providers = {each.provider for each in self._unsettled.values()}
-        waiting = self._waiting(providers) | lookups.waiting(self._connection, self._unsettled)
-        before, self._unsettled = self._unsettled, {}
-        self._settle(before, lookups.recorded(self._connection, before))
-        for receipt in self._unsettled.keys() - waiting:
-            self.comparison.add_finding(
-                self._unsettled.pop(receipt), "missing", "is not in the ledger, and does not wait"
-            )
+        providers = {attempt.provider for attempt in self._unresolved.values()}
+        waiting = self._waiting(providers) | lookups.waiting(self._connection, self._unresolved)
+        attempts, self._unresolved = self._unresolved, {}
+        self._check_recorded(attempts)
+        for receipt in self._unresolved.keys() - waiting:
+            attempt = self._unresolved.pop(receipt)
+            self.comparison.add_discrepancy(attempt, "missing", "is neither in the ledger nor in flight")
 
-    def _settle(self, accepted: Mapping[UUID, DeliveryAttempt], noted: Mapping[UUID, RecordedReceipt]) -> None:
-        for receipt, each in accepted.items():
-            if receipt in noted:
-                self._judge(receipt, each, noted[receipt])
-            else:
-                self._unsettled[receipt] = each
+    def _check_recorded(self, attempts: Mapping[UUID, DeliveryAttempt]) -> None:
+        """Check the attempts that the ledger has; the others stay unresolved."""
+        recorded = lookups.recorded(self._connection, attempts)
+        for receipt, attempt in attempts.items():
+            if receipt not in recorded:
+                self._unresolved[receipt] = attempt
+                continue
+            self.comparison.count(attempt, recorded[receipt].outcome)
+            problem = _problem(attempt, recorded[receipt])
+            if problem is not None:
+                self.comparison.add_discrepancy(attempt, "wrong", problem)
+            elif recorded[receipt].outcome == "stored" and attempt.fault != "fewer-fields":
+                # An attempt with fewer fields is exempt: the full one may arrive later, and is then stored too.
+                event = attempt.provider, attempt.event
+                if self._first_stored.setdefault(event, receipt) != receipt:
+                    self._stored_again.setdefault(event, {})[receipt] = attempt
 
-    def _judge(self, receipt: UUID, each: DeliveryAttempt, noted: RecordedReceipt) -> None:
-        self.comparison.count(each, noted.outcome)
-        problem = _problem(each, noted)
-        if problem is not None:
-            self.comparison.add_finding(each, "wrong", problem)
-        elif noted.outcome == "stored" and each.fault != "fewer-fields":  # the fuller one may come later, as news
-            event = each.provider, each.event
-            if self._stored.setdefault(event, receipt) != receipt:
-                self._repeated.setdefault(event, {})[receipt] = each
-
-    def _confirm_repeated(self) -> None:
-        """Look at all of an event in one snapshot: an older receipt may have taken the place of the first meanwhile."""
-        for event, later in self._repeated.items():
-            receipts = self._stored[event], *later
-            noted = lookups.recorded(self._connection, receipts)
-            stored = [each for each in receipts if each in noted and noted[each].outcome == "stored"]
+    def _confirm_stored_again(self) -> None:
+        """Check all receipts of an event in one snapshot: the first may have become a duplicate of an older one."""
+        for event, later in self._stored_again.items():
+            receipts = self._first_stored[event], *later
+            recorded = lookups.recorded(self._connection, receipts)
+            stored = [receipt for receipt in receipts if receipt in recorded and recorded[receipt].outcome == "stored"]
             for receipt in stored[1:]:
-                problem = f"was stored, and so was another try of its event, {stored[0]}"
-                self.comparison.add_finding(later[receipt], "wrong", problem)
+                problem = f"was stored, and so was another attempt of its event, {stored[0]}"
+                self.comparison.add_discrepancy(later[receipt], "wrong", problem)
 
 
-def _receipt(each: DeliveryAttempt) -> UUID | None:
+def _receipt(attempt: DeliveryAttempt) -> UUID | None:
     try:
-        return UUID(each.receipt or "")
+        return UUID(attempt.receipt or "")
     except ValueError:
         return None
 
 
-def _problem(each: DeliveryAttempt, noted: RecordedReceipt) -> str | None:
-    """Return what is wrong with a receipt, if anything; of a dead letter the entity need not be known."""
-    sent = {"provider": each.provider, "topic": each.topic, "event_type": each.event_type, "entity_id": each.entity_id}
-    for name, value in sent.items():
-        found = getattr(noted, name)
-        if found != value and not (found is None and noted.outcome == "dead"):
-            return f"is in the ledger with another {name.replace('_', ' ')}: {found}"
-    if noted.outcome not in each.becomes:
-        return f"became {noted.outcome}, not {' or '.join(each.becomes)}"
+def _problem(attempt: DeliveryAttempt, recorded: RecordedReceipt) -> str | None:
+    """Return how a receipt differs from its attempt, None if it does not. A dead letter may lack its entity."""
+    for name in ("provider", "topic", "event_type", "entity_id"):
+        value = getattr(recorded, name)
+        if value != getattr(attempt, name) and not (value is None and recorded.outcome == "dead"):
+            return f"is in the ledger with another {name.replace('_', ' ')}: {value}"
+    if recorded.outcome not in attempt.becomes:
+        return f"became {recorded.outcome}, not {' or '.join(attempt.becomes)}"
     return None

@@ -169,20 +169,20 @@ def show(comparison: Comparison, as_json: bool) -> None:
         for row in rows:
             row["findings"] = [
                 asdict(found)
-                for found in comparison.findings
+                for found in comparison.discrepancies
                 if (found.provider, found.topic) == (row["provider"], row["topic"])
             ]
     print_rows(rows, comparing.COLUMNS, as_json, empty="")
     if not as_json:
         _conclude_comparison(comparison)
-    raise SystemExit(0 if comparison.sound else 1)
+    raise SystemExit(0 if comparison.passed else 1)
 
 
 def _conclude_comparison(comparison: Comparison) -> None:
-    if comparison.findings:
+    if comparison.discrepancies:
         click.echo("\nThe first that are missing or wrong; kvitto explain RECEIPT tells more:")
-        shown = [asdict(found) for found in comparison.findings[:_SHOWN]]
-        print_rows(shown, comparing.FINDING_COLUMNS, False, empty="")
+        shown = [asdict(found) for found in comparison.discrepancies[:_SHOWN]]
+        print_rows(shown, comparing.DISCREPANCY_COLUMNS, False, empty="")
         click.echo()
     if in_flight := sum(row["in_flight"] for row in comparison.rows()):
         click.echo(f"{in_flight} are in flight still: see that workers run, and compare again, with more --patience")
@@ -190,8 +190,8 @@ def _conclude_comparison(comparison: Comparison) -> None:
         click.echo(
             f"{refused} tries were refused that need not be: does the receiver know the sender's token or secret?"
         )
-    verdict = "adds up" if comparison.sound else "DOES NOT ADD UP"
+    verdict = "adds up" if comparison.passed else "DOES NOT ADD UP"
     say(
         f"{verdict}: accepted = stored + duplicate + dead, each as it was sent",
-        "green" if comparison.sound else "bold red",
+        "green" if comparison.passed else "bold red",
     )

@@ -15,7 +15,7 @@ from app.domain.web_address import address_problem, is_loopback
 from app.errors import ProviderCallError
 from app.local.data_folder import DataFolder
 from app.providers import registry
-from app.providers.base import Subscriptions, TriggerUnsupportedError, UnknownTopicError
+from app.providers.base import SubscriptionApi, TriggerUnsupportedError, UnknownTopicError
 from app.storage.connection import Connection, session
 from app.subscriptions.service import AmbiguousSubscriptionError, SubscriptionService
 from config.environment import Environment
@@ -35,7 +35,7 @@ class ProviderSession:
 
     provider: str
     topic: str
-    api: Subscriptions
+    api: SubscriptionApi
     connection: Connection
     public_url: str
     path: str
@@ -89,7 +89,7 @@ def asking(provider: str, topic: str, doing: str) -> Iterator[ProviderSession]:
             yield ProviderSession(provider, topic, api, connection, settings.public_url, path, status)
 
 
-def tell_switched_off(api: Subscriptions) -> None:
+def tell_switched_off(api: SubscriptionApi) -> None:
     """Say which API is asked, and why, where a sandbox serves the data folder and is not asked."""
     data = click.get_current_context().find_object(DataFolder)
     if data and api.url and (why := switched_off(data, api.url)):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from app.providers.base import Subscription
+from app.providers.base import ProviderSubscription
 from app.subscriptions.secret_file import SecretFile
 
 RESTART = "restart the ingest processes, one after the other (under `kvitto up`: Ctrl-C, and up again)"
@@ -33,7 +33,7 @@ class SecretOutput:
         if obstacle:
             self._file = None
 
-    def keep(self, made: Subscription) -> None:
+    def keep(self, made: ProviderSubscription) -> None:
         """Put a secret where it belongs; never fails."""
         if made.secret is None:
             return

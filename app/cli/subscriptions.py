@@ -12,7 +12,7 @@ from app.cli.secret_output import RESTART, SecretOutput
 from app.cli.verify import verify
 from app.errors import AlreadyRegisteredError, ProviderCallError
 from app.providers import registry
-from app.providers.base import Subscription
+from app.providers.base import ProviderSubscription
 from app.storage import subscriptions as kept
 from app.storage.connection import session
 from app.subscriptions.service import OPEN, Rows, compare
@@ -89,7 +89,7 @@ def remove(provider: str, topic: str, url: str | None, reference: str | None) ->
         click.echo(f"next: {_expendable(setting, gone, rows)}; {RESTART}")
 
 
-def _expendable(setting: str, gone: Subscription, rows: Rows) -> str:
+def _expendable(setting: str, gone: ProviderSubscription, rows: Rows) -> str:
     """Say which secret may go, of those that stand in a setting in the order in which they came."""
     alive = [row for row in rows if row["state"] in OPEN]
     if not [row for row in alive if row["reference"] != gone.reference]:

@@ -1,1 +1,1 @@
-"""Ciphers, seals and digests. Knows no provider."""
+"""Ciphers, seals and digests, independent of any provider."""

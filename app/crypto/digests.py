@@ -1,4 +1,4 @@
-"""Keyed digests of values: enough to recognise a repetition, of no use to guess a national id with."""
+"""Keyed digests of values: they identify repeated content, and cannot be used to guess a national id."""
 
 from binascii import b2a_base64
 from collections.abc import Mapping
@@ -12,22 +12,19 @@ from app.domain.masking import mask_text
 
 
 class Fingerprints:
-    """Digests under FINGERPRINT_KEY, which is not rotated with the sealing keys: old digests must stay comparable."""
+    """Digests under FINGERPRINT_KEY, which is never rotated: digests must stay comparable with old ones."""
 
     def __init__(self, key: bytes) -> None:
-        self._keyed = HMAC(key, SHA256())  # copied for every digest: the key goes in once
+        self._keyed_hmac = HMAC(key, SHA256())  # copied for every digest, so that the key is set up once
 
     def digests(self, content: Mapping[str, Any]) -> dict[str, str]:
-        """Return each top-level key with the HMAC-SHA256 of its value's canonical text, base64.
+        """Return for each top-level key the HMAC-SHA256 of its value's canonical text, in base64.
 
-        A key that is itself written like a national id is digested too.
+        A key in the form of a national id is replaced by its own digest.
         """
-        return {self._name(key): self._digest(value) for key, value in content.items()}
-
-    def _name(self, key: str) -> str:
-        return key if mask_text(key) == key else self._digest(key)
+        return {key if mask_text(key) == key else self._digest(key): self._digest(content[key]) for key in content}
 
     def _digest(self, value: Any) -> str:
-        digest = self._keyed.copy()
+        digest = self._keyed_hmac.copy()
         digest.update(canonical(value))
         return b2a_base64(digest.finalize(), newline=False).decode()

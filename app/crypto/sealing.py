@@ -1,4 +1,4 @@
-"""Seals bodies with AES-256-GCM, so that what waits in Redis or rests in Postgres cannot be read.
+"""Seal bodies with AES-256-GCM, so that nobody can read them in Redis or Postgres without the key.
 
 A sealed body is: version (1 byte) | length of the key id (1 byte) | key id | nonce (12 bytes) | ciphertext and tag.
 """
@@ -12,37 +12,38 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from app.errors import CANNOT_OPEN, InvalidDeliveryError
 
 _VERSION = 1
-_NONCE = 12
+_NONCE_BYTES = 12
 
 
 class SealingKeys:
-    """A ring of 256-bit keys: the first seals, every one of them opens."""
+    """256-bit keys by id: the first one seals, every one unseals."""
 
     def __init__(self, keys: tuple[tuple[str, bytes], ...]) -> None:
-        self._ciphers = {label: AESGCM(key) for label, key in keys}
+        self._ciphers = {key_id: AESGCM(key) for key_id, key in keys}
         newest = keys[0][0]
         self._newest = self._ciphers[newest]
-        # What every body begins with that the first key sealed.
+        # The first bytes of every body that the first key sealed.
         self.prefix = bytes((_VERSION, len(newest.encode()))) + newest.encode()
 
     def seal(self, receipt: UUID, body: bytes) -> bytes:
-        """Return `body` sealed and bound to its receipt: it opens under no other."""
-        nonce = os.urandom(_NONCE)
+        """Return `body` sealed and bound to its receipt: it unseals under no other receipt."""
+        nonce = os.urandom(_NONCE_BYTES)
         return self.prefix + nonce + self._newest.encrypt(nonce, body, receipt.bytes)
 
     @staticmethod
     def key_of(sealed: bytes) -> str:
-        """Return the id of the key that a body was sealed with."""
+        """Return the id of the key that sealed a body."""
         return _split(sealed)[0]
 
     def unseal(self, receipt: UUID, sealed: bytes) -> bytes:
         """Return the body.
 
         Raises:
-            InvalidDeliveryError: `cannot-open`: the key is missing, or the seal is broken or another receipt's.
+            InvalidDeliveryError: `cannot-open`: the key is missing, the seal is broken, or it belongs to another
+                receipt.
         """
-        label, nonce, ciphertext = _split(sealed)
-        cipher = self._ciphers.get(label)
+        key_id, nonce, ciphertext = _split(sealed)
+        cipher = self._ciphers.get(key_id)
         if cipher is None:
             raise InvalidDeliveryError(CANNOT_OPEN, "sealed with a key that SEALING_KEYS lacks")
         try:
@@ -52,11 +53,9 @@ class SealingKeys:
 
 
 def _split(sealed: bytes) -> tuple[str, bytes, bytes]:
+    """Return key id, nonce and ciphertext."""
     start = 2 + sealed[1] if len(sealed) > 2 else 0
-    if not start or sealed[0] != _VERSION or len(sealed) < start + _NONCE:
+    end = start + _NONCE_BYTES
+    if not start or sealed[0] != _VERSION or len(sealed) < end:
         raise InvalidDeliveryError(CANNOT_OPEN, "not a sealed body")
-    return (
-        sealed[2:start].decode("ascii", "replace"),
-        sealed[start : start + _NONCE],
-        sealed[start + _NONCE :],
-    )
+    return sealed[2:start].decode("ascii", "replace"), sealed[start:end], sealed[end:]

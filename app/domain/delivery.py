@@ -1,4 +1,4 @@
-"""A delivery: one HTTP request that was received, sealed or opened."""
+"""A delivery: one HTTP request that was accepted, sealed or opened."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from uuid import UUID
 
 
 class StreamId(NamedTuple):
-    """Where an entry stands in its inbox: the stream id's two halves. Positions order entries."""
+    """The id of an entry in its inbox, in two parts. Stream ids sort entries by time of receipt."""
 
     ms: int
     seq: int
 
     @classmethod
     def parse(cls, stream_id: bytes) -> "StreamId":
-        """Read a stream id, `ms-seq`."""
+        """Parse the form `ms-seq`."""
         ms, _, seq = stream_id.partition(b"-")
         return cls(int(ms), int(seq))
 
@@ -24,16 +24,16 @@ class StreamId(NamedTuple):
 
     @property
     def received_at(self) -> datetime:
-        """The time of receipt, by the inbox server's clock."""
+        """The time of receipt by the clock of the inbox server."""
         return datetime.fromtimestamp(self.ms // 1000, UTC).replace(microsecond=self.ms % 1000 * 1000)
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One request received: authenticated, its body sealed.
+    """One authenticated request with its body sealed.
 
-    `topic` is the URL's last segment, or what the provider names in a header; `headers` are those
-    that the provider's own code asked to keep.
+    `topic` is the last segment of the URL, or the value of a header of the provider. `headers` holds only the headers
+    that the provider's authentication keeps.
     """
 
     receipt: UUID
@@ -45,10 +45,10 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedDelivery:
-    """A delivery as the ledger takes it: with its time of receipt and, unless replayed, its place in the inbox.
+    """A delivery as the ledger takes it in, with its time of receipt and its place in the inbox.
 
-    `epoch` names the life of the inbox that `position` belongs to: an emptied or replaced server begins a new one.
-    `claims` counts how often a worker took it up: more than a few times, and it may be what ends its workers.
+    `epoch` is the life of the inbox that `stream_id` belongs to: an emptied or replaced server begins a new epoch.
+    `delivery_count` counts how often a worker claimed it. A high count suggests that it crashes workers.
     """
 
     delivery: Delivery
@@ -60,9 +60,9 @@ class ReceivedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A delivery's content in clear: a JSON object. Lives in memory only.
+    """The clear content of a delivery, a JSON object. It exists in memory only.
 
-    `opened_by` is the id of the provider's key that opened it, if it was encrypted.
+    `opened_by` is the id of the provider's key that decrypted it, None if it was not encrypted.
     """
 
     topic: str

@@ -6,14 +6,14 @@ from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
 Content = Mapping[str, Any]
-# Checked key → flags, an empty list where its value passed.
+# Checked key → its flags; an empty list if the value passed.
 FieldFlags = Mapping[str, list[str]]
-# Key → (flag, whether its value passes), tried in order.
+# Key → (flag, whether a value passes), in order.
 Checks = Mapping[str, list[tuple[str, Callable[[Any], bool]]]]
 
 
 class Entity(NamedTuple):
-    """What an event is about."""
+    """The thing that an event is about."""
 
     provider: str
     event_type: str
@@ -22,11 +22,11 @@ class Entity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """Where an event type's content is laid out in columns for dashboards.
+    """The table in which dashboards read an event type.
 
-    `state` holds one row per entity, from its merged revisions; `history` one row per revision.
-    `row` turns content into the table's columns, and leaves out those that storage fills for every
-    table alike: entity_id, flags, revision, received_at, updated_at; of a history also receipt and provider_event_id.
+    A `state` table has one row per entity, from its merged revisions; a `history` table has one row per revision.
+    `row` maps content to columns. Storage fills the columns that all tables share: entity_id, flags, revision,
+    received_at and updated_at; in a `history` table also the receipt and the provider's event id.
     """
 
     name: str
@@ -36,13 +36,13 @@ class Projection:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A valid delivery's content, fit to be kept: national ids masked, files reduced to hashes.
+    """The content of a valid delivery in the form that is stored: national ids masked, files reduced to hashes.
 
-    digests: top-level key → keyed hash of its clear value; what a repetition is recognised by.
-    field_flags: what is doubtful, by top-level key.
-    provider_event_id: the provider's own id of the notification, if it sends one.
-    horizon: how long after a version's receipt its retries may still arrive.
-    table: where it is laid out, if its type has a table.
+    digests: top-level key → keyed hash of its clear value. They identify repeated content.
+    horizon: how long after the receipt of a revision its retries may still arrive.
+    projection: the table of its type, if there is one.
+    field_flags: the quality flags of its top-level keys.
+    provider_event_id: the provider's own id of the event, if it sends one.
     """
 
     entity: Entity
@@ -55,14 +55,14 @@ class Event:
 
 
 def field_flags(content: Content, checks: Checks) -> FieldFlags:
-    """Return each checked key of a valid content with its flags, none where it passed or is null."""
+    """Return the flags of each checked key that valid `content` holds. Null passes every check."""
     return {
-        key: [] if content[key] is None else [flag for flag, passes in found if not passes(content[key])]
-        for key, found in checks.items()
+        key: [] if content[key] is None else [flag for flag, passes in rules if not passes(content[key])]
+        for key, rules in checks.items()
         if key in content
     }
 
 
-def all_flags(doubts: FieldFlags) -> list[str]:
-    """Return the flags among `doubts`, each once, sorted."""
-    return sorted({flag for flags in doubts.values() for flag in flags})
+def all_flags(flags_by_key: FieldFlags) -> list[str]:
+    """Return every flag once, sorted."""
+    return sorted({flag for flags in flags_by_key.values() for flag in flags})

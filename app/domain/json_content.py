@@ -1,4 +1,4 @@
-"""JSON as providers send it: what is taken, and one canonical form to compare by."""
+"""JSON from providers: which texts are accepted, and one canonical form to compare values by."""
 
 import json
 import math
@@ -8,24 +8,24 @@ from typing import Any
 
 from app.errors import INVALID, NOT_JSON, InvalidDeliveryError
 
-# Postgres and Python both end somewhere above; no provider nests beyond five.
-_DEPTH = 64
-# Beyond these, whole numbers and floats are not told apart without loss.
-_WHOLE = 2**53
-# Letters; what is longer holds files, that is few values: looking at those is cheaper than at every letter.
-_LONG = 10_000
-# U+0000 or a surrogate, perhaps one of a pair: in a text that is UTF-8 and JSON they stand as escapes alone.
-_SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+# Postgres and Python both allow more; no provider nests deeper than five.
+_MAX_DEPTH = 64
+# A float cannot represent every integer beyond this.
+_MAX_EXACT_INTEGER = 2**53
+# A longer text holds files, so it has few values: checking every value is then cheaper than searching the text.
+_MAX_SEARCHED_LETTERS = 10_000
+# The escape of U+0000 or of a surrogate. A JSON text in UTF-8 can hold these characters as escapes only.
+_SUSPICIOUS_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def parse_object(text: bytes) -> dict[str, Any]:
-    """Return the JSON object that `text` is.
+    """Return the JSON object in `text`.
 
-    Numbers without a fraction become int however they are written (4.0 and 4 are one number), so
-    that a repetition is recognised whichever way its sender prints them.
+    A number without a fraction becomes an int in every notation (4.0 equals 4), so that a retry whose sender prints
+    numbers differently is still recognised.
 
     Raises:
-        InvalidDeliveryError: `not-json` for anything but one UTF-8 JSON object; `invalid` for what the
+        InvalidDeliveryError: `not-json` unless the text is one JSON object in UTF-8; `invalid` for content that the
             database cannot hold: U+0000, lone surrogates, nesting beyond 64 levels.
     """
     try:
@@ -35,72 +35,66 @@ def parse_object(text: bytes) -> dict[str, Any]:
         raise InvalidDeliveryError(NOT_JSON, "not a JSON text in UTF-8") from error
     if not isinstance(value, dict):
         raise InvalidDeliveryError(NOT_JSON, "not a JSON object")
-    if _is_suspicious(letters):
-        _check(value)
+    if _may_be_unstorable(letters):
+        _require_storable(value)
     return value
 
 
 def canonical(value: Any) -> bytes:
-    """Return the one text of a JSON value: keys sorted, no spaces, UTF-8."""
-    # Numbers are written thus by the encoder too, but only after it has made itself ready for containers.
+    """Return the canonical text of a JSON value: keys sorted, no spaces, UTF-8."""
+    # The encoder writes numbers the same way, but prepares for containers first, which takes longer.
     is_number = type(value) is int or (type(value) is float and math.isfinite(value))
     return (repr(value) if is_number else _ENCODER.encode(value)).encode()
 
 
-def _number(text: str) -> int | float:
+def flatten(messages: Mapping[Any, Any]) -> str:
+    """Return a validator's nested messages as sorted `path: message` items. They name fields, never values."""
+    return "; ".join(sorted(_flat_lines("", messages)))
+
+
+def _parse_float(text: str) -> int | float:
     value = float(text)
-    if -_WHOLE < value < _WHOLE:
+    if -_MAX_EXACT_INTEGER < value < _MAX_EXACT_INTEGER:
         return int(value) if value.is_integer() else value
     if math.isinf(value):
         raise ValueError("out of range")
     return value
 
 
-def _no_number(text: str) -> float:
+def _reject_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
 
-# Made once: json.loads and json.dumps make one for every call that has options.
-_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_number)
+# Created once: json.loads and json.dumps create one for every call that has options.
+_DECODER = json.JSONDecoder(parse_float=_parse_float, parse_constant=_reject_constant)
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _is_suspicious(text: str) -> bool:
-    """Tell whether a JSON text may hold what `_check` raises for, by a look that is cheap and never misses it."""
-    if len(text) > _LONG or ("\\" in text and _SUSPICIOUS.search(text) is not None):
+def _may_be_unstorable(text: str) -> bool:
+    """Return whether `_require_storable` must run: a cheap test of the JSON text that has no false negatives."""
+    if len(text) > _MAX_SEARCHED_LETTERS or ("\\" in text and _SUSPICIOUS_ESCAPE.search(text) is not None):
         return True
-    # The innermost value is at most one level deeper than there are brackets.
-    return text.count("{") + text.count("[") >= _DEPTH
+    # The innermost value is at most one level deeper than the number of opening brackets.
+    return text.count("{") + text.count("[") >= _MAX_DEPTH
 
 
-def _check(value: Any) -> None:
-    """Raise for what the database cannot hold; a stack of our own, so that depth cannot exhaust Python's."""
+def _require_storable(value: Any) -> None:
+    """Raise for content that the database cannot hold. An explicit stack keeps deep content off Python's own."""
     pending = [(value, 1)]
     while pending:
         item, depth = pending.pop()
-        if depth > _DEPTH:
-            raise InvalidDeliveryError(INVALID, f"nested deeper than {_DEPTH} levels")
+        if depth > _MAX_DEPTH:
+            raise InvalidDeliveryError(INVALID, f"nested deeper than {_MAX_DEPTH} levels")
         if isinstance(item, str):
-            _check_text(item)
+            if "\x00" in item or (not item.isascii() and any("\ud800" <= letter <= "\udfff" for letter in item)):
+                raise InvalidDeliveryError(INVALID, "a text holds U+0000 or a lone surrogate")
         elif isinstance(item, dict):
             pending += [(part, depth + 1) for pair in item.items() for part in pair]
         elif isinstance(item, list):
             pending += [(part, depth + 1) for part in item]
 
 
-def _check_text(text: str) -> None:
-    if text.isascii() and "\x00" not in text:
-        return
-    if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise InvalidDeliveryError(INVALID, "a text holds U+0000 or a lone surrogate")
-
-
-def flatten(messages: Mapping[Any, Any]) -> str:
-    """Return a validator's nested messages as `path: message`, sorted; they name fields, never values."""
-    return "; ".join(sorted(_flattened("", messages)))
-
-
-def _flattened(path: str, messages: Any) -> list[str]:
+def _flat_lines(path: str, messages: Any) -> list[str]:
     if isinstance(messages, Mapping):
-        return [line for key, inner in messages.items() for line in _flattened(f"{path}.{key}".strip("."), inner)]
+        return [line for key, inner in messages.items() for line in _flat_lines(f"{path}.{key}".strip("."), inner)]
     return [f"{path}: {message}" for message in messages]

@@ -1,4 +1,4 @@
-"""What became of a delivery: an event, or the reason why it is none."""
+"""The outcome of a delivery: an event, or the reason why it is a dead letter."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,31 +12,32 @@ from app.errors import InvalidDeliveryError
 
 @dataclass(frozen=True, slots=True)
 class ProcessedDelivery:
-    """A delivery received and the result of opening and validating it."""
+    """A received delivery and the result of opening and validating it."""
 
     received: ReceivedDelivery
     result: Event | InvalidDeliveryError
 
     @property
     def receipt(self) -> UUID:
-        """The delivery's receipt id."""
+        """The receipt id of the delivery."""
         return self.received.delivery.receipt
 
     @property
     def event(self) -> Event:
-        """The event; asked for of valid deliveries only."""
-        assert isinstance(self.result, Event)  # noqa: S101
-        return self.result
+        """The event of a valid delivery."""
+        if isinstance(self.result, Event):
+            return self.result
+        raise TypeError("a dead letter has no event")
 
     @property
     def event_receipt(self) -> EventReceipt:
-        """The event as its entity's history sees it."""
+        """The receipt of a valid delivery, as input of the revision decision."""
         return EventReceipt(self.receipt, self.received.received_at, self.event.digests, self.event.provider_event_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A receipt's outcome as the ledger keeps it; of a valid one, what it is about and which revision it makes."""
+    """The outcome of a receipt in the ledger; for a valid delivery also its entity and its revision."""
 
     name: Literal["stored", "duplicate", "dead"]
     reason: str | None = None
@@ -45,10 +46,11 @@ class Outcome:
     revision: int | None = None
 
     @classmethod
-    def of(cls, result: Event | InvalidDeliveryError, verdict: RevisionDecision | None) -> "Outcome":
-        """Return the outcome of a dead letter, or of a valid delivery under its verdict."""
+    def of(cls, result: Event | InvalidDeliveryError, decision: RevisionDecision | None) -> "Outcome":
+        """Return the outcome of a dead letter, or of a valid delivery under its decision."""
         if isinstance(result, InvalidDeliveryError):
             return cls("dead", result.reason, result.detail)
-        assert verdict is not None  # noqa: S101 - every valid delivery was folded
-        name: Literal["stored", "duplicate"] = "duplicate" if verdict.revision is None else "stored"
-        return cls(name, verdict.reason, entity=result.entity, revision=verdict.revision)
+        if decision is None:
+            raise TypeError("a valid delivery needs a revision decision")
+        name: Literal["stored", "duplicate"] = "duplicate" if decision.revision is None else "stored"
+        return cls(name, decision.reason, entity=result.entity, revision=decision.revision)

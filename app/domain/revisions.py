@@ -1,13 +1,18 @@
-"""An entity's history: which of its receipts brought something new, a pure function of their order of receipt.
+"""Decide which receipts of an entity are new revisions, duplicates or late retries.
 
-Whatever order receipts are processed in, folding all of them again gives the same verdicts.
+1. The receipts of an entity are decided in order of receipt, so the order of processing never changes a decision.
+2. A receipt is a duplicate if every key and value it holds is already in the newest revision.
+3. It is a late retry, also a duplicate, if an older revision holds all of it and was received within the retry horizon.
+4. If the provider sends event ids, a receipt is compared only with the revisions of the same id, without a horizon.
+5. Every other receipt is a new revision; one that reuses the id of different content carries the flag `id-reused`.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice, takewhile
+from itertools import islice
+from operator import attrgetter
 from uuid import UUID
 
 LATE_RETRY = "late-retry"
@@ -25,17 +30,17 @@ class EventReceipt:
 
     @property
     def order(self) -> tuple[datetime, UUID]:
-        """Time of receipt, then receipt id."""
+        """Sort key: time of receipt, then receipt id."""
         return self.received_at, self.receipt
 
-    def brings_nothing_new_to(self, version: "EventReceipt") -> bool:
-        """Tell whether every key and value is in `version` already. Absent differs from null."""
-        return self.digests.items() <= version.digests.items()
+    def adds_nothing_to(self, revision: "EventReceipt") -> bool:
+        """Return whether `revision` already holds every key and value. A missing key differs from null."""
+        return self.digests.items() <= revision.digests.items()
 
 
 @dataclass(frozen=True, slots=True)
 class RevisionDecision:
-    """What a receipt came to: a revision (counted from 1), or None for a duplicate, with the reason if it needs one."""
+    """The decision on one receipt: its revision number, from 1, or None for a duplicate; a reason where one is due."""
 
     revision: int | None
     reason: str | None = None
@@ -45,43 +50,35 @@ class RevisionDecision:
 DUPLICATE = RevisionDecision(None)
 
 
-def fold(occurrences: Iterable[EventReceipt], horizon: timedelta) -> dict[UUID, RevisionDecision]:
-    """Judge an entity's receipts in order of receipt; `horizon` is how long retries of a version may arrive."""
-    versions: list[EventReceipt] = []
-    known: dict[str, list[EventReceipt]] = defaultdict(list)
-    verdicts: dict[UUID, RevisionDecision] = {}
-    for occurrence in sorted(occurrences, key=lambda each: each.order):
-        if occurrence.provider_event_id is None:
-            verdict = _decide_by_content(occurrence, versions, horizon)
+def fold(receipts: Iterable[EventReceipt], horizon: timedelta) -> dict[UUID, RevisionDecision]:
+    """Decide all receipts of one entity; `horizon` is how long retries of a revision may arrive after its receipt."""
+    revisions: list[EventReceipt] = []
+    by_event_id: dict[str | None, list[EventReceipt]] = defaultdict(list)
+    decisions: dict[UUID, RevisionDecision] = {}
+    for receipt in sorted(receipts, key=attrgetter("order")):
+        same_id = by_event_id[receipt.provider_event_id]
+        if receipt.provider_event_id is None:
+            decision = _decide_by_content(receipt, revisions, horizon)
+        elif any(map(receipt.adds_nothing_to, same_id)):
+            decision = DUPLICATE
         else:
-            verdict = _decide_by_event_id(occurrence, known[occurrence.provider_event_id], len(versions) + 1)
-        verdicts[occurrence.receipt] = verdict
-        if verdict.revision is not None:
-            versions.append(occurrence)
-            if occurrence.provider_event_id is not None:
-                known[occurrence.provider_event_id].append(occurrence)
-    return verdicts
+            decision = RevisionDecision(len(revisions) + 1, flags=(ID_REUSED,) if same_id else ())
+        decisions[receipt.receipt] = decision
+        if decision.revision is not None:
+            revisions.append(receipt)
+            same_id.append(receipt)
+    return decisions
 
 
 def _decide_by_content(
-    occurrence: EventReceipt, versions: Sequence[EventReceipt], horizon: timedelta
+    receipt: EventReceipt, revisions: Sequence[EventReceipt], horizon: timedelta
 ) -> RevisionDecision:
-    """Tell a retry from a change when the provider numbers nothing."""
-    if versions and occurrence.brings_nothing_new_to(versions[-1]):
+    """Decide a receipt without an event id: only its content can identify a retry."""
+    if revisions and receipt.adds_nothing_to(revisions[-1]):
         return DUPLICATE
-    # Content of an older version: a retry that was overtaken by a change, or the entity really went back.
-    if any(map(occurrence.brings_nothing_new_to, _recent(versions, occurrence.received_at - horizon))):
-        return RevisionDecision(None, LATE_RETRY)
-    return RevisionDecision(len(versions) + 1)
-
-
-def _recent(versions: Sequence[EventReceipt], since: datetime) -> Iterator[EventReceipt]:
-    """Return the versions before the newest, back to a time."""
-    return takewhile(lambda version: version.received_at >= since, islice(reversed(versions), 1, None))
-
-
-def _decide_by_event_id(occurrence: EventReceipt, known: Sequence[EventReceipt], revision: int) -> RevisionDecision:
-    """Tell a retry from a new notification by the provider's id of it; `known` are the versions under that id."""
-    if any(map(occurrence.brings_nothing_new_to, known)):
-        return DUPLICATE
-    return RevisionDecision(revision, flags=(ID_REUSED,) if known else ())
+    for revision in islice(reversed(revisions), 1, None):
+        if revision.received_at < receipt.received_at - horizon:
+            break  # no retry takes this long: the entity changed back
+        if receipt.adds_nothing_to(revision):
+            return RevisionDecision(None, LATE_RETRY)
+    return RevisionDecision(len(revisions) + 1)

@@ -1,17 +1,17 @@
-"""Judges web addresses without asking anyone."""
+"""Check URLs by their text alone, without any request."""
 
 import ipaddress
 from urllib.parse import urlsplit
 
 
 def address_problem(url: str, schemes: tuple[str, ...] = ("https",)) -> str | None:
-    """Return why a URL is none that may be called by one of the schemes, None if it is one."""
+    """Return why a URL with one of `schemes` cannot be called, None if it can."""
     try:
         parts = urlsplit(url)
-        sound = bool(parts.hostname) and parts.port != 0 and url.isprintable() and " " not in url
+        valid = bool(parts.hostname) and parts.port != 0 and url.isprintable() and " " not in url
     except ValueError:
-        sound = False
-    if not sound:
+        valid = False
+    if not valid:
         return "cannot be read as an address"
     if parts.scheme not in schemes:
         return f"is no {' or '.join(f'{scheme}://' for scheme in schemes)} address"
@@ -21,10 +21,10 @@ def address_problem(url: str, schemes: tuple[str, ...] = ("https",)) -> str | No
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether a URL leads to the machine itself that calls it."""
+    """Return whether the host of a URL is the calling machine itself."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     try:
-        found = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(host)
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-    return found.is_loopback or found.is_unspecified
+    return address.is_loopback or address.is_unspecified

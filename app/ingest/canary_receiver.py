@@ -10,7 +10,7 @@ from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery
 from app.errors import AuthenticationError
 from app.ingest.durable_store import DurableStore
-from app.providers.base import Request
+from app.providers.base import IncomingRequest
 
 
 class CanaryReceiver:
@@ -27,7 +27,7 @@ class CanaryReceiver:
         """The providers that are served."""
         return self._stores.keys()
 
-    def receive(self, request: Request) -> UUID:
+    def receive(self, request: IncomingRequest) -> UUID:
         """Store a canary durably and return its receipt.
 
         Raises:

@@ -9,7 +9,7 @@ from app import metrics
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery
 from app.ingest.durable_store import DurableStore
-from app.providers.base import Authentication, Request
+from app.providers.base import Authentication, IncomingRequest
 
 
 class DeliveryReceiver:
@@ -28,7 +28,7 @@ class DeliveryReceiver:
         """The provider's topics, as URLs name them; None means a URL without a topic."""
         return self._authentication.topics
 
-    def receive(self, request: Request) -> UUID | None:
+    def receive(self, request: IncomingRequest) -> UUID | None:
         """Store a delivery durably and return its receipt; None for a handshake, which is not stored.
 
         Raises:

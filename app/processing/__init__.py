@@ -1,1 +1,1 @@
-"""Stage 3: a delivery is unsealed, decrypted and validated. Knows neither queues nor SQL."""
+"""Stage 3 unseals, decrypts and validates a delivery. It knows neither queues nor SQL."""

@@ -1,4 +1,4 @@
-"""Says step by step what Kvitto makes of a delivery: one in the ledger, or a request saved as a file."""
+"""Explain step by step how a delivery is processed: a receipt of the ledger, or a request saved as a file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,137 +22,145 @@ from config.settings import IngestSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that was done, and what came of it; never a secret, nor a value that is masked elsewhere."""
+class ExplanationStep:
+    """One step and its result. It never holds a secret, or a value that is masked elsewhere."""
 
     step: str
     finding: str
 
 
 class Explainer:
-    """Explains with the keys and secrets at hand, and with the ledger as it stands; changes nothing."""
+    """Explains deliveries with the present keys, secrets and ledger. It changes nothing."""
 
     def __init__(self, environment: Environment, connection: Connection) -> None:
         self._environment = environment
         self._connection = connection
 
-    def request(self, request: SavedRequest) -> Iterator[Step]:
+    def request(self, request: SavedRequest) -> Iterator[ExplanationStep]:
         """Explain a request as if it arrived now."""
         settings = IngestSettings.read(self._environment)
         authentication = registry.load_authentication(request.provider, self._environment)
         self._environment.check()
-        if request.provider not in settings.providers:
-            yield Step("outcome", f"404: {request.provider} is not among PROVIDERS; nothing is kept")
+        if authentication is None or request.provider not in settings.providers:
+            yield ExplanationStep("outcome", f"404: {request.provider} is not among PROVIDERS; nothing is stored")
             return
-        assert authentication is not None  # noqa: S101 - else check() has raised
         if request.topic not in authentication.topics:
-            yield Step("outcome", f"404: {request.provider} has no topic {request.topic!r}; nothing is kept")
+            yield ExplanationStep(
+                "outcome", f"404: {request.provider} has no topic {request.topic!r}; nothing is stored"
+            )
             return
-        yield Step("request", f"provider {request.provider}, topic {request.topic or 'named by a header'}")
+        topic = request.topic or "named by a header"
+        yield ExplanationStep("request", f"provider {request.provider}, topic {topic}")
         try:
             authentic = authentication.authenticate(request)
         except AuthenticationError as error:
-            yield Step("authentication", f"refused: {error}")
-            yield Step("outcome", "401: nothing is kept")
+            yield ExplanationStep("authentication", f"rejected: {error}")
+            yield ExplanationStep("outcome", "401: nothing is stored")
             return
         if authentic is None:
-            yield Step("authentication", "a handshake: unsigned and empty")
-            yield Step("outcome", "200: nothing is kept")
+            yield ExplanationStep("authentication", "a handshake: unsigned and empty")
+            yield ExplanationStep("outcome", "200: nothing is stored")
             return
         if len(request.body) > settings.body_limit_bytes:
-            yield Step("outcome", f"413: {len(request.body)} bytes are beyond BODY_LIMIT_BYTES; nothing is kept")
+            yield ExplanationStep(
+                "outcome", f"413: {len(request.body)} bytes exceed BODY_LIMIT_BYTES; nothing is stored"
+            )
             return
-        yield Step("authentication", f"{authentic.by} matched; it covers {authentic.signed}")
+        yield ExplanationStep("authentication", f"{authentic.credential} matched; it covers {authentic.covers}")
         headers = {name: value for name in authentication.kept_headers if (value := request.header(name))}
         receipt = uuid7()
-        delivery = Delivery(
-            receipt, request.provider, authentic.topic, headers, self._seals().seal(receipt, request.body)
-        )
-        yield from self._opened(delivery, datetime.now(UTC))
+        sealed = self._seals().seal(receipt, request.body)
+        delivery = Delivery(receipt, request.provider, authentic.topic, headers, sealed)
+        yield from self._explain_processing(delivery, datetime.now(UTC))
 
-    def receipt(self, receipt: UUID) -> Iterator[Step]:
+    def receipt(self, receipt: UUID) -> Iterator[ExplanationStep]:
         """Explain a receipt of the ledger.
 
         Raises:
             LookupError: The ledger has no such receipt.
         """
-        found = receipts.load(self._connection, [receipt])
-        if not found:
+        loaded = receipts.load(self._connection, [receipt])
+        if not loaded:
             raise LookupError(f"the ledger has no receipt {receipt}")
-        delivery, received_at = found[0].delivery, found[0].received_at
-        yield Step("request", f"provider {delivery.provider}, topic {delivery.topic}, received {received_at}")
-        yield Step("authentication", "passed when it was received; its credentials are not kept")
+        delivery, received_at = loaded[0].delivery, loaded[0].received_at
+        yield ExplanationStep(
+            "request", f"provider {delivery.provider}, topic {delivery.topic}, received {received_at}"
+        )
+        yield ExplanationStep("authentication", "passed at the time of receipt; the credentials are not stored")
         outcome = receipts.outcome(self._connection, receipt)
-        yield Step("ledger", _told(outcome.name, outcome.reason))
-        yield Step("now", "were it settled now:" if outcome.name == "dead" else "as it is settled:")
-        yield from self._opened(delivery, received_at)
+        yield ExplanationStep("ledger", _join(outcome.name, outcome.reason))
+        yield ExplanationStep("now", "a replay would do this:" if outcome.name == "dead" else "it was processed so:")
+        yield from self._explain_processing(delivery, received_at)
 
     def _seals(self) -> SealingKeys:
         keys = self._environment.keys("SEALING_KEYS")
         self._environment.check()
         return SealingKeys(keys)
 
-    def _opened(self, delivery: Delivery, received_at: datetime) -> Iterator[Step]:
+    def _explain_processing(self, delivery: Delivery, received_at: datetime) -> Iterator[ExplanationStep]:
         provider = registry.load(delivery.provider, self._environment)
         self._environment.check()
-        assert provider is not None  # noqa: S101 - else check() has raised
-        yield Step("seal", f"sealed with key {SealingKeys.key_of(delivery.sealed)}, {len(delivery.sealed)} bytes")
+        if provider is None:
+            raise LookupError(f"{delivery.provider} has no folder in app/providers")
+        key_id = SealingKeys.key_of(delivery.sealed)
+        yield ExplanationStep("seal", f"sealed with key {key_id}, {len(delivery.sealed)} bytes")
         try:
             body = self._seals().unseal(delivery.receipt, delivery.sealed)
             payload = provider.open(delivery.topic, delivery.headers, body)
             how = f"with key {payload.opened_by}" if payload.opened_by else "without a key: it is not encrypted"
-            yield Step("open", f"opened {how}; keys: {mask_text(', '.join(payload.content))}")
+            yield ExplanationStep("open", f"opened {how}; keys: {mask_text(', '.join(payload.content))}")
             event = provider.validate(payload)
         except InvalidDeliveryError as error:
-            yield Step("outcome", f"dead: {error}")
+            yield ExplanationStep("outcome", f"dead: {error}")
             return
-        doubtful = "; ".join(f"{key}: {', '.join(flags)}" for key, flags in event.field_flags.items() if flags)
-        yield Step("validation", f"valid; flags: {doubtful or 'none'}")
-        yield from self._history(
-            event, EventReceipt(delivery.receipt, received_at, event.digests, event.provider_event_id)
-        )
+        flags = "; ".join(f"{key}: {', '.join(flags)}" for key, flags in event.field_flags.items() if flags)
+        yield ExplanationStep("validation", f"valid; flags: {flags or 'none'}")
+        receipt = EventReceipt(delivery.receipt, received_at, event.digests, event.provider_event_id)
+        yield from self._explain_revision(event, receipt)
 
-    def _history(self, event: Event, occurrence: EventReceipt) -> Iterator[Step]:
-        by = (
-            f"its id, {event.provider_event_id}"
-            if event.provider_event_id
-            else f"its content, {len(event.digests)} keys"
+    def _explain_revision(self, event: Event, receipt: EventReceipt) -> Iterator[ExplanationStep]:
+        event_id = event.provider_event_id
+        identity = f"its id, {event_id}" if event_id else f"its content, {len(event.digests)} keys"
+        yield ExplanationStep(
+            "identity", f"{event.entity.event_type} {event.entity.entity_id}, recognised by {identity}"
         )
-        yield Step("identity", f"{event.entity.event_type} {event.entity.entity_id}, recognised by {by}")
-        found = events.histories(self._connection, [event.entity]).get(event.entity, [])
-        others = {
-            row.occurrence.receipt: row.occurrence for row in found if row.occurrence.receipt != occurrence.receipt
-        }
-        verdicts = fold([*others.values(), occurrence], event.horizon)
+        rows = events.histories(self._connection, [event.entity]).get(event.entity, [])
+        others = {row.occurrence.receipt: row.occurrence for row in rows if row.occurrence.receipt != receipt.receipt}
+        decisions = fold([*others.values(), receipt], event.horizon)
         earlier = [
-            (verdict.revision, others[receipt])
-            for receipt, verdict in verdicts.items()
-            if verdict.revision is not None and receipt in others and others[receipt].order < occurrence.order
+            (decision.revision, others[other])
+            for other, decision in decisions.items()
+            if decision.revision is not None and other in others and others[other].order < receipt.order
         ]
-        yield Step("history", _compared(verdicts[occurrence.receipt], occurrence, earlier))
-        yield Step("outcome", _outcome(verdicts[occurrence.receipt], all_flags(event.field_flags)))
+        decision = decisions[receipt.receipt]
+        yield ExplanationStep("history", _compare_with_earlier(decision, receipt, earlier))
+        if decision.revision is None:
+            yield ExplanationStep("outcome", _join("duplicate", decision.reason))
+        else:
+            flags = ", ".join(sorted({*all_flags(event.field_flags), *decision.flags}))
+            yield ExplanationStep(
+                "outcome", _join(f"stored as revision {decision.revision}", flags and f"flagged {flags}")
+            )
 
 
-def _compared(verdict: RevisionDecision, occurrence: EventReceipt, earlier: list[tuple[int, EventReceipt]]) -> str:
-    """Say what a receipt adds to the revisions before it."""
+def _compare_with_earlier(
+    decision: RevisionDecision, receipt: EventReceipt, earlier: list[tuple[int, EventReceipt]]
+) -> str:
+    """Return in words how a receipt differs from the revisions before it."""
     if not earlier:
         return "the first of its entity"
-    if verdict.revision is None:
-        same = [(n, each) for n, each in reversed(earlier) if each.provider_event_id == occurrence.provider_event_id]
-        revision, version = next((n, each) for n, each in same if occurrence.brings_nothing_new_to(each))
-        return f"brings nothing new to revision {revision}, receipt {version.receipt}"
-    revision, version = earlier[-1]
-    changed = sorted(key for key, digest in occurrence.digests.items() if version.digests.get(key) != digest)
-    what = f"in: {', '.join(changed)}" if changed else "by its id, or by coming later than retries do"
-    return f"differs from revision {revision}, receipt {version.receipt}, {what}"
+    if decision.revision is None:
+        number, revision = next(
+            (number, revision)
+            for number, revision in reversed(earlier)
+            if revision.provider_event_id == receipt.provider_event_id and receipt.adds_nothing_to(revision)
+        )
+        return f"adds nothing to revision {number}, receipt {revision.receipt}"
+    number, revision = earlier[-1]
+    changed = sorted(key for key, digest in receipt.digests.items() if revision.digests.get(key) != digest)
+    how = f"in: {', '.join(changed)}" if changed else "by its id, or by arriving later than retries do"
+    return f"differs from revision {number}, receipt {revision.receipt}, {how}"
 
 
-def _outcome(verdict: RevisionDecision, flags: list[str]) -> str:
-    if verdict.revision is None:
-        return _told("duplicate", verdict.reason)
-    flagged = ", ".join(sorted({*flags, *verdict.flags}))
-    return _told(f"stored as revision {verdict.revision}", flagged and f"flagged {flagged}")
-
-
-def _told(outcome: str, more: str | None) -> str:
-    return f"{outcome}, {more}" if more else outcome
+def _join(outcome: str, detail: str | None) -> str:
+    return f"{outcome}, {detail}" if detail else outcome

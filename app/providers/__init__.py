@@ -1,1 +1,1 @@
-"""The providers: one folder each, and what all of them share."""
+"""The providers: one folder each, and what their folders share."""

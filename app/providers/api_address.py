@@ -1,4 +1,4 @@
-"""Where APIs are, by HTTPS alone, and receivers."""
+"""The address of a provider's API: HTTPS only."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from config.settings import trusted_authority
 
 @dataclass(frozen=True, slots=True)
 class ApiAddress:
-    """Where an API is, by the setting that says so; `authority` is a file with one to trust besides the usual ones."""
+    """Base URL of an API and the setting it comes from; `authority` is a file with a CA to trust as well."""
 
     setting: str
     url: str

@@ -1,23 +1,23 @@
-"""What a provider's folder implements."""
+"""The protocols that a provider's folder implements."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:  # the edge imports this module, and is not to know what opening needs
+if TYPE_CHECKING:  # the edge imports this module, and must not load what opens deliveries
     from app.domain.delivery import Payload
     from app.domain.event import Event
 
 
-class Request(Protocol):
-    """What the edge shows of a request; `body` is read from the socket when it is first asked for."""
+class IncomingRequest(Protocol):
+    """A request as the edge passes it on. `body` is read from the socket at its first use."""
 
     @property
     def topic(self) -> str | None:
-        """The URL's segment after the provider, if there is one."""
+        """The segment of the URL after the provider, None without one."""
 
     def header(self, name: str) -> str:
-        """Return a header's value, whatever the case of its name; empty if there is none."""
+        """Return the value of a header, in any case of its name; empty if there is none."""
 
     @property
     def body(self) -> bytes:
@@ -25,24 +25,24 @@ class Request(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Authentic:
-    """Why a request is believed: its topic, which credential matched (never its value), and what that covers."""
+class AuthenticationResult:
+    """An authentic request: its topic, which credential matched (never its value), and what that covers."""
 
     topic: str
-    by: str
-    signed: str
+    credential: str
+    covers: str
 
 
 class Authentication(Protocol):
-    """Tells a provider's requests from anyone else's."""
+    """Accepts a provider's own requests and rejects all others."""
 
-    # The URL's segments below the provider; None among them stands for no segment.
+    # Segments of the URL after the provider; None stands for no segment.
     topics: frozenset[str | None]
-    # Headers kept with the delivery, since its identity depends on them.
+    # Headers stored with the delivery, because processing it needs them.
     kept_headers: tuple[str, ...]
 
-    def authenticate(self, request: Request) -> Authentic | None:
-        """Return why the request is believed, or None for a handshake, to be answered 200 and forgotten.
+    def authenticate(self, request: IncomingRequest) -> AuthenticationResult | None:
+        """Return the result, or None for a handshake, which is answered 200 and not stored.
 
         Raises:
             AuthenticationError: The request is not the provider's.
@@ -50,13 +50,13 @@ class Authentication(Protocol):
 
 
 class Provider(Protocol):
-    """Makes events of a provider's bodies."""
+    """Turns a provider's bodies into events."""
 
     def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> "Payload":
-        """Decrypt and parse; raises InvalidDeliveryError for what can never be opened."""
+        """Decrypt and parse; raise InvalidDeliveryError for a body that can never be opened."""
 
     def validate(self, payload: "Payload") -> "Event":
-        """Check, mask and identify; raises InvalidDeliveryError for what can never be an event."""
+        """Validate, mask and identify; raise InvalidDeliveryError for content that can never be an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,11 @@ class Demo:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
-    """Where a provider delivers a topic. `reference` is its own id of that; `secret` signs, and is shown once."""
+class ProviderSubscription:
+    """A URL to which a provider delivers a topic.
+
+    `reference` is the provider's own id of it. `secret` signs its deliveries; the provider shows it once.
+    """
 
     topic: str
     url: str
@@ -87,43 +90,43 @@ class Subscription:
 
 
 class UnknownTopicError(Exception):
-    """The provider has no such topic; the text says which it has."""
+    """The provider has no such topic; the text names those it has."""
 
 
 class TriggerUnsupportedError(Exception):
-    """The provider has no call for a test delivery; the text says what else to do."""
+    """The provider has no call for a test delivery; the text says what to do instead."""
 
 
-class Subscriptions(Protocol):
-    """A provider's API to say where it delivers. Its calls raise ProviderCallError."""
+class SubscriptionApi(Protocol):
+    """A provider's API for subscriptions. Its calls raise ProviderCallError."""
 
-    # Where the API is.
+    # Base URL of the API.
     url: str
-    # The topics that have a schema; what is delivered of others is kept whole, flagged no-schema.
+    # Topics that have a schema; events of other topics are stored whole, with the flag no-schema.
     described: frozenset[str]
-    # Whether a topic has one subscription at most, which must be removed before another is made.
+    # Whether a topic has at most one subscription, which must be removed before another is registered.
     exclusive: bool
-    # The setting that lists the secrets of subscriptions, `topic=secret`; None if they have none.
+    # The setting that lists the secrets of subscriptions, `topic=secret`; None if subscriptions have none.
     secrets: str | None
 
     @property
     def genuine(self) -> bool:
-        """Whether the API is the provider's own, which reaches nothing on this machine, and no stand-in for it."""
+        """Whether this is the provider's own API, which cannot reach this machine, and not a sandbox."""
 
     def path(self, topic: str) -> str:
-        """Return where below our own address the topic is delivered; raises UnknownTopicError."""
+        """Return the path below our own address that takes the topic; raise UnknownTopicError."""
 
-    def register(self, topic: str, url: str) -> Subscription:
-        """Have the topic delivered to `url`; raises AlreadyRegisteredError if another one would have to be removed."""
+    def register(self, topic: str, url: str) -> ProviderSubscription:
+        """Subscribe `url` to the topic; raise AlreadyRegisteredError if another must be removed first."""
 
-    def remove(self, subscription: Subscription) -> None:
-        """Have it delivered no more; raises NotRegisteredError if it is not."""
+    def remove(self, subscription: ProviderSubscription) -> None:
+        """Remove a subscription; raise NotRegisteredError if there is none."""
 
-    def listed(self) -> Sequence[Subscription] | None:
-        """Return what the provider knows; None if it cannot be asked."""
+    def listed(self) -> Sequence[ProviderSubscription] | None:
+        """Return all subscriptions, None if the API cannot list them."""
 
     def trigger(self, topic: str) -> None:
-        """Have a made-up event delivered; raises TriggerUnsupportedError."""
+        """Have the provider deliver a test event; raise TriggerUnsupportedError."""
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,8 +1,8 @@
-"""Providers: who sends to us. One folder each; nothing outside it knows its name.
+"""Finds providers by name. Each is one folder here; no code outside the folder knows the name.
 
-A folder holds `authentication.py` (read by the edge, standard library only) and `events.py` (read by
-workers, which open and validate); both have a function `read(environment)`. So has `subscriptions.py`, if the
-provider has an API by which it is told where to deliver. `demo.py`, optional, names what `kvitto demo` sends and shows.
+A folder holds `authentication.py` (read by the edge; standard library only) and `events.py` (read by workers), and
+`subscriptions.py` if the provider has an API for subscriptions. Each has a function `read(environment, …)`. `demo.py`,
+optional, lists what `kvitto demo` sends and shows.
 """
 
 import importlib
@@ -11,33 +11,33 @@ from collections.abc import Callable
 from typing import Any
 
 import app.providers
-from app.providers.base import Authentication, Demo, Provider, Subscriptions
+from app.providers.base import Authentication, Demo, Provider, SubscriptionApi
 from config.environment import Environment
 
 
-def load_subscriptions(name: str, environment: Environment, tell: Callable[[str], None]) -> Subscriptions | None:
-    """Return the provider's API with its credentials; None if it has none. `tell` hears of every wait."""
-    module = _module(name, "subscriptions")
-    return module.read(environment, tell) if module else None
-
-
 def load_authentication(name: str, environment: Environment) -> Authentication | None:
-    """Return the provider's authentication with its secrets; None, and a fault noted, if there is no such folder."""
+    """Return the provider's authentication with its secrets; None, with a fault noted, if it has no folder."""
     return _read(name, "authentication", environment)  # type: ignore[return-value]
 
 
 def load(name: str, environment: Environment) -> Provider | None:
-    """Return the provider with its keys; None, and a fault noted, if there is no such folder."""
+    """Return the provider with its keys; None, with a fault noted, if it has no folder."""
     return _read(name, "events", environment)  # type: ignore[return-value]
 
 
+def load_subscriptions(name: str, environment: Environment, report: Callable[[str], None]) -> SubscriptionApi | None:
+    """Return the provider's API with its credentials, None if it has none. `report` gets a text for every wait."""
+    module = _module(name, "subscriptions")
+    return module.read(environment, report) if module else None
+
+
 def is_known(name: str) -> bool:
-    """Tell whether there is a folder of this name."""
+    """Return whether the provider has a folder."""
     return _module(name, "authentication") is not None
 
 
 def known() -> list[str]:
-    """Return the names of all folders."""
+    """Return the names of all providers."""
     return sorted(module.name for module in pkgutil.iter_modules(app.providers.__path__) if module.ispkg)
 
 
@@ -45,11 +45,11 @@ def check_names(names: tuple[str, ...], environment: Environment) -> None:
     """Note a fault for every name that has no folder."""
     for name in names:
         if not is_known(name):
-            _unknown(name, environment)
+            _note_unknown(name, environment)
 
 
 def development_secrets(name: str) -> dict[str, str]:
-    """Return made-up values for the provider's secrets, by environment variable; none if there is no such folder."""
+    """Return generated secrets for the provider by environment variable; none if it has no folder."""
     module = _module(name, "settings")
     return module.development_secrets() if module else {}
 
@@ -63,12 +63,12 @@ def demos() -> dict[str, Demo]:
 def _read(name: str, part: str, environment: Environment) -> object | None:
     module = _module(name, part)
     if module is None:
-        _unknown(name, environment)
+        _note_unknown(name, environment)
         return None
     return module.read(environment)  # type: ignore[no-any-return]
 
 
-def _unknown(name: str, environment: Environment) -> None:
+def _note_unknown(name: str, environment: Environment) -> None:
     environment.fault("PROVIDERS", f"names {name!r}, which has no folder in app/providers", "Correct the name")
 
 
@@ -78,5 +78,5 @@ def _module(name: str, part: str) -> Any:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
         if error.name is None or not path.startswith(error.name):
-            raise  # the folder is there, something that it imports is not
+            raise  # the folder exists, but a module that it imports does not
         return None

@@ -1,1 +1,1 @@
-"""Subscriptions at the providers: made, removed and listed through their APIs."""
+"""Subscriptions at the providers, managed through their APIs."""

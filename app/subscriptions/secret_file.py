@@ -1,4 +1,4 @@
-"""A file of labelled secrets, `label=secret,label=secret`, as a setting NAME_FILE names it: takes in one more."""
+"""A file of labelled secrets, `label=secret,label=secret`, as a setting NAME_FILE names it."""
 
 import fcntl
 import os
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 class SecretFile:
-    """One such file. Its mode and owner stay; a reader finds it with the new secret or without, and never a part."""
+    """Adds secrets to one file, keeping mode and owner. A reader never sees half a secret."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()  # where it is a link, what it leads to is replaced
+        self.path = path.resolve()  # a link stays a link: its target is replaced
 
     def problem(self) -> str | None:
-        """Return why nothing can be added, None if it can."""
+        """Return why no secret can be added, None if one can."""
         folder = self.path.parent
         if not os.access(folder, os.W_OK | os.X_OK):
             return f"{folder} is not writable"
@@ -27,21 +27,21 @@ class SecretFile:
         return None if os.geteuid() in (0, self.path.stat().st_uid) else f"{self.path} belongs to somebody else"
 
     def add(self, label: str, secret: str) -> None:
-        """Append `label=secret`, on disk when this returns; an entry of the same label stays.
+        """Append `label=secret`, durably; entries with the same label stay.
 
         Raises:
-            ValueError: The secret cannot stand in such a list.
+            ValueError: The list cannot hold the secret.
             OSError: The file cannot be written.
         """
         if "," in secret or secret != secret.strip() or not secret:
             raise ValueError("the secret holds a comma or a space")
         with self._locked():
-            kept = self.path.read_text(encoding="utf-8").strip().strip(",") if self.path.exists() else ""
-            self._replace(f"{kept},{label}={secret}\n".lstrip(","))
+            present = self.path.read_text(encoding="utf-8").strip().strip(",") if self.path.exists() else ""
+            self._replace(f"{present},{label}={secret}\n".lstrip(","))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep others out who add to a file of this folder, until what the block did to the folder is on disk."""
+        """Lock the folder against other writers, and sync it to disk at the end."""
         folder = os.open(self.path.parent, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
@@ -51,17 +51,17 @@ class SecretFile:
             os.close(folder)
 
     def _replace(self, text: str) -> None:
-        fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with open(descriptor, "w", encoding="utf-8") as file:
                 if self.path.exists():
-                    known = self.path.stat()
-                    os.fchown(descriptor, known.st_uid, known.st_gid)
-                    os.fchmod(descriptor, known.st_mode & 0o7777)
+                    status = self.path.stat()
+                    os.fchown(descriptor, status.st_uid, status.st_gid)
+                    os.fchmod(descriptor, status.st_mode & 0o7777)
                 file.write(text)
                 file.flush()
                 os.fsync(descriptor)
-            fresh.replace(self.path)
+            temporary.replace(self.path)
         finally:
-            fresh.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)

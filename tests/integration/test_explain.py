@@ -40,7 +40,7 @@ def test_receipts(kvitto: Running) -> None:
     assert found["open"].startswith("opened with key sample; keys: application_id, amount, ssn")
     assert found["history"] == "the first of its entity"
     assert found["outcome"] == "stored as revision 1"
-    assert steps(kvitto, again)["history"] == f"brings nothing new to revision 1, receipt {first}"
+    assert steps(kvitto, again)["history"] == f"adds nothing to revision 1, receipt {first}"
     assert steps(kvitto, again)["outcome"] == "duplicate"
     found = steps(kvitto, changed)
     assert found["validation"] == "valid; flags: purpose: unknown-purpose"
@@ -54,7 +54,7 @@ def test_a_receipt_that_is_a_dead_letter(kvitto: Running) -> None:
     kvitto.outcome(receipt)
     found = steps(kvitto, receipt)
     assert found["ledger"] == "dead, not-json"
-    assert found["now"] == "were it settled now:"
+    assert found["now"] == "a replay would do this:"
     assert found["outcome"].startswith("dead: not-json")
 
 
@@ -67,7 +67,7 @@ def test_a_notification_is_compared_with_those_of_its_own_id(kvitto: Running) ->
     assert steps(kvitto, receipts[1])["history"].startswith(
         f"differs from revision 1, receipt {receipts[0]}, by its id"
     )
-    assert steps(kvitto, receipts[2])["history"] == f"brings nothing new to revision 1, receipt {receipts[0]}"
+    assert steps(kvitto, receipts[2])["history"] == f"adds nothing to revision 1, receipt {receipts[0]}"
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def test_a_signed_request(kvitto: Running, tmp_path: Path) -> None:
 @pytest.mark.parametrize("sample", side("solaris").forged()[:2], ids=lambda sample: sample.name)
 def test_a_request_that_is_refused(kvitto: Running, tmp_path: Path, sample: Sample) -> None:
     found = steps(kvitto, "--request", save(tmp_path, sample))
-    assert found["authentication"].startswith("refused: wrong-signature")
-    assert found["outcome"] == "401: nothing is kept"
+    assert found["authentication"].startswith("rejected: wrong-signature")
+    assert found["outcome"] == "401: nothing is stored"
 
 
 def test_a_handshake(kvitto: Running, tmp_path: Path) -> None:
     headers = {"Solaris-Webhook-Event-Type": "WEBHOOK-SUBSCRIPTION"}
     found = steps(kvitto, "--request", save(tmp_path, Sample("h", "/webhooks/solaris", headers, b"")))
-    assert found["outcome"] == "200: nothing is kept"
+    assert found["outcome"] == "200: nothing is stored"
 
 
 def test_a_file_that_is_no_request(kvitto: Running, tmp_path: Path) -> None:

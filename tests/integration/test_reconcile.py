@@ -96,12 +96,12 @@ def test_what_had_to_be_refused_was(recorded: tuple[Path, dict[str, Any]]) -> No
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], list[dict[str, Any]]], str, str]] = {
-    "altered": (lambda each: [each | {"receipt": str(uuid4())}], "missing", "is not in the ledger"),
-    "doubled": (lambda each: [each, each], "wrong", "has a receipt that another try was given"),
+    "altered": (lambda each: [each | {"receipt": str(uuid4())}], "missing", "is neither in the ledger nor in flight"),
+    "doubled": (lambda each: [each, each], "wrong", "has the receipt of another attempt"),
     "another entity": (lambda each: [each | {"entity_id": "x"}], "wrong", "is in the ledger with another entity id"),
-    "to be refused": (lambda each: [each | {"becomes": []}], "wrong", "was accepted, and had to be refused"),
+    "to be refused": (lambda each: [each | {"becomes": []}], "wrong", "was accepted, and had to be rejected"),
     "to be dead": (lambda each: [each | {"becomes": ["dead"]}], "wrong", "not dead"),
-    "another 2xx": (lambda each: [each | {"status": 202}], "wrong", "was answered 202, which is no receipt"),
+    "another 2xx": (lambda each: [each | {"status": 202}], "wrong", "was answered 202, which is neither a receipt"),
     "no receipt": (lambda each: [each | {"receipt": None}], "wrong", "was answered 200 without a receipt"),
 }
 
@@ -139,7 +139,7 @@ def test_an_event_that_is_stored_twice_is_found(
     path.write_text("".join(json.dumps(each | {"event": "one"}) + "\n" for each in plain[:3]))
     status, sums, findings = compare(kvitto, path)
     assert (status, sums["wrong"]) == (1, 2)
-    told = f"was stored, and so was another try of its event, {plain[0]['receipt']}"
+    told = f"was stored, and so was another attempt of its event, {plain[0]['receipt']}"
     assert {(found["receipt"], found["problem"]) for found in findings} == {
         (each["receipt"], told) for each in plain[1:3]
     }
@@ -168,7 +168,7 @@ def test_a_receipt_that_is_gone_from_the_ledger_is_found_and_one_in_flight_is_wa
     done = fresh_kvitto.run("audit", "--against", str(path))
     assert done.returncode == 1
     assert f"{receipt}" in done.stdout
-    assert "is not in the ledger, and does not wait" in done.stdout
+    assert "is neither in the ledger nor in flight" in done.stdout
     assert "DOES NOT ADD UP" in done.stdout
 
 
@@ -182,7 +182,7 @@ def test_a_file_that_is_no_record_is_told_with_the_line(
     path.write_text(recorded[0].read_text().splitlines()[0] + "\n" + line + "\n")
     done = kvitto.run("audit", "--against", str(path))
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"line 2 of {path} is no record of a try; name a file that" in done.stderr
+    assert f"line 2 of {path} is no delivery attempt; name a file that" in done.stderr
 
 
 def test_a_bar_and_what_came_of_it_are_shown_on_a_terminal(kvitto: Running) -> None:

@@ -37,7 +37,7 @@ def test_any_of_an_event_types_secrets_is_accepted_and_named_without_its_value()
     both = SolarisAuthentication(((CREDIT_LINE, "old"), (CREDIT_LINE, "new")))
     authentic = both.authenticate(Request(request("new", {"id": "a"}, secret="new")))
     assert authentic is not None
-    assert (authentic.topic, authentic.by) == (CREDIT_LINE, f"secret 2 of 2 for {CREDIT_LINE}")
+    assert (authentic.topic, authentic.credential) == (CREDIT_LINE, f"secret 2 of 2 for {CREDIT_LINE}")
 
 
 @pytest.mark.parametrize("change", [str.upper, str.lower, str.title])

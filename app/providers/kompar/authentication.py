@@ -3,12 +3,12 @@
 import hmac
 
 from app.errors import AuthenticationError
-from app.providers.base import Authentic, Request
+from app.providers.base import AuthenticationResult, IncomingRequest
 from config.environment import Environment
 
 
 class KomparAuthentication:
-    """Accepts any of several tokens, so that one can be replaced without a gap."""
+    """Accepts any of several tokens, so that a token can be replaced without rejecting deliveries."""
 
     topics: frozenset[str | None] = frozenset({"applications", "decisions"})
     kept_headers: tuple[str, ...] = ()
@@ -16,16 +16,15 @@ class KomparAuthentication:
     def __init__(self, tokens: tuple[str, ...]) -> None:
         self._expected = [f"token {token}".encode() for token in tokens]
 
-    def authenticate(self, request: Request) -> Authentic:
-        """Return the URL's topic; the body is not looked at, since nothing signs it."""
+    def authenticate(self, request: IncomingRequest) -> AuthenticationResult:
+        """Return the URL's topic. The body is not read, because nothing signs it."""
         given = request.header("Authorization").encode("utf-8", "replace")
-        # Every token is compared, each in constant time: how long it takes tells nothing.
+        # Compares every token, each in constant time, so that the duration reveals nothing.
         matches = [hmac.compare_digest(given, expected) for expected in self._expected]
         if True not in matches:
             raise AuthenticationError("wrong-token" if given else "no-token")
-        assert request.topic is not None  # noqa: S101 - of `topics`, none stands for no topic
-        which = f"token {matches.index(True) + 1} of {len(matches)}"
-        return Authentic(topic=request.topic, by=which, signed="nothing: the token alone")
+        credential = f"token {matches.index(True) + 1} of {len(matches)}"
+        return AuthenticationResult(topic=request.topic or "", credential=credential, covers="nothing: the token alone")
 
 
 def read(environment: Environment) -> KomparAuthentication:

@@ -1,7 +1,7 @@
-"""Opens Kompar's bodies: `{"data": base64, "iv": base64}`, or plain JSON, told apart by their keys.
+"""Opens Kompar's bodies: an envelope `{"data": base64, "iv": base64}`, or plain JSON. Their keys distinguish the two.
 
-AES-256-CBC with PKCS#7 padding and no MAC. Every failure to decrypt, unpad or parse gives one same
-outcome, so that nobody outside learns which it was.
+An envelope is AES-256-CBC with PKCS#7 padding and no MAC. Every failure to decrypt, unpad or parse has the same
+outcome, so that a sender cannot learn which step failed.
 """
 
 import base64
@@ -17,33 +17,33 @@ _UNOPENED = "no key opens it"
 
 
 def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> tuple[dict[str, Any], str | None]:
-    """Return the JSON object in `body`, and the id of the key that opened it, if it was encrypted.
+    """Return the JSON object in `body`, and the id of the key that decrypted it, None if it was not encrypted.
 
     Raises:
-        InvalidDeliveryError: `not-json`: the body is no JSON object; `cannot-open`: no key opens the envelope.
+        InvalidDeliveryError: `not-json` unless the body is a JSON object; `cannot-open` if no key opens the envelope.
     """
     outer = parse_object(body)
     if "data" not in outer and "iv" not in outer:
         return outer, None
-    iv, ciphertext = _iv(outer), _decoded(outer, "data")
-    for label, key in keys:
+    iv, ciphertext = _decode_iv(outer), _decode(outer, "data")
+    for key_id, key in keys:
         try:
-            return parse_object(decrypt_cbc(key, iv, ciphertext)), label
+            return parse_object(decrypt_cbc(key, iv, ciphertext)), key_id
         except ValueError:
-            continue  # a padding that is wrong: try the next key
+            continue  # wrong padding: try the next key
         except InvalidDeliveryError as error:
             if error.reason != NOT_JSON:
-                raise  # opened, and then found to be something we cannot keep
+                raise  # the key is right, but the content cannot be stored
     raise InvalidDeliveryError(CANNOT_OPEN, _UNOPENED)
 
 
-def _iv(envelope: Mapping[str, Any]) -> bytes:
+def _decode_iv(envelope: Mapping[str, Any]) -> bytes:
     """Return the 16 bytes of the IV.
 
-    The sender's IV is 16 hexadecimal characters used as text; what it sends is base64 of the 8 bytes
-    that they spell. So 8 bytes are spelled out again, and 16 are taken as they are.
+    Kompar encrypts with 16 hexadecimal characters as IV, and sends the base64 of the 8 bytes that they spell. So
+    8 bytes are written as hexadecimal text again, and 16 bytes are the IV itself.
     """
-    decoded = _decoded(envelope, "iv")
+    decoded = _decode(envelope, "iv")
     if len(decoded) == 8:
         return decoded.hex().encode("ascii")
     if len(decoded) == 16:
@@ -51,7 +51,7 @@ def _iv(envelope: Mapping[str, Any]) -> bytes:
     raise InvalidDeliveryError(CANNOT_OPEN, _UNOPENED)
 
 
-def _decoded(envelope: Mapping[str, Any], key: str) -> bytes:
+def _decode(envelope: Mapping[str, Any], key: str) -> bytes:
     try:
         return base64.b64decode(envelope[key], validate=True)
     except (KeyError, TypeError, ValueError, binascii.Error) as error:

@@ -1,6 +1,6 @@
-"""Makes events of Kompar's bodies: what each is about, and where it is laid out.
+"""Turns Kompar's bodies into events.
 
-Kompar numbers nothing and encrypts every try anew, so a retry is recognised by its content.
+Kompar sends no event id and encrypts every attempt again, so only its content identifies a retry.
 """
 
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ from app.providers.kompar.schemas import CHECKS, Application, Decision
 from app.providers.kompar.settings import KomparSettings
 from config.environment import Environment
 
-# The schedule ends 1 h 18 min after the first try; the rest is room for slow answers.
+# The retry schedule ends 1 h 18 min after the first attempt; the rest allows for slow answers.
 _HORIZON = timedelta(hours=2)
-# What Kompar's sandbox sends for "no value".
+# Kompar's sandbox sends these for "no value".
 _NO_VALUE: tuple[Any, ...] = (-1, "blank")
 
 _APPLICATION_COLUMNS = (
@@ -34,41 +34,40 @@ _DECISION_COLUMNS = ("accepted", "phone", "email", "offer_id")
 
 
 def _row(schema: Schema, columns: tuple[str, ...], content: Content) -> dict[str, Any]:
-    """Lay content out in columns; what has none of its own goes whole to `extra`."""
+    """Return the columns of a projection; `extra` holds every key that has no column."""
     loaded = schema.load(content)
-    found = ((column, loaded.get(column)) for column in columns)
-    row = {column: None if value in _NO_VALUE else value for column, value in found}
+    row = {column: None if (value := loaded.get(column)) in _NO_VALUE else value for column in columns}
     row["extra"] = {key: value for key, value in content.items() if key != "application_id" and key not in row}
     return row
 
 
 def _application_row(schema: Schema, content: Content) -> dict[str, Any]:
-    row = _row(schema, _APPLICATION_COLUMNS, content)
     guarantors = content.get("guarantors")
-    return row | {"guarantor_count": None if guarantors is None else len(guarantors)}
+    count = None if guarantors is None else len(guarantors)
+    return _row(schema, _APPLICATION_COLUMNS, content) | {"guarantor_count": count}
 
 
 _SCHEMAS: dict[str, Schema] = {"applications": Application(), "decisions": Decision()}
-_TABLES = {
+_PROJECTIONS = {
     "applications": Projection("kompar_applications", "state", partial(_application_row, _SCHEMAS["applications"])),
     "decisions": Projection("kompar_decisions", "state", partial(_row, _SCHEMAS["decisions"], _DECISION_COLUMNS)),
 }
 
 
 class Kompar:
-    """Opens and validates what Kompar sends."""
+    """Opens and validates Kompar's deliveries."""
 
     def __init__(self, settings: KomparSettings, fingerprints: Fingerprints) -> None:
         self._keys = settings.keys
         self._fingerprints = fingerprints
 
     def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> Payload:
-        """Decrypt if it is an envelope, and parse."""
+        """Decrypt the body if it is an envelope, and parse it."""
         content, opened_by = open_body(body, self._keys)
         return Payload(topic, headers, content, opened_by)
 
     def validate(self, payload: Payload) -> Event:
-        """Check against the topic's schema; the content is kept as it was sent, masked."""
+        """Validate against the topic's schema. The event keeps the content as it was sent, masked."""
         content = payload.content
         application_id = content.get("application_id")
         if not isinstance(application_id, str) or not application_id.strip():
@@ -83,7 +82,7 @@ class Kompar:
             digests=self._fingerprints.digests(content),
             field_flags=field_flags(content, CHECKS),
             horizon=_HORIZON,
-            projection=_TABLES[payload.topic],
+            projection=_PROJECTIONS[payload.topic],
         )
 
 

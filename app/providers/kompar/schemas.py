@@ -1,7 +1,7 @@
-"""What Kompar's applications and decisions look like.
+"""The schemas of Kompar's applications and decisions.
 
-Unknown keys are kept, null and absence are taken everywhere but in `application_id`, and a doubtful
-value is flagged, never refused: Kompar's own sandbox sends numbers that fail their checks.
+Unknown keys are kept. Every key but `application_id` may be null or missing. A doubtful value is flagged, never
+rejected: Kompar's own sandbox sends numbers that fail these checks.
 """
 
 import unicodedata
@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 from marshmallow import fields
+from stdnum import luhn
 
 from app.domain.event import Checks
 from app.providers.schema import LenientSchema
@@ -20,12 +21,9 @@ PURPOSES = frozenset({
     "Oväntade utgifter", "Renovering", "Säsongsinvestering", "Omfinansiering av lån / samla lån", "Övrigt",
 })  # fmt: skip
 
-# What a doubled digit adds to Luhn's sum: 7 makes 14, and 1 + 4 is 5.
-_DOUBLED = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
-
 
 class Guarantor(LenientSchema):
-    """Who vouches for an applicant."""
+    """A person who guarantees the loan."""
 
     ssn = fields.String(allow_none=True)
 
@@ -48,7 +46,7 @@ class Application(LenientSchema):
 
 
 class Decision(LenientSchema):
-    """A client's answer to an offer. What comes beside `accepted` is agreed per lender."""
+    """A client's answer to an offer. Each lender agrees with Kompar on the keys other than `accepted`."""
 
     application_id = fields.String(required=True)
     accepted = fields.Boolean(allow_none=True)
@@ -64,47 +62,37 @@ def _is_purpose(purpose: Any) -> bool:
 
 
 def _guarantors_pass(guarantors: list[Mapping[str, Any]]) -> bool:
-    return all(map(_guarantor_passes, guarantors))
-
-
-def _guarantor_passes(guarantor: Mapping[str, Any]) -> bool:
-    return guarantor.get("ssn") is None or _is_person(guarantor["ssn"])
+    return all(guarantor.get("ssn") is None or _is_person(guarantor["ssn"]) for guarantor in guarantors)
 
 
 def _is_company(number: Any) -> bool:
-    """Tell whether it is an organisationsnummer (16 may stand before it) or a sole trader's personnummer."""
+    """Return whether a value is an organisationsnummer, perhaps prefixed with 16, or a sole trader's personnummer."""
     digits = _digits(number)
     if len(digits) == 12 and digits.startswith("16"):
         digits = digits[2:]
-    is_organisation = len(digits) == 10 and digits[2] >= "2" and _passes_luhn(digits)
+    is_organisation = len(digits) == 10 and digits[2] >= "2" and luhn.is_valid(digits)
     return is_organisation or _is_person(digits)
 
 
-def _is_person(number: str) -> bool:
-    """Tell whether it is a personnummer or a samordningsnummer, whose day of birth is raised by 60.
+def _is_person(number: Any) -> bool:
+    """Return whether a value is a personnummer or a samordningsnummer, which adds 60 to the day of birth.
 
-    Ten digits name no century: a date that exists in either of the last two will do.
+    Ten digits name no century, so the date may exist in the 20th or in the 21st. The library's own check of a
+    personnummer picks one century by today's date, and knows no samordningsnummer.
     """
     digits = _digits(number)
-    if len(digits) not in {10, 12} or not _passes_luhn(digits[-10:]):
+    if len(digits) not in {10, 12} or not luhn.is_valid(digits[-10:]):
         return False
     centuries = [digits[:2]] if len(digits) == 12 else ["19", "20"]
     year, month, day = digits[-10:-8], int(digits[-8:-6]), int(digits[-6:-4])
     return any(_is_date(int(century + year), month, day - 60 if day > 60 else day) for century in centuries)
 
 
-def _passes_luhn(digits: str) -> bool:
-    """Tell whether the last of ten digits is the check digit of the others."""
-    codes = digits.encode("ascii")
-    # Of a digit that counts once its code will do: five codes of "0", 48 each, leave the last digit of the sum alone.
-    return (sum(codes[::2].translate(_DOUBLED)) + sum(codes[1::2])) % 10 == 0
-
-
 def _digits(number: Any) -> str:
-    """Return the digits of a number written with at most one separator before its last four; none if it is no text."""
-    bare = number.strip() if isinstance(number, str) else ""
-    bare = bare[:-5] + bare[-4:] if len(bare) > 5 and bare[-5] in "-+" else bare
-    return bare if bare.isascii() and bare.isdigit() else ""
+    """Return a number without the separator before its last four digits; empty for anything but a text of digits."""
+    text = number.strip() if isinstance(number, str) else ""
+    text = text[:-5] + text[-4:] if len(text) > 5 and text[-5] in "-+" else text
+    return text if text.isascii() and text.isdigit() else ""
 
 
 def _is_date(year: int, month: int, day: int) -> bool:
@@ -114,7 +102,7 @@ def _is_date(year: int, month: int, day: int) -> bool:
         return False
 
 
-# Checked wherever they stand: a decision's schema does not know the first two, so that they may be anything.
+# They apply to both topics. A decision's schema lacks the first two, so their values may have any type there.
 CHECKS: Checks = {
     "company_id": [("company-id-checksum", _is_company)],
     "purpose": [("unknown-purpose", _is_purpose)],

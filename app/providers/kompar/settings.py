@@ -1,4 +1,4 @@
-"""The keys that Kompar's bodies are encrypted with."""
+"""The keys that decrypt Kompar's bodies."""
 
 import secrets
 from dataclasses import dataclass
@@ -8,26 +8,23 @@ from config.environment import Environment
 
 @dataclass(frozen=True, slots=True)
 class KomparSettings:
-    """`keys`: (id, 32 bytes), newest first. A key is a text of 32 characters, used as it stands."""
+    """`keys`: (id, 32 bytes), newest first. Kompar gives a key as a text of 32 characters, used unchanged."""
 
     keys: tuple[tuple[str, bytes], ...]
 
     @classmethod
     def read(cls, environment: Environment) -> "KomparSettings":
         """Read KOMPAR_KEYS, `id=key` pairs."""
-        keys = tuple((label, value.encode()) for label, value in environment.labelled_secrets("KOMPAR_KEYS"))
-        for label, key in keys:
+        keys = tuple((key_id, value.encode()) for key_id, value in environment.labelled_secrets("KOMPAR_KEYS"))
+        for key_id, key in keys:
             if len(key) != 32:
-                environment.fault(
-                    "KOMPAR_KEYS",
-                    f"{label} has {len(key)} characters",
-                    "Give the 32-character text as Kompar sent it",
-                )
+                hint = "Give the 32-character text as Kompar sent it"
+                environment.fault("KOMPAR_KEYS", f"{key_id} has {len(key)} characters", hint)
         return cls(keys)
 
 
 def development_secrets() -> dict[str, str]:
-    """Return made-up secrets to try the service with."""
+    """Return generated secrets for a developer's machine."""
     return {
         "KOMPAR_TOKENS": secrets.token_urlsafe(24),
         "KOMPAR_KEYS": f"development={secrets.token_hex(16)}",

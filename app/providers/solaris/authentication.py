@@ -1,7 +1,7 @@
-"""Solaris signs the raw body: `Solaris-Webhook-Signature: sha256=` and HMAC-SHA256 in hexadecimal.
+"""Solaris signs the raw body: `Solaris-Webhook-Signature: sha256=` and its HMAC-SHA256 in hexadecimal.
 
-Every event type is subscribed to by itself and has secrets of its own. When a subscription is made,
-one empty, unsigned request arrives before its secret is known: the handshake.
+Every event type has its own subscription and its own secrets. Subscribing causes one empty, unsigned request before
+the secret is known: the handshake.
 """
 
 import hmac
@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 
 from app.errors import AuthenticationError
-from app.providers.base import Authentic, Request
+from app.providers.base import AuthenticationResult, IncomingRequest
 from config.environment import Environment
 
 EVENT_TYPE = "Solaris-Webhook-Event-Type"
@@ -24,7 +24,7 @@ _HANDSHAKES_PER_MINUTE = 60
 
 
 class SolarisAuthentication:
-    """Accepts what one of the event type's secrets signed; an event type without a secret is refused."""
+    """Accepts bodies signed with a secret of their event type; rejects event types without a secret."""
 
     topics: frozenset[str | None] = frozenset({None})
     kept_headers: tuple[str, ...] = (WEBHOOK_ID, EVENT_TYPE, ENTITY_ID, "Solaris-Webhook-Attempt")
@@ -33,9 +33,9 @@ class SolarisAuthentication:
         self._secrets: dict[str, list[bytes]] = defaultdict(list)
         for event_type, secret in secrets:
             self._secrets[event_type].append(secret.encode())
-        self._handshakes = _Allowance(_HANDSHAKES_PER_MINUTE, clock)
+        self._handshakes = _RateLimit(_HANDSHAKES_PER_MINUTE, clock)
 
-    def authenticate(self, request: Request) -> Authentic | None:
+    def authenticate(self, request: IncomingRequest) -> AuthenticationResult | None:
         """Return the event type as the topic, or None for a handshake."""
         event_type = request.header(EVENT_TYPE)
         if event_type == _HANDSHAKE and not request.body:
@@ -43,34 +43,33 @@ class SolarisAuthentication:
             return None
         secrets = self._secrets.get(event_type)
         if secrets is None:
-            raise AuthenticationError(
-                "unconfigured-event-type" if event_type else "no-event-type", _printable(event_type)
-            )
+            reason = "unconfigured-event-type" if event_type else "no-event-type"
+            raise AuthenticationError(reason, _printable(event_type))
         given = request.header(_SIGNATURE).lower().encode("utf-8", "replace")
         body = request.body
-        # Every secret is tried, each compared in constant time.
+        # Compares every secret, each in constant time, so that the duration reveals nothing.
         matches = [hmac.compare_digest(given, _signature(secret, body)) for secret in secrets]
         if True not in matches:
             raise AuthenticationError("wrong-signature" if given else "no-signature", _printable(event_type))
-        which = f"secret {matches.index(True) + 1} of {len(secrets)} for {event_type}"
-        return Authentic(topic=event_type, by=which, signed=f"{len(body)} bytes of body")
+        credential = f"secret {matches.index(True) + 1} of {len(secrets)} for {event_type}"
+        return AuthenticationResult(topic=event_type, credential=credential, covers=f"{len(body)} bytes of body")
 
 
-class _Allowance:
-    """So many in any minute; handshakes are unsigned, and anyone could send them."""
+class _RateLimit:
+    """Limits the handshakes per minute: they are unsigned, so anyone could send them."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._taken: deque[float] = deque(maxlen=per_minute)
+        self._taken_at: deque[float] = deque(maxlen=per_minute)
         self._lock = threading.Lock()
 
     def take(self) -> None:
-        """Take one; raises AuthenticationError when the last minute's are used up."""
+        """Count one; raise AuthenticationError if the last minute had too many."""
         now = self._clock()
         with self._lock:
-            if len(self._taken) == self._taken.maxlen and now - self._taken[0] < 60:
+            if len(self._taken_at) == self._taken_at.maxlen and now - self._taken_at[0] < 60:
                 raise AuthenticationError("too-many-handshakes")
-            self._taken.append(now)
+            self._taken_at.append(now)
 
 
 def _signature(secret: bytes, body: bytes) -> bytes:
@@ -78,10 +77,10 @@ def _signature(secret: bytes, body: bytes) -> bytes:
 
 
 def _printable(event_type: str) -> str:
-    """Return an event type fit for a log; anyone may have sent it."""
+    """Return an event type for the log, empty if it has another form: anyone may have sent it."""
     return event_type if re.fullmatch(r"[A-Z][A-Z_-]{0,80}", event_type) else ""
 
 
 def read(environment: Environment) -> SolarisAuthentication:
-    """Read SOLARIS_SECRETS, `EVENT_TYPE=secret` pairs; a type may come twice while its secret is replaced."""
+    """Read SOLARIS_SECRETS, `EVENT_TYPE=secret` pairs. A type may occur twice while its secret is replaced."""
     return SolarisAuthentication(environment.labelled_secrets("SOLARIS_SECRETS"))

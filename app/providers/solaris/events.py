@@ -1,4 +1,4 @@
-"""Makes events of Solaris' notifications."""
+"""Turns Solaris' notifications into events."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from app.providers.solaris import schemas
 from app.providers.solaris.authentication import ENTITY_ID, WEBHOOK_ID
 from config.environment import Environment
 
-# Solaris tries again for up to five days.
+# Solaris retries for up to five days.
 _HORIZON = timedelta(days=5)
-# The flag for content that no schema describes stands for the whole of it.
+# The flags of content without a schema, under a key for the content as a whole.
 _NO_SCHEMA = {"(content)": ["no-schema"]}
 
 _CREDIT_LINE_COLUMNS = (
@@ -39,7 +39,7 @@ def _credit_line_row(content: Content) -> dict[str, Any]:
     row = {column: loaded.get(column) for column in _CREDIT_LINE_COLUMNS}
     for column in _MONEY_COLUMNS:
         money = loaded.get(column) or {}
-        # A value in another unit has no place in a column of cents; the event keeps it, flagged.
+        # A column of cents holds no other unit. The event keeps such an amount, flagged.
         row[f"{column}_cents"] = money["value"] if money and schemas.in_cents(money) else None
         row[f"{column}_currency"] = money.get("currency")
     return row | {"extra": _extra(content, ("id", *_CREDIT_LINE_COLUMNS, *_MONEY_COLUMNS))}
@@ -56,34 +56,32 @@ def _overdraft_rate_row(content: Content) -> dict[str, Any]:
 def _rejected_transaction_row(content: Content) -> dict[str, Any]:
     try:
         loaded = _REJECTED_TRANSACTION.load(content)
-    except ValidationError:  # the shape that is not published: whole, in `extra`
+    except ValidationError:  # the unpublished shape: all of it goes to `extra`
         return {"extra": dict(content)}
-    return {column: loaded.get(column) for column in _REJECTION_COLUMNS} | {
-        "extra": _extra(content, _REJECTION_COLUMNS)
-    }
+    row = {column: loaded.get(column) for column in _REJECTION_COLUMNS}
+    return row | {"extra": _extra(content, _REJECTION_COLUMNS)}
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
-    """What is known of an event type; `strict`: content outside its schema is invalid, not merely undescribed."""
+class _EventType:
+    """Schema, projection and checks of an event type. If `strict`, content that does not fit the schema is invalid."""
 
     schema: Schema
-    table: Projection
+    projection: Projection
     checks: Checks
     strict: bool = True
 
 
 _CREDIT_LINE, _OVERDRAFT_RATE = schemas.CreditLine(), schemas.OverdraftRate()
 _REJECTED_TRANSACTION = schemas.RejectedTransaction()
-# By event type.
-KINDS = {
-    "FREELANCER_CREDIT_LINE_APPLICATION": _Kind(
+EVENT_TYPES = {
+    "FREELANCER_CREDIT_LINE_APPLICATION": _EventType(
         _CREDIT_LINE, Projection("solaris_credit_lines", "state", _credit_line_row), schemas.CREDIT_LINE_CHECKS
     ),
-    "FREELANCER_OVERDRAFT_INTEREST_RATE_CHANGE": _Kind(
+    "FREELANCER_OVERDRAFT_INTEREST_RATE_CHANGE": _EventType(
         _OVERDRAFT_RATE, Projection("solaris_overdraft_rates", "history", _overdraft_rate_row), {}
     ),
-    "INCOMING_REJECTED_TRANSACTION": _Kind(
+    "INCOMING_REJECTED_TRANSACTION": _EventType(
         _REJECTED_TRANSACTION,
         Projection("solaris_rejected_transactions", "history", _rejected_transaction_row),
         schemas.REJECTED_TRANSACTION_CHECKS,
@@ -93,43 +91,44 @@ KINDS = {
 
 
 class Solaris:
-    """Opens and validates what Solaris sends."""
+    """Opens and validates Solaris' deliveries."""
 
     def __init__(self, fingerprints: Fingerprints) -> None:
         self._fingerprints = fingerprints
 
     def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> Payload:
-        """Parse; nothing is encrypted."""
+        """Parse the body; it is not encrypted."""
         return Payload(topic, headers, parse_object(body))
 
     def validate(self, payload: Payload) -> Event:
-        """Check against the event type's schema; what no schema describes is kept whole, flagged."""
-        kind = KINDS.get(payload.topic)
+        """Validate against the event type's schema. Content without a schema is kept whole, flagged."""
+        event_type = EVENT_TYPES.get(payload.topic)
         return Event(
             entity=Entity("solaris", payload.topic, _entity_id(payload)),
             content=mask(payload.content),
             digests=self._fingerprints.digests(payload.content),
-            field_flags=_doubts(kind, payload.content),
+            field_flags=_validated_flags(event_type, payload.content),
             provider_event_id=payload.headers.get(WEBHOOK_ID),
             horizon=_HORIZON,
-            projection=kind.table if kind else None,
+            projection=event_type.projection if event_type else None,
         )
 
 
-def _doubts(kind: _Kind | None, content: Content) -> FieldFlags:
-    if kind is None or not (kind.strict or content.keys() & kind.schema.fields.keys()):
+def _validated_flags(event_type: _EventType | None, content: Content) -> FieldFlags:
+    """Return the flags of content; raise InvalidDeliveryError if it does not fit a strict schema."""
+    if event_type is None or not (event_type.strict or content.keys() & event_type.schema.fields.keys()):
         return _NO_SCHEMA
     try:
-        kind.schema.load(content)
+        event_type.schema.load(content)
     except ValidationError as error:
-        if kind.strict:
+        if event_type.strict:
             raise InvalidDeliveryError(INVALID, flatten(error.messages_dict)) from error
         return _NO_SCHEMA
-    return field_flags(content, kind.checks)
+    return field_flags(content, event_type.checks)
 
 
 def _entity_id(payload: Payload) -> str:
-    """Return what the event is about: the body's id, else the header's, else the notification itself."""
+    """Return the id in the body, else the one in the header, else the id of the notification itself."""
     for candidate in (payload.content.get("id"), payload.headers.get(ENTITY_ID), payload.headers.get(WEBHOOK_ID)):
         if isinstance(candidate, str) and candidate.strip():
             return candidate

@@ -1,6 +1,6 @@
-"""What Solaris' events look like.
+"""The schemas of Solaris' events.
 
-Only what Solaris calls required is required; unknown statuses, decisions and currencies are flagged.
+Only the keys that Solaris' page calls required are required. Unknown statuses, decisions and currencies are flagged.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from stdnum import iban
 from app.domain.event import Checks
 from app.providers.schema import LenientSchema
 
-# Those of the webhook's page, and two that only the API's answers name.
+# From the page on webhooks; two of them occur only in answers of the API.
 STATUSES = frozenset({
     "credit_record_pending", "initial_scoring_pending", "account_snapshot_pending",
     "account_snapshot_verification_pending", "offered", "identification_creation_pending", "identification_pending",
@@ -23,7 +23,7 @@ DECISIONS = frozenset({"OFFERED", "PENDING", "REJECTED"})
 
 
 class Money(LenientSchema):
-    """An amount: `value` counts units, cents as far as is known."""
+    """An amount: `value` counts `unit`, which is cents as far as is known."""
 
     value = fields.Integer(strict=True, required=True)
     unit = fields.String(required=True)
@@ -31,7 +31,7 @@ class Money(LenientSchema):
 
 
 class CreditLine(LenientSchema):
-    """A freelancer's credit line application has changed; `id` is the application's."""
+    """A freelancer's application for a credit line changed; `id` is that of the application."""
 
     id = fields.String(allow_none=True)
     credit_line_id = fields.String(allow_none=True)
@@ -49,7 +49,7 @@ class CreditLine(LenientSchema):
 
 
 class OverdraftRate(LenientSchema):
-    """An overdraft's daily rate changes; `id` is the overdraft's, and comes again with every change."""
+    """The daily rate of an overdraft changes; `id` is that of the overdraft, the same for every change."""
 
     id = fields.String(required=True)
     interest_accrual_rate = fields.Float(required=True)
@@ -57,7 +57,7 @@ class OverdraftRate(LenientSchema):
 
 
 class RejectedTransaction(LenientSchema):
-    """An incoming transaction was rejected: the shape for decoupled and credit cards."""
+    """An incoming transaction was rejected: the published shape, for decoupled and credit cards."""
 
     status = fields.String(allow_none=True)
     status_reason = fields.String(allow_none=True)
@@ -69,7 +69,7 @@ class RejectedTransaction(LenientSchema):
 
 
 def in_cents(money: Any) -> bool:
-    """Tell whether an amount counts cents."""
+    """Return whether the unit of an amount is cents."""
     return bool(money["unit"] == "cents")
 
 

@@ -1,4 +1,4 @@
-"""What is made up for Solaris on a developer's machine."""
+"""Generated secrets for a developer's machine."""
 
 import secrets
 
@@ -10,5 +10,5 @@ _EVENT_TYPES = (
 
 
 def development_secrets() -> dict[str, str]:
-    """Return made-up secrets to try the service with."""
+    """Return generated secrets for a developer's machine."""
     return {"SOLARIS_SECRETS": ",".join(f"{event_type}={secrets.token_hex(16)}" for event_type in _EVENT_TYPES)}

@@ -1,4 +1,4 @@
-"""Solaris' API for webhooks: a subscription and a secret for each event type, shown once."""
+"""Solaris' API for webhooks: one subscription and one secret per event type. The secret is shown once."""
 
 import itertools
 import re
@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from app.errors import NotRegisteredError, ProviderCallError
 from app.providers.api_address import ApiAddress
-from app.providers.base import Subscription, TriggerUnsupportedError, UnknownTopicError
-from app.providers.http_client import ProviderApi, Tell
-from app.providers.solaris.events import KINDS
+from app.providers.base import ProviderSubscription, TriggerUnsupportedError, UnknownTopicError
+from app.providers.http_client import ProviderApi, ReportWait
+from app.providers.solaris.events import EVENT_TYPES
 from config.environment import Environment
 
 _API = "https://api.solarisbank.de"
@@ -20,10 +20,10 @@ _PAGE_SIZE = 100
 
 
 class SolarisSubscriptions:
-    """Webhooks at Solaris; the topic is the event type. An event type may have two, while one replaces the other."""
+    """Webhooks at Solaris. The topic is the event type, which may have two while one replaces the other."""
 
     exclusive = False
-    described = frozenset(KINDS)
+    described = frozenset(EVENT_TYPES)
     secrets = "SOLARIS_SECRETS"
 
     def __init__(self, api: ProviderApi, authorization: ProviderApi, client: tuple[str, str]) -> None:
@@ -35,25 +35,23 @@ class SolarisSubscriptions:
 
     @property
     def genuine(self) -> bool:
-        """Whether it is Solaris' own."""
+        """Whether this is Solaris' own API."""
         return (urlsplit(self.url).hostname or "").endswith(_OWN_DOMAINS)
 
     def path(self, topic: str) -> str:
-        """Return where the edge takes every event type."""
-        if not re.fullmatch(r"[A-Z][A-Z0-9_]{2,63}", topic):
-            raise UnknownTopicError(
-                f"{topic!r} is no event type of Solaris; write it like INCOMING_REJECTED_TRANSACTION"
-            )
-        return "/webhooks/solaris"
+        """Return the path of the edge, one for all event types."""
+        if re.fullmatch(r"[A-Z][A-Z0-9_]{2,63}", topic):
+            return "/webhooks/solaris"
+        raise UnknownTopicError(f"{topic!r} is no event type of Solaris; write it like INCOMING_REJECTED_TRANSACTION")
 
-    def register(self, topic: str, url: str) -> Subscription:
-        """Subscribe to an event type; Solaris tries the URL first, with an empty request."""
+    def register(self, topic: str, url: str) -> ProviderSubscription:
+        """Subscribe to an event type. Solaris calls the URL first, with an empty request."""
         match self._call("POST", _PATH, json={"event_type": topic, "url": url}):
             case {"id": str(reference), "secret": str(secret)}:
-                return Subscription(topic, url, reference, secret)
+                return ProviderSubscription(topic, url, reference, secret)
         raise self._api.unexpected("no id or secret in its answer to a subscription", undecided=True)
 
-    def remove(self, subscription: Subscription) -> None:
+    def remove(self, subscription: ProviderSubscription) -> None:
         """Delete a subscription by its id."""
         try:
             self._call("DELETE", f"{_PATH}/{subscription.reference}")
@@ -62,22 +60,22 @@ class SolarisSubscriptions:
                 raise NotRegisteredError.of(error, "There is nothing to remove") from error
             raise
 
-    def listed(self) -> list[Subscription]:
-        """Return all subscriptions, page by page until one brings nothing new."""
-        found: dict[str | None, Subscription] = {}
+    def listed(self) -> list[ProviderSubscription]:
+        """Return all subscriptions, page by page until a page holds nothing new."""
+        by_reference: dict[str | None, ProviderSubscription] = {}
         for number in itertools.count(1):
-            fresh = {each.reference: each for each in self._page(number) if each.reference not in found}
-            if not fresh:
+            size = len(by_reference)
+            for subscription in self._page(number):
+                by_reference.setdefault(subscription.reference, subscription)
+            if len(by_reference) == size:
                 break
-            found |= fresh
-        return list(found.values())
+        return list(by_reference.values())
 
     def trigger(self, topic: str) -> None:
         """Have this project's sandbox send an event; Solaris itself has no call for that."""
         if self.genuine:
-            raise TriggerUnsupportedError(
-                "Solaris sends nothing on request; cause an event, and wait for it with --no-trigger"
-            )
+            hint = "cause an event, and wait for it with --no-trigger"
+            raise TriggerUnsupportedError(f"Solaris sends nothing on request; {hint}")
         self._api.call("POST", "/sandbox/send", json={"event_type": topic})
 
     def close(self) -> None:
@@ -85,29 +83,29 @@ class SolarisSubscriptions:
         self._api.close()
         self._authorization.close()
 
-    def _page(self, number: int) -> list[Subscription]:
+    def _page(self, number: int) -> list[ProviderSubscription]:
         page = self._call("GET", _PATH, params={"page[number]": number, "page[size]": _PAGE_SIZE})
-        if not isinstance(page, list) or not all(isinstance(each, dict) and "id" in each for each in page):
+        if not isinstance(page, list) or not all(isinstance(item, dict) and "id" in item for item in page):
             raise self._api.unexpected("no list of subscriptions in its answer")
-        return [Subscription(str(each.get("event_type")), str(each.get("url")), str(each["id"])) for each in page]
+        return [
+            ProviderSubscription(str(item.get("event_type")), str(item.get("url")), str(item["id"])) for item in page
+        ]
 
     def _call(self, method: str, path: str, **request: Any) -> Any:
-        self._token = self._token or self._authorization.token(
-            "POST",
-            "/oauth2/token",
-            "access_token",
-            data={"grant_type": "client_credentials", "scope": "partners"},
-            auth=self._client,
-        )
+        if not self._token:
+            grant = {"grant_type": "client_credentials", "scope": "partners"}
+            self._token = self._authorization.token(
+                "POST", "/oauth2/token", "access_token", data=grant, auth=self._client
+            )
         return self._api.call(method, path, headers={"Authorization": f"Bearer {self._token}"}, **request)
 
 
-def read(environment: Environment, tell: Tell) -> SolarisSubscriptions:
+def read(environment: Environment, report: ReportWait) -> SolarisSubscriptions:
     """Read SOLARIS_API_URL, SOLARIS_AUTH_URL, SOLARIS_CLIENT_ID and SOLARIS_CLIENT_SECRET."""
     api = ApiAddress.read(environment, "SOLARIS_API_URL", _API)
     authorization = ApiAddress.read(environment, "SOLARIS_AUTH_URL", _AUTHORIZATION)
     client = environment.secret("SOLARIS_CLIENT_ID"), environment.secret("SOLARIS_CLIENT_SECRET")
-    credentials = dict(zip(("SOLARIS_CLIENT_ID", "SOLARIS_CLIENT_SECRET"), client, strict=True))
+    credentials = {"SOLARIS_CLIENT_ID": client[0], "SOLARIS_CLIENT_SECRET": client[1]}
     return SolarisSubscriptions(
-        ProviderApi(api, credentials, tell), ProviderApi(authorization, credentials, tell), client
+        ProviderApi(api, credentials, report), ProviderApi(authorization, credentials, report), client
     )
