@@ -172,7 +172,8 @@ def _print_comparison(comparison: Comparison, as_json: bool) -> None:
         print_rows(findings[:_FINDINGS_SHOWN], reconcile.FINDING_COLUMNS, False, empty="")
         click.echo()
     if in_flight := sum(row["in_flight"] for row in rows):
-        click.echo(f"{in_flight} are still in flight: check that workers run, and compare again with a longer --timeout")
+        hint = "check that workers run, and compare again with a longer --timeout"
+        click.echo(f"{in_flight} are still in flight: {hint}")
     if refused := sum(row["refused"] for row in rows):
         hint = "does the receiver have the sender's token or secret?"
         click.echo(f"{refused} attempts were rejected that should have been accepted: {hint}")

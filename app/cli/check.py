@@ -9,38 +9,36 @@ import click
 from app.cli.local_settings import adopt
 from app.cli.output import print_rows
 from app.local.data_folder import DataFolder
-from app.preflight.report import diagnose
+from app.preflight.report import run_checks
 from app.process_settings import PROCESSES, READERS
 from config.checks.result import CheckLevel
 
 _STYLES = {CheckLevel.OK: "green", CheckLevel.WARNING: "yellow", CheckLevel.FAULT: "bold red"}
+_COLUMNS, _WRAPPED = ("name", "level", "message", "hint"), ("message", "hint")
 
 
-@click.command(short_help="Test settings and servers.", epilog="Example: kvitto check ingest worker --json")
+@click.command(
+    short_help="Check settings and servers before a start.", epilog="Example: kvitto check ingest worker --json"
+)
 @click.argument("processes", metavar="[PROCESS]...", nargs=-1, type=click.Choice(list(READERS)))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def check(data: DataFolder, processes: tuple[str, ...], as_json: bool) -> None:
-    """Test settings and servers of ingest, worker, beat, console, migrate (default: all), and say what is dangerous.
+    """Check settings, folders and servers of ingest, worker, beat, console, migrate (default: all).
 
-    With `subscriptions`: of what that command needs.
+    `subscriptions` checks what that command needs.
 
     Changes nothing. Exit 78 on a fault of settings, else 1 on a fault of a server or one that cannot be reached,
-    else 0: warnings are for you to judge.
+    else 0: warnings are for you to decide.
     """
     adopt(data, apis="subscriptions" in processes)
-    diagnosis = diagnose(os.environ, processes or tuple(PROCESSES))
-    findings = [*diagnosis.settings, *diagnosis.servers]
-    rows = [dataclasses.asdict(finding) for finding in findings]
-    print_rows(
-        rows, ("name", "level", "message", "hint"), as_json, empty="", styles=_STYLES, wrapped=("message", "hint")
-    )
+    report = run_checks(os.environ, processes or tuple(PROCESSES))
+    results = [*report.settings, *report.servers]
+    rows = [dataclasses.asdict(result) for result in results]
+    print_rows(rows, _COLUMNS, as_json, empty="", styles=_STYLES, wrapped=_WRAPPED)
     if not as_json:
-        _sum_up(Counter(finding.level for finding in findings))
-    raise SystemExit(diagnosis.status)
-
-
-def _sum_up(counts: Counter[CheckLevel]) -> None:
-    worst = next(verdict for verdict in reversed(CheckLevel) if counts[verdict])
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in CheckLevel)
-    click.secho(told, fg=_STYLES[worst].rpartition(" ")[2], bold=True)
+        counts = Counter(result.level for result in results)
+        worst = max(counts, key=list(CheckLevel).index)
+        summary = ", ".join(f"{counts[level]} {level}" for level in CheckLevel)
+        click.secho(summary, fg=_STYLES[worst].rpartition(" ")[2], bold=True)
+    raise SystemExit(report.status)

