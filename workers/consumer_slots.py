@@ -1,13 +1,13 @@
 """Slots: stable names for worker processes, so that a successor takes up what its predecessor had claimed."""
 
 import fcntl
-import os
 import socket
-import tempfile
 from itertools import count
 from pathlib import Path
 from typing import IO
 from uuid import UUID, uuid4
+
+from config.folders import private_folder
 
 
 class ConsumerSlot:
@@ -18,7 +18,7 @@ class ConsumerSlot:
 
     def __init__(self, directory: Path | None = None, worker: UUID | None = None) -> None:
         self.worker = worker or uuid4()
-        self._folder = directory or Path(tempfile.gettempdir()) / f"kvitto-slots-{os.getuid()}"
+        self._folder = directory or private_folder("slots")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file, number = _lock_first_free(self._folder)
         self.name = f"{socket.gethostname()}/{number}"

@@ -38,9 +38,9 @@ def ingest(threads: int, processes: int) -> None:
     settings = read_ingest(environment)
     environment.check()
     _require_fit_redis(settings.redis_url, "redis" in settings.allow_non_durable)
-    with hold("INGEST_BIND", settings.bind, "serves"):
+    with hold("INGEST_BIND", settings.ingest_bind, "serves"):
         importlib.import_module("app.ingest.app")
-        serve("app.ingest.wsgi:app", settings.bind, threads, settings.certificate, processes)
+        serve("app.ingest.wsgi:app", settings.ingest_bind, threads, settings.certificate, processes)
 
 
 def _require_fit_redis(redis_url: str, allow_non_durable: bool) -> None:
@@ -113,6 +113,6 @@ def console() -> None:
     from config.settings import ConsoleSettings
 
     settings = ConsoleSettings.load()
-    with hold("CONSOLE_BIND", settings.bind, "serves"):
+    with hold("CONSOLE_BIND", settings.console_bind, "serves"):
         importlib.import_module("app.console.app")
-        serve("app.console.wsgi:app", settings.bind, threads=4)
+        serve("app.console.wsgi:app", settings.console_bind, threads=4)

@@ -46,7 +46,9 @@ def to_problem(error: Exception, path: str) -> Response:
     """Return the problem document for what went wrong with a request for `path`, and log it."""
     match error:
         case AuthenticationError():
-            logger.warning("request_rejected", extra={"path": _shown(path), "reason": error.reason, "detail": error.detail})
+            logger.warning(
+                "request_rejected", extra={"path": _shown(path), "reason": error.reason, "detail": error.detail}
+            )
             return problem(401, error.reason)
         case StoreUnavailableError():
             logger.error("delivery_not_durable", extra={"reason": error.reason, "detail": error.detail})

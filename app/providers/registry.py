@@ -12,6 +12,7 @@ from typing import Any
 
 import app.providers
 from app.providers.base import Authentication, Provider, Subscriptions
+from config.declarations import Setting
 from config.environment import Environment
 
 
@@ -52,6 +53,12 @@ def development_secrets(name: str) -> dict[str, str]:
     """Return made-up values for the provider's secrets, by environment variable; none if there is no such folder."""
     module = _module(name, "settings")
     return module.development_secrets() if module else {}
+
+
+def declared_settings(name: str) -> tuple[Setting, ...]:
+    """Return the settings that the provider's folder declares; none if there is no such folder."""
+    module = _module(name, "settings")
+    return module.SETTINGS if module else ()
 
 
 def _read(name: str, part: str, environment: Environment) -> object | None:

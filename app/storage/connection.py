@@ -16,7 +16,7 @@ from config.environment import ConfigurationError
 
 Connection = psycopg.Connection[Any]
 
-_SESSION = {
+SESSION = {
     "search_path": "kvitto",
     # Python takes two times of one zone by their wall clocks: in the hour that autumn repeats, wrongly.
     "timezone": "UTC",
@@ -91,7 +91,7 @@ def arguments(name: str, **session: str) -> dict[str, Any]:
         "client_encoding": "utf8",  # under SQL_ASCII, texts would be bytes
         "connect_timeout": 3,
         "application_name": f"kvitto-{name}",
-        "options": " ".join(f"-c {setting}={value}" for setting, value in (_SESSION | session).items()),
+        "options": " ".join(f"-c {setting}={value}" for setting, value in (SESSION | session).items()),
         "keepalives_idle": 10,
         "tcp_user_timeout": 10_000,
     }

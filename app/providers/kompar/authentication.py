@@ -1,6 +1,7 @@
 """Kompar's requests carry `Authorization: token SECRET`; nothing is signed."""
 
 import hmac
+from collections.abc import Iterator
 
 from app.errors import AuthenticationError
 from app.providers.base import Authentic, Request
@@ -26,6 +27,11 @@ class KomparAuthentication:
         assert request.topic is not None  # noqa: S101 - of `topics`, none stands for no topic
         which = f"token {matches.index(True) + 1} of {len(matches)}"
         return Authentic(topic=request.topic, by=which, signed="nothing: the token alone")
+
+    def sample_requests(self) -> Iterator[tuple[str | None, dict[str, str], bytes]]:
+        """Yield topic, headers and body of a request with each token, as Kompar would send it."""
+        for expected in self._expected:
+            yield "decisions", {"Authorization": expected.decode()}, b"{}"
 
 
 def read(environment: Environment) -> KomparAuthentication:
