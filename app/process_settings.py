@@ -1,4 +1,4 @@
-"""What each process imports and reads before it starts: modules, settings, secrets of the providers that it serves."""
+"""What each process imports and reads before it starts: modules, settings, and the secrets of its providers."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from config.settings import (
 
 
 def read_ingest(environment: Environment) -> IngestSettings:
-    """Read what the edge needs; faults are noted in `environment`."""
+    """Read the settings of ingest; `environment` collects the faults."""
     settings = IngestSettings.read(environment)
     for name in settings.providers:
         registry.load_authentication(name, environment)
@@ -24,7 +24,7 @@ def read_ingest(environment: Environment) -> IngestSettings:
 
 
 def read_worker(environment: Environment, names: Collection[str] = ()) -> WorkerSettings:
-    """Read what a worker needs for these providers, by default for all; faults are noted in `environment`."""
+    """Read the settings of a worker of these providers, by default of all; `environment` collects the faults."""
     settings = WorkerSettings.read(environment)
     for name in names or settings.providers:
         registry.load(name, environment)
@@ -32,14 +32,14 @@ def read_worker(environment: Environment, names: Collection[str] = ()) -> Worker
 
 
 def read_beat(environment: Environment) -> BeatSettings:
-    """Read what beat needs; faults are noted in `environment`."""
+    """Read the settings of beat; `environment` collects the faults."""
     settings = BeatSettings.read(environment)
     registry.check_names(settings.providers, environment)
     return settings
 
 
 def read_subscriptions(environment: Environment) -> SubscriptionSettings:
-    """Read what asking the providers' APIs needs; faults are noted in `environment`."""
+    """Read the settings of `kvitto subscriptions`; `environment` collects the faults."""
     settings = SubscriptionSettings.read(environment)
     registry.check_names(settings.providers, environment)
     for name in settings.providers:
@@ -54,7 +54,7 @@ PROCESSES: dict[str, Callable[[Environment], Any]] = {
     "console": ConsoleSettings.read,
     "migrate": MigrateSettings.read,
 }
-# What can be asked for besides: commands with settings of their own, which a deployment may do without.
+# With the commands that have settings of their own, which a deployment may do without.
 READERS: Mapping[str, Callable[[Environment], Any]] = PROCESSES | {"subscriptions": read_subscriptions}
 
 # Modules by process, each with all that it imports in turn. Modules that build an application when they are imported

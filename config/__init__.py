@@ -1,1 +1,1 @@
-"""Settings, checks of them, and the configuration of the servers."""
+"""Settings, checks of settings and servers, and the configuration of Celery, Granian, Redis and logging."""

@@ -1,7 +1,7 @@
 """Celery's settings, each with the incident that it prevents.
 
-Tasks carry no deliveries: losing, repeating or reordering one costs promptness only, so they are
-acknowledged early, expire, and are never retried.
+Tasks carry no deliveries. A task that is lost, repeated or reordered costs only promptness, so tasks are acknowledged
+early, expire, and are never retried.
 """
 
 from datetime import timedelta
@@ -9,27 +9,28 @@ from typing import Any
 
 from kombu import Exchange, Queue
 
-# A drain gives its slot back after this long, so that a sweep or a shutdown never waits for a backlog.
+# A drain ends after this long, so that a sweep or a shutdown never waits for a backlog.
 DRAIN_SECONDS = 5.0
 SWEEP_SECONDS = 3.0
-# Longer than a task may run: who has not acknowledged what it claimed by then is dead.
+# Longer than a task may run: a consumer that has not acknowledged its claim by then is dead.
 ABANDONED_SECONDS = 45
 AUDIT_SECONDS = 30.0
-# How many deliveries are taken in at once, at most.
+# Largest number of deliveries in one batch.
 BATCH_ENTRIES = 500
-# After a batch of more than a few, so that what arrives together is stored together: a commit for every three
-# would take the machine from other providers. What comes singly never waits, nor does a backlog: a batch was full.
+# How long to wait after a batch of more than FEW deliveries, so that what arrives together is stored together: a
+# commit for every three would take the machine from other providers. A single delivery never waits, and a backlog
+# does not either, since its batches are full.
 GATHER_SECONDS = 0.05
 FEW = 2
-# For who only rings: fail fast, never block an answer to a provider. A ring that fails is made up for by the sweep.
+# For publishers of wake-ups: fail fast, never block an answer to a provider. The sweep replaces a failed wake-up.
 PUBLISHER_OPTIONS = {
-    # Default: wait for ever on a server that hangs. The edge has 0.3 s for a ring.
+    # Default: wait for ever for a server that hangs. Ingest has 0.3 s for a wake-up.
     "socket_timeout": 0.3,
     "socket_connect_timeout": 0.2,
-    "max_retries": 0,  # default: connecting is tried again and again, for seconds, whatever `retry` says
-    "priority_steps": [0],  # default: four keys polled per queue
+    "max_retries": 0,  # default: retry the connection for seconds, whatever `retry` says
+    "priority_steps": [0],  # default: poll four keys per queue
 }
-PUBLISHERS = 32  # connections: at least the edge's threads, or publishers wait for each other
+PUBLISHERS = 32  # connections: at least ingest's threads, or publishers wait for each other
 
 
 def worker_settings(broker_url: str) -> dict[str, Any]:
@@ -37,50 +38,51 @@ def worker_settings(broker_url: str) -> dict[str, Any]:
     return {
         "broker_url": broker_url,
         "broker_connection_retry_on_startup": True,
-        "broker_connection_max_retries": None,  # default: give up after 100, and a worker stands idle for good
+        "broker_connection_max_retries": None,  # default: give up after 100 tries, and a worker stays idle for good
         # A full or failing-over Redis answers with errors that would otherwise end the worker.
         "broker_channel_error_retry": True,
         "broker_transport_options": {
-            "socket_timeout": 5,  # default: none, a half-open connection would wait for ever
+            "socket_timeout": 5,  # default: none; a half-open connection would wait for ever
             "socket_connect_timeout": 1,
             "socket_keepalive": True,
             "health_check_interval": 10,  # finds half-open connections of the consumer
             "priority_steps": [0],
         },
-        "task_acks_late": False,  # a drain carries nothing; requeueing one would only pile up wake-ups
+        "task_acks_late": False,  # a drain carries nothing; requeueing it would only accumulate wake-ups
         "task_ignore_result": True,
-        "task_time_limit": 30,  # a stuck drain must not hold its slot for ever
+        "task_time_limit": 30,  # a stuck drain must not hold its process for ever
         "task_soft_time_limit": 25,
-        "worker_cancel_long_running_tasks_on_connection_loss": False,  # never stop a store in mid-commit
+        "worker_cancel_long_running_tasks_on_connection_loss": False,  # never interrupt a commit
         "worker_enable_remote_control": False,  # pub/sub, one more thing that fails on reconnect
         "worker_send_task_events": False,
-        "worker_hijack_root_logger": False,  # logging is set up once, for every process alike
+        "worker_hijack_root_logger": False,  # config.logging configures every process alike
         "worker_redirect_stdouts": False,
-        "worker_proc_alive_timeout": 10,  # a child killed while it starts holds up the others for this long
+        "worker_proc_alive_timeout": 10,  # a child killed during its start blocks the others for this long
         "beat_max_loop_interval": 1,
-        # In memory: the schedule's state is worth nothing after a restart, and the file system may be read-only.
+        # In memory: a schedule's state is worth nothing after a restart, and the file system may be read-only.
         "beat_scheduler": "workers.beat:Scheduler",
     }
 
 
 def wake_up_queues(providers: tuple[str, ...]) -> dict[str, Any]:
-    """Return a queue per provider, whose wake-ups are taken off when they are handed out.
+    """Return a queue per provider, whose wake-ups are acknowledged on delivery.
 
-    An acknowledgement that fails is never made up for: with Redis killed under load a worker soon had as many
-    outstanding as it may have, and took no wake-up ever again.
+    A failed acknowledgement is never repeated. With Redis killed under load, a worker soon had as many unacknowledged
+    wake-ups as it may have, and took none ever again.
     """
     return {"task_queues": [Queue(name, Exchange(name), name, no_ack=True) for name in providers]}
 
 
 def schedule(providers: tuple[str, ...]) -> dict[str, Any]:
-    """Return beat's schedule: every provider's inbox is swept whether or not a wake-up is pending, and audited."""
+    """Return beat's schedule: a sweep and an audit of every provider's inbox, with or without wake-ups."""
     tasks = {"sweep": SWEEP_SECONDS, "audit": AUDIT_SECONDS}
     return {
         f"{task}-{provider}": {
             "task": task,
             "schedule": timedelta(seconds=seconds),
             "args": (provider,),
-            # An unswept hour must not become a thousand sweeps; yet longer than a drain, or a backlog starves them.
+            # An hour without a worker must not become a thousand sweeps. Longer than a drain, or a backlog would
+            # let every sweep expire.
             "options": {"queue": provider, "expires": 6 * DRAIN_SECONDS},
         }
         for task, seconds in tasks.items()

@@ -1,4 +1,4 @@
-"""Reads environment variables, and collects every fault before it speaks."""
+"""Reads environment variables, and collects every fault before it reports any."""
 
 import base64
 import binascii
@@ -10,8 +10,8 @@ from pathlib import Path
 from config.checks.result import CheckResult, fault
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-
-# By scheme, what may follow it.
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+# By scheme, an example of what follows it.
 _EXAMPLES = {
     "http": "host/path",
     "https": "host/path",
@@ -21,7 +21,7 @@ _EXAMPLES = {
 
 
 class ConfigurationError(Exception):
-    """Start-up is refused; `faults` holds every reason found."""
+    """A process must not start; `faults` holds every reason found."""
 
     def __init__(self, faults: list[CheckResult]) -> None:
         self.faults = faults
@@ -29,7 +29,7 @@ class ConfigurationError(Exception):
 
 
 class Environment:
-    """A view on environment variables that notes faults instead of stopping at the first.
+    """Reads environment variables and collects faults instead of stopping at the first.
 
     Each reader returns a usable placeholder on a fault; call `check` before using what was read.
     """
@@ -42,7 +42,7 @@ class Environment:
 
     @classmethod
     def of_process(cls) -> "Environment":
-        """Return a view on this process's own environment."""
+        """Return the environment of this process."""
         return cls(os.environ)
 
     def check(self) -> None:
@@ -50,12 +50,12 @@ class Environment:
         if self.faults:
             raise ConfigurationError(list(dict.fromkeys(self.faults)))
 
-    def fault(self, name: str, problem: str, mend: str) -> None:
-        """Note what is wrong with `name` and how to mend it."""
-        self.faults.append(fault(name, problem, mend))
+    def fault(self, name: str, problem: str, hint: str) -> None:
+        """Record what is wrong with `name` and how to fix it."""
+        self.faults.append(fault(name, problem, hint))
 
     def text(self, name: str, default: str | None = None) -> str:
-        """Return the variable, or the default; without one it is required."""
+        """Return the variable, or the default; without a default it is required."""
         self.names_read.add(name)
         value = self._variables.get(name, "").strip() or default
         if value is None:
@@ -64,7 +64,7 @@ class Environment:
         return value
 
     def url(self, name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
-        """Return a URL of one of `schemes`, or the default; it may hold a password, so it is a secret."""
+        """Return a URL of one of `schemes`, or the default; it may hold a password, so it is read as a secret."""
         if default is not None and not self.is_set(name):
             return default
         value = self.secret(name)
@@ -73,9 +73,10 @@ class Environment:
         return value
 
     def is_set(self, name: str) -> bool:
-        """Tell whether an optional secret is set, itself or by its file."""
-        self.names_read |= {name, f"{name}_FILE"}
-        return any(self._variables.get(each, "").strip() for each in (name, f"{name}_FILE"))
+        """Return whether NAME or NAME_FILE is set."""
+        names = {name, f"{name}_FILE"}
+        self.names_read |= names
+        return any(self._variables.get(variable, "").strip() for variable in names)
 
     def secret(self, name: str) -> str:
         """Return a required secret, from NAME or from the file that NAME_FILE names."""
@@ -106,18 +107,18 @@ class Environment:
         return int(value)
 
     def choices(self, name: str, allowed: Collection[str]) -> frozenset[str]:
-        """Return the comma-separated values of a setting, each one of `allowed`; none by default."""
-        found = {item.strip() for item in self.text(name, "").split(",")} - {""}
-        if not found <= set(allowed):
+        """Return comma-separated values, each one of `allowed`; none by default."""
+        values = frozenset(item.strip() for item in self.text(name, "").split(",")) - {""}
+        if not values <= set(allowed):
             self.fault(name, f"may list {' and '.join(allowed)} only", f"Write it like {name}={','.join(allowed)}")
-        return frozenset(found)
+        return values
 
     def names(self, name: str, default: str) -> tuple[str, ...]:
-        """Return comma-separated names, each a lower-case identifier, in order."""
-        found = tuple(item.strip() for item in self.text(name, default).split(","))
-        if not all(re.fullmatch(r"[a-z][a-z0-9_]*", item) for item in found) or len(set(found)) < len(found):
+        """Return comma-separated lower-case identifiers, in order; they must differ."""
+        values = tuple(item.strip() for item in self.text(name, default).split(","))
+        if not all(map(_NAME.fullmatch, values)) or len(set(values)) < len(values):
             self.fault(name, "is not a list of different names", "Write lower-case names, separated by commas")
-        return found
+        return values
 
     def address(self, name: str, default: str) -> tuple[str, int]:
         """Return (host, port) of `host:port`."""
@@ -128,22 +129,22 @@ class Environment:
         return host.strip("[]"), int(port)
 
     def secrets(self, name: str) -> tuple[str, ...]:
-        """Return the comma-separated values of a secret, several valid at once."""
+        """Return the comma-separated values of a secret; all are valid at once."""
         secret = self.secret(name)
-        found = tuple(value.strip() for value in secret.split(",") if value.strip())
-        if secret and not found:
+        values = tuple(value.strip() for value in secret.split(",") if value.strip())
+        if secret and not values:
             self.fault(name, "lists nothing", "Give at least one value")
-        return found
+        return values
 
     def labelled_secrets(self, name: str) -> tuple[tuple[str, str], ...]:
         """Return the comma-separated `label=value` pairs of a secret, in order."""
         pairs = []
         for position, item in enumerate(self.secrets(name), start=1):
-            label, separator, value = item.partition("=")
-            if not separator or not value or not _ID.fullmatch(label):
-                self.fault(name, f"item {position} is not label=value", "Write it like 2026-11=VALUE,2026-10=VALUE")
-            else:  # never name what may be a secret without its label
+            label, _, value = item.partition("=")
+            if value and _ID.fullmatch(label):
                 pairs.append((label, value))
+            else:  # the fault gives its position only: without a label, the item may be the secret itself
+                self.fault(name, f"item {position} is not label=value", "Write it like 2026-11=VALUE,2026-10=VALUE")
         return tuple(pairs)
 
     def keys(self, name: str) -> tuple[tuple[str, bytes], ...]:

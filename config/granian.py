@@ -1,14 +1,14 @@
-"""Granian's settings for the edge and the console."""
+"""Granian's settings for ingest and the console."""
 
 from pathlib import Path
 from typing import Any
 
-# Requests in progress at once, in one process of the edge.
+# Concurrent requests in one process of ingest.
 EDGE_THREADS = 24
-# Whether idle or not. What a balancer holds open beyond them would wait for one to be closed.
+# Open connections, idle ones included; one more waits until another closes.
 _CONNECTIONS = 256
-# glibc's: by default it learns to keep large bodies, keeps an arena of 4 MB for every thread though one runs Python
-# at a time, and for each what it freed, 3 MB in all.
+# Settings of glibc's allocator. By default it learns to keep large bodies, keeps an arena of 4 MB for each thread,
+# though one thread runs Python at a time, and caches what each thread freed, 3 MB in all.
 EDGE_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024),
     "MALLOC_ARENA_MAX": "1",
@@ -27,10 +27,10 @@ def server_settings(
         "address": bind[0],
         "port": bind[1],
         "workers": processes,
-        # One thread a request in progress; each waits for one fsync, shared with the others.
+        # One thread per concurrent request; each waits for one fsync, shared with the others.
         "blocking_threads": blocking_threads,
         "backpressure": max(_CONNECTIONS, blocking_threads),
-        "workers_kill_timeout": 20,  # then a hung worker is killed, so that a stop always ends
+        "workers_kill_timeout": 20,  # seconds until a hung worker is killed, so that a stop always ends
         "respawn_failed_workers": True,
         "respawn_interval": 0.1,
     }

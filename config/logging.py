@@ -10,10 +10,9 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record as JSON: time, level, logger, event, and whatever `extra` holds.
+    """Formats a record as JSON: time, level, logger, event, and the fields of `extra`.
 
-    Of an exception only types and places are written: messages of database drivers and
-    validators quote values.
+    Of an exception it writes types and places only: messages of database drivers and validators quote values.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -31,7 +30,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _places(error: BaseException) -> list[str]:
-    """Return the error's type, its causes' and the lines it passed, innermost last."""
+    """Return the types of the error and its causes, each with the lines it passed, innermost last."""
     lines = []
     current: BaseException | None = error
     while current is not None:
@@ -55,14 +54,14 @@ def configure() -> None:
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
             "root": {"level": "INFO", "handlers": ["stderr"]},
             "loggers": {
-                # Celery tells every task's arrival and end; a drain is not worth a line.
+                # Celery logs the arrival and end of every task; a drain is not worth a line.
                 "celery.worker.strategy": {"level": "WARNING"},
                 "celery.beat": {"level": "WARNING"},
-                # It would write a failing task's message and traceback; tasks tell their failures themselves.
+                # It logs a failing task's message and traceback, which quote values; our tasks log their failures.
                 "celery.app.trace": {"level": "CRITICAL"},
-                # Its warnings quote the driver's messages, addresses and all; the watch of Postgres tells enough.
+                # Its warnings quote the driver's messages with addresses; Postgres' circuit breaker logs enough.
                 "psycopg.pool": {"level": "CRITICAL"},
-                # It tells every request with its address; who sends tells what is worth it.
+                # It logs every request with its address; the caller logs what is worth a line.
                 "httpx": {"level": "WARNING"},
             },
         }

@@ -1,28 +1,112 @@
-"""What each process needs to know: one frozen class per process, read from the environment."""
+"""The settings of each process: one frozen class per process, read from the environment."""
 
 import os
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
+from config.declarations import DEFAULTS
 from config.environment import Environment
 
 # (id, 32 bytes), newest first: the first seals, all open.
 Keys = tuple[tuple[str, bytes], ...]
+# Two files in PEM: a server's certificate chain, and its key.
+Certificate = tuple[str, str]
 
 _POSTGRES = ("postgresql", "postgres")
 _REDIS = ("redis", "rediss", "unix")
 _HTTP = ("http", "https")
-_INGEST_BIND = "127.0.0.1:8080"
+_SERVERS = ("redis", "postgres")
 
 
-# Two files in PEM: a server's certificate with those between it and its authority, and its key.
-Certificate = tuple[str, str]
+def provider_names(environment: Environment) -> tuple[str, ...]:
+    """Return the providers that are served."""
+    return environment.names("PROVIDERS", DEFAULTS["PROVIDERS"])
 
 
+def ingest_bind(environment: Environment) -> tuple[str, int]:
+    """Return where ingest listens, as (host, port)."""
+    return environment.address("INGEST_BIND", DEFAULTS["INGEST_BIND"])
+
+
+def console_bind(environment: Environment) -> tuple[str, int]:
+    """Return where the console listens, as (host, port)."""
+    return environment.address("CONSOLE_BIND", DEFAULTS["CONSOLE_BIND"])
+
+
+def ingest_certificate(environment: Environment) -> Certificate | None:
+    """Return the certificate with which ingest serves HTTPS; None if it serves HTTP, behind a balancer for example."""
+    chain, key = environment.text("INGEST_TLS_CERT", ""), environment.text("INGEST_TLS_KEY", "")
+    if not chain and not key:
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key, password="")
+    except (OSError, ssl.SSLError) as error:
+        message = f"cannot be used together with INGEST_TLS_KEY ({type(error).__name__})"
+        hint = "Name readable files in PEM, the second with the key of the first, without a password"
+        environment.fault("INGEST_TLS_CERT", message, hint)
+    return chain, key
+
+
+def trusted_authority(environment: Environment) -> str:
+    """Return the file with an additional authority to trust; empty if none is named."""
+    path = environment.text("CA_FILE", "")
+    try:
+        if path:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except (OSError, ssl.SSLError) as error:
+        hint = "Name a readable file with an authority's certificate, in PEM"
+        environment.fault("CA_FILE", f"cannot be used ({type(error).__name__})", hint)
+    return path
+
+
+def _broker_url(environment: Environment) -> str:
+    if environment.is_set("CELERY_BROKER_URL"):
+        return environment.url("CELERY_BROKER_URL", (*_REDIS, "redis+socket"))
+    # Celery writes the address of a socket file in a way of its own.
+    url = environment.url("REDIS_URL", _REDIS)
+    return url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+
+
+def _canary_secret(environment: Environment) -> str:
+    return environment.secret("CANARY_SECRET") if environment.is_set("CANARY_SECRET") else ""
+
+
+def _role_passwords(environment: Environment) -> tuple[tuple[str, str], ...]:
+    return environment.labelled_secrets("ROLE_PASSWORDS") if environment.is_set("ROLE_PASSWORDS") else ()
+
+
+def _integer(name: str, minimum: int) -> Callable[[Environment], int]:
+    return lambda environment: environment.integer(name, int(DEFAULTS[name]), minimum)
+
+
+# How each field of the classes below is read.
+_FIELDS: Mapping[str, Callable[[Environment], Any]] = {
+    "database_url": lambda environment: environment.url("DATABASE_URL", _POSTGRES),
+    "redis_url": lambda environment: environment.url("REDIS_URL", _REDIS),
+    "broker_url": _broker_url,
+    "providers": provider_names,
+    "sealing_keys": lambda environment: environment.keys("SEALING_KEYS"),
+    "fingerprint_key": lambda environment: environment.key("FINGERPRINT_KEY"),
+    "body_limit_bytes": _integer("BODY_LIMIT_BYTES", 1024),
+    "ingest_bind": ingest_bind,
+    "console_bind": console_bind,
+    "certificate": ingest_certificate,
+    "allow_non_durable": lambda environment: environment.choices("ALLOW_NON_DURABLE", _SERVERS),
+    "canary_secret": _canary_secret,
+    "canary_max_age_seconds": _integer("CANARY_MAX_AGE_SECONDS", 0),
+    "ingest_url": lambda environment: environment.url("INGEST_URL", _HTTP, DEFAULTS["INGEST_URL"]),
+    "authority": trusted_authority,
+    "public_url": lambda environment: environment.url("PUBLIC_URL", ("https",), "").rstrip("/"),
+    "role_passwords": _role_passwords,
+    "password": lambda environment: environment.secret("CONSOLE_PASSWORD"),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class _Settings:
-    """Reads a settings class from environment variables, all faults reported together."""
+    """Reads the fields of a class from environment variables."""
 
     @classmethod
     def load(cls, variables: Mapping[str, str] | None = None) -> Self:
@@ -34,73 +118,13 @@ class _Settings:
 
     @classmethod
     def read(cls, environment: Environment) -> Self:
-        """Read from `environment`, which notes the faults."""
-        raise NotImplementedError
-
-
-def _broker(environment: Environment) -> str:
-    if environment.is_set("CELERY_BROKER_URL"):
-        return environment.url("CELERY_BROKER_URL", (*_REDIS, "redis+socket"))
-    # Celery has a name of its own for a socket file.
-    return (
-        environment.url("REDIS_URL", _REDIS).replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
-    )
-
-
-def provider_names(environment: Environment) -> tuple[str, ...]:
-    """Return who is served."""
-    return environment.names("PROVIDERS", "kompar,solaris")
-
-
-def ingest_bind(environment: Environment) -> tuple[str, int]:
-    """Return where the edge listens."""
-    return environment.address("INGEST_BIND", _INGEST_BIND)
-
-
-def console_bind(environment: Environment) -> tuple[str, int]:
-    """Return where the console listens."""
-    return environment.address("CONSOLE_BIND", "127.0.0.1:8081")
-
-
-def ingest_certificate(environment: Environment) -> Certificate | None:
-    """Return what the edge answers HTTPS with; None if it speaks HTTP, to a balancer say."""
-    chain, key = environment.text("INGEST_TLS_CERT", ""), environment.text("INGEST_TLS_KEY", "")
-    if not chain and not key:
-        return None
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key, password="")
-    except (OSError, ssl.SSLError) as error:
-        mend = "Name readable files in PEM, the second with the first one's key, without a password"
-        told = f"cannot be used together with INGEST_TLS_KEY ({type(error).__name__})"
-        environment.fault("INGEST_TLS_CERT", told, mend)
-    return chain, key
-
-
-def trusted_authority(environment: Environment) -> str:
-    """Return the file with an authority to trust besides the usual ones; empty if none is named."""
-    path = environment.text("CA_FILE", "")
-    try:
-        if path:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except (OSError, ssl.SSLError) as error:
-        mend = "Name a readable file with an authority's certificate, in PEM"
-        environment.fault("CA_FILE", f"cannot be used ({type(error).__name__})", mend)
-    return path
-
-
-def _allow_non_durable(environment: Environment) -> frozenset[str]:
-    """Return the servers that may lose a confirmed write; an exception for one leaves the other's check on."""
-    return environment.choices("ALLOW_NON_DURABLE", ("redis", "postgres"))
-
-
-def _canary_secret(environment: Environment) -> str:
-    """Return what canaries are signed with; empty where there are none."""
-    return environment.secret("CANARY_SECRET") if environment.is_set("CANARY_SECRET") else ""
+        """Read from `environment`, which collects the faults."""
+        return cls(**{field.name: _FIELDS[field.name](environment) for field in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)
 class IngestSettings(_Settings):
-    """The public edge. Providers' tokens and secrets are read by their own folders."""
+    """Ingest. Each provider's folder reads the tokens and secrets of its provider."""
 
     database_url: str
     redis_url: str
@@ -108,30 +132,15 @@ class IngestSettings(_Settings):
     providers: tuple[str, ...]
     sealing_keys: Keys
     body_limit_bytes: int
-    bind: tuple[str, int]
+    ingest_bind: tuple[str, int]
     certificate: Certificate | None
     allow_non_durable: frozenset[str]
     canary_secret: str
 
-    @classmethod
-    def read(cls, environment: Environment) -> Self:
-        return cls(
-            database_url=environment.url("DATABASE_URL", _POSTGRES),
-            redis_url=environment.url("REDIS_URL", _REDIS),
-            broker_url=_broker(environment),
-            providers=provider_names(environment),
-            sealing_keys=environment.keys("SEALING_KEYS"),
-            body_limit_bytes=environment.integer("BODY_LIMIT_BYTES", 25 * 1024 * 1024, 1024),
-            bind=ingest_bind(environment),
-            certificate=ingest_certificate(environment),
-            allow_non_durable=_allow_non_durable(environment),
-            canary_secret=_canary_secret(environment),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings(_Settings):
-    """Workers, and the operator's commands that do a worker's work (audit, replay)."""
+    """Workers, and the operators' commands that process deliveries (replay, reveal)."""
 
     database_url: str
     redis_url: str
@@ -141,22 +150,10 @@ class WorkerSettings(_Settings):
     fingerprint_key: bytes
     allow_non_durable: frozenset[str]
 
-    @classmethod
-    def read(cls, environment: Environment) -> Self:
-        return cls(
-            database_url=environment.url("DATABASE_URL", _POSTGRES),
-            redis_url=environment.url("REDIS_URL", _REDIS),
-            broker_url=_broker(environment),
-            providers=provider_names(environment),
-            sealing_keys=environment.keys("SEALING_KEYS"),
-            fingerprint_key=environment.key("FINGERPRINT_KEY"),
-            allow_non_durable=_allow_non_durable(environment),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class BeatSettings(_Settings):
-    """The clock that has every inbox swept, and canaries sent to the edge at `ingest_url` if there is a secret."""
+    """Beat, which schedules sweeps and audits, and sends canaries to `ingest_url` if there is a secret."""
 
     broker_url: str
     providers: tuple[str, ...]
@@ -164,112 +161,57 @@ class BeatSettings(_Settings):
     authority: str
     canary_secret: str
 
-    @classmethod
-    def read(cls, environment: Environment) -> Self:
-        return cls(
-            broker_url=_broker(environment),
-            providers=provider_names(environment),
-            ingest_url=environment.url("INGEST_URL", _HTTP, f"http://{_INGEST_BIND}"),
-            authority=trusted_authority(environment),
-            canary_secret=_canary_secret(environment),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings(_Settings):
-    """What looks at inboxes and the ledger and opens nothing: the audit, a worker's health."""
+    """What reads inboxes and the ledger and opens nothing: the audit, a worker's health."""
 
     database_url: str
     redis_url: str
     providers: tuple[str, ...]
 
-    @classmethod
-    def read(cls, environment: Environment) -> Self:
-        return cls(
-            database_url=environment.url("DATABASE_URL", _POSTGRES),
-            redis_url=environment.url("REDIS_URL", _REDIS),
-            providers=provider_names(environment),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class LedgerSettings(_Settings):
-    """Commands that speak to Postgres alone."""
+    """Commands that use Postgres only."""
 
     database_url: str
-
-    @classmethod
-    def read(cls, environment: Environment) -> Self:
-        return cls(database_url=environment.url("DATABASE_URL", _POSTGRES))
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionSettings(_Settings):
-    """What is asked of providers, and kept of it. Their addresses and logins are read by their own folders.
+    """Subscriptions. Each provider's folder reads the address and login of its API.
 
-    `public_url` is where providers reach the edge; empty if it is not set.
+    `public_url` is where providers reach ingest; empty if it is not set.
     """
 
     database_url: str
     providers: tuple[str, ...]
     public_url: str
 
-    @classmethod
-    def read(cls, environment: Environment) -> Self:
-        return cls(
-            database_url=environment.url("DATABASE_URL", _POSTGRES),
-            providers=provider_names(environment),
-            public_url=environment.url("PUBLIC_URL", ("https",), "").rstrip("/"),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class ResealSettings(_Settings):
-    """Sealing anew, as the schema's owner: no process may change a body."""
+    """Sealing again, as the schema's owner: no process may change a body."""
 
     database_url: str
     sealing_keys: Keys
 
-    @classmethod
-    def read(cls, environment: Environment) -> Self:
-        return cls(
-            database_url=environment.url("DATABASE_URL", _POSTGRES),
-            sealing_keys=environment.keys("SEALING_KEYS"),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class MigrateSettings(_Settings):
-    """The schema's owner; `role_passwords` are (role, password) to give to the roles of the other processes."""
+    """The schema's owner; `role_passwords` are (role, password) of the other processes' roles."""
 
     database_url: str
     role_passwords: tuple[tuple[str, str], ...]
 
-    @classmethod
-    def read(cls, environment: Environment) -> Self:
-        given = environment.is_set("ROLE_PASSWORDS")
-        return cls(
-            database_url=environment.url("DATABASE_URL", _POSTGRES),
-            role_passwords=environment.labelled_secrets("ROLE_PASSWORDS") if given else (),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class ConsoleSettings(_Settings):
-    """Operators' pages and metrics, on a private port."""
+    """The operators' page and metrics, on a private port."""
 
     database_url: str
-    bind: tuple[str, int]
+    console_bind: tuple[str, int]
     password: str
     providers: tuple[str, ...]
     canary_max_age_seconds: int
-
-    @classmethod
-    def read(cls, environment: Environment) -> Self:
-        return cls(
-            database_url=environment.url("DATABASE_URL", _POSTGRES),
-            bind=console_bind(environment),
-            password=environment.secret("CONSOLE_PASSWORD"),
-            providers=provider_names(environment),
-            canary_max_age_seconds=environment.integer("CANARY_MAX_AGE_SECONDS", 60, 0),
-        )

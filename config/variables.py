@@ -2,7 +2,7 @@
 
 The libraries read a hundred others, among them names that many programs use: BROKER_URL and DJANGO_SETTINGS_MODULE
 (Celery), PGHOST and PGOPTIONS (libpq), FLASK_DEBUG, GRANIAN_RELOAD, PYTHONPATH. Each would change where a process
-connects, or what it runs, without a setting that says so. So every command drops what is not listed here before it
+connects, or what it runs, without a setting that says so. So every command removes what is not listed here before it
 imports a library.
 """
 
@@ -11,17 +11,14 @@ import sys
 from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
 
-# Starts Python without the current folder on its module search path. What PYTHONPATH holds is set below.
+from config import declarations
+
+# Starts Python without the current folder on its module search path. keep_out_foreign sets PYTHONPATH.
 PYTHON = (sys.executable, "-P")
-# Where this code lies: a checkout, or the site-packages of an environment.
+# Where this code is: a checkout, or the site-packages of an environment.
 _ROOT = Path(__file__).parents[1]
 
-SETTINGS = frozenset({
-    "BODY_LIMIT_BYTES", "CANARY_MAX_AGE_SECONDS", "CANARY_SECRET", "CELERY_BROKER_URL", "CONSOLE_BIND",
-    "CONSOLE_PASSWORD", "DATABASE_URL", "FINGERPRINT_KEY", "INGEST_BIND", "INGEST_TLS_CERT",
-    "INGEST_TLS_KEY", "INGEST_URL", "KVITTO_DATA", "ALLOW_NON_DURABLE", "PROMETHEUS_MULTIPROC_DIR", "PROVIDERS",
-    "PUBLIC_URL", "REDIS_URL", "ROLE_PASSWORDS", "SEALING_KEYS", "CA_FILE",
-})  # fmt: skip
+SETTINGS = frozenset(setting.name for setting in declarations.SETTINGS)
 
 _SYSTEM = frozenset({
     "HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "TZ", "USER",
@@ -52,7 +49,7 @@ def keep_out_foreign(variables: MutableMapping[str, str], path: list[str]) -> No
     Processes that are started under this environment run the same code as this one.
     """
     foreign = {os.path.abspath(item) for item in variables.get("PYTHONPATH", ".").split(os.pathsep)}
-    current = path[:1] == [""] or path[:1] == [os.getcwd()]  # as `python -m` has it
+    current = path[:1] == [""] or path[:1] == [os.getcwd()]  # `python -m` puts the current folder first
     path[:] = [item for item in path[current:] if os.path.abspath(item) not in foreign]
     providers = tuple(_provider_folders())
     for name in list(variables):

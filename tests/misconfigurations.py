@@ -1,4 +1,4 @@
-"""What can be wrong with settings and servers: made so, for real, one at a time."""
+"""Misconfigurations of settings and servers, each applied to a real healthy setup."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -20,20 +20,20 @@ Environment = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Sound:
-    """Servers and settings with which nothing is wrong."""
+class HealthySetup:
+    """Servers and settings without any problem."""
 
     environment: Environment
     redis: Redis
     valkey: Path
     database: psycopg.Connection[Any]
 
-    def dsn(self, user: str = "kvitto", database: str = "sound") -> str:
+    def dsn(self, user: str = "kvitto", database: str = "healthy") -> str:
         return f"postgresql://{user}@127.0.0.1:{self.database.info.port}/{database}"
 
 
-# Makes one thing wrong for as long as it lasts; yields the environment to look at.
-Seed = Callable[[Sound], AbstractContextManager[Environment]]
+# Applies one misconfiguration for the duration of a block; yields the environment to check.
+Seed = Callable[[HealthySetup], AbstractContextManager[Environment]]
 
 
 def key(byte: bytes) -> str:
@@ -41,11 +41,11 @@ def key(byte: bytes) -> str:
 
 
 def setting(**values: str) -> Seed:
-    """Set variables; one that a file gave comes from there no longer."""
+    """Set variables; each replaces its NAME_FILE."""
 
     @contextmanager
-    def seed(sound: Sound) -> Iterator[Environment]:
-        environment = dict(sound.environment)
+    def seed(healthy: HealthySetup) -> Iterator[Environment]:
+        environment = dict(healthy.environment)
         for name, value in values.items():
             environment.pop(f"{name}_FILE", None)
             environment[name] = value
@@ -54,125 +54,125 @@ def setting(**values: str) -> Seed:
     return seed
 
 
-def redis_says(*settings: tuple[str, str]) -> Seed:
-    """Set what CONFIG GET tells."""
+def redis_with(*settings: tuple[str, str]) -> Seed:
+    """Change settings of Redis."""
 
     @contextmanager
-    def seed(sound: Sound) -> Iterator[Environment]:
-        before: Any = {name: sound.redis.config_get(name)[name] for name, _ in settings}
+    def seed(healthy: HealthySetup) -> Iterator[Environment]:
+        before: Any = {name: healthy.redis.config_get(name)[name] for name, _ in settings}
         for name, value in settings:
-            sound.redis.config_set(name, value)
-        yield sound.environment
+            healthy.redis.config_set(name, value)
+        yield healthy.environment
         for name in reversed(before):
-            sound.redis.config_set(name, before[name])
+            healthy.redis.config_set(name, before[name])
 
     return seed
 
 
-def database_says(name: str, value: str) -> Seed:
-    """Set what Postgres tells everyone who connects to the database."""
+def database_with(name: str, value: str) -> Seed:
+    """Change a setting of the database, for every connection."""
 
     @contextmanager
-    def seed(sound: Sound) -> Iterator[Environment]:
-        sound.database.execute(f"ALTER DATABASE sound SET {name} = {value}")
-        yield sound.environment
-        sound.database.execute("SET default_transaction_read_only = off")
-        sound.database.execute(f"ALTER DATABASE sound RESET {name}")
+    def seed(healthy: HealthySetup) -> Iterator[Environment]:
+        healthy.database.execute(f"ALTER DATABASE healthy SET {name} = {value}")
+        yield healthy.environment
+        healthy.database.execute("SET default_transaction_read_only = off")
+        healthy.database.execute(f"ALTER DATABASE healthy RESET {name}")
 
     return seed
 
 
-def connecting(user: str = "least", database: str = "sound", how: str = "SELECT") -> Seed:
-    """Connect as another role, or to another database, made by a statement."""
+def connecting(user: str = "least", database: str = "healthy", how: str = "SELECT") -> Seed:
+    """Connect as another role or to another database, which a statement creates."""
 
     @contextmanager
-    def seed(sound: Sound) -> Iterator[Environment]:
-        sound.database.execute(how)
-        yield sound.environment | {"DATABASE_URL": sound.dsn(user, database)}
+    def seed(healthy: HealthySetup) -> Iterator[Environment]:
+        healthy.database.execute(how)
+        yield healthy.environment | {"DATABASE_URL": healthy.dsn(user, database)}
 
     return seed
 
 
 @contextmanager
-def a_file_for_all_to_read(sound: Sound) -> Iterator[Environment]:
-    file = Path(sound.environment["SEALING_KEYS_FILE"])
+def a_file_for_all_to_read(healthy: HealthySetup) -> Iterator[Environment]:
+    file = Path(healthy.environment["SEALING_KEYS_FILE"])
     file.chmod(0o644)
-    yield sound.environment
+    yield healthy.environment
     file.chmod(0o600)
 
 
 @contextmanager
-def little_memory_left(sound: Sound, used: float = 0.96) -> Iterator[Environment]:
-    info: Any = sound.redis.info("memory")
-    with redis_says(("maxmemory", str(int(info["used_memory"] / used))))(sound) as environment:
+def little_memory_left(healthy: HealthySetup, used: float = 0.96) -> Iterator[Environment]:
+    info: Any = healthy.redis.info("memory")
+    with redis_with(("maxmemory", str(int(info["used_memory"] / used))))(healthy) as environment:
         yield environment
 
 
 @contextmanager
-def less_memory_left(sound: Sound) -> Iterator[Environment]:
-    with little_memory_left(sound, 0.82) as environment:
+def less_memory_left(healthy: HealthySetup) -> Iterator[Environment]:
+    with little_memory_left(healthy, 0.82) as environment:
         yield environment
 
 
 @contextmanager
-def many_clients(sound: Sound) -> Iterator[Environment]:
-    with redis_says(("maxclients", "100"))(sound) as environment, ExitStack() as held:
+def many_clients(healthy: HealthySetup) -> Iterator[Environment]:
+    with redis_with(("maxclients", "100"))(healthy) as environment, ExitStack() as held:
         for _ in range(92):
             held.enter_context(client.connect(environment["REDIS_URL"])).ping()
         yield environment
 
 
 @contextmanager
-def a_replica(sound: Sound) -> Iterator[Environment]:
-    sound.redis.replicaof(*NOWHERE.split(":"))
-    yield sound.environment
-    sound.redis.replicaof("NO", "ONE")
+def a_replica(healthy: HealthySetup) -> Iterator[Environment]:
+    healthy.redis.replicaof(*NOWHERE.split(":"))
+    yield healthy.environment
+    healthy.redis.replicaof("NO", "ONE")
 
 
 @contextmanager
-def a_writable_replica(sound: Sound) -> Iterator[Environment]:
-    with a_replica(sound), redis_says(("replica-read-only", "no"))(sound) as environment:
+def a_writable_replica(healthy: HealthySetup) -> Iterator[Environment]:
+    with a_replica(healthy), redis_with(("replica-read-only", "no"))(healthy) as environment:
         yield environment
 
 
 @contextmanager
-def a_neighbour(sound: Sound) -> Iterator[Environment]:
-    sound.redis.set("session:19811218-9876", "somebody else's")
-    yield sound.environment
-    sound.redis.delete("session:19811218-9876")
+def a_neighbour(healthy: HealthySetup) -> Iterator[Environment]:
+    healthy.redis.set("session:19811218-9876", "another application's")
+    yield healthy.environment
+    healthy.redis.delete("session:19811218-9876")
 
 
 @contextmanager
-def a_failed_snapshot(sound: Sound) -> Iterator[Environment]:
-    target = sound.valkey / "dump.rdb"
+def a_failed_snapshot(healthy: HealthySetup) -> Iterator[Environment]:
+    target = healthy.valkey / "dump.rdb"
     target.unlink(missing_ok=True)
     target.mkdir()
-    snapshot(sound, "err")
-    yield sound.environment
+    snapshot(healthy, "err")
+    yield healthy.environment
     target.rmdir()
-    snapshot(sound, "ok")
+    snapshot(healthy, "ok")
 
 
-def snapshot(sound: Sound, status: str) -> None:
+def snapshot(healthy: HealthySetup, status: str) -> None:
     def done() -> bool:
-        info: Any = sound.redis.info("persistence")
+        info: Any = healthy.redis.info("persistence")
         return bool(info["rdb_last_bgsave_status"] == status and not info["rdb_bgsave_in_progress"])
 
-    sound.redis.bgsave()
+    healthy.redis.bgsave()
     eventually(done, f"a snapshot that ends {status}")
 
 
 @contextmanager
-def a_failed_snapshot_that_stops_writes(sound: Sound) -> Iterator[Environment]:
-    with a_failed_snapshot(sound), redis_says(("save", "3600 1"))(sound) as environment:
+def a_failed_snapshot_that_stops_writes(healthy: HealthySetup) -> Iterator[Environment]:
+    with a_failed_snapshot(healthy), redis_with(("save", "3600 1"))(healthy) as environment:
         yield environment
 
 
 @contextmanager
-def a_password(sound: Sound) -> Iterator[Environment]:
-    sound.redis.config_set("requirepass", "not-known-to-us")
-    yield sound.environment
-    sound.redis.config_set("requirepass", "")
+def a_password(healthy: HealthySetup) -> Iterator[Environment]:
+    healthy.redis.config_set("requirepass", "not-known-to-us")
+    yield healthy.environment
+    healthy.redis.config_set("requirepass", "")
 
 
 SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
@@ -186,6 +186,12 @@ SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
     "one secret for two": (
         setting(CONSOLE_PASSWORD="t" * 20, KOMPAR_TOKENS="t" * 20),
         "CONSOLE_PASSWORD", WARNING, "KOMPAR_TOKENS", "value of its own",
+    ),
+    "token that no header carries": (
+        setting(KOMPAR_TOKENS="tökén-" * 4), "kompar credentials", FAULT, "credential 1 is rejected", "ASCII",
+    ),
+    "no metrics folder": (
+        setting(PROMETHEUS_MULTIPROC_DIR="/nowhere"), "PROMETHEUS_MULTIPROC_DIR", FAULT, "names no folder", "Create it",
     ),
     "console for all": (setting(CONSOLE_BIND="0.0.0.0:8081"), "CONSOLE_BIND", WARNING, "every address", "private"),
     "console for all, IPv6": (setting(CONSOLE_BIND="[::]:8081"), "CONSOLE_BIND", WARNING, "every address", "private"),
@@ -201,28 +207,28 @@ SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
         "redis", FAULT, "unreachable", "REDIS_URL",
     ),
     "redis wants a password": (a_password, "redis", FAULT, "AuthenticationError", "password in REDIS_URL"),
-    "no append-only file": (redis_says(("appendonly", "no")), "redis appendonly", FAULT, "'no'", "CONFIG SET"),
-    "fsync every second": (redis_says(("appendfsync", "everysec")), "redis appendfsync", FAULT, "everysec", "always"),
+    "no append-only file": (redis_with(("appendonly", "no")), "redis appendonly", FAULT, "'no'", "CONFIG SET"),
+    "fsync every second": (redis_with(("appendfsync", "everysec")), "redis appendfsync", FAULT, "everysec", "always"),
     "no fsync meanwhile": (
-        redis_says(("no-appendfsync-on-rewrite", "yes")), "redis no-appendfsync-on-rewrite", FAULT, "'yes'", "CONFIG",
+        redis_with(("no-appendfsync-on-rewrite", "yes")), "redis no-appendfsync-on-rewrite", FAULT, "'yes'", "CONFIG",
     ),
     "eviction": (
-        redis_says(("maxmemory-policy", "allkeys-lru")), "redis maxmemory-policy", FAULT, "allkeys-lru", "noeviction",
+        redis_with(("maxmemory-policy", "allkeys-lru")), "redis maxmemory-policy", FAULT, "allkeys-lru", "noeviction",
     ),
-    "no memory limit": (redis_says(("maxmemory", "0")), "redis memory", WARNING, "kernel", "CONFIG SET maxmemory"),
+    "no memory limit": (redis_with(("maxmemory", "0")), "redis memory", WARNING, "kernel", "CONFIG SET maxmemory"),
     "memory filling": (less_memory_left, "redis memory", WARNING, "used", "raise maxmemory"),
     "memory full": (little_memory_left, "redis memory", FAULT, "used", "raise maxmemory"),
     "clients": (many_clients, "redis clients", FAULT, "of 100 used", "maxclients"),
-    "idle connections closed": (redis_says(("timeout", "30")), "redis timeout", WARNING, "30 s", "timeout 0"),
+    "idle connections closed": (redis_with(("timeout", "30")), "redis timeout", WARNING, "30 s", "timeout 0"),
     "bodies too large": (
-        redis_says(("proto-max-bulk-len", "1048576")), "redis proto-max-bulk-len", FAULT, "1048576 bytes", "lower BODY",
+        redis_with(("proto-max-bulk-len", "1048576")), "redis proto-max-bulk-len", FAULT, "1048576 bytes", "lower BODY",
     ),
     "commands too large": (
-        redis_says(("client-query-buffer-limit", "1048576")),
+        redis_with(("client-query-buffer-limit", "1048576")),
         "redis client-query-buffer-limit", FAULT, "1048576 bytes", "client-query-buffer-limit 26",
     ),
     "replica": (a_replica, "redis role", FAULT, "replica", "primary"),
-    "no replicas": (redis_says(("min-replicas-to-write", "1")), "redis replicas", FAULT, "0 connected", "CONFIG SET"),
+    "no replicas": (redis_with(("min-replicas-to-write", "1")), "redis replicas", FAULT, "0 connected", "CONFIG SET"),
     "snapshot failed": (a_failed_snapshot, "redis last write", WARNING, "snapshot", "BGSAVE"),
     "snapshot failed, writes stop": (
         a_failed_snapshot_that_stops_writes, "redis last write", FAULT, "snapshot", "BGSAVE",
@@ -245,25 +251,25 @@ SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
         "postgres privileges", WARNING, "owner", "leave the owner",
     ),
     "late commits": (
-        database_says("synchronous_commit", "off"), "postgres synchronous_commit", FAULT, "'off'", "commit = on",
+        database_with("synchronous_commit", "off"), "postgres synchronous_commit", FAULT, "'off'", "commit = on",
     ),
     "read-only": (
-        database_says("default_transaction_read_only", "on"), "postgres role", FAULT, "read-only", "Reset default",
+        database_with("default_transaction_read_only", "on"), "postgres role", FAULT, "read-only", "Reset default",
     ),
     "details logged": (
-        database_says("log_error_verbosity", "verbose"), "postgres log_error_verbosity", WARNING, "verbose", "= terse",
+        database_with("log_error_verbosity", "verbose"), "postgres log_error_verbosity", WARNING, "verbose", "= terse",
     ),
     "failed statements logged": (
-        database_says("log_min_error_statement", "error"),
+        database_with("log_min_error_statement", "error"),
         "postgres log_min_error_statement", WARNING, "error", "panic",
     ),
     "failed parameters logged": (
-        database_says("log_parameter_max_length_on_error", "100"),
+        database_with("log_parameter_max_length_on_error", "100"),
         "postgres log_parameter_max_length_on_error", WARNING, "'100'", "= 0",
     ),
-    "statements logged": (database_says("log_statement", "mod"), "postgres log_statement", WARNING, "'mod'", "= none"),
+    "statements logged": (database_with("log_statement", "mod"), "postgres log_statement", WARNING, "'mod'", "= none"),
     "slow statements logged": (
-        database_says("log_min_duration_statement", "500"),
+        database_with("log_min_duration_statement", "500"),
         "postgres log_min_duration_statement", WARNING, "500", "= -1",
     ),
 }  # fmt: skip

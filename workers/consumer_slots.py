@@ -1,12 +1,12 @@
 """Stable consumer names for worker processes, so that a process continues with the claims of its predecessor."""
 
 import fcntl
-import os
 import socket
-import tempfile
 from pathlib import Path
 from typing import IO
 from uuid import UUID, uuid4
+
+from config.folders import private_folder
 
 
 class ConsumerSlot:
@@ -17,7 +17,7 @@ class ConsumerSlot:
 
     def __init__(self, directory: Path | None = None, worker: UUID | None = None) -> None:
         self.worker = worker or uuid4()
-        self._folder = directory or Path(tempfile.gettempdir()) / f"kvitto-slots-{os.getuid()}"
+        self._folder = directory or private_folder("slots")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file, number = _lock_first_free(self._folder)
         self.name = f"{socket.gethostname()}/{number}"

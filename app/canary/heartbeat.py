@@ -1,17 +1,16 @@
 """Beat's heartbeat: a file that beat touches before every canary, for a health check on the same machine."""
 
 import hashlib
-import os
-import tempfile
 import time
-from pathlib import Path
+
+from config.folders import private_folder
 
 
 class Heartbeat:
     """The heartbeat of the beat that sends to `ingest_url`. A machine may run several, with one file each."""
 
     def __init__(self, ingest_url: str) -> None:
-        folder = Path(tempfile.gettempdir()) / f"kvitto-beat-{os.getuid()}"
+        folder = private_folder("beat")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = folder / hashlib.sha256(ingest_url.encode()).hexdigest()[:16]
 

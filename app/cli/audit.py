@@ -1,23 +1,21 @@
 """`kvitto audit`: does every 200 have its receipt?"""
 
 import getpass
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from uuid import UUID
 
 import click
+from click.core import ParameterSource
 from redis import Redis
 
-from app.audit import attempt_log
-from app.audit import conservation as auditing
-from app.audit import reconcile as comparing
+from app.audit import attempt_log, conservation, reconcile
 from app.audit.attempt_log import AttemptLogFormatError
 from app.audit.conservation import ProviderBalance
 from app.audit.reconcile import Comparison, Reconciler
 from app.cli import param_types
-from app.cli.output import console, print_rows, say
-from app.cli.param_types import without_national_id
+from app.cli.output import console, print_line, print_rows
 from app.inbox import client
 from app.inbox.stream import Inbox
 from app.providers import registry
@@ -28,170 +26,156 @@ from config.environment import Environment
 from config.settings import AuditSettings
 
 _LEFT, _RIGHT = "appended + overflowed", "receipts + copies + in flight + accepted loss"
+_FINDINGS_SHOWN = 10
 
 
 @click.command(short_help="Check that every 200 has its receipt.", epilog="Example: kvitto audit --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--accept-loss", type=click.UUID, metavar="EPOCH", help="Settle what this epoch lost, for good.")
+@click.option("--accept-loss", type=click.UUID, metavar="EPOCH", help="Record what this epoch lost as accepted.")
 @click.option(
     "--against",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Check instead every try that a sender recorded: `kvitto sandbox send --record`.",
+    help="Check every delivery attempt that a sender recorded instead: `kvitto sandbox send --record`.",
 )
 @click.option(
-    "--patience",
+    "--timeout",
     type=param_types.duration,
     default="60s",
     show_default=True,
-    help="With --against: how long what is in flight may take to arrive.",
+    help="With --against: how long to wait for deliveries in flight.",
 )
-@click.option("--reason", callback=without_national_id, help="Why it is settled; kept beside who and when.")
-def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: Path | None, patience: float) -> None:
+@click.option(
+    "--reason",
+    callback=param_types.without_national_id,
+    help="Why the loss is accepted; kept with the operator and the time.",
+)
+def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: Path | None, timeout: float) -> None:
     """Check conservation: appended + overflowed = receipts + copies + in flight + accepted loss.
 
     What the right side lacks is missing. Exit 1 if anything is.
 
-    An epoch is one life of an inbox: a Redis that was emptied or replaced begins a new one, and what waited in the
-    old one is missing. Have the provider send it again, then settle the loss with --accept-loss and --reason.
+    An epoch is one life of an inbox. A Redis that was emptied or replaced begins a new epoch, and deliveries that
+    waited in the old one are missing. Have the provider send them again, then record the loss with --accept-loss and
+    --reason.
 
-    Against a record, try by try: each that was answered 200 has one receipt in the ledger, of the same provider, topic
-    and entity, with an outcome that it may have.
+    With --against, check attempt by attempt: each one answered 200 has one receipt in the ledger, of the same
+    provider, topic and entity, with an outcome that it may have.
     """
-    _refuse_unfitting(accept_loss, reason, against)
+    _reject_incompatible_options(accept_loss, reason, against)
     environment = Environment.of_process()
     settings = AuditSettings.read(environment)
     registry.check_names(settings.providers, environment)
     environment.check()
     if against is not None:
-        show(_compared(against, settings, patience), as_json)
+        comparison = _compare(against, settings, timeout)
+        _print_comparison(comparison, as_json)
+        raise SystemExit(0 if comparison.passed else 1)
     redis = client.connect(settings.redis_url, timeout_seconds=10)
-    waiting = console(stderr=True).status("comparing inboxes with the ledger")
-    with waiting, session(settings.database_url, "audit") as connection:
+    progress = console(stderr=True).status("comparing inboxes with the ledger")
+    with progress, session(settings.database_url, "audit") as connection:
         inboxes = [Inbox(redis, provider) for provider in settings.providers]
-        accounts = [auditing.audit(connection, inbox) for inbox in inboxes]
+        balances = [conservation.audit(connection, inbox) for inbox in inboxes]
         if accept_loss is not None and reason is not None:
-            _accept(connection, accounts, accept_loss, reason)
-            accounts = [auditing.audit(connection, inbox) for inbox in inboxes]
-        others = [row["provider"] for row in reports.delivery_counts(connection)]
-    rows = [account.row() | {"losses": list(account.losses())} for account in accounts]
-    print_rows(rows, auditing.COLUMNS, as_json, empty="no providers")
-    miscounted = [account.provider for account in accounts if account.outcomes.miscounted]
-    missing = {account.provider: account.missing for account in accounts if account.missing}
-    if not as_json:
-        _conclude(accounts, missing)
-    if unseen := sorted(set(others) - set(settings.providers)):
-        click.echo(f"not audited: {', '.join(unseen)}, of whom the ledger holds receipts; add to PROVIDERS", err=True)
+            _accept_loss(connection, balances, accept_loss, reason)
+            balances = [conservation.audit(connection, inbox) for inbox in inboxes]
+        unaudited = {row["provider"] for row in reports.delivery_counts(connection)} - set(settings.providers)
+    _print_balances(balances, as_json)
+    if unaudited:
+        names = ", ".join(sorted(unaudited))
+        click.echo(f"not audited: {names}, of whom the ledger holds receipts; add to PROVIDERS", err=True)
+    miscounted = [balance.provider for balance in balances if balance.outcomes.miscounted]
     if miscounted:
-        mend = "as the schema's owner: SELECT kvitto.recount_receipts()"
-        click.echo(
-            f"dashboards are told wrong counts of {', '.join(miscounted)}: they were written past; {mend}", err=True
-        )
-    raise SystemExit(0 if not missing and not miscounted else 1)
+        hint = "as the schema's owner: SELECT kvitto.recount_receipts()"
+        click.echo(f"dashboards show wrong counts of {', '.join(miscounted)}: triggers were bypassed; {hint}", err=True)
+    raise SystemExit(1 if miscounted or any(balance.missing for balance in balances) else 0)
 
 
-def _refuse_unfitting(accept_loss: UUID | None, reason: str | None, against: Path | None) -> None:
-    """Refuse options that would go unheeded beside each other."""
+def _reject_incompatible_options(accept_loss: UUID | None, reason: str | None, against: Path | None) -> None:
     if (accept_loss is None) != (reason is None):
         raise click.UsageError("--accept-loss and --reason go together")
     if against is not None and accept_loss is not None:
-        raise click.UsageError("--against goes without --accept-loss: it settles nothing")
-    patience = click.get_current_context().get_parameter_source("patience")
-    if against is None and patience is not click.core.ParameterSource.DEFAULT:
-        raise click.UsageError("--patience goes with --against FILE; without one, leave it out")
+        raise click.UsageError("--against goes without --accept-loss: it accepts no loss")
+    timeout = click.get_current_context().get_parameter_source("timeout")
+    if against is None and timeout is not ParameterSource.DEFAULT:
+        raise click.UsageError("--timeout goes with --against FILE; without one, leave it out")
 
 
-def _compared(path: Path, settings: AuditSettings, patience: float) -> Comparison:
-    try:
-        return compare(path, settings, patience)
-    except AttemptLogFormatError as error:
-        raise click.ClickException(f"{error}; name a file that `kvitto sandbox send --record` wrote") from error
-
-
-def _accept(connection: Connection, accounts: Sequence[ProviderBalance], epoch: UUID, reason: str) -> None:
-    """Settle what an epoch lost; whose it is follows from the accounts."""
-    for account in accounts:
-        for life in account.epochs:
+def _accept_loss(connection: Connection, balances: Sequence[ProviderBalance], epoch: UUID, reason: str) -> None:
+    """Record an epoch's loss as accepted; the balances show which provider's it is."""
+    for balance in balances:
+        for life in balance.epochs:
             if life.epoch == epoch and life.missing:
-                audit_results.accept(connection, Loss(account.provider, epoch, life.missing), reason, getpass.getuser())
+                audit_results.accept(connection, Loss(balance.provider, epoch, life.missing), reason, getpass.getuser())
                 return
     raise click.ClickException(f"nothing is missing of epoch {epoch}; `kvitto audit` lists those that lost something")
 
 
-def _conclude(accounts: Sequence[ProviderBalance], missing: Mapping[str, int]) -> None:
-    """Say in words what the table comes to, epoch by epoch where something was lost."""
-    lost = [row for account in accounts for row in account.losses()]
-    if lost:
+def _print_balances(balances: Sequence[ProviderBalance], as_json: bool) -> None:
+    """Print the balances, and on a terminal a summary in words and the epochs that lost something."""
+    rows = [balance.row() | {"losses": list(balance.losses())} for balance in balances]
+    print_rows(rows, conservation.COLUMNS, as_json, empty="no providers")
+    if as_json:
+        return
+    if losses := [loss for balance in balances for loss in balance.losses()]:
         click.echo("\nEpochs that lost something:")
-        print_rows(lost, auditing.EPOCH_COLUMNS, False, empty="")
-    if any(row["missing"] for row in lost):
-        click.echo("Have the provider send again what it delivered before last_seen_at; then settle each epoch:")
+        print_rows(losses, conservation.EPOCH_COLUMNS, False, empty="")
+    if any(loss["missing"] for loss in losses):
+        click.echo("Have the provider send again what it delivered before last_seen_at; then accept each epoch's loss:")
         click.echo("  kvitto audit --accept-loss EPOCH --reason …\n")
+    missing = {balance.provider: balance.missing for balance in balances if balance.missing}
     if missing:
-        whose = ", ".join(f"{provider} {count}" for provider, count in missing.items())
-        say(f"DOES NOT ADD UP: {sum(missing.values())} missing ({whose}); {_LEFT} must equal {_RIGHT}", "bold red")
+        counts = ", ".join(f"{provider} {count}" for provider, count in missing.items())
+        total = sum(missing.values())
+        print_line(f"DOES NOT ADD UP: {total} missing ({counts}); {_LEFT} must equal {_RIGHT}", "bold red")
     else:
-        say(f"adds up: {_LEFT} = {_RIGHT}", "green")
+        print_line(f"adds up: {_LEFT} = {_RIGHT}", "green")
 
 
-_SHOWN = 10
-
-
-def compare(path: Path, settings: AuditSettings, seconds: float) -> Comparison:
-    """Compare a record with the ledger; what is in flight has so many seconds to arrive.
-
-    Raises:
-        AttemptLogFormatError: No tries were recorded, or something else was.
-    """
+def _compare(path: Path, settings: AuditSettings, timeout: float) -> Comparison:
+    """Compare a record with the ledger; wait up to `timeout` seconds for what is in flight."""
     redis = client.connect(settings.redis_url, timeout_seconds=10)
-    status = console(stderr=True).status("comparing the record with the ledger")
-    with status, session(settings.database_url, "audit") as connection:
-        against = Reconciler(connection, lambda providers: _in_inboxes(redis, providers))
-        done = 0
-        for count in against.compare(attempt_log.read(path)):
-            done += count
-            status.update(f"{done} tries compared with the ledger")
-        if not done:
-            raise AttemptLogFormatError(f"no tries were recorded in {path}")
-        for left in against.await_in_flight(seconds):
-            status.update(f"{left} of {done} tries are in flight")
-    return against.comparison
+    progress = console(stderr=True).status("comparing the record with the ledger")
+    with progress, session(settings.database_url, "audit") as connection:
+        reconciler = Reconciler(connection, lambda providers: _receipts_in_inboxes(redis, providers))
+        compared = 0
+        try:
+            for count in reconciler.compare(attempt_log.read(path)):
+                compared += count
+                progress.update(f"{compared} attempts compared with the ledger")
+            if not compared:
+                raise AttemptLogFormatError(f"no attempts were recorded in {path}")
+        except AttemptLogFormatError as error:
+            raise click.ClickException(f"{error}; name a file that `kvitto sandbox send --record` wrote") from error
+        for in_flight in reconciler.await_in_flight(timeout):
+            progress.update(f"{in_flight} of {compared} attempts are in flight")
+    return reconciler.comparison
 
 
-def _in_inboxes(redis: Redis, providers: Collection[str]) -> set[UUID]:
+def _receipts_in_inboxes(redis: Redis, providers: Collection[str]) -> set[UUID]:
     return set().union(*(Inbox(redis, provider).receipts() for provider in providers))
 
 
-def show(comparison: Comparison, as_json: bool) -> None:
-    """Print what comparing came to; exit 1 unless it is sound."""
+def _print_comparison(comparison: Comparison, as_json: bool) -> None:
+    """Print the counts; as JSON with all findings, on a terminal with the first and a summary in words."""
     rows = comparison.rows()
+    findings = [asdict(finding) for finding in comparison.discrepancies]
     if as_json:
         for row in rows:
-            row["findings"] = [
-                asdict(found)
-                for found in comparison.discrepancies
-                if (found.provider, found.topic) == (row["provider"], row["topic"])
-            ]
-    print_rows(rows, comparing.COLUMNS, as_json, empty="")
-    if not as_json:
-        _conclude_comparison(comparison)
-    raise SystemExit(0 if comparison.passed else 1)
-
-
-def _conclude_comparison(comparison: Comparison) -> None:
-    if comparison.discrepancies:
-        click.echo("\nThe first that are missing or wrong; kvitto explain RECEIPT tells more:")
-        shown = [asdict(found) for found in comparison.discrepancies[:_SHOWN]]
-        print_rows(shown, comparing.DISCREPANCY_COLUMNS, False, empty="")
+            place = row["provider"], row["topic"]
+            row["findings"] = [finding for finding in findings if (finding["provider"], finding["topic"]) == place]
+    print_rows(rows, reconcile.COLUMNS, as_json, empty="")
+    if as_json:
+        return
+    if findings:
+        click.echo("\nThe first that are missing or wrong; kvitto explain RECEIPT shows more:")
+        print_rows(findings[:_FINDINGS_SHOWN], reconcile.DISCREPANCY_COLUMNS, False, empty="")
         click.echo()
-    if in_flight := sum(row["in_flight"] for row in comparison.rows()):
-        click.echo(f"{in_flight} are in flight still: see that workers run, and compare again, with more --patience")
-    if refused := sum(row["refused"] for row in comparison.rows()):
-        click.echo(
-            f"{refused} tries were refused that need not be: does the receiver know the sender's token or secret?"
-        )
-    verdict = "adds up" if comparison.passed else "DOES NOT ADD UP"
-    say(
-        f"{verdict}: accepted = stored + duplicate + dead, each as it was sent",
-        "green" if comparison.passed else "bold red",
-    )
+    if in_flight := sum(row["in_flight"] for row in rows):
+        hint = "check that workers run, and compare again with a longer --timeout"
+        click.echo(f"{in_flight} are still in flight: {hint}")
+    if refused := sum(row["refused"] for row in rows):
+        hint = "does the receiver have the sender's token or secret?"
+        click.echo(f"{refused} attempts were rejected that should have been accepted: {hint}")
+    verdict, style = ("adds up", "green") if comparison.passed else ("DOES NOT ADD UP", "bold red")
+    print_line(f"{verdict}: accepted = stored + duplicate + dead, each as it was sent", style)

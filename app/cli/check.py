@@ -11,49 +11,42 @@ from app.cli.output import print_rows
 from app.local.data_folder import DataFolder
 from app.preflight.installation import check as check_installation
 from app.process_settings import PROCESSES, READERS
-from config.checks.result import CheckLevel, CheckResult
+from config.checks.result import CheckLevel
 from config.environment import Environment
 from config.settings import provider_names
 
 _STYLES = {CheckLevel.OK: "green", CheckLevel.WARNING: "yellow", CheckLevel.FAULT: "bold red"}
+_COLUMNS, _WRAPPED = ("name", "level", "message", "hint"), ("message", "hint")
 
 
-@click.command(short_help="Test modules, settings and servers.", epilog="Example: kvitto check ingest worker --json")
+@click.command(
+    short_help="Check modules, settings and servers before a start.",
+    epilog="Example: kvitto check ingest worker --json",
+)
 @click.argument("processes", metavar="[PROCESS]...", nargs=-1, type=click.Choice(list(READERS)))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def check(data: DataFolder, processes: tuple[str, ...], as_json: bool) -> None:
-    """Test modules, settings and servers of ingest, worker, beat, console, migrate (default: all).
+    """Check modules, settings, folders and servers of ingest, worker, beat, console, migrate (default: all).
 
-    Says what is missing or dangerous. With `subscriptions`: of what that command needs.
+    `subscriptions` checks what that command needs.
 
     Changes nothing. Exit 78 on a fault of settings, else 1 on a fault of a server or one that cannot be reached,
-    else 0: warnings are for you to judge. If a module cannot be imported, nothing else is tested, and exit is 1.
+    else 0: warnings are for you to decide. If a module cannot be imported, nothing else is checked; exit 1.
     """
     adopt(data, apis="subscriptions" in processes)
     names = processes or tuple(PROCESSES)
-    findings, status = check_installation((*names, "check"), provider_names(Environment.of_process())), 1
-    if all(finding.level is CheckLevel.OK for finding in findings):
-        found, status = _diagnose(names)
-        findings += found
-    rows = [dataclasses.asdict(finding) for finding in findings]
-    print_rows(
-        rows, ("name", "level", "message", "hint"), as_json, empty="", styles=_STYLES, wrapped=("message", "hint")
-    )
+    results, status = check_installation((*names, "check"), provider_names(Environment.of_process())), 1
+    if all(result.level is CheckLevel.OK for result in results):
+        from app.preflight.report import run_checks  # noqa: PLC0415 - imports libraries that may not be installed
+
+        report = run_checks(os.environ, names)
+        results, status = [*results, *report.settings, *report.servers], report.status
+    rows = [dataclasses.asdict(result) for result in results]
+    print_rows(rows, _COLUMNS, as_json, empty="", styles=_STYLES, wrapped=_WRAPPED)
     if not as_json:
-        _sum_up(Counter(finding.level for finding in findings))
+        counts = Counter(result.level for result in results)
+        worst = max(counts, key=list(CheckLevel).index)
+        summary = ", ".join(f"{counts[level]} {level}" for level in CheckLevel)
+        click.secho(summary, fg=_STYLES[worst].rpartition(" ")[2], bold=True)
     raise SystemExit(status)
-
-
-def _diagnose(processes: tuple[str, ...]) -> tuple[list[CheckResult], int]:
-    """Test settings and servers; return the findings and the exit status."""
-    from app.preflight.report import diagnose  # noqa: PLC0415 - imports clients of servers, which may not be installed
-
-    diagnosis = diagnose(os.environ, processes)
-    return [*diagnosis.settings, *diagnosis.servers], diagnosis.status
-
-
-def _sum_up(counts: Counter[CheckLevel]) -> None:
-    worst = next(verdict for verdict in reversed(CheckLevel) if counts[verdict])
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in CheckLevel)
-    click.secho(told, fg=_STYLES[worst].rpartition(" ")[2], bold=True)

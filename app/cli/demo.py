@@ -1,4 +1,4 @@
-"""`kvitto demo`: a tour on made-up data, in a data folder of its own that is gone afterwards."""
+"""`kvitto demo`: a tour with made-up data, in a temporary data folder."""
 
 import os
 import signal
@@ -6,14 +6,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 
-from app.audit import conservation as auditing
-from app.cli.output import print_rows, say
+from app.audit import conservation
+from app.audit.conservation import ProviderBalance
+from app.cli.output import print_line, print_rows
 from app.inbox import client
 from app.inbox.stream import Inbox
 from app.local.data_folder import DataFolder
@@ -25,33 +26,35 @@ from config.environment import Environment
 from config.settings import provider_names
 from config.variables import PYTHON
 
-# Where it listens may be chosen; no server and no secret of the environment's is for a tour.
-_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "TERM", "INGEST_BIND", "CONSOLE_BIND")
+# The environment may choose the addresses; a tour uses none of its servers and secrets.
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "TERM", "INGEST_BIND", "CONSOLE_BIND")
+_DRAIN_SECONDS = 60
 
 
-@click.command(short_help="Show a tour on made-up data.", epilog="Example: kvitto demo")
+@click.command(short_help="Show a tour with made-up data.", epilog="Example: kvitto demo")
 def demo() -> None:
-    """Start everything, have the sandbox deliver, and show what landed in Postgres and the audit.
+    """Start everything, have the sandbox deliver, and show what arrived in Postgres, and the audit.
 
-    On a terminal it keeps serving until Ctrl-C. Exits 1 if the audit does not add up.
+    On a terminal it keeps serving until Ctrl-C. Exit 1 if the audit does not add up.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends what it started, as on Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop what it started, as on Ctrl-C
     try:
         place = temporary_folder(DATA_MB)
     except MachineError as error:
         raise click.ClickException(str(error)) from error
-    with tempfile.TemporaryDirectory(prefix="kvitto-demo-", dir=place) as folder, _serving(Path(folder)) as up:
+    with tempfile.TemporaryDirectory(prefix="kvitto-demo-", dir=place) as folder, _serving(folder) as up:
         environment = dict(os.environ) | DataFolder(Path(folder)).published()
-        _step("The sandbox plays the providers: delivers, delivers again, once under a wrong key")
+        _heading("The sandbox plays the providers: delivers, delivers again, once under a wrong key")
         for name, part in registry.demos().items():
-            send = [*_kvitto(folder), "sandbox", "send", name, *part.sandbox_options]
-            if subprocess.run(send, check=False, env=environment).returncode:  # noqa: S603
-                raise click.ClickException("not every delivery was answered 200; ingest says why above")
+            command = [*_kvitto(folder), "sandbox", "send", name, *part.sandbox_options]
+            if subprocess.run(command, check=False, env=environment).returncode:  # noqa: S603
+                raise click.ClickException("not every delivery was answered 200; ingest shows why above")
         with connect(environment["DATABASE_URL"], "demo") as connection:
-            sound = _show(connection, environment)
-        if not sound:
+            balances = _drained(connection, environment)
+            _show(connection, balances)
+        if any(balance.missing or balance.in_flight for balance in balances):
             raise SystemExit(1)
-        if sys.stdin and sys.stdin.isatty() and sys.stdout.isatty():  # there is none where it is closed
+        if sys.stdin.isatty() and sys.stdout.isatty():
             password = Path(environment["CONSOLE_PASSWORD_FILE"]).read_text(encoding="utf-8")
             console = f"http://{environment['CONSOLE_BIND']} (any user name, password {password})"
             click.echo(f"\nStill serving; the console is at {console}. Ctrl-C ends it.")
@@ -59,60 +62,54 @@ def demo() -> None:
                 up.wait()
 
 
-def _kvitto(folder: str | Path) -> list[str]:
-    return [*PYTHON, "-m", "app.cli", "--data", str(folder)]
+def _kvitto(folder: str) -> list[str]:
+    return [*PYTHON, "-m", "app.cli", "--data", folder]
 
 
 @contextmanager
-def _serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run `kvitto up` until the tour is over; it uses no server and no secret that the environment may name."""
-    _step("kvitto up: Postgres, Valkey, ingest, worker, beat, console")
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT}
-    with subprocess.Popen([*_kvitto(folder), "up"], stdout=subprocess.PIPE, text=True, env=kept) as up:  # noqa: S603
+def _serving(folder: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `kvitto up` for the duration of a block."""
+    _heading("kvitto up: Postgres, Valkey, ingest, worker, beat, console")
+    inherited = {name: value for name, value in os.environ.items() if name in _INHERITED}
+    with subprocess.Popen([*_kvitto(folder), "up"], stdout=subprocess.PIPE, text=True, env=inherited) as up:  # noqa: S603
         try:
-            assert up.stdout is not None  # noqa: S101
-            ready = up.stdout.readline()
+            ready = up.stdout.readline() if up.stdout else ""
             if not ready:
-                raise click.ClickException("kvitto up did not become ready; it says why above")
+                raise click.ClickException("kvitto up did not become ready; it shows why above")
             click.echo(ready.strip())
             yield up
         finally:
             up.terminate()
 
 
-def _show(connection: Connection, environment: dict[str, str]) -> bool:
-    """Show what landed; tell whether the audit adds up."""
-    boxes = [Inbox(client.connect(environment["REDIS_URL"]), name) for name in provider_names(Environment(environment))]
-    accounts = [_settled(connection, box) for box in boxes]
-    for table in (table for part in registry.demos().values() for table in part.tables):
-        _step(table.title)
-        print_rows(reports.view(connection, table.view), table.columns, False, "none")
-    _step("Recognised as retries")
-    print_rows(
-        reports.newest_deliveries(connection, "duplicate"),
-        ("receipt", "topic", "entity_id", "outcome"),
-        False,
-        "none",
-    )
-    _step("Dead letters, kept sealed until they can be opened")
-    letters = dead_letters.select(connection, dead_letters.Selection())
-    print_rows(letters, ("receipt", "topic", "reason", "detail"), False, "none")
-    _step("The audit: every entry appended is accounted for")
-    print_rows([account.row() for account in accounts], auditing.COLUMNS, False, "none")
-    sound = all(account.missing == 0 and account.in_flight == 0 for account in accounts)
-    say("adds up" if sound else "DOES NOT ADD UP", "green" if sound else "bold red")
-    return sound
-
-
-def _settled(connection: Connection, box: Inbox) -> auditing.ProviderBalance:
-    """Wait until nothing is in flight, a minute at most."""
-    deadline = time.monotonic() + 60
+def _drained(connection: Connection, environment: Mapping[str, str]) -> list[ProviderBalance]:
+    """Return the audit of every inbox, once nothing is in flight or a minute has passed."""
+    redis = client.connect(environment["REDIS_URL"])
+    inboxes = [Inbox(redis, name) for name in provider_names(Environment(environment))]
+    deadline = time.monotonic() + _DRAIN_SECONDS
     while True:
-        account = auditing.audit(connection, box)
-        if account.in_flight == 0 or time.monotonic() > deadline:
-            return account
+        balances = [conservation.audit(connection, inbox) for inbox in inboxes]
+        if not any(balance.in_flight for balance in balances) or time.monotonic() > deadline:
+            return balances
         time.sleep(0.1)
 
 
-def _step(text: str) -> None:
-    say(f"\n{text}", "bold")
+def _show(connection: Connection, balances: list[ProviderBalance]) -> None:
+    """Print what arrived, and the audit."""
+    for table in (table for part in registry.demos().values() for table in part.tables):
+        _heading(table.title)
+        print_rows(reports.view(connection, table.view), table.columns, False, "none")
+    _heading("Recognised as retries")
+    retries = reports.newest_deliveries(connection, "duplicate")
+    print_rows(retries, ("receipt", "topic", "entity_id", "outcome"), False, "none")
+    _heading("Dead letters, kept sealed until they can be opened")
+    letters = dead_letters.select(connection, dead_letters.Selection())
+    print_rows(letters, ("receipt", "topic", "reason", "detail"), False, "none")
+    _heading("The audit: every appended entry is accounted for")
+    print_rows([balance.row() for balance in balances], conservation.COLUMNS, False, "none")
+    adds_up = not any(balance.missing or balance.in_flight for balance in balances)
+    print_line("adds up" if adds_up else "DOES NOT ADD UP", "green" if adds_up else "bold red")
+
+
+def _heading(text: str) -> None:
+    print_line(f"\n{text}", "bold")

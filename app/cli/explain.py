@@ -1,4 +1,4 @@
-"""`kvitto explain`: what Kvitto makes of one delivery, step by step."""
+"""`kvitto explain`: how Kvitto processes one delivery, step by step."""
 
 import dataclasses
 from typing import BinaryIO
@@ -15,7 +15,8 @@ from config.settings import LedgerSettings
 
 
 @click.command(
-    short_help="Say step by step what becomes of a delivery.", epilog="Example: kvitto explain --request saved.http"
+    short_help="Explain step by step how a delivery is processed.",
+    epilog="Example: kvitto explain --request saved.http",
 )
 @click.argument("receipt", type=click.UUID, required=False)
 @click.option(
@@ -28,15 +29,15 @@ def explain(receipt: UUID | None, file: BinaryIO | None, as_json: bool) -> None:
         raise click.UsageError("name a receipt, or a file with --request")
     with session(LedgerSettings.load().database_url, "explain") as connection:
         explainer = Explainer(Environment.of_process(), connection)
+        steps = []
         try:
-            steps = list(explainer.receipt(receipt) if receipt else explainer.request(SavedRequest.parse(_text(file))))
+            if file is not None:
+                steps = list(explainer.request(SavedRequest.parse(file.read())))
+            elif receipt is not None:
+                steps = list(explainer.receipt(receipt))
         except (LookupError, ValueError) as error:
             raise click.ClickException(str(error)) from error
     if as_json:
         print_rows([dataclasses.asdict(step) for step in steps], (), as_json, empty="")
     else:
         print_fields({step.step: step.finding for step in steps})
-
-
-def _text(file: BinaryIO | None) -> bytes:
-    return file.read() if file else b""

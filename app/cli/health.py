@@ -2,29 +2,29 @@
 
 import dataclasses
 import json
-from typing import Any
 
 import click
 
-from app.health import process as judging
+from app.health import process as process_health
 from app.health.process import Health
 from config.environment import Environment
 from config.settings import AuditSettings, BeatSettings, console_bind, ingest_bind, ingest_certificate
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _ready = click.option("--ready", "path", flag_value="/readyz", default="/livez", help="Ask for /readyz instead.")
+_limit = click.option(
+    "--limit", type=float, default=60, show_default=True, help="Unhealthy if a canary is later than these seconds."
+)
 
 
-def _limit(command: Any) -> Any:
-    told = "Seconds that a canary may be late."
-    return click.option("--limit", type=float, default=60, show_default=True, help=told)(command)
-
-
-@click.group(epilog="Example: kvitto health worker --provider kompar")
+@click.group(
+    short_help="Check whether a process does its work.", epilog="Example: kvitto health worker --provider kompar"
+)
 def health() -> None:
-    """Check whether a process does its work, in one line. Exit 1 if a restart is called for.
+    """Check whether a process does its work, in one line. Exit 1 if it should be restarted.
 
-    Reads the settings of that process alone. A server that cannot be reached is told, and no reason to restart.
+    Only the settings of that process are read. A server that cannot be reached is reported, and is no reason to
+    restart.
     """
 
 
@@ -33,31 +33,31 @@ def health() -> None:
 @_limit
 @_json
 def worker(names: tuple[str, ...], limit: float, as_json: bool) -> None:
-    """Look for canaries that wait although a worker should have taken them in."""
+    """Check for canaries that wait although a worker should have consumed them."""
     settings = AuditSettings.load()
     if unknown := set(names) - set(settings.providers):
         known = ",".join(settings.providers)
         raise click.BadParameter(f"{', '.join(sorted(unknown))} not in PROVIDERS ({known})", param_hint="--provider")
-    _answer(judging.check_worker(settings, names or settings.providers, limit), as_json)
+    _report(process_health.check_worker(settings, names or settings.providers, limit), as_json)
 
 
 @health.command(epilog="Example: kvitto health beat")
 @_limit
 @_json
 def beat(limit: float, as_json: bool) -> None:
-    """Look whether canaries are sent, if they are to be."""
-    _answer(judging.check_beat(BeatSettings.load(), limit), as_json)
+    """Check whether canaries are sent, if there are to be any."""
+    _report(process_health.check_beat(BeatSettings.load(), limit), as_json)
 
 
 @health.command(epilog="Example: kvitto health ingest --ready")
 @_ready
 @_json
 def ingest(as_json: bool, path: str) -> None:
-    """Ask for /livez at INGEST_BIND, by HTTPS if there is an INGEST_TLS_CERT."""
+    """Ask for /livez at INGEST_BIND, by HTTPS if INGEST_TLS_CERT is set."""
     environment = Environment.of_process()
     bind, https = ingest_bind(environment), ingest_certificate(environment) is not None
     environment.check()
-    _answer(judging.check_server(bind, https, path), as_json)
+    _report(process_health.check_server(bind, https, path), as_json)
 
 
 @health.command(epilog="Example: kvitto health console --json")
@@ -68,13 +68,13 @@ def console(as_json: bool, path: str) -> None:
     environment = Environment.of_process()
     bind = console_bind(environment)
     environment.check()
-    _answer(judging.check_server(bind, path=path), as_json)
+    _report(process_health.check_server(bind, path=path), as_json)
 
 
-def _answer(found: Health, as_json: bool) -> None:
+def _report(result: Health, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found)))
+        click.echo(json.dumps(dataclasses.asdict(result)))
     else:
-        word = click.style("healthy", fg="green") if found.healthy else click.style("unhealthy", fg="red")
-        click.echo(f"{word}: {found.words}")
-    raise SystemExit(0 if found.healthy else 1)
+        word = click.style("healthy", fg="green") if result.healthy else click.style("unhealthy", fg="red")
+        click.echo(f"{word}: {result.words}")
+    raise SystemExit(0 if result.healthy else 1)

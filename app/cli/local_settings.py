@@ -1,4 +1,4 @@
-"""What commands take over from what runs on this machine: the settings that its data folder tells."""
+"""Settings that commands take from the data folder of a running `kvitto up`."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -9,51 +9,55 @@ from config.variables import setting_of
 
 _DATABASE = frozenset({"DATABASE_URL", "DATABASE_URL_FILE"})
 _REDIS = frozenset({"REDIS_URL", "REDIS_URL_FILE"})
-# What names a server of one's own, beside which `kvitto up` is no help.
+# Variables that name the operator's own servers: then `kvitto up` and its data folder are not used.
 SERVERS = _DATABASE | _REDIS
 
 
 def adopt(data: DataFolder, apis: bool = False) -> None:
-    """Take over how to reach what runs, with `apis` the sandbox's too, unless the environment names servers.
+    """Add the settings of what runs to the environment, with `apis` the sandbox's too.
 
-    A Redis that `kvitto up` was given itself is the one that runs; beside another, all would be a mix of two.
+    Nothing is added if the environment names a database, or a Redis other than the running one: the result would
+    be a mix of two installations.
     """
     if _DATABASE & os.environ.keys():
         return
     published = data.published()
     if any(os.environ[name] != published.get(name) for name in _REDIS & os.environ.keys()):
         return
-    _adopt(published)
-    if apis and not overriding(published := data.sandbox.published()):
-        _adopt(published)
+    _add_missing(published)
+    if apis and not _overrides(sandbox := data.sandbox.published()):
+        _add_missing(sandbox)
 
 
-def overriding(published: Mapping[str, str]) -> list[str]:
-    """Return what the environment names of the sandbox's APIs; one name, and none is used: its logins are its own."""
-    names = _names(published) - {"CA_FILE"}
-    return sorted(name for name in os.environ if setting_of(name) in names)
-
-
-def switched_off(data: DataFolder, url: str) -> str | None:
-    """Return why the API at `url` is asked instead of a sandbox that serves the data folder; None if none is."""
+def sandbox_disabled_reason(data: DataFolder, url: str) -> str | None:
+    """Return why the API at `url` is called instead of the data folder's running sandbox; None if there is none."""
     published: Mapping[str, str] = {}
     with suppress(DataFolderError):
         published = data.sandbox.published()
     if not published or _host(url) in map(_host, published.values()):
         return None
-    names = overriding(published) or sorted(SERVERS & os.environ.keys())
-    return f"{', '.join(names)} in the environment switch{'es' if len(names) == 1 else ''} the sandbox off"
+    names = _overrides(published) or sorted(SERVERS & os.environ.keys())
+    return f"{', '.join(names)} in the environment disable{'s' if len(names) == 1 else ''} the sandbox"
+
+
+def _overrides(published: Mapping[str, str]) -> list[str]:
+    """Return the environment's variables that replace a sandbox's settings.
+
+    One is enough to use none of the sandbox's: its logins are valid at its own APIs only.
+    """
+    names = _settings(published) - {"CA_FILE"}
+    return sorted(name for name in os.environ if setting_of(name) in names)
+
+
+def _add_missing(published: Mapping[str, str]) -> None:
+    """Add settings that the environment gives neither as NAME nor as NAME_FILE."""
+    given = _settings(os.environ)
+    os.environ |= {name: value for name, value in published.items() if setting_of(name) not in given}
+
+
+def _settings(variables: Iterable[str]) -> set[str]:
+    return {setting_of(name) for name in variables}
 
 
 def _host(url: str) -> str:
     return url.partition("://")[2].partition("/")[0]
-
-
-def _adopt(published: Mapping[str, str]) -> None:
-    """Take over what the environment does not name itself, be it as NAME or as NAME_FILE."""
-    given = _names(os.environ)
-    os.environ |= {name: value for name, value in published.items() if setting_of(name) not in given}
-
-
-def _names(variables: Iterable[str]) -> set[str]:
-    return {setting_of(name) for name in variables}

@@ -1,4 +1,4 @@
-"""`kvitto migrate`: brings the database's schema up to date, and gives the processes' roles their passwords."""
+"""`kvitto migrate`: brings the database's schema up to date, and sets the passwords of the processes' roles."""
 
 import click
 
@@ -16,7 +16,7 @@ from config.settings import MigrateSettings
 )
 @click.option("--dry-run", is_flag=True, help="Only list what would be applied.")
 def migrate(dry_run: bool) -> None:
-    """Apply pending migrations, all in one transaction; set the roles' passwords if ROLE_PASSWORDS names any."""
+    """Apply pending migrations in one transaction, and set the roles' passwords that ROLE_PASSWORDS lists."""
     settings = MigrateSettings.load()
     if unknown := {role for role, _ in settings.role_passwords} - set(ROLES):
         raise ConfigurationError(

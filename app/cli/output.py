@@ -12,24 +12,24 @@ from rich.table import Table
 from rich.text import Text
 
 
-def console(stderr: bool = False, fitted: bool = False) -> Console:
-    """Return a console that shortens nothing: what is too wide is the terminal's to wrap, unless `fitted` to it.
+def console(stderr: bool = False, fit: bool = False) -> Console:
+    """Return a console. Lines that are too wide are left to the terminal to wrap, unless `fit` wraps them.
 
-    Nothing in a text is markup, and NO_COLOR keeps escape sequences out of it (no-color.org).
+    Text is never parsed as markup, and NO_COLOR keeps escape sequences out of it (no-color.org).
     """
     return Console(
         stderr=stderr,
         highlight=False,
         markup=False,
         emoji=False,
-        soft_wrap=not fitted,
-        width=None if fitted else 1000,
+        soft_wrap=not fit,
+        width=None if fit else 1000,
         color_system=None if os.environ.get("NO_COLOR") else "auto",
     )
 
 
-def say(text: str, style: str = "", stderr: bool = False) -> None:
-    """Print one line, in a style where there is a terminal."""
+def print_line(text: str, style: str = "", stderr: bool = False) -> None:
+    """Print one line, styled on a terminal."""
     console(stderr).print(Text(text, style))
 
 
@@ -41,9 +41,9 @@ def print_rows(
     styles: Mapping[Any, str] | None = None,
     wrapped: Sequence[str] = (),
 ) -> None:
-    """Print rows as a table, or as JSON; numbers stand to the right, values in `styles` are coloured.
+    """Print rows as a table or as JSON. Numbers are aligned right, values in `styles` are coloured.
 
-    On a terminal, columns in `wrapped` are wrapped at words so that rows fit its width.
+    On a terminal, columns in `wrapped` wrap at words so that rows fit its width.
     """
     if as_json:
         click.echo(json.dumps([dict(row) for row in rows], indent=2, default=str, ensure_ascii=False))
@@ -53,16 +53,17 @@ def print_rows(
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        numbers = all(isinstance(row.get(column), int) for row in rows)
-        table.add_column(column, justify="right" if numbers else "left", no_wrap=column not in wrapped)
+        is_number = all(isinstance(row.get(column), int) for row in rows)
+        table.add_column(column, justify="right" if is_number else "left", no_wrap=column not in wrapped)
     for row in rows:
         values = [row.get(column) for column in columns]
-        table.add_row(*(Text(_text(value), _style(value, styles or {})) for value in values))
-    (console(fitted=True) if wrapped and sys.stdout.isatty() else console()).print(table)
+        cell_styles = [(styles or {}).get(value, "") if isinstance(value, str) else "" for value in values]
+        table.add_row(*(Text(_text(value), style) for value, style in zip(values, cell_styles, strict=True)))
+    console(fit=bool(wrapped) and sys.stdout.isatty()).print(table)
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:
-    """Print one thing's fields, a line each."""
+    """Print one object's fields, a line each."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(no_wrap=True)
@@ -78,13 +79,5 @@ def _text(value: Any) -> str:
         return str(value.isoformat(sep=" ", timespec="milliseconds"))
     if isinstance(value, list):
         return ", ".join(map(_text, value)) or "-"
-    return _printable(str(value))
-
-
-def _printable(text: str) -> str:
-    """Spell out what is not printable: a provider's text must not steer the terminal."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
-def _style(value: Any, styles: Mapping[Any, str]) -> str:
-    return styles.get(value, "") if isinstance(value, str) else ""
+    # Escape control characters: a provider's text must not control the terminal.
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(value))

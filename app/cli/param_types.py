@@ -1,4 +1,4 @@
-"""Durations, rates and times as they are written on a command line: types of its options."""
+"""Types and callbacks of command line options: durations, rates, times, reasons."""
 
 import re
 from datetime import UTC, datetime
@@ -13,31 +13,31 @@ _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
 
 def duration(text: str) -> float:
     """Return the seconds of `90s`, `2m`, `1.5h` or `500ms`."""
-    found = re.fullmatch(rf"{_NUMBER}(ms|s|m|h)", text)
-    if found is None:
+    match = re.fullmatch(rf"{_NUMBER}(ms|s|m|h)", text)
+    if match is None:
         raise click.BadParameter(f"{text!r} is no duration; write it like 60s, 2m or 500ms")
-    return float(found[1]) * _SECONDS[found[2]]
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def rate(text: str) -> float:
-    """Return how many a second `200/s`, `30/m` or `1000/h` are, more than none."""
-    found = re.fullmatch(rf"{_NUMBER}/(s|m|h)", text)
-    if found is None or not float(found[1]):
+    """Return the number per second of `200/s`, `30/m` or `1000/h`; it must be above 0."""
+    match = re.fullmatch(rf"{_NUMBER}/(s|m|h)", text)
+    if match is None or not float(match[1]):
         raise click.BadParameter(f"{text!r} is no rate; write it like 200/s or 30/m")
-    return float(found[1]) / _SECONDS[found[2]]
+    return float(match[1]) / _SECONDS[match[2]]
 
 
 def moment(text: str) -> datetime:
-    """Return the time that `2026-11-01` or `2026-11-01T08:00:00` names, in UTC unless it says otherwise."""
+    """Return the time of `2026-11-01` or `2026-11-01T08:00:00`, in UTC unless the text has an offset."""
     try:
-        found = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is no time; write it like 2026-11-01 or 2026-11-01T08:00:00") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def without_national_id(context: click.Context, option: click.Parameter, reason: str | None) -> str | None:
-    """Return the reason that was given, trimmed; to be an option's callback."""
+    """Return the reason, trimmed; reject an empty one and one with a national id. The callback of an option."""
     if reason is not None and (not reason.strip() or mask_text(reason) != reason):
-        raise click.BadParameter("give a reason that holds no national id, a case's number say", context, option)
+        raise click.BadParameter("give a reason without a national id, for example a case number", context, option)
     return None if reason is None else reason.strip()

@@ -1,4 +1,4 @@
-"""What commands that ask a provider's API have in common: its settings, progress, failures told with their mend."""
+"""What commands that call a provider's API share: settings, connections, progress, and errors as messages."""
 
 import getpass
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import click
 from rich.status import Status
 
-from app.cli.local_settings import switched_off
+from app.cli.local_settings import sandbox_disabled_reason
 from app.cli.output import console
 from app.domain.web_address import address_problem, is_loopback
 from app.errors import ProviderCallError
@@ -23,7 +23,7 @@ from config.settings import SubscriptionSettings
 
 
 def known_provider(_context: click.Context, _argument: click.Parameter, name: str) -> str:
-    """Return the name of a provider that has a folder; to be an argument's callback."""
+    """Return the name if the provider has a folder; the callback of an argument."""
     if registry.is_known(name):
         return name
     raise click.BadParameter(f"{name!r} has no folder in app/providers; name one of {', '.join(registry.known())}")
@@ -31,7 +31,7 @@ def known_provider(_context: click.Context, _argument: click.Parameter, name: st
 
 @dataclass(frozen=True, slots=True)
 class ProviderSession:
-    """A provider that is asked about one topic; while `status` runs, what is printed goes where that is shown."""
+    """A provider's API and the ledger, for one topic. `status` is the progress display while the session is open."""
 
     provider: str
     topic: str
@@ -42,72 +42,60 @@ class ProviderSession:
     status: Status
 
     @property
-    def subscriber(self) -> SubscriptionService:
-        """What has it deliver."""
+    def service(self) -> SubscriptionService:
+        """The service that registers and removes subscriptions for this operator."""
         return SubscriptionService(self.connection, self.provider, self.api, getpass.getuser())
 
-    def address(self, url: str | None, any_path: bool = False) -> str:
-        """Return where the topic is to be delivered: `url`, or what PUBLIC_URL and the edge's path make.
+    def delivery_url(self, url: str | None, allow_any_path: bool = False) -> str:
+        """Return the address to register: `url`, or PUBLIC_URL and the path of ingest.
 
-        Refused is what the provider cannot reach, and a path that is not the edge's for the topic, but for `any_path`.
+        Raises:
+            click.UsageError: The provider cannot deliver to the address, or its path is not ingest's path for the
+                topic and `allow_any_path` is off.
         """
         if url is None and not self.public_url:
-            mend = "--url, or PUBLIC_URL for all (on this machine: kvitto up --https)"
-            raise click.UsageError(f"say where it is to be delivered: {mend}")
-        found = _https(url or self.public_url + self.path)
-        self._judge(found, any_path)
-        return found
-
-    def _judge(self, found: str, any_path: bool) -> None:
-        """Refuse an address at which nothing would arrive, or as something else."""
-        if not any_path and not urlsplit(found).path.removesuffix("/").endswith(self.path):
-            told = f"deliveries of {self.topic} belong at {self.path}; --any-path if a proxy rewrites it"
-            raise click.BadParameter(told, param_hint="--url")
-        if self.api.genuine and is_loopback(found):
-            mend = "name a public one, or start `kvitto sandbox serve` to try it here"
-            told = f"{self.api.url} cannot deliver to {found}, an address of this machine alone"
-            raise click.UsageError(f"{told}: {mend}")
+            hint = "--url, or PUBLIC_URL for all (on this machine: kvitto up --https)"
+            raise click.UsageError(f"give the address to deliver to: {hint}")
+        address = url or self.public_url + self.path
+        if problem := address_problem(address):
+            raise click.BadParameter(f"it {problem}; write it like https://host/path", param_hint="--url")
+        if not allow_any_path and not urlsplit(address).path.removesuffix("/").endswith(self.path):
+            message = f"deliveries of {self.topic} belong at {self.path}; --allow-any-path if a proxy rewrites it"
+            raise click.BadParameter(message, param_hint="--url")
+        if self.api.genuine and is_loopback(address):
+            hint = "name a public one, or start `kvitto sandbox serve` to try it here"
+            message = f"{self.api.url} cannot deliver to {address}, an address of this machine alone"
+            raise click.UsageError(f"{message}: {hint}")
+        return address
 
 
 @contextmanager
-def asking(provider: str, topic: str, doing: str) -> Iterator[ProviderSession]:
-    """Ask a provider about a topic in a block; show `doing` on a terminal meanwhile, and tell what fails with its mend.
+def open_session(provider: str, topic: str, activity: str) -> Iterator[ProviderSession]:
+    """Open a provider's API and the ledger for a block; show `activity` on a terminal and report errors as messages.
 
-    Settings and the topic are checked before anything is sent.
+    Settings and the topic are checked before the first call.
     """
-    screen = console(stderr=True)
+    terminal = console(stderr=True)
     environment = Environment.of_process()
     settings = SubscriptionSettings.read(environment)
-    api = registry.load_subscriptions(provider, environment, lambda text: screen.print(text, style="yellow"))
+    api = registry.load_subscriptions(provider, environment, lambda text: terminal.print(text, style="yellow"))
     if api is None:
         raise click.ClickException(f"{provider} has no API for subscriptions: agree with it where it delivers")
-    tell_switched_off(api)
+    report_disabled_sandbox(api)
     environment.check()
-    with closing(api), _told(), screen.status(doing) as status:
-        path = api.path(topic)
-        with session(settings.database_url, "subscriptions") as connection:
-            yield ProviderSession(provider, topic, api, connection, settings.public_url, path, status)
-
-
-def tell_switched_off(api: SubscriptionApi) -> None:
-    """Say which API is asked, and why, where a sandbox serves the data folder and is not asked."""
-    data = click.get_current_context().find_object(DataFolder)
-    if data and api.url and (why := switched_off(data, api.url)):
-        click.echo(f"asking {api.url}: {why}", err=True)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
     try:
-        yield
+        with closing(api), terminal.status(activity) as status:
+            path = api.path(topic)
+            with session(settings.database_url, "subscriptions") as connection:
+                yield ProviderSession(provider, topic, api, connection, settings.public_url, path, status)
     except UnknownTopicError as error:
         raise click.BadParameter(str(error), param_hint="TOPIC") from error
     except (AmbiguousSubscriptionError, ProviderCallError, TriggerUnsupportedError) as error:
         raise click.ClickException(str(error)) from error
 
 
-def _https(url: str) -> str:
-    """Return the URL that a provider is given; one that none would take is refused."""
-    if problem := address_problem(url):
-        raise click.BadParameter(f"it {problem}; write it like https://host/path", param_hint="--url")
-    return url
+def report_disabled_sandbox(api: SubscriptionApi) -> None:
+    """Print which API is called, and why, if a running sandbox of the data folder is not used."""
+    data = click.get_current_context().find_object(DataFolder)
+    if data and api.url and (reason := sandbox_disabled_reason(data, api.url)):
+        click.echo(f"calling {api.url}: {reason}", err=True)

@@ -1,6 +1,6 @@
 """`kvitto ingest|worker|beat|console`: one process each, which serves until it is stopped.
 
-The modules that a process needs are imported by its command, once: forks share them.
+Each command imports the modules that its process needs once, before it forks: forks share them.
 """
 
 import importlib
@@ -19,7 +19,7 @@ from config.granian import EDGE_MEMORY, EDGE_THREADS
     type=click.IntRange(min=1),
     default=EDGE_THREADS,
     show_default=True,
-    help="Requests in progress at once, each.",
+    help="Concurrent requests per process.",
 )
 @click.option(
     "--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the port."
@@ -37,35 +37,39 @@ def ingest(threads: int, processes: int) -> None:
     environment = Environment.of_process()
     settings = read_ingest(environment)
     environment.check()
-    _refuse_unfit(settings.redis_url, "redis" in settings.allow_non_durable)
-    with hold("INGEST_BIND", settings.bind, "serves"):
+    _require_fit_redis(settings.redis_url, "redis" in settings.allow_non_durable)
+    with hold("INGEST_BIND", settings.ingest_bind, "serves"):
         importlib.import_module("app.ingest.app")
-        serve("app.ingest.wsgi:app", settings.bind, threads, settings.certificate, processes)
+        serve("app.ingest.wsgi:app", settings.ingest_bind, threads, settings.certificate, processes)
 
 
-def _refuse_unfit(redis_url: str, allow_non_durable: bool) -> None:
+def _require_fit_redis(redis_url: str, allow_non_durable: bool) -> None:
+    """Raise ConfigurationError if Redis could lose a confirmed append; one that is down does not stop the start."""
     from app.errors import StoreUnavailableError
     from app.inbox import client
     from config.environment import ConfigurationError
 
     try:
         with closing(client.connect(redis_url)) as redis:
-            faults = client.startup_errors(redis, allow_non_durable)
+            errors = client.startup_errors(redis, allow_non_durable)
     except StoreUnavailableError as error:
-        click.echo(f"redis: {error}; starting without it, /readyz says when it is there", err=True)
+        click.echo(f"redis: {error}; starting without it, /readyz shows when it is there", err=True)
         return
-    if faults:
-        raise ConfigurationError(faults)
+    if errors:
+        raise ConfigurationError(errors)
 
 
-@click.command(epilog="Example: kvitto worker --provider kompar --concurrency 4")
+@click.command(
+    short_help="Process the deliveries in the inboxes.",
+    epilog="Example: kvitto worker --provider kompar --concurrency 4",
+)
 @click.option("--provider", "names", multiple=True, help="Whose inbox to drain; repeatable. Default: all in PROVIDERS.")
 @click.option(
     "--concurrency",
     type=click.IntRange(min=1),
     default=2,
     show_default=True,
-    help="Processes that open and validate in parallel.",
+    help="Processes that work in parallel.",
 )
 def worker(names: tuple[str, ...], concurrency: int) -> None:
     """Drain inboxes: open, validate, store, acknowledge."""
@@ -76,20 +80,19 @@ def worker(names: tuple[str, ...], concurrency: int) -> None:
     environment = Environment.of_process()
     known = WorkerSettings.read(environment).providers
     if unknown := set(names) - set(known):
-        raise click.BadParameter(
-            f"{', '.join(sorted(unknown))} not in PROVIDERS ({','.join(known)})", param_hint="--provider"
-        )
+        message = f"{', '.join(sorted(unknown))} not in PROVIDERS ({','.join(known)})"
+        raise click.BadParameter(message, param_hint="--provider")
     queues = names or known
     for name in queues:
         registry.load(name, environment)
     environment.check()
-    os.environ["PROVIDERS"] = ",".join(queues)  # it needs the keys of those it serves, and no others
+    os.environ["PROVIDERS"] = ",".join(queues)  # its children read the keys of these providers only
     sys.exit(importlib.import_module("workers.start").worker(queues, concurrency))
 
 
-@click.command(short_help="Have every inbox swept.", epilog="Example: kvitto beat")
+@click.command(short_help="Schedule sweeps, audits and canaries.", epilog="Example: kvitto beat")
 def beat() -> None:
-    """Have every inbox swept, and a canary sent to it, every few seconds; run one of these."""
+    """Schedule a sweep and an audit of every inbox, and send canaries; run exactly one."""
     from app.process_settings import read_beat
     from config.environment import Environment
 
@@ -100,16 +103,16 @@ def beat() -> None:
 
 
 @click.command(
-    short_help="Serve operators' page, health and metrics.",
+    short_help="Serve the operators' page, health and metrics.",
     epilog="Example: CONSOLE_BIND=127.0.0.1:8081 kvitto console",
 )
 def console() -> None:
-    """Serve operators' pages, health and metrics, on a private port."""
+    """Serve the operators' page, health and metrics, on a private port."""
     from app.local.ports import hold
     from app.wsgi_server import serve
     from config.settings import ConsoleSettings
 
     settings = ConsoleSettings.load()
-    with hold("CONSOLE_BIND", settings.bind, "serves"):
+    with hold("CONSOLE_BIND", settings.console_bind, "serves"):
         importlib.import_module("app.console.app")
-        serve("app.console.wsgi:app", settings.bind, threads=4)
+        serve("app.console.wsgi:app", settings.console_bind, threads=4)

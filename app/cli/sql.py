@@ -1,4 +1,4 @@
-"""`kvitto sql`: rows of the ledger, for who has no client of Postgres at hand."""
+"""`kvitto sql`: rows of the ledger, without a Postgres client."""
 
 import click
 
@@ -9,13 +9,13 @@ from config.settings import LedgerSettings
 
 
 @click.command(
-    short_help="Show what a query finds in the ledger.",
+    short_help="Run a read-only query on the ledger.",
     epilog='Example: kvitto sql "SELECT * FROM reporting.freshness" --json',
 )
 @click.argument("query")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def sql(query: str, as_json: bool) -> None:
-    """Show what one SQL statement finds, read-only, in the role of DATABASE_URL."""
+    """Print the rows of one SQL statement, run read-only in the role of DATABASE_URL."""
     with session(LedgerSettings.load().database_url, "sql", default_transaction_read_only="on") as connection:
         try:
             columns, rows = reports.query(connection, query)

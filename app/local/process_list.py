@@ -1,4 +1,4 @@
-"""The processes of Kvitto: what each runs, and which settings are its own."""
+"""The processes of Kvitto on one machine: their commands, roles and settings."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from config.settings import ConsoleSettings
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process: its command line below `kvitto`, its role in Postgres, and what reads its settings."""
+    """One process: its command line after `kvitto`, its role in Postgres, and the function that reads its settings."""
 
     name: str
     arguments: tuple[str, ...]
@@ -27,7 +27,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How many processes share a task: `workers` each provider's inbox, `edges` the port."""
+    """Numbers of processes: `workers` per provider, `ingest_processes` that share the port."""
 
     workers: int = 2
     ingest_processes: int = 1
@@ -35,26 +35,26 @@ class Scale:
 
 def processes(names: Iterable[str], scale: Scale) -> list[Process]:
     """Return the processes that serve these providers, in the order in which they start."""
-    workers = [
-        Process(
-            f"worker-{name}",
-            ("worker", "--provider", name, "--concurrency", str(scale.workers)),
-            "kvitto_worker",
-            partial(read_worker, names=(name,)),
-        )
-        for name in names
-    ]
+    concurrency = ("--concurrency", str(scale.workers))
     return [
         Process("ingest", ("ingest", "--processes", str(scale.ingest_processes)), "kvitto_ingest", read_ingest),
-        *workers,
+        *(
+            Process(
+                f"worker-{name}",
+                ("worker", "--provider", name, *concurrency),
+                "kvitto_worker",
+                partial(read_worker, names=(name,)),
+            )
+            for name in names
+        ),
         Process("beat", ("beat",), "", read_beat),
         Process("console", ("console",), "kvitto_console", ConsoleSettings.read),
     ]
 
 
-def check(found: Iterable[Process], variables: Mapping[str, str]) -> None:
-    """Raise ConfigurationError with what any of the processes would refuse, before the first of them starts."""
+def check(processes: Iterable[Process], variables: Mapping[str, str]) -> None:
+    """Raise ConfigurationError with every fault of any process, before the first of them starts."""
     environment = Environment(variables)
-    for process in found:
+    for process in processes:
         process.read(environment)
     environment.check()

@@ -1,5 +1,5 @@
-"""What comes in wheels for development, demo and tests alone: the extra `embedded`."""
+"""What the extra `embedded` installs, for development, demo and tests only."""
 
 
 class EmbeddedServerError(Exception):
-    """Something of it is not installed, or does not start; the text says what to do."""
+    """A part of the extra is not installed, or does not start; the text says what to do."""

@@ -1,1 +1,1 @@
-"""What `kvitto check` asks before a process starts."""
+"""The questions of `kvitto check`; the rules that decide on the answers are in config.checks."""

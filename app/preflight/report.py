@@ -1,16 +1,18 @@
-"""Tests settings and servers before a process starts, and says what is dangerous and how to mend it."""
+"""Runs all checks before a process starts."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from app.preflight.credentials import check_credentials
 from app.preflight.environment import Configuration
+from app.preflight.folders import check_folders
 from app.preflight.server_queries import ask_broker, ask_postgres, ask_redis
-from config.checks.result import CheckLevel, CheckResult
+from config.checks.result import CheckResult, only_faults
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What was found."""
+class PreflightReport:
+    """The results: of settings, credentials and folders; and of servers."""
 
     settings: list[CheckResult]
     servers: list[CheckResult]
@@ -18,20 +20,17 @@ class Diagnosis:
     @property
     def status(self) -> int:
         """The exit status: 78 for faults of settings, else 1 for faults of servers, else 0."""
-        if _faulty(self.settings):
+        if only_faults(self.settings):
             return 78
-        return 1 if _faulty(self.servers) else 0
+        return 1 if only_faults(self.servers) else 0
 
 
-def diagnose(variables: Mapping[str, str], processes: Collection[str]) -> Diagnosis:
-    """Look at everything that these processes would use if `variables` were their environment."""
+def run_checks(variables: Mapping[str, str], processes: Collection[str]) -> PreflightReport:
+    """Check everything that these processes would use if `variables` were their environment."""
     configuration = Configuration(variables, processes)
-    servers = (ask_redis, ask_broker, ask_postgres)
-    return Diagnosis(
-        settings=list(configuration.findings()),
-        servers=[finding for ask in servers for finding in ask(configuration)],
-    )
-
-
-def _faulty(findings: Iterable[CheckResult]) -> bool:
-    return any(finding.level is CheckLevel.FAULT for finding in findings)
+    settings = [*configuration.results(), *check_credentials(configuration), *check_folders(configuration)]
+    servers = [*ask_redis(configuration)]
+    is_down = any(result.name == "redis" for result in only_faults(servers))
+    if not is_down or configuration.get("broker_url") != configuration.get("redis_url"):  # else it is reported already
+        servers += ask_broker(configuration)
+    return PreflightReport(settings, [*servers, *ask_postgres(configuration)])

@@ -12,6 +12,7 @@ from typing import Any
 
 import app.providers
 from app.providers.base import Authentication, Demo, Provider, SubscriptionApi
+from config.declarations import Setting
 from config.environment import Environment
 
 
@@ -58,6 +59,12 @@ def demos() -> dict[str, Demo]:
     """Return the parts of `kvitto demo`, by provider; a folder without `demo.py` has none."""
     modules = {name: _module(name, "demo") for name in known()}
     return {name: module.DEMO for name, module in modules.items() if module}
+
+
+def declared_settings(name: str) -> tuple[Setting, ...]:
+    """Return the settings that the provider's folder declares; none if there is no such folder."""
+    module = _module(name, "settings")
+    return module.SETTINGS if module else ()
 
 
 def _read(name: str, part: str, environment: Environment) -> object | None:

@@ -17,7 +17,7 @@ from config.environment import ConfigurationError
 Connection = psycopg.Connection[Any]
 Query = LiteralString | SQL | Composed
 
-_SESSION = {
+SESSION = {
     "search_path": "kvitto",
     # Python compares two times of one zone by their wall clocks: wrongly, in the hour that autumn repeats.
     "timezone": "UTC",
@@ -60,7 +60,7 @@ def connection_arguments(name: str, **session: str) -> dict[str, Any]:
         "client_encoding": "utf8",  # under SQL_ASCII, texts would be bytes
         "connect_timeout": 3,
         "application_name": f"kvitto-{name}",
-        "options": " ".join(f"-c {setting}={value}" for setting, value in (_SESSION | session).items()),
+        "options": " ".join(f"-c {setting}={value}" for setting, value in (SESSION | session).items()),
         "keepalives_idle": 10,
         "tcp_user_timeout": 10_000,
     }

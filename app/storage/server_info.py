@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege
 
 from app.errors import StoreUnavailableError
-from app.storage.connection import Connection, durability_errors, fetch_one
+from app.storage.connection import SESSION, Connection, durability_errors, fetch_one
 from app.storage.migration_runner import pending
 from config.checks import postgres
 from config.checks.result import CheckResult, Facts, only_faults
@@ -39,10 +39,17 @@ def startup_errors(connection: Connection, allow_non_durable: bool) -> list[Chec
 def server_info(connection: Connection) -> Facts:
     """Return the server's settings by name, and its state, for config.checks.postgres.
 
-    State: `in_recovery`, `superuser`, `owner`, `connections`, `pending` migrations, and `clock`, the seconds by which
-    its clock differs from this machine's.
+    Beside its settings' names: `in_recovery`, `superuser`, `owner`, `connections`, `pending` migrations, `clock`,
+    seconds that it differs from this machine's, and `session`, what the session's settings should be and are.
     """
-    return _settings(connection) | _state(connection) | {"pending": _pending(connection), "clock": _clock(connection)}
+    more = {"pending": _pending(connection), "clock": _clock(connection), "session": _session(connection)}
+    return _settings(connection) | _state(connection) | more
+
+
+def _session(connection: Connection) -> dict[str, tuple[str, str]]:
+    """Return (requested, actual) of each setting that every connection requests; a pooler may drop requests."""
+    rows = connection.execute("SELECT name, current_setting(name) AS it FROM unnest(%s) AS name", [list(SESSION)])
+    return {row.name: (SESSION[row.name].replace("\\ ", " "), row.it) for row in rows}
 
 
 def _settings(connection: Connection) -> dict[str, Any]:

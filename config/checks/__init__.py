@@ -1,1 +1,1 @@
-"""Rules that judge settings and servers. They are pure: they ask nothing."""
+"""Rules that decide what is wrong with settings and servers, from what these report; no I/O."""

@@ -1,4 +1,4 @@
-"""What is dangerous about a Redis, judged by its INFO (names with _) and CONFIG GET (names with -); asks nothing."""
+"""Rules for Redis, by its INFO (names with _) and CONFIG GET (names with -)."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,7 +7,7 @@ from config.checks.result import CheckLevel, CheckResult, Facts, clock, fault, h
 from config.checks.startup import redis_faults
 
 # `entries-added`, which the audit counts by, came with Redis 7.0; Valkey began as 7.2.
-_OLDEST = (7, 0)
+_MIN_VERSION = (7, 0)
 # What the seal and the stream add to a body, generously.
 _ENVELOPE_BYTES = 4096
 # A pooled connection that the server closes costs the next delivery a new one.
@@ -20,12 +20,12 @@ CONFIG = (
 
 
 def blocking_problems(facts: Facts) -> list[CheckResult]:
-    """Judge whether it can ever be an inbox; start-up refuses what cannot, and waits for what may pass."""
+    """Check what waiting cannot fix: start-up fails on these faults and waits for all others."""
     return [_version(facts), _mode(facts)]
 
 
-def judge(facts: Facts, allow_non_durable: bool, body_limit_bytes: int | None) -> Iterator[CheckResult]:
-    """Judge everything; the limit is the edge's, None where no edge is looked at."""
+def check(facts: Facts, allow_non_durable: bool, body_limit_bytes: int | None) -> Iterator[CheckResult]:
+    """Check everything; the limit is ingest's, None if ingest is not checked."""
     yield from blocking_problems(facts)
     yield from _durability(facts, allow_non_durable)
     yield from (_role(facts), _loading(facts), _writes(facts), _replicas(facts))
@@ -40,8 +40,8 @@ def _version(facts: Facts) -> CheckResult:
     name = "Valkey" if "valkey_version" in facts else "Redis"
     version = str(facts.get("valkey_version") or facts.get("redis_version") or "")
     if not version:
-        return warning("redis version", "is hidden", "Let INFO be called, or make sure of Redis 7.0 or Valkey 7.2")
-    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _OLDEST:
+        return warning("redis version", "is hidden", "Allow INFO, or make sure of Redis 7.0 or Valkey 7.2")
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _MIN_VERSION:
         return fault("redis version", f"{name} {version}", "Use Redis 7.0 or Valkey 7.2 at least")
     return ok("redis version", f"{name} {version}")
 
@@ -49,8 +49,8 @@ def _version(facts: Facts) -> CheckResult:
 def _mode(facts: Facts) -> CheckResult:
     mode = str(facts.get("server_mode") or facts.get("redis_mode") or "unknown")
     if mode in ("cluster", "sentinel"):
-        mend = "Name a server that is not part of a cluster: an inbox and its epoch change in one transaction"
-        return fault("redis mode", mode, mend)
+        hint = "Name a server that is not part of a cluster: an inbox and its epoch change in one transaction"
+        return fault("redis mode", mode, hint)
     return ok("redis mode", mode)
 
 
@@ -74,48 +74,48 @@ def _loading(facts: Facts) -> CheckResult:
 
 
 def _writes(facts: Facts) -> CheckResult:
-    """Judge whether the server refuses writes because it could not write its own files."""
+    """Check whether the server could write its own files; if not, it may refuse all writes."""
     if facts.get("aof_last_write_status", "ok") != "ok":
-        return fault("redis last write", "to the append-only file failed", "Free disk space and look into Redis' log")
+        return fault("redis last write", "to the append-only file failed", "Free disk space and read Redis' log")
     if facts.get("rdb_last_bgsave_status", "ok") != "ok":
-        mend = 'Mend the folder named by CONFIG GET dir, then BGSAVE; or CONFIG SET save "", which needs no snapshots'
-        refuses = facts.get("stop-writes-on-bgsave-error") == "yes" and facts.get("save")
-        return (fault if refuses else warning)("redis last write", "of a snapshot failed", mend)
+        hint = 'Repair the folder named by CONFIG GET dir, then BGSAVE; or CONFIG SET save "", which needs no snapshots'
+        stops_writes = facts.get("stop-writes-on-bgsave-error") == "yes" and facts.get("save")
+        return (fault if stops_writes else warning)("redis last write", "of a snapshot failed", hint)
     if facts.get("aof_last_bgrewrite_status", "ok") != "ok":
         return warning("redis last write", "the rewrite of the append-only file failed", "Free memory or disk space")
     return ok("redis last write", "succeeded")
 
 
 def _replicas(facts: Facts) -> CheckResult:
-    needed, there = int(facts.get("min-replicas-to-write", 0)), int(facts.get("connected_slaves", 0))
-    if needed > there:
-        mend = "Start the replicas, or CONFIG SET min-replicas-to-write 0"
-        return fault("redis replicas", f"{there} connected, writes need {needed}", mend)
-    return ok("redis replicas", f"{there} connected")
+    needed, connected = int(facts.get("min-replicas-to-write", 0)), int(facts.get("connected_slaves", 0))
+    if needed > connected:
+        hint = "Start the replicas, or CONFIG SET min-replicas-to-write 0"
+        return fault("redis replicas", f"{connected} connected, writes need {needed}", hint)
+    return ok("redis replicas", f"{connected} connected")
 
 
 def _memory(facts: Facts) -> CheckResult:
     if "maxmemory" not in facts:
-        return warning("redis memory", "is hidden", "Let INFO be called, or watch its memory elsewhere")
+        return warning("redis memory", "is hidden", "Allow INFO, or monitor its memory elsewhere")
     if not facts["maxmemory"]:
-        mend = "CONFIG SET maxmemory to what the machine can spare, and in redis.conf"
-        return warning("redis memory", "maxmemory is 0: the kernel decides when it is full, by killing", mend)
-    mend = "Start workers to drain the inboxes, or raise maxmemory: a full server refuses deliveries"
-    return headroom("redis memory", facts["used_memory"], facts["maxmemory"], mend)
+        hint = "CONFIG SET maxmemory to what the machine can spare, and in redis.conf"
+        return warning("redis memory", "maxmemory is 0: the kernel decides when it is full, by killing", hint)
+    hint = "Start workers to drain the inboxes, or raise maxmemory: a full server refuses deliveries"
+    return headroom("redis memory", facts["used_memory"], facts["maxmemory"], hint)
 
 
 def _clients(facts: Facts) -> CheckResult:
     if "maxclients" not in facts:
-        return warning("redis clients", "are hidden", "Let INFO be called, or watch its connections elsewhere")
-    mend = "CONFIG SET maxclients higher, and in redis.conf; each edge may hold 256"
-    return headroom("redis clients", facts["connected_clients"], facts["maxclients"], mend)
+        return warning("redis clients", "are hidden", "Allow INFO, or monitor its connections elsewhere")
+    hint = "CONFIG SET maxclients higher, and in redis.conf; each ingest process may hold 256"
+    return headroom("redis clients", facts["connected_clients"], facts["maxclients"], hint)
 
 
 def _timeout(facts: Facts) -> CheckResult:
     seconds = int(facts.get("timeout", 0))
     if 0 < seconds < _IDLE_SECONDS:
-        mend = "CONFIG SET timeout 0, and in redis.conf"
-        return warning("redis timeout", f"closes connections that are idle for {seconds} s", mend)
+        hint = "CONFIG SET timeout 0, and in redis.conf"
+        return warning("redis timeout", f"closes connections that are idle for {seconds} s", hint)
     return ok("redis timeout", f"{seconds} s" if seconds else "none")
 
 
@@ -123,15 +123,15 @@ def _body_limit(facts: Facts, body_limit_bytes: int) -> CheckResult:
     needed = body_limit_bytes + _ENVELOPE_BYTES
     for name in ("proto-max-bulk-len", "client-query-buffer-limit"):
         if int(facts.get(name, needed)) < needed:
-            mend = f"CONFIG SET {name} {needed} at least, and in redis.conf; or lower BODY_LIMIT_BYTES"
-            return fault(f"redis {name}", f"{facts[name]} bytes, less than a body of BODY_LIMIT_BYTES sealed", mend)
+            hint = f"CONFIG SET {name} {needed} at least, and in redis.conf; or lower BODY_LIMIT_BYTES"
+            return fault(f"redis {name}", f"{facts[name]} bytes, less than a body of BODY_LIMIT_BYTES sealed", hint)
     return ok("redis proto-max-bulk-len", "takes a body of BODY_LIMIT_BYTES")
 
 
 def _foreign(facts: Facts) -> CheckResult:
-    foreign, looked_at = facts.get("foreign", 0), facts.get("looked_at", 0)
-    found = f"{foreign} of the {looked_at} keys looked at are not Kvitto's"
+    foreign, inspected = facts.get("foreign", 0), facts.get("looked_at", 0)
+    message = f"{foreign} of the {inspected} keys inspected are not Kvitto's"
     if foreign:
-        mend = "Give Kvitto a server of its own: what empties or fills that one takes the inboxes with it"
-        return warning("redis keys", found, mend)
-    return ok("redis keys", found)
+        hint = "Give Kvitto a server of its own: what empties or fills that one takes the inboxes with it"
+        return warning("redis keys", message, hint)
+    return ok("redis keys", message)

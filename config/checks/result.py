@@ -19,7 +19,7 @@ class CheckLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check looked at, what it found and how to fix it. Never holds the value of a secret."""
+    """The subject of a check, its finding and how to fix it. Never holds the value of a secret."""
 
     level: CheckLevel
     name: str
@@ -41,17 +41,17 @@ def warning(name: str, message: str, hint: str) -> CheckResult:
 
 
 def fault(name: str, message: str, hint: str) -> CheckResult:
-    """Return a result under which deliveries are refused, stuck or lost."""
+    """Return a result under which deliveries are rejected, stuck or lost."""
     return CheckResult(CheckLevel.FAULT, name, message, hint)
 
 
 def only_faults(results: Iterable[CheckResult]) -> list[CheckResult]:
-    """Return the results that start-up refuses."""
-    return [each for each in results if each.level is CheckLevel.FAULT]
+    """Return the results under which a process must not start."""
+    return [result for result in results if result.level is CheckLevel.FAULT]
 
 
 def headroom(name: str, used: int, limit: int, hint: str) -> CheckResult:
-    """Judge how much of a limit is used: a warning above 75 %, a fault above 90 %."""
+    """Check how much of a limit is used: a warning above 75 %, a fault above 90 %."""
     message = f"{used:,} of {limit:,} used"
     if used <= 0.75 * limit:
         return ok(name, message)
@@ -59,7 +59,7 @@ def headroom(name: str, used: int, limit: int, hint: str) -> CheckResult:
 
 
 def clock(name: str, seconds: float) -> CheckResult:
-    """Judge how far a server's clock is from this machine's: a warning above 1 s, a fault above 30 s."""
+    """Check how far a server's clock is from this machine's: a warning above 1 s, a fault above 30 s."""
     message = f"{seconds:.1f} s from this machine's"
     if seconds <= 1:
         return ok(name, message)

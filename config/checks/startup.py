@@ -1,7 +1,7 @@
-"""Refuses servers under which an answered 200 or a commit could be lost.
+"""Rules for start-up: servers that could lose an answered 200 or a commit are faults.
 
-The edge answers on the strength of Redis' reply, a worker deletes an entry on the strength of
-Postgres' commit: both must be on disk before they are confirmed.
+Ingest answers once Redis has replied; a worker deletes an entry once Postgres has committed. Both must be on disk by
+then.
 """
 
 from collections.abc import Mapping
@@ -25,31 +25,30 @@ _POSTGRES = {
 }
 _OVERRIDE = "or, if losing deliveries is acceptable, set ALLOW_NON_DURABLE="
 
+REDIS_SETTINGS = (*_REDIS, _REPLICA)
+POSTGRES_SETTINGS = tuple(_POSTGRES)
+
 
 def redis_faults(settings: Mapping[str, str]) -> list[CheckResult]:
-    """Return what in Redis' CONFIG GET, and its `role`, could lose an entry whose append was confirmed.
+    """Return the values of Redis' CONFIG GET, and of its `role`, that could lose a confirmed append.
 
-    A setting that the server hides (managed services refuse CONFIG) counts as a fault: not known is not proven.
+    A setting that the server hides (managed services refuse CONFIG) is a fault: unknown is not proven.
     """
     faults = [
-        fault(f"redis {name}", f"is {settings.get(name, 'unknown')!r}, must be {right!r}", f"{mend}; {_OVERRIDE}redis")
-        for name, (right, mend) in _REDIS.items()
+        fault(f"redis {name}", f"is {settings.get(name, 'unknown')!r}, must be {right!r}", f"{hint}; {_OVERRIDE}redis")
+        for name, (right, hint) in _REDIS.items()
         if settings.get(name) != right
     ]
     if settings.get("role") == "slave" and settings.get(_REPLICA) == "no":
-        problem = "is 'no' on a replica, which forgets its own writes when it next follows its primary"
+        problem = "is 'no' on a replica, which loses its own writes when it next follows its primary"
         faults.append(fault(f"redis {_REPLICA}", problem, f"Name the primary in REDIS_URL; {_OVERRIDE}redis"))
     return faults
 
 
 def postgres_faults(settings: Mapping[str, str]) -> list[CheckResult]:
-    """Return what in Postgres' settings (as SHOW gives them) could lose a confirmed commit."""
+    """Return the values of Postgres' settings (as SHOW gives them) that could lose a confirmed commit."""
     return [
-        fault(f"postgres {name}", f"is {settings.get(name, 'unknown')!r}", f"{mend}; {_OVERRIDE}postgres")
-        for name, (right, mend) in _POSTGRES.items()
+        fault(f"postgres {name}", f"is {settings.get(name, 'unknown')!r}", f"{hint}; {_OVERRIDE}postgres")
+        for name, (right, hint) in _POSTGRES.items()
         if settings.get(name) not in right
     ]
-
-
-REDIS_SETTINGS = (*_REDIS, _REPLICA)
-POSTGRES_SETTINGS = tuple(_POSTGRES)

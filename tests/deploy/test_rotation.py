@@ -46,7 +46,7 @@ def test_the_sealing_key_is_rotated_under_load(database: str, tmp_path: Path) ->
         resealed = run("reseal", environment=environment)
         assert resealed.returncode == 0, resealed.stderr
         assert labels(connection) == {"new"}
-        assert run("reseal", environment=environment).stdout == "0 bodies sealed anew\n"
+        assert run("reseal", environment=environment).stdout == "0 bodies sealed again\n"
         alone = SealingKeys((("new", base64.b64decode(NEW)),))
         for receipt, sealed in connection.execute("SELECT receipt, ciphertext FROM kvitto.bodies").fetchall():
             assert alone.unseal(UUID(str(receipt)), sealed)

@@ -229,7 +229,7 @@ def test_operators_run_their_commands(secrets: Path) -> None:
         done = run(*line, environment=environment_of(SERVICES["operator"], secrets))
         assert done.returncode == 0, done.stderr
     done = run(*SERVICES["reseal"]["command"], environment=environment_of(SERVICES["reseal"], secrets))
-    assert (done.returncode, "bodies sealed anew" in done.stdout) == (0, True), done.stderr
+    assert (done.returncode, "bodies sealed again" in done.stdout) == (0, True), done.stderr
 
 
 def test_every_role_is_given_a_password(secrets: Path) -> None:

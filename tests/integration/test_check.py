@@ -1,10 +1,11 @@
-"""`kvitto check` finds what is dangerous about real settings and servers, each with its mend."""
+"""`kvitto check` finds what is dangerous about real settings and servers, each with a hint."""
 
 import json
 import os
 import pty
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 
 from app.inbox import client
-from app.preflight.report import Diagnosis, diagnose
+from app.preflight.report import PreflightReport, run_checks
 from app.process_settings import PROCESSES
 from app.providers import registry
 from app.storage.connection import connect
@@ -21,19 +22,28 @@ from app.storage.migration_runner import migrate
 from config.checks.result import CheckLevel, CheckResult
 from tests import servers
 from tests.kvitto_process import Running, command, run
-from tests.misconfigurations import FAULT, NOWHERE, SEEDS, WARNING, Environment, Sound, a_writable_replica, key
+from tests.misconfigurations import (
+    FAULT,
+    NOWHERE,
+    SEEDS,
+    WARNING,
+    Environment,
+    HealthySetup,
+    a_writable_replica,
+    key,
+)
 from tests.ports import free_port
 from tests.providers.provider_fixtures import names
 from tests.servers import bare_environment
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sound]:
-    folder = tmp_path_factory.mktemp("sound")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HealthySetup]:
+    folder = tmp_path_factory.mktemp("healthy")
     with servers.postgres(folder) as postgres, servers.valkey(folder, "--maxmemory", "1gb") as redis_url:
-        dsn = postgres.replace("/postgres", "/sound")
+        dsn = postgres.replace("/postgres", "/healthy")
         with psycopg.connect(postgres, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE sound")
+            connection.execute("CREATE DATABASE healthy")
         with connect(dsn, "test") as connection:
             migrate(connection)
         with psycopg.connect(dsn, autocommit=True) as connection, client.connect(redis_url) as redis:
@@ -42,7 +52,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sound]:
                 "DATABASE_URL": dsn.replace("kvitto@", "least@"),
                 "REDIS_URL": redis_url,
             }
-            yield Sound(environment, redis, folder / "valkey", connection)
+            yield HealthySetup(environment, redis, folder / "valkey", connection)
 
 
 def secret_files(folder: Path) -> Environment:
@@ -55,29 +65,29 @@ def secret_files(folder: Path) -> Environment:
     return {f"{name}_FILE": str(folder / name) for name in values}
 
 
-def look(environment: Environment) -> Diagnosis:
-    return diagnose(environment, tuple(PROCESSES))
+def checked(environment: Environment) -> PreflightReport:
+    return run_checks(environment, tuple(PROCESSES))
 
 
 @pytest.mark.parametrize("name", SEEDS)
-def test_one_thing_that_is_wrong_is_found_with_its_mend_and_nothing_else(sound: Sound, name: str) -> None:
-    seed, what, verdict, found, mend = SEEDS[name]
-    with seed(sound) as environment:
-        diagnosis = look(environment)
-    (finding,) = [each for each in told(diagnosis) if each.level is not CheckLevel.OK]
-    assert (finding.name, finding.level) == (what, verdict)
-    assert found in finding.message
-    assert mend in finding.hint
-    assert diagnosis.status == (0 if verdict is WARNING else 78 if finding in diagnosis.settings else 1)
-    assert not [secret for secret in secrets(environment) if secret in str(told(diagnosis))]
+def test_check_reports_one_misconfiguration_with_its_hint_and_nothing_else(healthy: HealthySetup, name: str) -> None:
+    seed, subject, level, message, hint = SEEDS[name]
+    with seed(healthy) as environment:
+        report = checked(environment)
+    (result,) = [result for result in results(report) if result.level is not CheckLevel.OK]
+    assert (result.name, result.level) == (subject, level)
+    assert message in result.message
+    assert hint in result.hint
+    assert report.status == (0 if level is WARNING else 78 if result in report.settings else 1)
+    assert not [secret for secret in secrets(environment) if secret in str(results(report))]
 
 
-def told(diagnosis: Diagnosis) -> list[CheckResult]:
-    return [*diagnosis.settings, *diagnosis.servers]
+def results(report: PreflightReport) -> list[CheckResult]:
+    return [*report.settings, *report.servers]
 
 
-def doubted(diagnosis: Diagnosis) -> dict[str, CheckResult]:
-    return {finding.name: finding for finding in told(diagnosis) if finding.level is not CheckLevel.OK}
+def problems(report: PreflightReport) -> dict[str, CheckResult]:
+    return {result.name: result for result in results(report) if result.level is not CheckLevel.OK}
 
 
 def secrets(environment: Environment) -> set[str]:
@@ -89,25 +99,25 @@ def secrets(environment: Environment) -> set[str]:
     return {part for part in parts if len(part) > 2} | {"not-known-to-us", "19811218"}
 
 
-def test_a_writable_replica_is_no_durable_inbox_either(sound: Sound) -> None:
-    with a_writable_replica(sound) as environment:
-        diagnosis = look(environment)
-        accepted = look(environment | {"ALLOW_NON_DURABLE": "redis,postgres"})
-    assert set(doubted(diagnosis)) == {"redis role", "redis replica-read-only"}
-    assert "Name the primary" in doubted(diagnosis)["redis replica-read-only"].hint
-    assert doubted(accepted)["redis replica-read-only"].level is WARNING
-    assert doubted(accepted)["redis role"].level is FAULT
+def test_check_of_a_writable_replica_reports_role_and_durability(healthy: HealthySetup) -> None:
+    with a_writable_replica(healthy) as environment:
+        report = checked(environment)
+        accepted = checked(environment | {"ALLOW_NON_DURABLE": "redis,postgres"})
+    assert set(problems(report)) == {"redis role", "redis replica-read-only"}
+    assert "Name the primary" in problems(report)["redis replica-read-only"].hint
+    assert problems(accepted)["redis replica-read-only"].level is WARNING
+    assert problems(accepted)["redis role"].level is FAULT
 
 
-def test_a_cluster_is_no_inbox(sound: Sound, tmp_path: Path) -> None:
+def test_check_of_a_cluster_reports_a_fault(healthy: HealthySetup, tmp_path: Path) -> None:
     options = ("--maxmemory", "1gb", "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     with servers.valkey(tmp_path, *options) as url:
-        found = doubted(look(sound.environment | {"REDIS_URL": url}))
+        found = problems(checked(healthy.environment | {"REDIS_URL": url}))
     assert found["redis mode"].level is FAULT
     assert "not part of a cluster" in found["redis mode"].hint
 
 
-def test_a_postgres_that_loses_and_is_full(sound: Sound, tmp_path: Path) -> None:
+def test_check_of_a_full_postgres_without_fsync_reports_each_fault(healthy: HealthySetup, tmp_path: Path) -> None:
     options = ("fsync=off", "full_page_writes=off", "max_connections=23")
     with (
         servers.postgres(tmp_path, *(text for option in options for text in ("-c", option))) as dsn,
@@ -118,30 +128,30 @@ def test_a_postgres_that_loses_and_is_full(sound: Sound, tmp_path: Path) -> None
             connection.execute("CREATE ROLE least LOGIN; GRANT SELECT ON public.kvitto_migrations TO least")
         for _ in range(18):
             held.enter_context(connect(dsn, "test"))
-        environment = sound.environment | {"DATABASE_URL": dsn.replace("kvitto@", "least@")}
-        found = doubted(look(environment))
-        accepted = doubted(look(environment | {"ALLOW_NON_DURABLE": "redis,postgres"}))
+        environment = healthy.environment | {"DATABASE_URL": dsn.replace("kvitto@", "least@")}
+        found = problems(checked(environment))
+        accepted = problems(checked(environment | {"ALLOW_NON_DURABLE": "redis,postgres"}))
     assert set(found) == {"postgres fsync", "postgres full_page_writes", "postgres connections"}
-    assert {finding.level for finding in found.values()} == {FAULT}
+    assert {result.level for result in found.values()} == {FAULT}
     assert "of 20 used" in found["postgres connections"].message
     assert "Set fsync = on" in found["postgres fsync"].hint
     assert accepted["postgres fsync"].level is WARNING
 
 
-def test_a_standby_takes_no_writes(sound: Sound, tmp_path: Path) -> None:
+def test_check_of_a_standby_reports_a_fault(healthy: HealthySetup, tmp_path: Path) -> None:
     with servers.postgres(tmp_path) as dsn, connect(dsn, "test") as connection:
         migrate(connection)
     (tmp_path / "postgres" / "standby.signal").touch()
     with servers.postgres(tmp_path) as dsn:
-        found = doubted(look(sound.environment | {"DATABASE_URL": dsn}))
+        found = problems(checked(healthy.environment | {"DATABASE_URL": dsn}))
     assert found["postgres role"].level is FAULT
     assert "standby" in found["postgres role"].message
     assert "primary" in found["postgres role"].hint
 
 
-def test_an_encoding_that_is_not_unicode(sound: Sound) -> None:
-    sound.database.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII'")
-    found = doubted(look(sound.environment | {"DATABASE_URL": sound.dsn(database="ascii")}))
+def test_check_of_another_encoding_reports_a_fault(healthy: HealthySetup) -> None:
+    healthy.database.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII'")
+    found = problems(checked(healthy.environment | {"DATABASE_URL": healthy.dsn(database="ascii")}))
     assert found["postgres encoding"].level is FAULT
     assert "SQL_ASCII" in found["postgres encoding"].message
     assert "ENCODING 'UTF8'" in found["postgres encoding"].hint
@@ -150,8 +160,8 @@ def test_an_encoding_that_is_not_unicode(sound: Sound) -> None:
 # The command.
 
 
-def test_nothing_wrong_is_exit_0(sound: Sound) -> None:
-    done = run("check", environment=sound.environment)
+def test_check_of_a_healthy_setup_exits_0(healthy: HealthySetup) -> None:
+    done = run("check", environment=healthy.environment)
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["name", "level", "message", "hint"]
@@ -162,11 +172,31 @@ def test_nothing_wrong_is_exit_0(sound: Sound) -> None:
     assert all(float(seconds) < 1 for seconds in clocks)
 
 
-def test_a_terminal_gets_colours_and_rows_that_fit(sound: Sound) -> None:
+def test_check_uses_the_objects_of_the_processes(healthy: HealthySetup) -> None:
+    messages = {result.name: result.message for result in results(checked(healthy.environment))}
+    assert messages["postgres session"] == "has all 6 requested settings"
+    assert messages["broker"] == "answers"  # the Redis of the inboxes, asked as publishers of wake-ups ask it
+    assert messages["kompar credentials"] == messages["solaris credentials"] == "requests with each are accepted"
+    assert messages["worker slots"].endswith(" is writable")
+    assert messages["beat's heartbeat"].endswith(" is writable")
+
+
+def test_check_of_a_temporary_folder_that_cannot_be_written_reports_a_fault(
+    healthy: HealthySetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    faults = problems(checked(healthy.environment))
+    assert set(faults) == {"worker slots", "beat's heartbeat"}
+    assert all(fault.message == f"{tmp_path}/file cannot be written (Not a directory)" for fault in faults.values())
+    assert all("TMPDIR" in fault.hint for fault in faults.values())
+
+
+def test_check_on_a_terminal_is_coloured_and_fits_its_width(healthy: HealthySetup) -> None:
     ours, its = pty.openpty()
     environment = (
         bare_environment()
-        | sound.environment
+        | healthy.environment
         | {"COLUMNS": "100", "TERM": "xterm", "ALLOW_NON_DURABLE": "redis,postgres"}
     )
     with os.fdopen(ours, "rb", buffering=0) as shown, subprocess.Popen(command("check"), env=environment, stdout=its):
@@ -180,55 +210,55 @@ def test_a_terminal_gets_colours_and_rows_that_fit(sound: Sound) -> None:
     assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in lines) <= 100
 
 
-def test_every_fault_of_every_process_is_told_at_once(sound: Sound) -> None:
-    environment = {"REDIS_URL": f"redis://{NOWHERE}/0", "DATABASE_URL": sound.dsn(database="template1")}
+def test_check_reports_every_fault_of_every_process_at_once(healthy: HealthySetup) -> None:
+    environment = {"REDIS_URL": f"redis://{NOWHERE}/0", "DATABASE_URL": healthy.dsn(database="template1")}
     done = run("check", "--json", environment=environment)
     assert done.returncode == 78
     assert done.stderr == ""
-    findings = json.loads(done.stdout)
-    assert {tuple(finding) for finding in findings} == {("level", "name", "message", "hint")}
-    faults = {finding["name"]: finding for finding in findings if finding["level"] == "fault"}
+    results = json.loads(done.stdout)
+    assert {tuple(result) for result in results} == {("level", "name", "message", "hint")}
+    faults = {result["name"]: result for result in results if result["level"] == "fault"}
     assert set(faults) == {
         "SEALING_KEYS", "FINGERPRINT_KEY", "KOMPAR_KEYS", "KOMPAR_TOKENS", "SOLARIS_SECRETS", "CONSOLE_PASSWORD",
         "redis", "postgres migrations",
     }  # fmt: skip
-    assert all(finding["hint"] for finding in faults.values())
+    assert all(result["hint"] for result in faults.values())
     assert "needed by ingest, worker" in faults["SEALING_KEYS"]["message"]
 
 
-def test_nothing_is_said_of_what_was_not_looked_at() -> None:
+def test_check_reports_nothing_about_what_it_could_not_read() -> None:
     environment = {"INGEST_BIND": "foo", "REDIS_URL": f"redis://{NOWHERE}/0", "ALLOW_NON_DURABLE": "perhaps"}
     done = run("check", "ingest", "--json", environment=environment)
     assert done.returncode == 78
-    findings = {finding["name"]: finding["level"] for finding in json.loads(done.stdout)}
-    assert findings.keys() >= {"INGEST_BIND", "ALLOW_NON_DURABLE", "SEALING_KEYS", "redis"}
-    assert findings.pop("modules") == "ok"
-    assert set(findings.values()) == {"fault"}
+    results = {result["name"]: result["level"] for result in json.loads(done.stdout)}
+    assert results.keys() >= {"INGEST_BIND", "ALLOW_NON_DURABLE", "SEALING_KEYS", "redis"}
+    assert results.pop("modules") == "ok"
+    assert set(results.values()) == {"fault"}
 
 
-def test_a_faulty_server_is_exit_1(sound: Sound) -> None:
-    done = run("check", "beat", environment=sound.environment | {"CELERY_BROKER_URL": f"redis://{NOWHERE}/0"})
+def test_check_of_an_unreachable_server_exits_1(healthy: HealthySetup) -> None:
+    done = run("check", "beat", environment=healthy.environment | {"CELERY_BROKER_URL": f"redis://{NOWHERE}/0"})
     assert done.returncode == 1
     assert "broker-unreachable" in done.stdout
 
 
-def test_only_what_the_named_processes_use_is_looked_at(sound: Sound) -> None:
-    done = run("check", "beat", "--json", environment={"REDIS_URL": sound.environment["REDIS_URL"]})
+def test_check_of_one_process_checks_only_what_it_uses(healthy: HealthySetup) -> None:
+    done = run("check", "beat", "--json", environment={"REDIS_URL": healthy.environment["REDIS_URL"]})
     assert done.returncode == 0, done.stdout
     assert "postgres" not in done.stdout
     assert "SEALING_KEYS" not in done.stdout
     assert run("check", "nobody", environment={}).returncode == 2
 
 
-def test_before_the_first_migration_migrate_finds_all_well(sound: Sound) -> None:
-    done = run("check", "migrate", environment={"DATABASE_URL": sound.dsn(database="template1")})
+def test_check_of_migrate_before_the_first_migration_exits_0(healthy: HealthySetup) -> None:
+    done = run("check", "migrate", environment={"DATABASE_URL": healthy.dsn(database="template1")})
     assert done.returncode == 0, done.stdout
 
 
-def test_what_runs_in_the_data_folder_is_looked_at(kvitto: Running) -> None:
+def test_check_uses_the_settings_of_the_data_folder(kvitto: Running) -> None:
     found = kvitto.run("check", "--json")
     assert found.returncode == 0, found.stdout
-    verdicts = {finding["name"]: finding["level"] for finding in json.loads(found.stdout)}
+    verdicts = {result["name"]: result["level"] for result in json.loads(found.stdout)}
     assert verdicts.keys() >= {"redis", "postgres"}
     assert verdicts["redis keys"] == "ok"  # Celery's own are among them
 
@@ -243,13 +273,15 @@ def test_what_runs_in_the_data_folder_is_looked_at(kvitto: Running) -> None:
     ],
     ids=lambda setting: next(iter(setting)),
 )
-def test_a_setting_that_names_no_server_is_looked_at_beside_what_runs(kvitto: Running, setting: Environment) -> None:
+def test_check_with_a_setting_that_names_no_server_uses_the_data_folder_too(
+    kvitto: Running, setting: Environment
+) -> None:
     done = run("--data", str(kvitto.data), "check", "--json", environment=setting)
     assert done.returncode == 0, done.stdout
-    assert {finding["name"] for finding in json.loads(done.stdout)} >= {"redis", "postgres"}
+    assert {result["name"] for result in json.loads(done.stdout)} >= {"redis", "postgres"}
 
 
-def test_the_environment_wins_over_what_runs(kvitto: Running) -> None:
+def test_check_prefers_the_environment_to_the_data_folder(kvitto: Running) -> None:
     done = run("--data", str(kvitto.data), "check", environment={"INGEST_BIND": "foo", "SEALING_KEYS": "nolabel"})
     assert done.returncode == 78
     assert "2 fault" in done.stdout
@@ -257,13 +289,13 @@ def test_the_environment_wins_over_what_runs(kvitto: Running) -> None:
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
-def test_beside_servers_of_one_s_own_nothing_that_runs_is_looked_at(kvitto: Running, name: str) -> None:
+def test_check_with_a_named_server_ignores_the_data_folder(kvitto: Running, name: str) -> None:
     elsewhere = {"DATABASE_URL": f"postgresql://{NOWHERE}/x", "REDIS_URL": f"redis://{NOWHERE}/0"}
     done = run("--data", str(kvitto.data), "check", environment={name: elsewhere[name]})
     assert done.returncode == 78
     assert "SEALING_KEYS" in done.stdout
 
 
-def test_a_redis_that_kvitto_up_was_given_is_what_runs(kvitto: Running) -> None:
+def test_check_with_the_redis_that_runs_uses_the_data_folder(kvitto: Running) -> None:
     done = run("--data", str(kvitto.data), "check", environment={"REDIS_URL": kvitto.redis})
     assert done.returncode == 0, done.stdout

@@ -152,13 +152,13 @@ def test_a_receipt_that_is_gone_from_the_ledger_is_found_and_one_in_flight_is_wa
     sent = ("sandbox", "send", "kompar", "--applications", "3", "--decisions", "0", "--record", str(path))
     with stopped(*fresh_kvitto.workers()):
         assert fresh_kvitto.run(*sent).returncode == 0
-        status, sums, _ = compare(fresh_kvitto, path, "--patience", "0s")
+        status, sums, _ = compare(fresh_kvitto, path, "--timeout", "0s")
         assert (status, sums["accepted"], sums["in_flight"], sums["missing"]) == (1, 6, 6, 0)
-        arguments = ("--data", str(fresh_kvitto.data), "audit", "--against", str(path), "--patience", "0s")
+        arguments = ("--data", str(fresh_kvitto.data), "audit", "--against", str(path), "--timeout", "0s")
         done = run(
             *arguments, environment={"PROVIDERS": "solaris"}
         )  # inboxes are those of the record, whoever is served
-        assert "6 are in flight still: see that workers run" in done.stdout
+        assert "6 are still in flight: check that workers run" in done.stdout
     status, sums, findings = compare(fresh_kvitto, path)
     assert (status, sums["stored"], sums["duplicate"], sums["in_flight"], findings) == (0, 4, 2, 0, [])
     receipt = tries(path)[0]["receipt"]

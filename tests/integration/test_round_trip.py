@@ -202,7 +202,7 @@ def test_a_subscription_is_verified_with_no_setting_but_the_data_folder(tmp_path
         found = json.loads(subscriptions("verify", "kompar", "applications", "--json"))
         assert [(row["topic"], row["outcome"]) for row in found] == [("applications", "stored")]
         subscriptions("register", "solaris", EVENT_TYPE)
-        assert "is it refused (401" in subscriptions("verify", "solaris", EVENT_TYPE, "--seconds", "2", status=1)
+        assert "is it rejected (401" in subscriptions("verify", "solaris", EVENT_TYPE, "--timeout", "2s", status=1)
         lender.restart()
         assert " stored " in subscriptions("verify", "solaris", EVENT_TYPE)
         assert "registered" in subscriptions("list")
@@ -218,11 +218,11 @@ def test_what_switches_the_sandbox_off_is_told_and_check_reads_what_the_commands
             assert (done.returncode, "complete for subscriptions" in done.stdout) == (0, True), done.stdout
         given = {"KOMPAR_API_USERNAME": "a-lender", "KOMPAR_API_PASSWORD": "a-password"}
         done = run(*data, "subscriptions", "register", "kompar", "applications", environment=given)
-        told = "asking https://api.kompar.se: KOMPAR_API_USERNAME, KOMPAR_API_PASSWORD in the environment switch"
-        assert f"{told} the sandbox off" in done.stderr
+        told = "calling https://api.kompar.se: KOMPAR_API_USERNAME, KOMPAR_API_PASSWORD in the environment disable"
+        assert f"{told} the sandbox" in done.stderr
         assert (done.returncode, "an address of this machine alone" in done.stderr) == (2, True)
         done = run(*data, "subscriptions", "list", environment={"SOLARIS_CLIENT_ID": "a-client"})
-        assert "SOLARIS_CLIENT_ID in the environment switches the sandbox off" in done.stderr
+        assert "SOLARIS_CLIENT_ID in the environment disables the sandbox" in done.stderr
         assert run(*data, "check", "subscriptions", environment={"SOLARIS_CLIENT_ID": "a"}).returncode == 78
         done = run(*data, "subscriptions", "list", environment={})
         assert (done.returncode, done.stderr) == (0, "")

@@ -140,7 +140,7 @@ def test_a_second_webhook_names_the_way_to_replace_the_first(lender: Lender, sta
 def test_a_webhook_is_replaced_if_that_is_asked_for(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [FINE, ALREADY, FINE]
     lender.api.answers["DELETE /kompar/webhooks/applications"] = [FINE]
-    lender.run("register", "kompar", "applications", "--url", "https://lender.example/old", "--any-path")
+    lender.run("register", "kompar", "applications", "--url", "https://lender.example/old", "--allow-any-path")
     lender.api.calls.clear()
     lender.run("register", "kompar", "applications", "--replace")
     assert [line.split()[0] for line in lender.api.lines] == ["GET", "POST", "DELETE", "POST"]
@@ -269,7 +269,7 @@ def test_an_event_type_without_a_schema_is_taken_and_told(lender: Lender) -> Non
 def test_without_a_file_a_secret_is_asked_for_before_anything_is_sent(lender: Lender) -> None:
     del lender.environment["SOLARIS_SECRETS_FILE"]
     said = lender.refused("register", "solaris", EVENT)
-    assert "SOLARIS_SECRETS_FILE names none" in said
+    assert "SOLARIS_SECRETS_FILE is not set" in said
     assert "--print-secret" in said
     lender.environment["SOLARIS_SECRETS_FILE"] = str(lender.folder)
     assert "is no readable file" in lender.refused("register", "solaris", EVENT)
@@ -355,7 +355,7 @@ def test_of_several_one_is_named_and_the_secret_that_may_go_is_told(lender: Lend
         (["register", "solaris", "no type"], {}, 2, "'no type' is no event type"),
         (["register", "nobody", "x"], {}, 2, "'nobody' has no folder in app/providers; name one of kompar, solaris"),
         (["register", "kompar", "decisions", "--url", HERE], {}, 2, "decisions belong at /webhooks/kompar/decisions"),
-        (["register", "kompar", "decisions", "--url", "https://lender.example"], {}, 2, "--any-path if a proxy"),
+        (["register", "kompar", "decisions", "--url", "https://lender.example"], {}, 2, "--allow-any-path if a proxy"),
         (["register", "solaris", EVENT, "--url", f"{THERE}/x"], {}, 2, f"{EVENT} belong"),
         (["register", "kompar", "decisions"], LOOPBACK, 2, "an address of this machine alone"),
         (["register", "solaris", EVENT], LOOPBACK, 2, "an address of this machine alone"),
@@ -387,13 +387,13 @@ def test_a_mistake_is_told_before_anything_is_asked_for(
 
 def test_a_delivery_that_does_not_come_is_told_with_where_to_look(lender: Lender) -> None:
     lender.api.answers["GET /kompar/random/application"] = [FINE]
-    said = lender.refused("verify", "kompar", "applications", "--seconds", "1")
+    said = lender.refused("verify", "kompar", "applications", "--timeout", "1s")
     assert "no applications of kompar in Postgres after 1 s" in said
     assert "kvitto audit" in said
 
 
 def test_where_secrets_come_with_subscriptions_a_restart_is_asked_for_first(lender: Lender) -> None:
-    said = lender.refused("verify", "solaris", EVENT, "--seconds", "1", "--no-trigger")
+    said = lender.refused("verify", "solaris", EVENT, "--timeout", "1s", "--no-trigger")
     assert "in this order:\n  SOLARIS_SECRETS             was ingest restarted since the secret was added?\n" in said
 
 
@@ -402,7 +402,7 @@ def test_a_path_may_follow_another_and_be_any_if_that_is_asked_for(lender: Lende
     urls = [f"https://lender.example/behind{HERE.removeprefix('https://lender.example')}{end}" for end in ("", "/")]
     for url in urls:
         lender.run("register", "kompar", "applications", "--url", url)
-    lender.run("register", "kompar", "applications", "--url", "https://lender.example/any", "--any-path")
+    lender.run("register", "kompar", "applications", "--url", "https://lender.example/any", "--allow-any-path")
     assert [row["url"] for row in lender.rows()] == [*urls, "https://lender.example/any"]
 
 
@@ -480,7 +480,7 @@ def test_a_secret_that_its_file_cannot_take_in_is_printed_rather_than_lost(lende
     lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
     done = run("subscriptions", "register", "solaris", EVENT, environment=lender.environment)
     assert done.returncode == 0, done.stderr
-    assert "could not take it in (UnicodeDecodeError): keep what follows" in done.stderr
+    assert "could not be changed (UnicodeDecodeError): keep the secret below" in done.stderr
     assert f"{EVENT}={SHOWN_ONCE}\n" in done.stdout
     assert lender.secrets.read_bytes() == b"\xff no text"
     assert lender.states() == ["active"]

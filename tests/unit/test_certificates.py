@@ -1,4 +1,4 @@
-"""Throw-away certificates: trusted by who trusts their authority, which is kept."""
+"""Throw-away certificates are trusted by clients that trust their authority, which is kept."""
 
 import socket
 import ssl
@@ -12,7 +12,7 @@ from app.local.certificates import Authority, Certificate
 
 
 def shake_hands(server: Certificate, trust: ssl.SSLContext, host: str) -> str:
-    """Let a client meet a server over TLS; return the version they agree on."""
+    """Connect a client to a server over TLS; return the version they negotiate."""
     ours, theirs = socket.socketpair()
     with ThreadPoolExecutor(1) as threads, ours, theirs:
         serving = threads.submit(server.context().wrap_socket, theirs, server_side=True)
@@ -25,7 +25,7 @@ def shake_hands(server: Certificate, trust: ssl.SSLContext, host: str) -> str:
             raise
 
 
-def test_a_client_that_trusts_the_authority_trusts_its_certificates(tmp_path: Path) -> None:
+def test_client_that_trusts_the_authority_trusts_its_certificates(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     server = authority.issue("server")
     assert shake_hands(server, authority.trust(), "localhost") == "TLSv1.3"
@@ -35,19 +35,19 @@ def test_a_client_that_trusts_the_authority_trusts_its_certificates(tmp_path: Pa
         shake_hands(server, ssl.create_default_context(), "localhost")
 
 
-def test_the_authority_is_kept_for_a_later_start(tmp_path: Path) -> None:
+def test_authority_is_the_same_after_a_restart(tmp_path: Path) -> None:
     before = Authority(tmp_path).trust()
     assert shake_hands(Authority(tmp_path).issue("server"), before, "localhost")
 
 
-def test_those_who_make_it_at_once_agree(tmp_path: Path) -> None:
+def test_authority_created_concurrently_is_one(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda _: Authority(tmp_path), range(8)))
-    certificates = [each.issue(f"server-{number}") for number, each in enumerate(found)]
-    assert all(shake_hands(each, found[0].trust(), "127.0.0.1") for each in certificates)
+        authorities = list(threads.map(lambda _: Authority(tmp_path), range(8)))
+    certificates = [authority.issue(f"server-{number}") for number, authority in enumerate(authorities)]
+    assert all(shake_hands(certificate, authorities[0].trust(), "127.0.0.1") for certificate in certificates)
 
 
-def test_nobody_else_may_read_the_keys(tmp_path: Path) -> None:
+def test_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     Authority(tmp_path).issue("server")
     folder = tmp_path / "sandbox"
     assert {stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.iterdir()]} == {0o700, 0o600}

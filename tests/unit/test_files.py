@@ -1,4 +1,4 @@
-"""Files of the data folder are whole or not there."""
+"""Files of the data folder are complete or absent."""
 
 import resource
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from app.local import atomic_file
 
 
 @contextmanager
-def no_room() -> Iterator[None]:
+def disk_full() -> Iterator[None]:
     """Let no file of this process grow beyond ten bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
@@ -22,14 +22,14 @@ def no_room() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("put", [atomic_file.write, atomic_file.keep])
-def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, put: Callable[[Path, bytes], object]) -> None:
-    with no_room(), pytest.raises(OSError, match="File too large"):
+def test_write_that_fails_leaves_no_file(tmp_path: Path, put: Callable[[Path, bytes], object]) -> None:
+    with disk_full(), pytest.raises(OSError, match="File too large"):
         put(tmp_path / "secret", b"longer than ten bytes")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+def test_write_that_fails_leaves_the_existing_file(tmp_path: Path) -> None:
     atomic_file.write(tmp_path / "list", b"one")
-    with no_room(), pytest.raises(OSError, match="File too large"):
+    with disk_full(), pytest.raises(OSError, match="File too large"):
         atomic_file.write(tmp_path / "list", b"one, two, three")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("list", b"one")]

@@ -1,11 +1,11 @@
-"""Ports: never one twice."""
+"""Free ports are never chosen twice."""
 
 from app.local.ports import free_port
 
 
-def test_a_port_that_is_promised_is_not_given_again() -> None:
-    promised: set[int] = set()
+def test_free_port_excludes_reserved_ports() -> None:
+    reserved: set[int] = set()
     for _ in range(200):
-        port = free_port(promised)
-        assert port not in promised
-        promised.add(port)
+        port = free_port(reserved)
+        assert port not in reserved
+        reserved.add(port)

@@ -1,4 +1,4 @@
-"""Settings: every fault at once, with its mend, never with a secret."""
+"""Settings: every fault at once, each with a hint, never with a secret."""
 
 import base64
 from pathlib import Path
@@ -22,7 +22,7 @@ GOOD = {
 }
 
 
-def test_good_settings_are_read() -> None:
+def test_settings_that_are_valid_are_read() -> None:
     settings = IngestSettings.load(GOOD)
     assert settings.broker_url == "redis://redis/0"
     assert settings.providers == ("kompar", "solaris")
@@ -30,7 +30,7 @@ def test_good_settings_are_read() -> None:
     assert [label for label, _ in settings.sealing_keys] == ["new", "old"]
 
 
-def test_all_faults_are_told_together_and_without_secrets() -> None:
+def test_settings_with_faults_report_all_together_without_secrets() -> None:
     wrong = {
         "SEALING_KEYS": "SECRET",
         "FINGERPRINT_KEY": "SECRET",
@@ -60,13 +60,13 @@ def test_all_faults_are_told_together_and_without_secrets() -> None:
         ("PROVIDERS", "kompar,kompar"),
     ],
 )
-def test_a_wrong_value_is_a_fault(name: str, value: str) -> None:
+def test_settings_with_a_wrong_value_report_its_name(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         IngestSettings.load(GOOD | {name: value})
     assert {fault.name for fault in caught.value.faults} == {name}
 
 
-def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+def test_secret_from_a_file_is_read_and_a_wrong_file_is_a_fault(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("from a file\n")
     read = {"DATABASE_URL": "postgresql://db/x", "CONSOLE_PASSWORD_FILE": str(file)}
@@ -80,19 +80,19 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
         ConsoleSettings.load(read)
 
 
-def test_the_edge_serves_https_with_a_certificate_and_its_key(tmp_path: Path) -> None:
-    made = Authority(tmp_path).issue("ingest")
-    files = {"INGEST_TLS_CERT": str(made.chain), "INGEST_TLS_KEY": str(made.key)}
+def test_ingest_certificate_needs_its_own_key(tmp_path: Path) -> None:
+    issued = Authority(tmp_path).issue("ingest")
+    files = {"INGEST_TLS_CERT": str(issued.chain), "INGEST_TLS_KEY": str(issued.key)}
     assert IngestSettings.load(GOOD).certificate is None
-    assert IngestSettings.load(GOOD | files).certificate == (str(made.chain), str(made.key))
+    assert IngestSettings.load(GOOD | files).certificate == (str(issued.chain), str(issued.key))
     another = Authority(tmp_path / "another").issue("ingest")
-    for wrong in ("/nowhere", str(made.chain), str(another.key), ""):
+    for wrong in ("/nowhere", str(issued.chain), str(another.key), ""):
         with pytest.raises(ConfigurationError) as caught:
             IngestSettings.load(GOOD | files | {"INGEST_TLS_KEY": wrong})
         assert [fault.name for fault in caught.value.faults] == ["INGEST_TLS_CERT"]
 
 
-def test_an_authority_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+def test_ca_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "odd").write_text("no certificate")
     assert BeatSettings.load(GOOD | {"CA_FILE": str(Authority(tmp_path).path)}).authority
     for wrong in ("/nowhere", str(tmp_path / "odd")):
@@ -100,14 +100,14 @@ def test_an_authority_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
             BeatSettings.load(GOOD | {"CA_FILE": wrong})
 
 
-def test_a_provider_without_a_folder_is_a_fault() -> None:
+def test_provider_without_a_folder_is_a_fault() -> None:
     environment = Environment(GOOD)
     assert registry.load("nobody", environment) is None
     assert registry.load_authentication("nobody", environment) is None
     assert [fault.name for fault in environment.faults] == ["PROVIDERS", "PROVIDERS"]
 
 
-def test_a_kompar_key_of_another_length_is_a_fault() -> None:
+def test_kompar_key_of_another_length_is_a_fault() -> None:
     environment = Environment(GOOD | {"KOMPAR_KEYS": "a=short"})
     registry.load("kompar", environment)
     assert [fault.name for fault in environment.faults] == ["KOMPAR_KEYS"]
@@ -131,19 +131,19 @@ DURABLE = {
         ("maxmemory-policy", "allkeys-lru"),
     ],
 )
-def test_a_redis_that_could_lose_is_found(name: str, value: str) -> None:
+def test_redis_that_could_lose_a_write_is_a_fault(name: str, value: str) -> None:
     assert redis_faults(DURABLE) == []
     (fault,) = redis_faults(DURABLE | {name: value})
     assert name in fault.name
     assert name in fault.hint
 
 
-def test_a_redis_that_hides_its_settings_is_not_trusted() -> None:
+def test_redis_that_hides_its_settings_is_a_fault() -> None:
     assert len(redis_faults({})) == 4
 
 
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes", "synchronous_commit"])
-def test_a_postgres_that_could_lose_is_found(name: str) -> None:
+def test_postgres_that_could_lose_a_commit_is_a_fault(name: str) -> None:
     good = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
     assert postgres_faults(good) == []
     (fault,) = postgres_faults(good | {name: "off"})

@@ -1,6 +1,7 @@
 """Kompar's requests carry `Authorization: token SECRET`; nothing is signed."""
 
 import hmac
+from collections.abc import Iterator
 
 from app.errors import AuthenticationError
 from app.providers.base import AuthenticationResult, IncomingRequest
@@ -25,6 +26,11 @@ class KomparAuthentication:
             raise AuthenticationError("wrong-token" if given else "no-token")
         credential = f"token {matches.index(True) + 1} of {len(matches)}"
         return AuthenticationResult(topic=request.topic or "", credential=credential, covers="nothing: the token alone")
+
+    def sample_requests(self) -> Iterator[tuple[str | None, dict[str, str], bytes]]:
+        """Yield topic, headers and body of a request with each token, as Kompar would send it."""
+        for expected in self._expected:
+            yield "decisions", {"Authorization": expected.decode()}, b"{}"
 
 
 def read(environment: Environment) -> KomparAuthentication:

@@ -3,7 +3,24 @@
 import secrets
 from dataclasses import dataclass
 
+from config.declarations import Setting
 from config.environment import Environment
+
+SETTINGS = (
+    Setting("KOMPAR_TOKENS", "Comma-separated tokens of Kompar's requests; all are valid at once", secret=True),
+    Setting(
+        "KOMPAR_KEYS",
+        "Comma-separated `id=key`, newest first; all are tried. A key is the 32-character text as Kompar sent it",
+        secret=True,
+    ),
+    Setting(
+        "KOMPAR_API_URL",
+        "Kompar's API; the test environment is `https://api.kompar.se/test`",
+        "https://api.kompar.se",
+    ),
+    Setting("KOMPAR_API_USERNAME", "User name of the login at Kompar's API"),
+    Setting("KOMPAR_API_PASSWORD", "Password of that login", secret=True),
+)
 
 
 @dataclass(frozen=True, slots=True)

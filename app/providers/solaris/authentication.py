@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from app.errors import AuthenticationError
 from app.providers.base import AuthenticationResult, IncomingRequest
@@ -53,6 +53,12 @@ class SolarisAuthentication:
             raise AuthenticationError("wrong-signature" if given else "no-signature", _printable(event_type))
         credential = f"secret {matches.index(True) + 1} of {len(secrets)} for {event_type}"
         return AuthenticationResult(topic=event_type, credential=credential, covers=f"{len(body)} bytes of body")
+
+    def sample_requests(self) -> Iterator[tuple[str | None, dict[str, str], bytes]]:
+        """Yield topic, headers and body of a request signed with each secret, as Solaris would send it."""
+        for event_type, secrets in self._secrets.items():
+            for secret in secrets:
+                yield None, {EVENT_TYPE: event_type, _SIGNATURE: _signature(secret, b"{}").decode()}, b"{}"
 
 
 class _RateLimit:

@@ -1,6 +1,20 @@
-"""Generated secrets for a developer's machine."""
+"""Solaris' settings, and generated values for a developer's machine."""
 
 import secrets
+
+from config.declarations import Setting
+
+SETTINGS = (
+    Setting(
+        "SOLARIS_SECRETS",
+        "Comma-separated `EVENT_TYPE=secret`; a type may occur twice while its secret is replaced",
+        secret=True,
+    ),
+    Setting("SOLARIS_API_URL", "Solaris' API", "https://api.solarisbank.de"),
+    Setting("SOLARIS_AUTH_URL", "Server that issues the API's access tokens", "https://auth.solarisbank.de"),
+    Setting("SOLARIS_CLIENT_ID", "Client that requests access tokens"),
+    Setting("SOLARIS_CLIENT_SECRET", "Secret of that client", secret=True),
+)
 
 _EVENT_TYPES = (
     "FREELANCER_CREDIT_LINE_APPLICATION",

@@ -1,0 +1,74 @@
+"""Every setting of Kvitto: name, meaning and default. Each provider declares its own in its settings.py.
+
+docs/configuration.md is generated from here, and config.variables drops every environment variable that is not
+declared. Standard library only: it is imported before any library.
+"""
+
+from typing import NamedTuple
+
+
+class Setting(NamedTuple):
+    """One setting. `default` is None if the setting is required, "" if it is optional.
+
+    `read_by` names its readers where they do not read it through config.environment.
+    """
+
+    name: str
+    meaning: str
+    default: str | None = None
+    secret: bool = False
+    read_by: tuple[str, ...] = ()
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("DATABASE_URL", "Address of Postgres; each process has a role of its own there"),
+    Setting("REDIS_URL", "Address of Redis or Valkey, which holds the inboxes"),
+    Setting("CELERY_BROKER_URL", "Broker of the wake-ups, a Redis too; without it, `REDIS_URL` is the broker", ""),
+    Setting(
+        "PROVIDERS", "Providers to serve: names of folders in app/providers, separated by commas", "kompar,solaris"
+    ),
+    Setting(
+        "SEALING_KEYS",
+        "Comma-separated `id=key`, each key the base64 of 32 bytes; ids must differ. The first key seals, all open",
+        secret=True,
+    ),
+    Setting(
+        "FINGERPRINT_KEY",
+        "Base64 of 32 bytes, for the digests that recognise repetitions. Never change it: stored digests would match "
+        "nothing",
+        secret=True,
+    ),
+    Setting("BODY_LIMIT_BYTES", "Largest body that is accepted; a larger one is answered 413", "26214400"),
+    Setting("INGEST_BIND", "Address that ingest listens on", "127.0.0.1:8080"),
+    Setting(
+        "INGEST_TLS_CERT", "File in PEM with ingest's certificate chain; with it, ingest serves HTTPS, from TLS 1.3", ""
+    ),
+    Setting("INGEST_TLS_KEY", "File in PEM with the key of `INGEST_TLS_CERT`, without a password", ""),
+    Setting("CONSOLE_BIND", "Address that the console listens on; keep it private", "127.0.0.1:8081"),
+    Setting("CONSOLE_PASSWORD", "Password of the console, with any user name", secret=True),
+    Setting(
+        "ALLOW_NON_DURABLE",
+        "`redis`, `postgres` or `redis,postgres`: start although that server could lose a confirmed write",
+        "",
+    ),
+    Setting("CANARY_SECRET", "Signs canaries; without it, none are sent and none are accepted", "", secret=True),
+    Setting("CANARY_MAX_AGE_SECONDS", "Age of the newest canary above which the console is unready; 0 for never", "60"),
+    Setting("INGEST_URL", "Address that canaries are sent to", "http://127.0.0.1:8080"),
+    Setting("CA_FILE", "File in PEM with a certificate authority to trust in addition to the usual ones", ""),
+    Setting(
+        "ROLE_PASSWORDS",
+        "Comma-separated `role=password`: `kvitto migrate` sets these passwords of the processes' roles",
+        "",
+        secret=True,
+    ),
+    Setting("PUBLIC_URL", "Address `https://host` at which providers reach ingest; the default of `--url`", ""),
+    Setting(
+        "PROMETHEUS_MULTIPROC_DIR",
+        "Folder for the counters of all processes of one machine; it must exist",
+        "",
+        read_by=("ingest", "worker", "console"),
+    ),
+    Setting("KVITTO_DATA", "Data folder of `kvitto up`; the same as `--data`", ".kvitto", read_by=("all commands",)),
+)
+# What a setting is if the environment does not give it.
+DEFAULTS = {setting.name: setting.default or "" for setting in SETTINGS}
