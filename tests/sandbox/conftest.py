@@ -25,5 +25,5 @@ def tries() -> Tries:
 @pytest.fixture
 def fast(tries: Tries) -> Iterator[Dispatcher]:
     """A dispatcher that makes five days a few seconds."""
-    with Dispatcher(tries, speed=100_000) as found:
+    with Dispatcher(tries.append, speed=100_000) as found:
         yield found

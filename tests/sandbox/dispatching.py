@@ -17,9 +17,6 @@ CREDIT_LINE = Event("e-2", "FREELANCER_CREDIT_LINE_APPLICATION", "c-1", {"id": "
 class Tries(list[DeliveryAttempt]):
     """A record in memory."""
 
-    def add(self, each: DeliveryAttempt) -> None:
-        self.append(each)
-
     def gaps(self) -> list[float]:
         """Return the seconds from each try's end to the begin of the next."""
         return [

@@ -85,8 +85,8 @@ def test_a_removed_webhook_gets_nothing_more_not_even_a_retry(tmp_path: Path) ->
         assert sandbox.call("DELETE", "/kompar/webhooks/applications").status_code == 200
         assert sandbox.dispatcher.wait(10)
         answer = sandbox.call("POST", "/kompar/sandbox/send", {"topic": "applications"})
-        assert (answer.status_code, answer.json) == (404, {"message": "nobody subscribes to applications at /kompar"})
-    assert (len(found.requests), sandbox.dispatcher.endings) == (1, {"dropped": 1})
+        assert (answer.status_code, answer.json) == (404, {"message": "applications has no subscriber at /kompar"})
+    assert (len(found.requests), sandbox.dispatcher.final_statuses) == (1, {"dropped": 1})
 
 
 def test_a_receiver_whose_certificate_is_not_trusted_gets_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_410_cancels_the_subscription(sandbox: Sandbox) -> None:
         assert sandbox.dispatcher.wait(20)
         assert sandbox.call("GET", "/solaris/v1/webhooks").json == []
         assert sandbox.call("POST", "/solaris/sandbox/send", {"event_type": TYPE}).status_code == 404
-    assert sandbox.dispatcher.endings == {"cancelled": 1}
+    assert sandbox.dispatcher.final_statuses == {"cancelled": 1}
 
 
 def test_422_is_never_tried_again_and_the_subscription_stays(sandbox: Sandbox) -> None:
@@ -143,7 +143,7 @@ def test_422_is_never_tried_again_and_the_subscription_stays(sandbox: Sandbox) -
         send(sandbox, "solaris", event_type=TYPE)
         assert sandbox.dispatcher.wait(20)
         assert len(sandbox.call("GET", "/solaris/v1/webhooks").json or []) == 1
-    assert (len(found.requests), sandbox.dispatcher.endings) == (1, {"given up": 1})
+    assert (len(found.requests), sandbox.dispatcher.final_statuses) == (1, {"given up": 1})
 
 
 def test_timers_are_lost_on_demand(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_timers_are_lost_on_demand(tmp_path: Path) -> None:
             return sum(lost) == 2 and sandbox.dispatcher.wait(0)
 
         eventually(all_lost, "their timers lost")
-        assert (sandbox.call("GET", "/sandbox").json or {})["endings"] == {"lost": 2}
+        assert (sandbox.call("GET", "/sandbox").json or {})["final_statuses"] == {"lost": 2}
     assert len(found.requests) == 2
 
 
@@ -187,17 +187,17 @@ def test_any_event_of_solaris_can_be_corrected(sandbox: Sandbox, event_type: str
     [
         ("kompar", {}, 400, "topic is missing, or nothing that kompar sends"),
         ("kompar", {"topic": "offers"}, 400, "topic is missing, or nothing that kompar sends"),
-        ("kompar/test", {"topic": "decisions"}, 404, "nobody subscribes to decisions at /kompar/test"),
-        ("kompar", {"topic": "applications", "count": 0}, 400, "count is a whole number from 1 to 1000"),
-        ("kompar", {"topic": "applications", "count": True}, 400, "count is a whole number from 1 to 1000"),
+        ("kompar/test", {"topic": "decisions"}, 404, "decisions has no subscriber at /kompar/test"),
+        ("kompar", {"topic": "applications", "count": 0}, 400, "count must be a whole number from 1 to 1000"),
+        ("kompar", {"topic": "applications", "count": True}, 400, "count must be a whole number from 1 to 1000"),
         ("kompar", {"topic": "applications", "fault": "no"}, 400,
-         "applications knows no fault 'no'; GET /sandbox lists all"),
+         "applications has no fault 'no'; GET /sandbox lists all"),
         ("kompar", {"topic": "applications", "fault": ["cut"]}, 400,
-         "applications knows no fault ['cut']; GET /sandbox lists all"),
+         "applications has no fault ['cut']; GET /sandbox lists all"),
         ("kompar", {"topic": "applications", "fault": "fewer-fields"}, 400,
-         "applications knows no fault 'fewer-fields'; GET /sandbox lists all"),
+         "applications has no fault 'fewer-fields'; GET /sandbox lists all"),
         ("solaris", {"event_type": "some"}, 400, "event_type is missing, or nothing that solaris sends"),
-        ("solaris", ["some"], 400, "the body is no JSON object"),
+        ("solaris", ["some"], 400, "the body is not a JSON object"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_sent(sandbox: Sandbox, api: str, fields: Any, status: int, message: str) -> None:
@@ -218,7 +218,7 @@ def test_the_sandbox_tells_what_is_registered_and_no_secret(sandbox: Sandbox) ->
         ("solaris", TYPE, found.url),
     ]
     assert made["secret"] not in answer.text
-    assert (told["pending"], told["endings"]) == (0, {})
+    assert (told["pending"], told["final_statuses"]) == (0, {})
     assert told["faults"]["duplicate"]["topics"] == ["kompar/applications", "kompar/decisions", "solaris/*"]
     assert told["faults"]["fewer-fields"]["topics"] == ["kompar/decisions"]
 
@@ -237,7 +237,7 @@ def test_a_failure_can_be_looked_at_and_ended(sandbox: Sandbox) -> None:
     [
         ("/kompar/webhooks/decisions", 404, "You have to provide url."),
         ("/solaris/v1/webhooks", 400, "event_type is missing or invalid"),
-        ("/kompar/sandbox/send", 400, "the body is no JSON object"),
+        ("/kompar/sandbox/send", 400, "the body is not a JSON object"),
     ],
 )
 def test_a_body_nested_too_deeply_is_a_bad_one(sandbox: Sandbox, path: str, status: int, told: str) -> None:
@@ -249,7 +249,9 @@ def test_who_sends_from_the_wrong_environment_is_told_the_other(sandbox: Sandbox
     url = {"url": "https://127.0.0.1:1/"}
     assert sandbox.call("POST", "/kompar/test/webhooks/applications", url).status_code == 200
     answer = sandbox.call("POST", "/kompar/sandbox/send", {"topic": "applications"})
-    assert answer.json == {"message": "nobody subscribes to applications at /kompar, but somebody does at /kompar/test"}
+    assert answer.json == {
+        "message": "applications has no subscriber at /kompar, but there are subscribers at /kompar/test"
+    }
 
 
 @pytest.mark.parametrize(

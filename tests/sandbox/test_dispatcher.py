@@ -30,7 +30,7 @@ def test_an_event_is_delivered_once_where_it_is_answered_200(fast: Dispatcher, t
     (each,) = tries
     assert (each.status, each.attempt, each.event, each.entity_id) == (200, 1, "e-1", "a-1")
     assert each.receipt is not None
-    assert fast.endings == {"delivered": 1}
+    assert fast.final_statuses == {"delivered": 1}
 
 
 @pytest.mark.parametrize("status", [202, 204, 302, 400, 401, 410, 422, 503, None])
@@ -49,7 +49,7 @@ def test_kompar_gives_up_after_five_tries(fast: Dispatcher, tries: Tries) -> Non
         fast.send(kompars(found), APPLICATION)
         assert fast.wait(10)
     assert [each.attempt for each in tries] == [1, 2, 3, 4, 5]
-    assert fast.endings == {"given up": 1}
+    assert fast.final_statuses == {"given up": 1}
 
 
 def test_the_schedule_is_kept_to_two_percent() -> None:
@@ -67,7 +67,7 @@ def test_the_schedule_is_kept_to_two_percent() -> None:
     with receiver(lambda _: 500) as found:
         while len(gaps) < 2 or (max(late()) >= 1.02 and len(gaps) < 30):
             tries = Tries()
-            with Dispatcher(tries, speed=600) as dispatcher:
+            with Dispatcher(tries.append, speed=600) as dispatcher:
                 dispatcher.send(KomparHook(found.url, "applications", "token", KEY, kompar.SCHEDULE[:3]), APPLICATION)
                 assert dispatcher.wait(10)
             gaps.append(tries.gaps())
@@ -95,14 +95,14 @@ def test_solaris_takes_any_2xx(fast: Dispatcher, status: int) -> None:
     with receiver(lambda _: status) as found:
         fast.send(subscription(found), CREDIT_LINE)
         assert fast.wait(10)
-    assert (len(found.requests), fast.endings) == (1, {"delivered": 1})
+    assert (len(found.requests), fast.final_statuses) == (1, {"delivered": 1})
 
 
 def test_solaris_never_tries_again_after_422(fast: Dispatcher) -> None:
     with receiver(lambda _: 422) as found:
         fast.send(subscription(found), CREDIT_LINE)
         assert fast.wait(10)
-    assert (len(found.requests), fast.endings) == (1, {"given up": 1})
+    assert (len(found.requests), fast.final_statuses) == (1, {"given up": 1})
 
 
 def test_410_cancels_the_subscription_and_what_waits_for_it() -> None:
@@ -117,28 +117,28 @@ def test_410_cancels_the_subscription_and_what_waits_for_it() -> None:
         eventually(lambda: len(found.requests) == 1, "the first try")
         dispatcher.send(hook, replace(CREDIT_LINE, id="e-4"))
         assert dispatcher.wait(10)
-    assert (told, dispatcher.endings) == ([hook], {"cancelled": 1, "dropped": 1})
+    assert (told, dispatcher.final_statuses) == ([hook], {"cancelled": 1, "dropped": 1})
 
 
 def test_timers_are_lost_as_in_a_restart_of_the_provider(tries: Tries) -> None:
-    with receiver(lambda _: 500) as found, Dispatcher(tries) as dispatcher:
+    with receiver(lambda _: 500) as found, Dispatcher(tries.append) as dispatcher:
         for _ in range(3):
             dispatcher.send(kompars(found), APPLICATION)
         eventually(lambda: len(tries) == 3, "three tries failed")
         eventually(lambda: dispatcher.lose_timers() > 0, "their timers lost")
         eventually(lambda: dispatcher.lose_timers() == 0 and dispatcher.wait(0), "all of them")
-    assert (len(found.requests), dispatcher.endings) == (3, {"lost": 3})
+    assert (len(found.requests), dispatcher.final_statuses) == (3, {"lost": 3})
 
 
 def test_nothing_more_is_sent_to_a_hook_that_was_dropped(tries: Tries) -> None:
     with receiver(lambda requests: 500 if requests[-1].path == "/applications" else 200) as found:  # noqa: SIM117
-        with Dispatcher(tries) as dispatcher:
+        with Dispatcher(tries.append) as dispatcher:
             dispatcher.send(kompars(found), APPLICATION)
             eventually(lambda: len(tries) == 1, "a try failed")
             dispatcher.drop(kompars(found))
             dispatcher.send(kompars(found, "decisions"), DECISION)
             assert dispatcher.wait(10)
-    assert dispatcher.endings == {"dropped": 1, "delivered": 1}
+    assert dispatcher.final_statuses == {"dropped": 1, "delivered": 1}
 
 
 def test_sending_never_waits_for_the_receiver() -> None:
@@ -165,7 +165,7 @@ def test_an_answer_that_comes_too_late_is_none(tries: Tries) -> None:
             released.wait(20)
         return 200
 
-    with receiver(first_hangs) as found, Dispatcher(tries, speed=1000) as dispatcher:
+    with receiver(first_hangs) as found, Dispatcher(tries.append, speed=1000) as dispatcher:
         hook = KomparHook(found.url, "applications", "token", KEY, timeout_seconds=1)
         dispatcher.send(hook, APPLICATION)
         assert dispatcher.wait(10)
@@ -190,7 +190,7 @@ def test_what_a_hook_raises_is_told() -> None:
 
 def test_each_try_that_fails_is_told_with_its_cause_and_what_comes_next() -> None:
     told: list[str] = []
-    with receiver(failing(1)) as found, Dispatcher(speed=100, tell=told.append) as dispatcher:
+    with receiver(failing(1)) as found, Dispatcher(speed=100, on_failure=told.append) as dispatcher:
         dispatcher.send(kompars(found), APPLICATION)
         assert dispatcher.wait(10)
         dispatcher.send(KomparHook("https://127.0.0.1:1/", "decisions", "token", KEY, waits=()), DECISION)
@@ -202,8 +202,8 @@ def test_each_try_that_fails_is_told_with_its_cause_and_what_comes_next() -> Non
     assert told == [
         "kompar applications, attempt 1: answered 503; next try in 0.3 s",
         "kompar decisions, attempt 1: connection refused: nothing listens there; given up",
-        "kompar decisions, attempt 1: the host's name is not known; next try in 15 s",
-        "kompar applications, attempt 1: answered 200, and cut off on purpose; the timer of its next try is lost",
+        "kompar decisions, attempt 1: unknown host name; next try in 15 s",
+        "kompar applications, attempt 1: answered 200, and cut off on purpose; the timer of the next attempt is lost",
     ]
 
 
@@ -215,7 +215,7 @@ def test_no_answer_is_told_by_its_cause() -> None:
         released.wait(20)
         return 200
 
-    with receiver(lambda _: None) as mute, receiver(hangs) as slow, Dispatcher(tell=told.append) as dispatcher:
+    with receiver(lambda _: None) as mute, receiver(hangs) as slow, Dispatcher(on_failure=told.append) as dispatcher:
         for url, seconds in (
             (mute.url, 10.0),
             (slow.url, 0.5),
@@ -225,7 +225,7 @@ def test_no_answer_is_told_by_its_cause() -> None:
             assert dispatcher.wait(10)
         released.set()
     assert [line.partition(": ")[2] for line in told] == [
-        "the connection ended without an answer of HTTP; given up",
+        "the connection ended without an HTTP answer; given up",
         "no answer in time; given up",
         "TLS failed: is HTTPS served there?; given up",
     ]

@@ -139,7 +139,7 @@ def test_a_lost_timer_means_that_no_retry_comes(fast: Dispatcher) -> None:
     with receiver() as found:
         fast.send(kompars(found), APPLICATION, "lost-timers")
         assert fast.wait(10)
-    assert (len(found.requests), fast.endings) == (1, {"lost": 1})
+    assert (len(found.requests), fast.final_statuses) == (1, {"lost": 1})
 
 
 def test_a_fault_befalls_only_what_knows_it() -> None:

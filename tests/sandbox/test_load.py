@@ -15,7 +15,7 @@ from app.sandbox import fake_solaris, options
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Hook
 from app.sandbox.kompar import KomparHook
-from app.sandbox.send_load import run
+from app.sandbox.send_load import send_at_rate
 from app.sandbox.solaris import SolarisHook
 from app.sandbox.summary import Summary
 from app.sandbox.workload import KINDS, Step, steps
@@ -37,7 +37,7 @@ def test_rates(text: str, per_second: float) -> None:
 
 
 def test_mixes_and_shares() -> None:
-    assert options.mix("applications=6, decisions=0,solaris=2") == {"applications": 6, "solaris": 2}
+    assert options.weights("applications=6, decisions=0,solaris=2") == {"applications": 6, "solaris": 2}
     assert options.fault_share("duplicate=2.5%") == ("duplicate", 0.025)
 
 
@@ -46,7 +46,7 @@ def test_mixes_and_shares() -> None:
     [
         *((param_types.duration, text) for text in ("60", "s", "-1s", "1d", "1e9s", "٣s", "")),
         *((param_types.rate, text) for text in ("200", "0/s", "-2/s", "2/d", "2/s ", "inf/s")),
-        *((options.mix, text) for text in ("", "applications", "applications=0", "letters=1", "solaris=-1")),
+        *((options.weights, text) for text in ("", "applications", "applications=0", "letters=1", "solaris=-1")),
         *((options.fault_share, text) for text in ("duplicate", "duplicate=2", "duplicate=101%", "sunshine=2%")),
     ],
 )
@@ -96,21 +96,21 @@ def test_the_same_seed_tells_the_same_story() -> None:
     assert set(KINDS) == set(WEIGHTS)
 
 
-@pytest.mark.parametrize(("lanes", "kept"), [(1, False), (64, True)])
-def test_it_is_known_by_how_much_the_sender_itself_was_late(lanes: int, kept: bool) -> None:
+@pytest.mark.parametrize(("concurrency", "kept"), [(1, False), (64, True)])
+def test_it_is_known_by_how_much_the_sender_itself_was_late(concurrency: int, kept: bool) -> None:
     """One lane and answers that take 50 ms make 20 in a second, not 40: the last is due 1.5 s before it can begin."""
 
     def slowly(_: object) -> int:
         time.sleep(0.05)  # what is measured is that an answer takes its time
         return 200
 
-    with receiver(slowly) as found, Dispatcher(lanes=lanes) as dispatcher:
+    with receiver(slowly) as found, Dispatcher(concurrency=concurrency) as dispatcher:
         hook = KomparHook(found.url, "applications", "t", "k" * 32)
         events = (Step(hook, step.event) for step in steps(1, {"applications": 1}, HOOKS, ()))
-        pace = run(dispatcher, events, rate=40, seconds=1.5, tick=lambda _: None)
+        count, _, _ = send_at_rate(dispatcher, events, rate=40, seconds=1.5, on_sent=lambda _: None)
         assert dispatcher.wait(20)
-    assert pace.events == 60
-    assert (dispatcher.latest_seconds < 1.2) == kept
+    assert count == 60
+    assert (dispatcher.max_delay_seconds < 1.2) == kept
 
 
 def test_a_summary_counts_answers_retries_and_faults() -> None:
@@ -123,19 +123,19 @@ def test_a_summary_counts_answers_retries_and_faults() -> None:
     ):
         at = datetime.now(UTC)
         summary.add(DeliveryAttempt(at, "p", "t", "t", "e", event, attempt, status, None, seconds, ("stored",), "cut"))
-    assert (summary.tries, summary.retried, summary.faults) == (4, 1, {"cut": 3})
+    assert (summary.attempts, summary.retried, summary.faults) == (4, 1, {"cut": 3})
     assert summary.statuses == {0: 1, 200: 2, 503: 1}
     assert (summary.milliseconds()["p50"], summary.milliseconds()["slowest"]) == (100, 300)
-    assert summary.told() == "4 tries: 1 × no answer, 2 × 200, 1 × 503"
+    assert summary.line() == "4 tries: 1 × no answer, 2 × 200, 1 × 503"
     assert Summary().milliseconds() == {}
 
 
 def test_a_load_ends_when_its_tries_cannot_be_recorded() -> None:
     full = AttemptLog(Path("/dev/full"))
-    with receiver() as found, Dispatcher(full) as dispatcher:
+    with receiver() as found, Dispatcher(full.add) as dispatcher:
         hook = KomparHook(found.url, "applications", "t", "k" * 32)
         events = (Step(hook, step.event) for step in steps(1, {"applications": 1}, HOOKS, ()))
         with pytest.raises(AttemptLogWriteError, match="No space left on device"):
-            run(dispatcher, events, rate=50, seconds=60, tick=lambda _: None)
+            send_at_rate(dispatcher, events, rate=50, seconds=60, on_sent=lambda _: None)
     with pytest.raises(AttemptLogWriteError):
         full.close()

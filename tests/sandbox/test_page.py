@@ -28,7 +28,7 @@ def test_every_file_is_told(tmp_path: Path) -> None:
     with served(tmp_path / "data") as sandbox:
         sandbox.register("applications", "https://127.0.0.1:1/")
         kept = {path.name for path in (tmp_path / "data" / "sandbox").iterdir()}
-    assert kept == set(re.findall(r"`([\w.]+)`", PAGE.partition("## What it keeps")[2].partition("##")[0]))
+    assert kept == set(re.findall(r"`([\w.]+)`", PAGE.partition("## Files")[2].partition("##")[0]))
 
 
 def test_the_schedules_are_told() -> None:

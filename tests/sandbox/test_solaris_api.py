@@ -8,7 +8,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from app.sandbox.api.tokens import Tokens
+from app.sandbox.api.bearer_tokens import BearerTokens
 from tests.sandbox.sandbox_process import CREDENTIALS, Sandbox, basic
 
 TYPE = "INCOMING_REJECTED_TRANSACTION"
@@ -177,7 +177,7 @@ def test_calls_fail_on_demand(sandbox: Sandbox) -> None:
 
 
 def test_tokens_granted_at_once_all_count() -> None:
-    tokens = Tokens(lambda: 0.0, alone=False)
+    tokens = BearerTokens(lambda: 0.0, alone=False)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # threads interrupt each other as often as they can
     try:
@@ -185,4 +185,4 @@ def test_tokens_granted_at_once_all_count() -> None:
             granted = list(pool.map(lambda _: tokens.grant(), range(2000)))
     finally:
         sys.setswitchinterval(interval)
-    assert {tokens.judge(token) for token in granted} == {"valid"}
+    assert {tokens.check(token) for token in granted} == {"valid"}
