@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from threading import Condition, Thread
-from types import TracebackType
 from typing import Self
 
 import httpx
@@ -55,10 +54,12 @@ class Dispatcher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def __exit__(self, *_: object) -> None:
+        """Abandon what is pending, and close the connections."""
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     @property
     def pending(self) -> int:
@@ -99,13 +100,6 @@ class Dispatcher:
         with self._changed:
             self._changed.wait_for(lambda: self._failure is not None, seconds)
             self._raise_failure()
-
-    def close(self) -> None:
-        """Abandon what is pending, and close the connections."""
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -1,8 +1,9 @@
 """Hooks: where a provider sends one kind of event, and by which rules."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 # What a provider does after an answer.
 NextStep = Literal["delivered", "try again", "give up", "cancelled"]
@@ -30,34 +31,29 @@ class OutgoingRequest:
     becomes: tuple[str, ...] = ("stored", "duplicate")
 
 
-class Hook(Protocol):
-    """Where a provider sends one kind of event, and its rules of delivery. Equal hooks are the same hook."""
+@dataclass(frozen=True, slots=True)
+class Hook(ABC):
+    """Where a provider sends one kind of event, and its rules of delivery. Equal hooks are the same hook.
 
-    @property
-    def url(self) -> str:
-        """The receiver's full URL."""
+    url: the receiver's full URL. topic: as the receiver's ledger names it.
+    waits: seconds at real speed after each failed attempt; there is one attempt more than there are waits.
+    timeout_seconds: how long an attempt may take, from its start to the end of the answer.
+    """
 
-    @property
-    def provider(self) -> str:
-        """The name of the sender."""
+    provider: ClassVar[str]
+    url: str
+    topic: str
+    waits: Sequence[float] = field(kw_only=True)
+    timeout_seconds: float = field(kw_only=True)
 
-    @property
-    def topic(self) -> str:
-        """The topic, as the receiver's ledger names it."""
-
-    @property
-    def timeout_seconds(self) -> float:
-        """How long an attempt may take, from its start to the end of the answer."""
-
-    @property
-    def waits(self) -> Sequence[float]:
-        """Seconds at real speed after each failed attempt; there is one attempt more than there are waits."""
-
+    @abstractmethod
     def request(self, event: Event, attempt: int, fault: str | None) -> OutgoingRequest:
         """Build the request of one attempt; `attempt` counts from 1, `fault` is a fault's name."""
 
+    @abstractmethod
     def next_step(self, status: int) -> NextStep:
         """Return what the provider does after an answer with this status; 0 means no answer."""
 
+    @abstractmethod
     def corrected(self, event: Event) -> Event:
         """Return another event on the same entity, with a changed value."""

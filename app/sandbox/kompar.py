@@ -6,11 +6,12 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from app.sandbox.hooks import Event, NextStep, OutgoingRequest
+from app.sandbox.hooks import Event, Hook, NextStep, OutgoingRequest
 
 # Seconds between a failed attempt and the next: five attempts in all.
 SCHEDULE = (30.0, 120.0, 900.0, 3600.0)
@@ -33,16 +34,14 @@ def encrypt(document: Mapping[str, object], key: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class KomparHook:
+class KomparHook(Hook):
     """Where Kompar sends applications or decisions; without a key they are sent in clear, as decisions may be."""
 
-    url: str
-    topic: str
+    provider: ClassVar[str] = "kompar"
     token: str = field(repr=False)
     key: str | None = field(repr=False)
-    waits: Sequence[float] = SCHEDULE
-    timeout_seconds: float = 10.0
-    provider: str = "kompar"
+    waits: Sequence[float] = field(default=SCHEDULE, kw_only=True)
+    timeout_seconds: float = field(default=10.0, kw_only=True)
 
     def request(self, event: Event, attempt: int, fault: str | None) -> OutgoingRequest:
         """Build the request of one attempt."""

@@ -6,11 +6,12 @@ import json
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import httpx
 
 from app.sandbox.fake_solaris import CREDIT_LINE, OVERDRAFT_RATE, REJECTED_TRANSACTION
-from app.sandbox.hooks import Event, NextStep, OutgoingRequest
+from app.sandbox.hooks import Event, Hook, NextStep, OutgoingRequest
 from app.sandbox.http_attempt import NO_ANSWER
 from app.tls import LOOPBACK_DIRECT
 
@@ -39,16 +40,14 @@ _CORRECTIONS: dict[str, dict[str, object]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class SolarisHook:
+class SolarisHook(Hook):
     """A subscription to one event type; the webhook id is the event's id, the same in all attempts."""
 
-    url: str
-    topic: str
+    provider: ClassVar[str] = "solaris"
     subscription: str
     secret: str = field(repr=False)
-    waits: Sequence[float] = SCHEDULE
-    timeout_seconds: float = 30.0
-    provider: str = "solaris"
+    waits: Sequence[float] = field(default=SCHEDULE, kw_only=True)
+    timeout_seconds: float = field(default=30.0, kw_only=True)
 
     def request(self, event: Event, attempt: int, fault: str | None) -> OutgoingRequest:
         """Build the request of one attempt."""

@@ -68,7 +68,9 @@ def test_the_schedule_is_kept_to_two_percent() -> None:
         while len(gaps) < 2 or (max(late()) >= 1.02 and len(gaps) < 30):
             tries = Tries()
             with Dispatcher(tries.append, speed=600) as dispatcher:
-                dispatcher.send(KomparHook(found.url, "applications", "token", KEY, kompar.SCHEDULE[:3]), APPLICATION)
+                dispatcher.send(
+                    KomparHook(found.url, "applications", "token", KEY, waits=kompar.SCHEDULE[:3]), APPLICATION
+                )
                 assert dispatcher.wait(10)
             gaps.append(tries.gaps())
     assert all(0.999 < each < 1.02 for each in late()), gaps
@@ -221,7 +223,7 @@ def test_no_answer_is_told_by_its_cause() -> None:
             (slow.url, 0.5),
             (slow.url.replace("http", "https"), 5.0),
         ):
-            dispatcher.send(KomparHook(url, "decisions", "token", KEY, (), seconds), DECISION)
+            dispatcher.send(KomparHook(url, "decisions", "token", KEY, waits=(), timeout_seconds=seconds), DECISION)
             assert dispatcher.wait(10)
         released.set()
     assert [line.partition(": ")[2] for line in told] == [

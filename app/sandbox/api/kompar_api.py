@@ -66,7 +66,7 @@ class KomparApi(ProviderApi):
         """Return the hook of a subscription."""
         waits = _TEST_SCHEDULE if self._is_test else SCHEDULE
         token, key = self._credentials.delivery_token, self._credentials.delivery_key
-        return KomparHook(subscription.url, subscription.topic, token, key, waits)
+        return KomparHook(subscription.url, subscription.topic, token, key, waits=waits)
 
     def _check_call(self) -> Response | None:
         """Answer calls that must not reach a view."""
