@@ -65,7 +65,7 @@ _FAULT_LIST = "\n".join(f"  {fault.name:13}{fault.description}" for fault in FAU
 )
 @options.speed
 @click.option(
-    "--patience",
+    "--timeout",
     type=param_types.duration,
     default="30s",
     show_default=True,
@@ -84,7 +84,7 @@ def send(
     weights: Mapping[str, int],
     fault_shares: tuple[tuple[str, float], ...],
     speed: float,
-    patience: float,
+    timeout: float,
     concurrency: int,
     record: Path | None,
     as_json: bool,
@@ -109,7 +109,7 @@ def send(
             with click.progressbar(length=length, label="sending", file=sys.stderr, hidden=hidden) as bar:
                 plan = steps(seed, weights, hooks, fault_shares)
                 count, reached, delay_seconds = send_at_rate(dispatcher, plan, rate, duration, bar.update)
-            _await_retries(dispatcher, patience)
+            _await_retries(dispatcher, timeout)
             left = dispatcher.pending
         delay_seconds = max(delay_seconds, dispatcher.max_delay_seconds)
     figures: dict[str, object] = {
@@ -129,7 +129,7 @@ def send(
     }
     click.echo(json.dumps(figures, indent=2) if as_json else _table(figures))
     if left:
-        click.echo(f"{left} deliveries were still pending: give them more --patience, or --speed", err=True)
+        click.echo(f"{left} deliveries were still pending: give them more --timeout, or --speed", err=True)
     if delay_seconds > LATE_SECONDS:
         click.echo(
             f"The rate was not kept: a try began {delay_seconds:.1f} s late, because this sender was too slow. "

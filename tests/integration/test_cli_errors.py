@@ -217,7 +217,7 @@ def test_https_where_http_is_served_is_told(kvitto: Running) -> None:
     [
         (["kompar", "--applications", "2", "--speed", "1e6"], {"KOMPAR_TOKENS": "wrong"}, "token in KOMPAR_TOKENS"),
         (
-            ["--rate", "5/s", "--duration", "1s", "--weights", "solaris=1", "--patience", "0s"],
+            ["--rate", "5/s", "--duration", "1s", "--weights", "solaris=1", "--timeout", "0s"],
             {"SOLARIS_SECRETS": ",".join(f"{event_type}=wrong" for event_type in EVENT_TYPES)},
             "secret in SOLARIS_SECRETS",
         ),
@@ -234,7 +234,7 @@ def test_a_credential_that_the_receiver_lacks_is_told_once(
 
 def test_a_wrong_credential_on_purpose_is_not_told(kvitto: Running) -> None:
     options = ("--rate", "5/s", "--duration", "1s", "--weights", "applications=1", "--fault", "wrong-token=100%")
-    done = run("--data", str(kvitto.data), "sandbox", "send", *options, "--patience", "0s", environment={})
+    done = run("--data", str(kvitto.data), "sandbox", "send", *options, "--timeout", "0s", environment={})
     assert "statuses      401: " in done.stdout
     assert "does not know" not in done.stderr
 

@@ -28,7 +28,7 @@ NAMES = {fault.partition("=")[0] for fault in FAULTS}
 
 def load(kvitto: Running, record: Path, *more: str) -> dict[str, Any]:
     """Send at a rate for a few seconds; return the summary."""
-    given = ("--speed", "100000", "--patience", "30s", "--record", str(record), "--json", *more)
+    given = ("--speed", "100000", "--timeout", "30s", "--record", str(record), "--json", *more)
     done = kvitto.run("sandbox", "send", *given)
     assert done.returncode == 0, done.stderr
     summary: dict[str, Any] = json.loads(done.stdout)
