@@ -1,4 +1,4 @@
-"""A provider's API that answers what a test tells it: a small HTTPS server."""
+"""A fake API of a provider: a small HTTPS server that answers as a test says."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from app.local.certificates import Authority
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered; `content` is sent as it is, `document` as JSON. Status 0 is no answer at all, -1 never one."""
+    """An answer; `content` is sent as it is, `document` as JSON. Status 0 closes the connection, -1 hangs."""
 
     status: int = 200
     document: Any = None
@@ -28,7 +28,7 @@ HANGS = Answer(-1)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that was received."""
+    """A received request."""
 
     line: str
     headers: dict[str, str]
@@ -36,13 +36,13 @@ class Call:
 
     @property
     def document(self) -> Any:
-        """Its body's JSON."""
+        """The JSON of its body."""
         return json.loads(self.body)
 
 
 @dataclass(slots=True)
 class FakeApi:
-    """Answers by `METHOD /path`: what was told for it, one after the other, the last for ever; else 404."""
+    """`answers` by `METHOD /path` are used one after the other, the last one repeatedly; anything else gets 404."""
 
     url: str
     authority: str
@@ -52,31 +52,31 @@ class FakeApi:
 
     @property
     def lines(self) -> list[str]:
-        """What was called, in order."""
+        """The request lines, in order."""
         return [call.line for call in self.calls]
 
-    def told(self, call: Call) -> Answer:
-        """Return what to answer."""
+    def answer(self, call: Call) -> Answer:
+        """Record a request, and return its answer."""
         self.calls.append(call)
-        told = self.answers.get(call.line.partition("?")[0], [Answer(404, {"success": False, "message": "no such"})])
-        return told.pop(0) if len(told) > 1 else told[0]
+        left = self.answers.get(call.line.partition("?")[0], [Answer(404, {"success": False, "message": "no such"})])
+        return left.pop(0) if len(left) > 1 else left[0]
 
 
 @contextmanager
 def fake_api(folder: Path) -> Iterator[FakeApi]:
-    """Serve one under a certificate of an authority of its own."""
+    """Serve an API, under a certificate of its own authority."""
     authority = Authority(folder)
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         server.daemon_threads = True
         server.socket = authority.issue("api").context().wrap_socket(server.socket, server_side=True)
-        found = FakeApi(f"https://127.0.0.1:{server.server_port}", str(authority.path))
-        server.RequestHandlerClass = _handler(found)
+        api = FakeApi(f"https://127.0.0.1:{server.server_port}", str(authority.path))
+        server.RequestHandlerClass = _handler(api)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield found
+            yield api
         finally:
-            found.ended.set()
+            api.ended.set()
             server.shutdown()
             thread.join()
 
@@ -88,21 +88,21 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            told = api.told(Call(f"{self.command} {self.path}", dict(self.headers), body))
-            if told.status < 1:
-                if told is HANGS:
+            answer = api.answer(Call(f"{self.command} {self.path}", dict(self.headers), body))
+            if answer.status < 1:
+                if answer is HANGS:
                     api.ended.wait(60)
                 self.close_connection = True
                 return
-            content = told.content if told.document is None else json.dumps(told.document).encode()
-            self.send_response(told.status)
-            for name, value in {**told.headers, "Content-Length": str(len(content))}.items():
+            content = answer.content if answer.document is None else json.dumps(answer.document).encode()
+            self.send_response(answer.status)
+            for name, value in {**answer.headers, "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Nothing is told."""
+            """Log nothing."""
 
     for method in ("GET", "POST", "DELETE"):
         setattr(Handler, f"do_{method}", Handler._answer)

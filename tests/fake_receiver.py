@@ -1,4 +1,4 @@
-"""A receiver of webhooks: a small HTTP server that notes what it gets, and answers what it is told."""
+"""A fake receiver of webhooks: a small HTTP server that records requests, and answers as a test says."""
 
 import json
 import ssl
@@ -13,7 +13,7 @@ from uuid import uuid4
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that was received: when its last byte was, by the monotonic clock, and how long its body took."""
+    """A received request. `at`: monotonic time of its last byte; `seconds`: how long its body took to arrive."""
 
     path: str
     headers: dict[str, str]
@@ -24,19 +24,19 @@ class Request:
 
 @dataclass(slots=True)
 class Receiver:
-    """What was received, in order of arrival."""
+    """The receiver's address, and its requests in order of arrival."""
 
     url: str
     requests: list[Request] = field(default_factory=list)
 
 
-# The status to answer with; the n-th request, from 0, is the last of the list. None: no answer at all.
+# Returns the status for the newest request, which is the last of the list. None: no answer at all.
 Answers = Callable[[list[Request]], int | None]
 
 
 @contextmanager
 def receiver(answers: Answers = lambda _: 200, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
-    """Serve a receiver; every 200 has a receipt of its own."""
+    """Serve a receiver; every 200 has its own receipt."""
     lock = Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -45,26 +45,26 @@ def receiver(answers: Answers = lambda _: 200, tls: ssl.SSLContext | None = None
         disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
-            began = time.monotonic()
+            started = time.monotonic()
             body = self.rfile.read(int(self.headers["Content-Length"]))
             ended = time.monotonic()
-            with lock:  # or else two that come at once would both see two requests
-                found.requests.append(Request(self.path, dict(self.headers), body, ended, ended - began))
-                so_far = list(found.requests)
+            with lock:  # otherwise two simultaneous requests would both see two
+                running.requests.append(Request(self.path, dict(self.headers), body, ended, ended - started))
+                so_far = list(running.requests)
             status = answers(so_far)
             if status is None:
                 self.close_connection = True
                 return
-            said = b"" if status == 204 else json.dumps({"receipt": str(uuid4())}).encode()
+            content = b"" if status == 204 else json.dumps({"receipt": str(uuid4())}).encode()
             self.send_response(status)
-            if said:
+            if content:
                 self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(said)))
+                self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(said)
+            self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Nothing is told."""
+            """Log nothing."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
@@ -73,11 +73,11 @@ def receiver(answers: Answers = lambda _: 200, tls: ssl.SSLContext | None = None
     with Server(("127.0.0.1", 0), Handler) as server:
         if tls is not None:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
-        found = Receiver(f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}")
+        running = Receiver(f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}")
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield found
+            yield running
         finally:
             server.shutdown()
             thread.join()

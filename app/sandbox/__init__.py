@@ -1,1 +1,1 @@
-"""Plays the providers' side: shares no code with the receiving side, so that each proves the other."""
+"""Plays the providers. It shares no code with the receiving side, so that each proves the other."""

@@ -1,4 +1,4 @@
-"""`kvitto sandbox`: the providers' side."""
+"""`kvitto sandbox`: the commands."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""A delivery: one event on its way to one hook, try by try."""
+"""One event on its way to one hook, attempt by attempt."""
 
 import asyncio
 import time
@@ -7,144 +7,135 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Literal
 
 import httpx
 
 from app.audit.attempt_log import DeliveryAttempt
-from app.sandbox import failures
-from app.sandbox.faults import HELD_SECONDS, Fault
-from app.sandbox.hooks import Event, Hook, Request, Verdict
-from app.sandbox.http_attempt import Cut, TransportFaults, transmit
-from app.sandbox.responses import Answer
+from app.sandbox.failures import CUT_ON_PURPOSE, next_step_text
+from app.sandbox.faults import HELD_SECONDS, DeliveryFault
+from app.sandbox.hooks import Event, Hook, NextStep
+from app.sandbox.http_attempt import Answer, Cut, TransportFaults, transmit
 
-# What becomes of a delivery in the end.
 FinalStatus = Literal["delivered", "given up", "cancelled", "lost", "dropped"]
-_ENDINGS: dict[Verdict, FinalStatus] = {"delivered": "delivered", "give up": "given up", "cancelled": "cancelled"}
-# A selector wakes up to a millisecond late: the last stretch of a wait is watched.
-_WATCHED_SECONDS = 0.002
-
-
-class Record(Protocol):
-    """What notes tries as they end: app.audit.attempt_log.Recording is one."""
-
-    def add(self, each: DeliveryAttempt) -> None:
-        """Note a try."""
+_FINAL: dict[NextStep, FinalStatus] = {"delivered": "delivered", "give up": "given up", "cancelled": "cancelled"}
+# A selector wakes up to a millisecond late, so the last stretch of a wait is polled.
+_POLLED_SECONDS = 0.002
 
 
 @dataclass(slots=True)
 class SharedResources:
-    """What deliveries share; a lane is held for as long as a try takes.
+    """What all deliveries share; an attempt holds one of the `slots` while it runs.
 
-    tell: is told of every try that failed, in a line. latest_seconds: by how much the latest try began after it was
-    due.
+    on_attempt: receives attempts as they end. on_failure: receives one line for each failed attempt.
+    max_delay_seconds: the longest time by which an attempt started after it was due.
     """
 
     client: httpx.AsyncClient
-    lanes: asyncio.Semaphore
+    slots: asyncio.Semaphore
     speed: float
-    record: Record | None
-    tell: Callable[[str], None] | None = None
-    latest_seconds: float = 0.0
+    on_attempt: Callable[[DeliveryAttempt], None] | None
+    on_failure: Callable[[str], None] | None = None
+    max_delay_seconds: float = 0.0
 
 
 class Delivery:
-    """Tries as the hook's provider does; `asked` is when it was asked for, by the monotonic clock.
+    """Sends by the rules of the hook's provider. `requested_at` is in monotonic seconds. Lives in one event loop."""
 
-    Lives in one event loop.
-    """
-
-    def __init__(self, means: SharedResources, hook: Hook, event: Event, fault: Fault, asked: float) -> None:
-        self._asked = self._ended = asked
+    def __init__(
+        self, shared: SharedResources, hook: Hook, event: Event, fault: DeliveryFault, requested_at: float
+    ) -> None:
         self.hook = hook
         self.event = event
         self.fault = fault
-        self.waiting = False
-        self._means = means
-        self._fate: FinalStatus | None = None
+        self.is_waiting = False
+        self._shared = shared
+        self._due = requested_at + (HELD_SECONDS if fault.held else 0)
+        self._abandoned_as: FinalStatus | None = None
         self._abandoned = asyncio.Event()
 
     @property
-    def abandoned(self) -> bool:
-        """Whether no other try is to be made."""
-        return self._fate is not None
+    def is_abandoned(self) -> bool:
+        """Whether no further attempt follows."""
+        return self._abandoned_as is not None
 
-    def abandon(self, fate: FinalStatus) -> None:
-        """Have no other try made; one that is under way ends."""
-        self._fate = fate
+    def abandon(self, status: FinalStatus) -> None:
+        """Make no further attempt; one that is under way ends normally."""
+        self._abandoned_as = status
         self._abandoned.set()
 
     async def run(self) -> FinalStatus:
-        """Try until there is no other try to make; return what became of it."""
-        due = self._asked + (HELD_SECONDS if self.fault.held else 0)
-        for attempt, wait in enumerate((*self.hook.waits, None), 1):
-            await self._wait_until(due)
-            async with self._means.lanes:
-                if self._fate is not None:
-                    return self._fate
-                verdict, answer = await self._try(attempt, due)
-            ending = self._ending(verdict, wait)
-            wait_seconds = (wait or 0) / self._means.speed
-            if ending != "delivered" and self._means.tell is not None:
-                self._means.tell(self._failed(attempt, answer, failures.then(ending, wait_seconds)))
-            if ending is not None:
-                return ending
-            due = self._ended + wait_seconds
-        raise AssertionError("the last try has an ending")
+        """Make attempts until there is none left to make; return the final status."""
+        waits, attempt = iter(self.hook.waits), 0
+        while True:
+            attempt += 1
+            await self._wait_until_due()
+            async with self._shared.slots:
+                if self._abandoned_as is not None:
+                    return self._abandoned_as
+                step, answer, ended = await self._attempt(attempt)
+            wait = next(waits, None)
+            status = self._final_status(step, wait)
+            wait_seconds = (wait or 0) / self._shared.speed
+            if status != "delivered" and self._shared.on_failure is not None:
+                cause = answer.cause or (CUT_ON_PURPOSE if answer.status == 200 else f"answered {answer.status}")
+                hook = f"{self.hook.provider} {self.hook.topic}"
+                self._shared.on_failure(f"{hook}, attempt {attempt}: {cause}; {next_step_text(status, wait_seconds)}")
+            if status is not None:
+                return status
+            self._due = ended + wait_seconds
 
-    def _ending(self, verdict: Verdict, wait: float | None) -> FinalStatus | None:
-        """Return what became of the delivery by a try; None if another is to be made, after `wait`."""
-        if verdict != "try again":
-            return _ENDINGS[verdict]
+    def _final_status(self, step: NextStep, wait: float | None) -> FinalStatus | None:
+        """Return the final status after an attempt; None if another follows."""
+        if step != "try again":
+            return _FINAL[step]
         if wait is None:
             return "given up"
-        return "lost" if self.fault.forgetful else self._fate
+        return "lost" if self.fault.forgetful else self._abandoned_as
 
-    def _failed(self, attempt: int, answer: Answer, then: str) -> str:
-        why = answer.why or (failures.CUT if answer.status == 200 else f"answered {answer.status}")
-        return f"{self.hook.provider} {self.hook.topic}, attempt {attempt}: {why}; {then}"
-
-    async def _wait_until(self, due: float) -> None:
-        left = due - time.monotonic()
-        self.waiting = left > 0
-        if left > _WATCHED_SECONDS:
+    async def _wait_until_due(self) -> None:
+        left = self._due - time.monotonic()
+        self.is_waiting = left > 0
+        if left > _POLLED_SECONDS:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._abandoned.wait(), left - _WATCHED_SECONDS)
-        while self._fate is None and time.monotonic() < due:
+                await asyncio.wait_for(self._abandoned.wait(), left - _POLLED_SECONDS)
+        while self._abandoned_as is None and time.monotonic() < self._due:
             await asyncio.sleep(0)
-        self.waiting = False
+        self.is_waiting = False
 
-    async def _try(self, attempt: int, due: float) -> tuple[Verdict, Answer]:
-        self._means.latest_seconds = max(self._means.latest_seconds, time.monotonic() - due)
-        request = self.hook.request(self.event, attempt, self.fault.name or None)
-        cut = self._cut() if attempt == 1 else "no"
-        manner = TransportFaults(self.fault.slow, cut)
+    async def _attempt(self, number: int) -> tuple[NextStep, Answer, float]:
+        """Make one attempt; return what comes next, the answer, and when the attempt ended."""
+        shared = self._shared
+        shared.max_delay_seconds = max(shared.max_delay_seconds, time.monotonic() - self._due)
+        fault = self.fault.name or None
+        request = self.hook.request(self.event, number, fault)
+        cut: Cut = self._cut() if number == 1 else "no"
+        transport = TransportFaults(self.fault.slow, cut)
         at = datetime.now(UTC)
-        answer = await transmit(self._means.client, self.hook.url, request, self.hook.timeout_seconds, manner)
-        self._ended = time.monotonic()  # from here the next wait counts, however long the record takes
-        if self._means.record is not None:
-            self._means.record.add(self._told(at, attempt, request, answer))
-        lost = cut != "no" and answer.status == 200
-        return "try again" if lost else self.hook.verdict(answer.status), answer
+        answer = await transmit(shared.client, self.hook.url, request, self.hook.timeout_seconds, transport)
+        ended = time.monotonic()  # the next wait starts here, however long the log takes
+        if shared.on_attempt is not None:
+            shared.on_attempt(
+                DeliveryAttempt(
+                    at=at,
+                    provider=self.hook.provider,
+                    topic=self.hook.topic,
+                    event_type=self.event.event_type,
+                    entity_id=self.event.entity_id,
+                    event=self.event.id,
+                    attempt=number,
+                    status=answer.status,
+                    receipt=answer.receipt,
+                    seconds=round(answer.seconds, 6),
+                    becomes=request.becomes,
+                    fault=fault,
+                )
+            )
+        is_lost = cut != "no" and answer.status == 200
+        return "try again" if is_lost else self.hook.next_step(answer.status), answer, ended
 
     def _cut(self) -> Cut:
-        """Of the answers that are lost half are read, so that their receipts can be looked up; the id decides."""
+        """Return where to cut. Half of the lost answers are read, to know their receipts; the event's id decides."""
         if not self.fault.cut:
             return "no"
         return "read" if zlib.crc32(self.event.id.encode()) % 2 else "unread"
-
-    def _told(self, at: datetime, attempt: int, request: Request, answer: Answer) -> DeliveryAttempt:
-        return DeliveryAttempt(
-            at=at,
-            provider=self.hook.provider,
-            topic=self.hook.topic,
-            event_type=self.event.event_type,
-            entity_id=self.event.entity_id,
-            event=self.event.id,
-            attempt=attempt,
-            status=answer.status,
-            receipt=answer.receipt,
-            seconds=round(answer.seconds, 6),
-            becomes=request.becomes,
-            fault=self.fault.name or None,
-        )

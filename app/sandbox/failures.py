@@ -1,4 +1,4 @@
-"""Tries that failed, in words: why, and what comes next; no secret, nothing of a body."""
+"""Failed attempts in words: the cause, and what comes next. No secret and nothing of a body."""
 
 import socket
 import ssl
@@ -6,50 +6,49 @@ from collections.abc import Iterator
 
 import httpx
 
-CUT = "answered 200, and cut off on purpose"
-# The first that is found in what was raised, or in what that came from, tells why.
-_REASONS: tuple[tuple[type[BaseException], str], ...] = (
+CUT_ON_PURPOSE = "answered 200, and cut off on purpose"
+# The first kind that occurs in the chain of an error gives the cause.
+_CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLError, "TLS failed: is HTTPS served there?"),
     (TimeoutError, "no answer in time"),
-    (socket.gaierror, "the host's name is not known"),
-    (UnicodeError, "the host's name is not known"),
+    (socket.gaierror, "unknown host name"),
+    (UnicodeError, "unknown host name"),
     (ConnectionRefusedError, "connection refused: nothing listens there"),
     (ConnectionError, "the connection was cut off"),
-    (httpx.RemoteProtocolError, "the connection ended without an answer of HTTP"),
-    (httpx.InvalidURL, "its URL is none"),
+    (httpx.RemoteProtocolError, "the connection ended without an HTTP answer"),
+    (httpx.InvalidURL, "invalid URL"),
 )
-
-_ENDINGS = {
-    "lost": "the timer of its next try is lost",
-    "cancelled": "its subscription is cancelled",
-    "dropped": "no other try: its subscription was removed",
+_FINAL = {
+    "lost": "the timer of the next attempt is lost",
+    "cancelled": "the subscription is cancelled",
+    "dropped": "no further attempt: the subscription was removed",
 }
 _SHORT_SECONDS = 10
 
 
-def why(error: BaseException) -> str:
-    """Return why no answer came."""
-    found = list(causes(error))
-    for cause in found:
+def cause_text(error: BaseException) -> str:
+    """Return why no answer arrived."""
+    chain = list(error_chain(error))
+    for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"certificate not trusted by the system nor by the sandbox's authority ({cause.verify_message})"
-    for kind, words in _REASONS:
-        if any(isinstance(cause, kind) for cause in found):
-            return words
+    for kind, text in _CAUSES:
+        if any(isinstance(cause, kind) for cause in chain):
+            return text
     return f"the connection failed ({type(error).__name__})"
 
 
-def then(ending: str | None, wait_seconds: float) -> str:
-    """Return what comes next: by the delivery's ending, or, without one, another try."""
-    if ending is not None:
-        return _ENDINGS.get(ending, ending)
+def next_step_text(final_status: str | None, wait_seconds: float) -> str:
+    """Return what comes next: the delivery's final status, or, without one, another attempt."""
+    if final_status is not None:
+        return _FINAL.get(final_status, final_status)
     return f"next try in {wait_seconds:.{1 if wait_seconds < _SHORT_SECONDS else 0}f} s"
 
 
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Return an error and what it came from, of a group every member."""
+def error_chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, its causes, and the members of groups among them."""
     if error is not None:
         yield error
-        yield from causes(error.__cause__ or error.__context__)
+        yield from error_chain(error.__cause__ or error.__context__)
         for member in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
-            yield from causes(member)
+            yield from error_chain(member)

@@ -1,4 +1,4 @@
-"""Made-up applicants and their companies, seeded: the same seed gives the same people."""
+"""Fake applicants and their companies; the same seed gives the same people."""
 
 import base64
 import unicodedata
@@ -25,22 +25,22 @@ _PURPOSES = {
     "Inköp av maskiner": 9, "Oväntade utgifter": 6, "Renovering": 5, "Säsongsinvestering": 4,
     "Omfinansiering av lån / samla lån": 8, "Övrigt": 6,
 }  # fmt: skip
-# A company's form, with its share. EF: a sole trader, who has no other number than the owner's own.
+# Company forms with their shares. EF: a sole trader, whose company number is the owner's personal number.
 _FORMS = {"AB": 70, "EF": 18, "HB": 8, "KB": 4}
-# Up to which amount people ask in which steps.
+# (limit, step): below each limit people ask for multiples of the step.
 _STEPS = ((100_000, 10_000), (500_000, 25_000), (1_000_000, 50_000), (3_000_000, 250_000), (10_000_000, 500_000))
 _LARGEST_FILE_BYTES = 3_000_000
 
 
 def application(random: Random) -> dict[str, object]:
-    """Return a loan application as Kompar would state it in clear.
+    """Return a loan application in clear.
 
-    Size, age and amount go together, and are skewed. Now and then a number is null, and a text is not there at all.
+    Size, age and amount are correlated and skewed. Sometimes a number is null or a text is absent.
     """
     form = _one_of(random, _FORMS)
     size = random.gauss(0, 1)
     revenue = round(random.lognormvariate(11.8 + 0.9 * size, 0.3), 2)
-    amount = asked(revenue * random.lognormvariate(0.9, 0.6))
+    amount = _requested_amount(revenue * random.lognormvariate(0.9, 0.6))
     ssn = personal_number(random)
     document: dict[str, object] = {
         "application_id": _opaque_id(random),
@@ -56,13 +56,13 @@ def application(random: Random) -> dict[str, object]:
         "ssn": ssn,
         "guarantors": [{"ssn": personal_number(random)} for _ in range(random.choice((0, 0, 1, 1, 2)))],
     }
-    return _with_gaps(random, document | _agreed(random, revenue))
+    return _with_gaps(random, document | _extra_fields(random, revenue))
 
 
 def decision(
     random: Random, application_id: object, applicant: Mapping[str, object] | None = None, with_files: bool = False
 ) -> dict[str, object]:
-    """Return a client's answer to an offer: of the applicant it may tell who that is, and bring files."""
+    """Return a client's answer to an offer; it may repeat the applicant's identity and bring files."""
     accepted = random.random() < 0.7
     details: dict[str, object] = {
         "phone": telephone(random),
@@ -76,8 +76,8 @@ def decision(
     return {"application_id": application_id, "accepted": accepted} | (details if accepted else {})
 
 
-def asked(amount: float) -> int:
-    """Return what somebody asks for who needs this amount, in kronor: a round sum."""
+def _requested_amount(amount: float) -> int:
+    """Return the round sum, in kronor, that an applicant who needs this amount asks for."""
     for limit, step in _STEPS:
         if amount < limit:
             return max(round(amount / step) * step, 20_000)
@@ -85,15 +85,15 @@ def asked(amount: float) -> int:
 
 
 def _duration(random: Random, amount: int) -> int:
-    """Return months: the more, the longer."""
+    """Return months; larger loans run longer."""
     longest = 24 if amount < 200_000 else 48 if amount < 1_000_000 else 84
     return random.choice(
         [months for months in (3, 6, 9, 12, 18, 24, 36, 48, 60, 84) if longest / 8 <= months <= longest]
     )
 
 
-def _agreed(random: Random, revenue: float) -> dict[str, object]:
-    """Return what some lenders agreed on besides."""
+def _extra_fields(random: Random, revenue: float) -> dict[str, object]:
+    """Return additional fields that some lenders agreed on."""
     fields: dict[str, object] = {
         "company_last_year_revenue": round(revenue * 12 * random.lognormvariate(-0.05, 0.2), 2),
         "company_description": f"Vi är {random.randint(1, 40)} anställda. {random.choice(_TRADES)} sedan länge.",
@@ -111,7 +111,7 @@ def _with_gaps(random: Random, document: dict[str, object]) -> dict[str, object]
     for name in ("company_name", "company_type", "purpose", "name"):
         if random.random() < 0.02:
             del document[name]
-    if "purpose" in document and random.random() < 0.03:  # the same letters, written another way
+    if "purpose" in document and random.random() < 0.03:  # the same letters in another Unicode form
         document["purpose"] = unicodedata.normalize("NFD", str(document["purpose"]))
     return document
 
@@ -131,5 +131,5 @@ def _opaque_id(random: Random) -> str:
 
 
 def _one_of(random: Random, shares: Mapping[str, int]) -> str:
-    (found,) = random.choices(list(shares), list(shares.values()))
-    return found
+    (choice,) = random.choices(list(shares), list(shares.values()))
+    return choice

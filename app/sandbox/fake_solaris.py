@@ -1,4 +1,4 @@
-"""Made-up facts of a bank, seeded: credit line applications, overdraft rates, rejected transactions."""
+"""Fake facts of a bank, seeded: credit line applications, overdraft rates, rejected transactions."""
 
 from collections.abc import Mapping
 from random import Random
@@ -11,7 +11,7 @@ OVERDRAFT_RATE = "FREELANCER_OVERDRAFT_INTEREST_RATE_CHANGE"
 REJECTED_TRANSACTION = "INCOMING_REJECTED_TRANSACTION"
 EVENT_TYPES = (CREDIT_LINE, OVERDRAFT_RATE, REJECTED_TRANSACTION)
 
-# What an application passes through before it is decided on, and after an offer was accepted.
+# Statuses before the decision on an application, and after an offer was accepted.
 _EXAMINED = (
     "credit_record_pending",
     "initial_scoring_pending",
@@ -27,13 +27,13 @@ Fact = tuple[str, dict[str, object]]
 
 
 def notification(random: Random, event_type: str, document: Mapping[str, object]) -> Event:
-    """Return a notification of these facts, under an id of its own."""
+    """Return a notification of a fact, under a new id."""
     entity = document.get("id") or document["account_id"]
     return Event(f"{random.getrandbits(128):032x}", event_type, str(entity), document)
 
 
 def credit_line(random: Random) -> list[Fact]:
-    """Return the events of one credit line application's whole life, in order; what is not known yet is null."""
+    """Return all events of one credit line application, in order; unknown values are null."""
     document: dict[str, object] = {
         "id": _id(random, "ccla"),
         "person_id": _id(random, "cper"),
@@ -45,23 +45,23 @@ def credit_line(random: Random) -> list[Fact]:
         "recipient_iban": iban(random),
     }
     events: list[Fact] = []
-    for changes in _life(random):
+    for changes in _changes(random):
         document = document | changes
         events.append((CREDIT_LINE, document))
     return events
 
 
-def _life(random: Random) -> list[dict[str, object]]:
-    """Return what changes, step by step: examined, then rejected, or offered; an offer may expire or be taken up."""
+def _changes(random: Random) -> list[dict[str, object]]:
+    """Return the changes, event by event: examination, then rejection or offer; an offer expires or is accepted."""
     examined: list[dict[str, object]] = [{"status": status} for status in _EXAMINED]
-    fate = random.random()
-    if fate < 0.35:
+    drawn = random.random()
+    if drawn < 0.35:
         return [
             *examined[: random.randint(2, len(examined))],
             {"status": "rejected", "decision": "REJECTED", "status_description": "Rejected by Scorer"},
         ]
     offered = [*examined, _offer(random)]
-    if fate < 0.5:
+    if drawn < 0.5:
         return [*offered, {"status": "expired"}]
     identified: list[dict[str, object]] = [{"status": status} for status in _IDENTIFIED]
     identified[0]["identification_id"] = _id(random, "cidt")

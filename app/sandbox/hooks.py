@@ -1,16 +1,17 @@
-"""Hooks: where, and how, a provider sends one kind of event."""
+"""Hooks: where a provider sends one kind of event, and by which rules."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
-# What a provider makes of an answer.
-Verdict = Literal["delivered", "try again", "give up", "cancelled"]
+# What a provider does after an answer.
+NextStep = Literal["delivered", "try again", "give up", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that a provider tells a receiver; `id` is the provider's own, the same in all tries."""
+    """An event at a provider; `id` is the provider's own and the same in all attempts."""
 
     id: str
     event_type: str
@@ -19,10 +20,10 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One try as it goes over the wire.
+class OutgoingRequest:
+    """One delivery attempt as it goes over the wire.
 
-    `becomes` holds the outcomes that the receiver may note for it, none if it must refuse it.
+    becomes: the outcomes that the ledger may record for it; empty if the receiver must reject it.
     """
 
     headers: Mapping[str, str]
@@ -30,38 +31,29 @@ class Request:
     becomes: tuple[str, ...] = ("stored", "duplicate")
 
 
-class Hook(Protocol):
-    """Where a provider sends one kind of event, and its rules of delivery.
+@dataclass(frozen=True, slots=True)
+class Hook(ABC):
+    """Where a provider sends one kind of event, and its rules of delivery. Equal hooks are the same hook.
 
-    `waits` are the seconds, at real speed, after each failed try until the next: one try more than there are waits.
-    Hooks are told apart by equality.
+    url: the receiver's full URL. topic: as the receiver's ledger names it.
+    waits: seconds at real speed after each failed attempt; there is one attempt more than there are waits.
+    timeout_seconds: how long an attempt may take, from its start to the end of the answer.
     """
 
-    @property
-    def url(self) -> str:
-        """The receiver's full URL."""
+    provider: ClassVar[str]
+    url: str
+    topic: str
+    waits: Sequence[float] = field(kw_only=True)
+    timeout_seconds: float = field(kw_only=True)
 
-    @property
-    def provider(self) -> str:
-        """Who sends."""
+    @abstractmethod
+    def request(self, event: Event, attempt: int, fault: str | None) -> OutgoingRequest:
+        """Build the request of one attempt; `attempt` counts from 1, `fault` is a fault's name."""
 
-    @property
-    def topic(self) -> str:
-        """Which of the provider's hooks it is, as the receiver's ledger names it."""
+    @abstractmethod
+    def next_step(self, status: int) -> NextStep:
+        """Return what the provider does after an answer with this status; 0 means no answer."""
 
-    @property
-    def timeout_seconds(self) -> float:
-        """How long an answer may take, from the try's begin to its end."""
-
-    @property
-    def waits(self) -> Sequence[float]:
-        """The schedule."""
-
-    def request(self, event: Event, attempt: int, fault: str | None) -> Request:
-        """Return an event's try, made anew; `attempt` counts from 1, `fault` is by its name."""
-
-    def verdict(self, status: int) -> Verdict:
-        """Judge an answer; status 0 means that none came."""
-
+    @abstractmethod
     def corrected(self, event: Event) -> Event:
-        """Return another event that tells the same entity's facts with a changed value."""
+        """Return another event on the same entity, with a changed value."""

@@ -1,4 +1,4 @@
-"""Kompar's side of a delivery: encrypts anew for every try, sends with the token, until it is answered 200."""
+"""Kompar's rules of delivery: every attempt is newly encrypted and carries the token, until the answer is 200."""
 
 import base64
 import json
@@ -6,64 +6,62 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from app.sandbox.hooks import Event, Request, Verdict
+from app.sandbox.hooks import Event, Hook, NextStep, OutgoingRequest
 
-# Seconds between one failed try and the next: five tries in all.
+# Seconds between a failed attempt and the next: five attempts in all.
 SCHEDULE = (30.0, 120.0, 900.0, 3600.0)
 # What the retry of a decision may lack.
-_LEFT_OUT = frozenset({"ssn", "name", "phone", "email", "files"})
+_OPTIONAL = frozenset({"ssn", "name", "phone", "email", "files"})
 
 
 def encrypt(document: Mapping[str, object], key: str) -> bytes:
     """Return the body of a delivery; the key is a text of 32 characters.
 
-    The IV is 16 hexadecimal characters used as text; on the wire it is base64 of the 8 bytes they spell.
+    The IV is 16 hexadecimal characters used as text. On the wire it is base64 of the 8 bytes that they encode.
     """
-    spelled = os.urandom(8)
+    iv_bytes = os.urandom(8)
     padder = padding.PKCS7(128).padder()
     plain = padder.update(json.dumps(dict(document), ensure_ascii=False).encode()) + padder.finalize()
-    encryptor = Cipher(algorithms.AES(key.encode()), modes.CBC(spelled.hex().encode())).encryptor()
+    encryptor = Cipher(algorithms.AES(key.encode()), modes.CBC(iv_bytes.hex().encode())).encryptor()
     data = encryptor.update(plain) + encryptor.finalize()
-    envelope = {"data": base64.b64encode(data).decode(), "iv": base64.b64encode(spelled).decode()}
+    envelope = {"data": base64.b64encode(data).decode(), "iv": base64.b64encode(iv_bytes).decode()}
     return json.dumps(envelope).encode()
 
 
 @dataclass(frozen=True, slots=True)
-class KomparHook:
-    """Where Kompar sends applications, or decisions; without a key they go in clear, as decisions may."""
+class KomparHook(Hook):
+    """Where Kompar sends applications or decisions; without a key they are sent in clear, as decisions may be."""
 
-    url: str
-    topic: str
+    provider: ClassVar[str] = "kompar"
     token: str = field(repr=False)
     key: str | None = field(repr=False)
-    waits: Sequence[float] = SCHEDULE
-    timeout_seconds: float = 10.0
-    provider: str = "kompar"
+    waits: Sequence[float] = field(default=SCHEDULE, kw_only=True)
+    timeout_seconds: float = field(default=10.0, kw_only=True)
 
-    def request(self, event: Event, attempt: int, fault: str | None) -> Request:
-        """Return a try."""
+    def request(self, event: Event, attempt: int, fault: str | None) -> OutgoingRequest:
+        """Build the request of one attempt."""
         document = event.document
         if fault == "fewer-fields" and attempt > 1:
-            document = {name: value for name, value in document.items() if name not in _LEFT_OUT}
+            document = {name: value for name, value in document.items() if name not in _OPTIONAL}
         token = f"not-{self.token}" if fault == "wrong-token" else self.token
         headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
         if fault == "wrong-key":
-            return Request(headers, encrypt(document, secrets.token_hex(16)), ("dead",))
-        content = (
-            json.dumps(dict(document), ensure_ascii=False).encode() if self.key is None else encrypt(document, self.key)
-        )
-        return Request(headers, content, ()) if fault == "wrong-token" else Request(headers, content)
+            return OutgoingRequest(headers, encrypt(document, secrets.token_hex(16)), ("dead",))
+        clear = json.dumps(dict(document), ensure_ascii=False).encode()
+        content = clear if self.key is None else encrypt(document, self.key)
+        return OutgoingRequest(headers, content, () if fault == "wrong-token" else ("stored", "duplicate"))
 
-    def verdict(self, status: int) -> Verdict:
-        """Judge an answer: exactly 200 confirms."""
+    def next_step(self, status: int) -> NextStep:
+        """Return what Kompar does after an answer: only 200 confirms."""
         return "delivered" if status == 200 else "try again"
 
     def corrected(self, event: Event) -> Event:
-        """Return the same application with another amount, or the same decision the other way round."""
+        """Return the same application with another amount, or the opposite decision."""
         document = dict(event.document)
         if self.topic == "applications":
             changed: dict[str, object] = {"amount": 750_000 if document.get("amount") != 750_000 else 760_000}

@@ -1,11 +1,10 @@
-"""`kvitto sandbox send`: made-up events at a rate, faults on some, and what came of it."""
+"""`kvitto sandbox send`: generated events at a rate, faults on some of them, and a summary."""
 
 import itertools
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -14,80 +13,65 @@ from app.cli import param_types
 from app.sandbox import fake_solaris, hook_config, options, send_batch
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.faults import FAULTS
-from app.sandbox.summary import Summary, summing_up
+from app.sandbox.summary import summarised
 from app.sandbox.workload import Step, steps
 from config.environment import Environment
 
-# How late an event or a try may begin before the rate counts as not kept.
+# An event or attempt that starts later than this means that the rate was not kept.
 LATE_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How events were sent: `rate` was asked for, `reached` is what came of it, both per second.
-
-    latest_seconds: by how much the latest event was asked for too late.
-    """
-
-    events: int
-    rate: float
-    reached: float
-    latest_seconds: float
-
-
 _EVENT_TYPES = {"solaris": fake_solaris.EVENT_TYPES}
 _FIGURES = """\
-  tries         requests: of an event's first try and its retries, each once
-  statuses      tries by how they were answered
-  retried       tries that were not their event's first
-  delivered     deliveries that were confirmed (an event sent twice counts twice, its correction as another)
-  given up      deliveries without a confirmation after their last try
-  timers lost   deliveries whose next try was forgotten: the fault lost-timers
-  milliseconds  how long answers took: p50 is the median, p95 what 95% stayed below
-  rate          events a second, as asked for
-  reached       events a second, as sent
-  faults        events that each fault befell
-  left          deliveries that were not at their end when patience was
-  late_ms       by how much the latest event or try began too late: the sender's own fault"""
-_LIST = "\n".join(f"  {fault.name:13}{fault.description}" for fault in FAULTS.values())
+  tries         delivery attempts: first attempts and retries
+  statuses      attempts by the status of their answer
+  retried       attempts that were not the first
+  delivered     deliveries that were confirmed (a duplicate counts twice, a correction separately)
+  given up      deliveries without a confirmation after the last attempt
+  timers lost   deliveries whose next attempt was forgotten: the fault lost-timers
+  milliseconds  how long answers took: p50 is the median, 95% were faster than p95
+  rate          events per second, as requested
+  reached       events per second, as sent
+  faults        events with each fault
+  left          deliveries that were still pending when the time-out expired
+  late_ms       the longest delay of an event or attempt caused by the sender itself"""
+_FAULT_LIST = "\n".join(f"  {fault.name:13}{fault.description}" for fault in FAULTS.values())
 
 
 @click.group(
     invoke_without_command=True,
     no_args_is_help=True,
-    short_help="Deliver made-up events.",
-    help=f"Deliver made-up events: at a rate, or with one of the commands below.\n\n\b\nFaults:\n{_LIST}"
+    short_help="Deliver generated events.",
+    help=f"Deliver generated events: at a rate, or with one of the commands below.\n\n\b\nFaults:\n{_FAULT_LIST}"
     f"\n\n\b\nFigures:\n{_FIGURES}",
-    epilog="Example: kvitto sandbox send --rate 50/s --for 10s --fault duplicate=2% --record tries.jsonl",
+    epilog="Example: kvitto sandbox send --rate 50/s --duration 10s --fault duplicate=2% --record tries.jsonl",
 )
 @options.url
 @options.seed
-@click.option("--rate", type=param_types.rate, help="How many events in a time, be the receiver fast or slow: 50/s.")
-@click.option("--for", "seconds", type=param_types.duration, default="10s", show_default=True, help="How long to send.")
+@click.option("--rate", type=param_types.rate, help="Events per time, whatever the receiver's speed: 50/s.")
+@click.option("--duration", type=param_types.duration, default="10s", show_default=True, help="How long to send.")
 @click.option(
-    "--mix",
-    type=options.mix,
+    "--weights",
+    type=options.weights,
     default="applications=6,decisions=2,solaris=2",
     show_default=True,
-    help="What is sent, in which proportion.",
+    help="The kinds of events, and their proportions.",
 )
 @click.option(
     "--fault",
-    "faults",
+    "fault_shares",
     type=options.fault_share,
     multiple=True,
     metavar="NAME=SHARE%",
-    help="What goes wrong, and with how many of those events that it can befall; may be repeated.",
+    help="A fault, and its share of the events that it applies to; may be repeated.",
 )
 @options.speed
 @click.option(
-    "--patience",
+    "--timeout",
     type=param_types.duration,
     default="30s",
     show_default=True,
     help="How long to wait for retries after the last event.",
 )
-@click.option("--lanes", type=click.IntRange(min=1), default=256, show_default=True, help="Tries at once, at most.")
+@click.option("--concurrency", type=click.IntRange(min=1), default=256, show_default=True, help="Attempts at once.")
 @options.record
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -96,43 +80,60 @@ def send(
     url: str | None,
     seed: int,
     rate: float | None,
-    seconds: float,
-    mix: Mapping[str, int],
-    faults: tuple[tuple[str, float], ...],
+    duration: float,
+    weights: Mapping[str, int],
+    fault_shares: tuple[tuple[str, float], ...],
     speed: float,
-    patience: float,
-    lanes: int,
+    timeout: float,
+    concurrency: int,
     record: Path | None,
     as_json: bool,
 ) -> None:
-    """Send at a rate, unless one of the commands was called."""
+    """Send at a rate, unless a subcommand was called."""
     if context.invoked_subcommand is not None:
         if context.get_parameter_source("rate") is not click.core.ParameterSource.DEFAULT:
             raise click.UsageError(f"--rate goes without {context.invoked_subcommand}, which has a number of each kind")
         return
     if rate is None:
         raise click.UsageError("give a --rate, or one of the commands: kompar, solaris")
-    if seconds <= 0:
-        raise click.BadParameter("give a time above 0", param_hint="--for")
-    if sum(share for _, share in faults) > 1:
+    if duration <= 0:
+        raise click.BadParameter("give a time above 0", param_hint="--duration")
+    if sum(share for _, share in fault_shares) > 1:
         raise click.BadParameter("the shares come to more than 100%", param_hint="--fault")
-    event_types = {event_type for kind in mix for event_type in _EVENT_TYPES.get(kind, (kind,))}
+    event_types = {event_type for kind in weights for event_type in _EVENT_TYPES.get(kind, (kind,))}
     hooks = hook_config.hooks(Environment.of_process(), url or "", event_types)
-    hook_config.receiver(url)
-    with summing_up(record, hook_config.CredentialDoubt()) as summary:
-        with Dispatcher(summary, speed, hook_config.trust(), lanes=lanes) as dispatcher:
-            pace = _watched(dispatcher, steps(seed, mix, hooks, faults), rate, seconds)
-            _await_retries(dispatcher, patience)
+    hook_config.reachable_receiver(url)
+    with summarised(record, hook_config.CredentialHint()) as summary:
+        with Dispatcher(summary.add, speed, hook_config.trust(), concurrency=concurrency) as dispatcher:
+            length, hidden = round(rate * duration), not sys.stderr.isatty()
+            with click.progressbar(length=length, label="sending", file=sys.stderr, hidden=hidden) as bar:
+                plan = steps(seed, weights, hooks, fault_shares)
+                count, reached, delay_seconds = send_at_rate(dispatcher, plan, rate, duration, bar.update)
+            _await_retries(dispatcher, timeout)
             left = dispatcher.pending
-        late_seconds = max(pace.latest_seconds, dispatcher.latest_seconds)
-        told = _told(summary, dispatcher, pace) | {"left": left, "late_ms": round(late_seconds * 1000, 1)}
-    _report(told, as_json)
+        delay_seconds = max(delay_seconds, dispatcher.max_delay_seconds)
+    figures: dict[str, object] = {
+        "events": count,
+        "tries": summary.attempts,
+        "statuses": {str(status): number for status, number in sorted(summary.statuses.items())},
+        "retried": summary.retried,
+        "delivered": dispatcher.final_statuses["delivered"],
+        "given up": dispatcher.final_statuses["given up"],
+        "timers lost": dispatcher.final_statuses["lost"],
+        "milliseconds": summary.milliseconds(),
+        "rate": round(rate, 3),
+        "reached": round(reached, 3),
+        "faults": dict(sorted(summary.faults.items())),
+        "left": left,
+        "late_ms": round(delay_seconds * 1000, 1),
+    }
+    click.echo(json.dumps(figures, indent=2) if as_json else _table(figures))
     if left:
-        click.echo(f"{left} deliveries were not at their end: give them more --patience, or --speed", err=True)
-    if late_seconds > LATE_SECONDS:
+        click.echo(f"{left} deliveries were still pending: give them more --timeout, or --speed", err=True)
+    if delay_seconds > LATE_SECONDS:
         click.echo(
-            f"The rate was not kept: a try began {late_seconds:.1f} s late, for want of time or of lanes here. "
-            "Send less, take more --lanes, or another machine.",
+            f"The rate was not kept: a try began {delay_seconds:.1f} s late, because this sender was too slow. "
+            "Send less, give more --concurrency, or use another machine.",
             err=True,
         )
 
@@ -141,63 +142,39 @@ send.add_command(send_batch.kompar)
 send.add_command(send_batch.solaris)
 
 
-def _watched(dispatcher: Dispatcher, plan: Iterator[Step], rate: float, seconds: float) -> Pace:
-    hidden = not sys.stderr.isatty()
-    with click.progressbar(length=round(rate * seconds), label="sending", file=sys.stderr, hidden=hidden) as bar:
-        return run(dispatcher, plan, rate, seconds, bar.update)
+def send_at_rate(
+    dispatcher: Dispatcher, plan: Iterator[Step], rate: float, seconds: float, on_sent: Callable[[int], None]
+) -> tuple[int, float, float]:
+    """Send at a rate, per second, for some time, without waiting for answers; `on_sent(1)` follows every event.
+
+    Return how many events were sent, the rate that was reached, and the longest delay of an event in seconds.
+    """
+    started, max_delay = time.monotonic(), 0.0
+    count = max(round(rate * seconds), 1)
+    for number, step in enumerate(itertools.islice(plan, count)):
+        due = started + number / rate
+        time.sleep(max(0.0, due - time.monotonic()))
+        max_delay = max(max_delay, time.monotonic() - due)
+        dispatcher.send(step.hook, step.event, step.fault)
+        on_sent(1)
+    # The last event has its share of the time, too.
+    elapsed = max(time.monotonic() - started, count / rate)
+    return count, count / elapsed, max_delay
 
 
-def _await_retries(dispatcher: Dispatcher, patience: float) -> None:
-    """Wait for what is pending, for so many seconds at most."""
-    began, left = time.monotonic(), dispatcher.pending
-    hidden = not sys.stderr.isatty()
-    with click.progressbar(length=left, label="retries", file=sys.stderr, hidden=hidden or not left) as bar:
-        while not dispatcher.wait(0.2) and time.monotonic() - began < patience:
+def _await_retries(dispatcher: Dispatcher, seconds: float) -> None:
+    """Wait until nothing is pending, for so many seconds at most."""
+    started, left = time.monotonic(), dispatcher.pending
+    hidden = not left or not sys.stderr.isatty()
+    with click.progressbar(length=left, label="retries", file=sys.stderr, hidden=hidden) as bar:
+        while not dispatcher.wait(0.2) and time.monotonic() - started < seconds:
             bar.update(left - dispatcher.pending - bar.pos)
 
 
-def _told(summary: Summary, dispatcher: Dispatcher, pace: Pace) -> dict[str, object]:
-    return {
-        "events": pace.events,
-        "tries": summary.tries,
-        "statuses": {str(status): count for status, count in sorted(summary.statuses.items())},
-        "retried": summary.retried,
-        "delivered": dispatcher.endings["delivered"],
-        "given up": dispatcher.endings["given up"],
-        "timers lost": dispatcher.endings["lost"],
-        "milliseconds": summary.milliseconds(),
-        "rate": round(pace.rate, 3),
-        "reached": round(pace.reached, 3),
-        "faults": dict(sorted(summary.faults.items())),
-    }
+def _table(figures: Mapping[str, object]) -> str:
+    def text(value: object) -> str:
+        if isinstance(value, Mapping):
+            return "  ".join(f"{name or 'no answer'}: {count}" for name, count in value.items()) or "-"
+        return str(value)
 
-
-def _report(told: Mapping[str, object], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(told, indent=2))
-        return
-    for name, value in told.items():
-        click.echo(f"{name:14}{_written(value)}")
-
-
-def _written(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "  ".join(f"{name or 'no answer'}: {count}" for name, count in value.items()) or "-"
-    return str(value)
-
-
-def run(
-    dispatcher: Dispatcher, steps: Iterator[Step], rate: float, seconds: float, tick: Callable[[int], None]
-) -> Pace:
-    """Send at a rate, per second, for some time; `tick` is told of every event. Answers are not waited for."""
-    began, latest = time.monotonic(), 0.0
-    wanted = max(round(rate * seconds), 1)
-    for number, step in enumerate(itertools.islice(steps, wanted)):
-        due = began + number / rate
-        time.sleep(max(0.0, due - time.monotonic()))
-        latest = max(latest, time.monotonic() - due)
-        dispatcher.send(step.hook, step.event, step.fault)
-        tick(1)
-    # The last has its share of the time, too.
-    took = max(time.monotonic() - began, wanted / rate)
-    return Pace(wanted, rate, wanted / took, latest)
+    return "\n".join(f"{name:14}{text(value)}" for name, value in figures.items())

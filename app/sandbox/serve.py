@@ -1,4 +1,4 @@
-"""`kvitto sandbox serve`: the providers' APIs, and their deliveries, until it is stopped."""
+"""`kvitto sandbox serve`: the providers' APIs and their deliveries, until a signal."""
 
 import os
 import signal
@@ -15,20 +15,21 @@ from app.local.certificates import LOOPBACK, Authority, AuthorityFileError
 from app.local.ports import obstacle
 from app.local.wheels import EmbeddedServerError
 from app.sandbox import options
-from app.sandbox.api.app import Parts, create_app
+from app.sandbox.api.provider_api import SharedParts
+from app.sandbox.api.sandbox_app import create_app
+from app.sandbox.api.subscription_store import SubscriptionsFileError, SubscriptionStore
 from app.sandbox.credentials import LOGINS, Credentials
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Hook
 from app.sandbox.https_server import serving
 from app.sandbox.solaris import SolarisHook, shake_hands
-from app.sandbox.subscriptions import Subscriptions, SubscriptionsFileError
 from config.environment import Environment
 
-if TYPE_CHECKING:  # it knows the receiving side, which the sandbox is not to know
+if TYPE_CHECKING:  # it imports the receiving side, which the sandbox must not
     from app.local.data_folder import DataFolder
 
 _DAY_SECONDS = 86_400
-# One that was just told to end may take a moment.
+# A sandbox that is just ending may hold the lock for a moment.
 _LOCK_SECONDS = 2.0
 
 
@@ -36,20 +37,20 @@ _LOCK_SECONDS = 2.0
     epilog="\b\nExample: kvitto sandbox serve --speed 60 --record tries.jsonl\n"
     "         curl --cacert .kvitto/sandbox/authority.pem https://127.0.0.1:8443/sandbox"
 )
-@click.option("--bind", default="127.0.0.1:8443", show_default=True, help="Where to serve, host:port; port 0: any.")
+@click.option("--bind", default="127.0.0.1:8443", show_default=True, help="Address to serve on; port 0: any free port.")
 @click.option(
-    "--speed", type=options.Positive(), default=1.0, show_default=True, help="How many times faster waits pass."
+    "--speed", type=options.PositiveNumber(), default=1.0, show_default=True, help="How many times faster waits pass."
 )
 @options.record
 @click.option(
     "--lose-timers-every",
-    type=options.Positive(max=_DAY_SECONDS),
+    type=options.PositiveNumber(max=_DAY_SECONDS),
     metavar="SECONDS",
-    help="Forget tries that wait, as restarts do.",
+    help="Forget waiting retries at this interval, as restarts do.",
 )
 @click.pass_obj
 def serve(data: "DataFolder", bind: str, speed: float, record: Path | None, lose_timers_every: float | None) -> None:
-    """Play Kompar's and Solaris' APIs over HTTPS, and deliver to whatever is registered there.
+    """Play Kompar's and Solaris' APIs over HTTPS, and deliver to the receivers that register there.
 
     \b
     /kompar        Kompar: GET /token, POST and DELETE /webhooks/applications, /webhooks/decisions
@@ -60,56 +61,65 @@ def serve(data: "DataFolder", bind: str, speed: float, record: Path | None, lose
     Without a token, from this machine alone, with a JSON object as the body:
     POST /kompar/sandbox/send        {"topic": "applications", "count": 1, "fault": "duplicate"}
     POST /solaris/sandbox/send       {"event_type": "INCOMING_REJECTED_TRANSACTION", "count": 1}
-    POST /kompar/sandbox/fail        {"calls": 1}: the API's next calls are answered 500; 0 ends that
+    POST /kompar/sandbox/fail        {"calls": 1}: the API answers its next calls with 500; 0 ends that
     POST /sandbox/lose-timers        as a restart of the provider does
 
-    Logins, the authority to trust and what is registered are kept in the folder `sandbox` of the data folder; Kompar's
-    deliveries carry the token and the key that the receiver has (KOMPAR_TOKENS, KOMPAR_KEYS). Every try that fails is
-    told on standard error.
+    The folder `sandbox` of the data folder keeps logins, the certificate authority and what is registered. Kompar's
+    deliveries carry the receiver's token and key (KOMPAR_TOKENS, KOMPAR_KEYS). Every failed attempt is written to
+    standard error.
     """
     address = _address(bind)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         suppress(KeyboardInterrupt),
-        _told(data.folder),
+        _startup_errors_explained(data.folder),
         data.sandbox.exclusive(_LOCK_SECONDS),
-        _playing(data, address, speed, record) as (dispatcher, ready),
+        _served(data, address, speed, record) as (dispatcher, ready),
     ):
         click.echo(ready)
-        _lose_timers(dispatcher, lose_timers_every)
+        while True:  # until a signal, or until the attempt log cannot be written
+            dispatcher.watch(lose_timers_every)
+            dispatcher.lose_timers()
 
 
 @contextmanager
-def _playing(
+def _served(
     data: "DataFolder", address: tuple[str, int], speed: float, record: Path | None
 ) -> Iterator[tuple[Dispatcher, str]]:
-    """Serve for the duration of a block; yield what delivers, and the line that says that all is ready."""
+    """Serve for the duration of a block; yield the dispatcher and the line that announces readiness."""
     folder = data.folder / "sandbox"
     authority = Authority(data.folder)
-    environment = Environment(os.environ | data.secret_files(("kompar",), os.environ))
-    credentials = Credentials.read(environment, folder)
-    subscriptions = Subscriptions(folder / "subscriptions.json")
-    trust = authority.trust()
+    credentials = Credentials.read(Environment(os.environ | data.secret_files(("kompar",), os.environ)), folder)
+    store = SubscriptionStore(folder / "subscriptions.json")
+    trust, on_cancelled = authority.trust(), partial(remove_cancelled, store)
     with (
-        closing(AttemptLog(record)) if record else nullcontext() as recording,
-        Dispatcher(recording, speed, trust, on_cancelled=partial(forget, subscriptions), tell=_tell) as dispatcher,
+        closing(AttemptLog(record)) if record else nullcontext() as log,
+        Dispatcher(
+            log.add if log else None, speed, trust, on_cancelled=on_cancelled, on_failure=_print_error
+        ) as dispatcher,
     ):
-        app = create_app(Parts(subscriptions, dispatcher, credentials, partial(shake_hands, trust=trust)))
+        app = create_app(SharedParts(store, dispatcher, credentials, partial(shake_hands, trust=trust)))
         certificate = authority.issue("sandbox", (*LOOPBACK, address[0]))
         with serving(app, *address, certificate.context()) as port:
-            url = f"https://{_reachable(address[0])}:{port}"
+            url = f"https://{_local_name(address[0])}:{port}"
             apis = f"kompar={url}/kompar solaris={url}/solaris"
-            data.sandbox.publish(_environment(url, authority.path))
+            data.sandbox.publish(_client_settings(url, authority.path))
             try:
                 yield dispatcher, f"kvitto sandbox ready {apis} authority={authority.path}"
             finally:
                 data.sandbox.withdraw()
                 for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, signal.SIG_IGN)  # a second one does not cut the end short
+                    signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the shutdown
 
 
-def _environment(url: str, authority: Path) -> dict[str, str]:
-    """Return the settings of who subscribes here, for `kvitto subscriptions` on the same data folder."""
+def remove_cancelled(store: SubscriptionStore, hook: Hook) -> None:
+    """Remove the subscription that its receiver cancelled."""
+    if isinstance(hook, SolarisHook):
+        store.remove(lambda subscription: subscription.id == hook.subscription)
+
+
+def _client_settings(url: str, authority: Path) -> dict[str, str]:
+    """Return the settings with which `kvitto subscriptions` on the same data folder calls these APIs."""
     apis = {
         "KOMPAR_API_URL": f"{url}/kompar/test",
         "SOLARIS_API_URL": f"{url}/solaris",
@@ -119,48 +129,35 @@ def _environment(url: str, authority: Path) -> dict[str, str]:
     return apis | {f"{name}_FILE": str(authority.with_name(name)) for name in LOGINS}
 
 
-def _lose_timers(dispatcher: Dispatcher, every_seconds: float | None) -> None:
-    """Lose timers again and again, or never; ends by a signal, or when tries cannot be recorded."""
-    while True:
-        dispatcher.watch(every_seconds)
-        dispatcher.lose_timers()
-
-
-def _tell(line: str) -> None:
-    """Write a line to standard error; whether somebody reads it is no matter of deliveries."""
+def _print_error(line: str) -> None:
+    """Write a line to standard error; deliveries go on even if nothing reads it."""
     with suppress(OSError):
         click.echo(line, err=True)
-
-
-def forget(subscriptions: Subscriptions, hook: Hook) -> None:
-    """Forget the subscription that its receiver cancelled."""
-    if isinstance(hook, SolarisHook):
-        subscriptions.remove(lambda each: each.id == hook.subscription)
 
 
 def _address(bind: str) -> tuple[str, int]:
     environment = Environment({"bind": bind})
     host, port = environment.address("bind", "127.0.0.1:8443")
-    why = environment.faults[0].message if environment.faults else obstacle(host, port)
-    if why:
-        raise click.ClickException(f"--bind {bind} cannot be served on ({why}): name another, host:port")
+    problem = environment.faults[0].message if environment.faults else obstacle(host, port)
+    if problem:
+        raise click.ClickException(f"--bind {bind} cannot be served on ({problem}): name another, host:port")
     return host, port
 
 
-def _reachable(host: str) -> str:
-    """Return the name under which this machine reaches what is served at `host`."""
+def _local_name(host: str) -> str:
+    """Return the name by which this machine reaches what is served at `host`."""
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """Tell in plain words what keeps the sandbox from starting."""
+def _startup_errors_explained(folder: Path) -> Iterator[None]:
+    """Print what keeps the sandbox from starting, and how to fix it."""
     try:
         yield
     except (AuthorityFileError, EmbeddedServerError, SubscriptionsFileError) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        mend = f"mend that, or name another data folder than {folder} with --data"
-        raise click.ClickException(f"{error.filename} cannot be used ({error.strerror}): {mend}") from error
+        hint = f"correct that, or name another data folder than {folder} with --data"
+        raise click.ClickException(f"{error.filename} cannot be used ({error.strerror}): {hint}") from error

@@ -1,4 +1,4 @@
-"""Solaris' side of a delivery: numbers, signs and sends events."""
+"""Solaris' rules of delivery: every event has an id and is signed."""
 
 import hashlib
 import hmac
@@ -6,12 +6,13 @@ import json
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import httpx
 
 from app.sandbox.fake_solaris import CREDIT_LINE, OVERDRAFT_RATE, REJECTED_TRANSACTION
-from app.sandbox.hooks import Event, Request, Verdict
-from app.sandbox.responses import NO_ANSWER
+from app.sandbox.hooks import Event, Hook, NextStep, OutgoingRequest
+from app.sandbox.http_attempt import NO_ANSWER
 from app.tls import LOOPBACK_DIRECT
 
 
@@ -21,16 +22,15 @@ def sign(secret: str, body: bytes) -> str:
 
 
 def _backoff(first_seconds: float, total_seconds: float) -> tuple[float, ...]:
-    """Return waits that double for as long as they fit into the total; a last one fills it."""
+    """Return waits that double while they fit into the total; the last one fills it."""
     waits = [first_seconds]
     while sum(waits) + 2 * waits[-1] <= total_seconds:
         waits.append(2 * waits[-1])
     return (*waits, total_seconds - sum(waits))
 
 
-# Published is that waits grow exponentially for up to five days; where they begin is a guess.
+# Solaris publishes that waits grow exponentially for up to five days; the first wait is a guess.
 SCHEDULE = _backoff(30.0, 432_000.0)
-
 
 _CORRECTIONS: dict[str, dict[str, object]] = {
     CREDIT_LINE: {"status_description": "Corrected"},
@@ -40,34 +40,32 @@ _CORRECTIONS: dict[str, dict[str, object]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class SolarisHook:
-    """A subscription to one event type; an event keeps its id as the webhook's id over all tries."""
+class SolarisHook(Hook):
+    """A subscription to one event type; the webhook id is the event's id, the same in all attempts."""
 
-    url: str
-    topic: str
+    provider: ClassVar[str] = "solaris"
     subscription: str
     secret: str = field(repr=False)
-    waits: Sequence[float] = SCHEDULE
-    timeout_seconds: float = 30.0
-    provider: str = "solaris"
+    waits: Sequence[float] = field(default=SCHEDULE, kw_only=True)
+    timeout_seconds: float = field(default=30.0, kw_only=True)
 
-    def request(self, event: Event, attempt: int, fault: str | None) -> Request:
-        """Return a try."""
+    def request(self, event: Event, attempt: int, fault: str | None) -> OutgoingRequest:
+        """Build the request of one attempt."""
         body = json.dumps(dict(event.document), ensure_ascii=False).encode()
-        wrong = fault == "wrong-token"
+        is_wrong = fault == "wrong-token"
         headers = {
             "Content-Type": "application/json",
             "Solaris-Webhook-Id": event.id,
             "Solaris-Webhook-Subscription-Id": self.subscription,
             "Solaris-Webhook-Event-Type": event.event_type,
             "Solaris-Webhook-Attempt": str(attempt),
-            "Solaris-Webhook-Signature": sign(f"not-{self.secret}" if wrong else self.secret, body),
+            "Solaris-Webhook-Signature": sign(f"not-{self.secret}" if is_wrong else self.secret, body),
             "Solaris-Entity-Id": event.entity_id,
         }
-        return Request(headers, body, ()) if wrong else Request(headers, body)
+        return OutgoingRequest(headers, body, () if is_wrong else ("stored", "duplicate"))
 
-    def verdict(self, status: int) -> Verdict:
-        """Judge an answer: any 2xx confirms, 410 cancels the subscription, after 422 nothing is tried again."""
+    def next_step(self, status: int) -> NextStep:
+        """Return what Solaris does: any 2xx confirms, 410 cancels the subscription, 422 is never retried."""
         if status == 410:
             return "cancelled"
         if status == 422:
@@ -75,20 +73,17 @@ class SolarisHook:
         return "delivered" if 200 <= status < 300 else "try again"
 
     def corrected(self, event: Event) -> Event:
-        """Return another notification on the same entity, with a value that differs."""
+        """Return another notification on the same entity, with a changed value."""
         changed = _CORRECTIONS.get(event.event_type, {"status": "corrected"})
-        return replace(event, id=_another_id(event.id), document={**event.document, **changed})
+        another_id = hashlib.sha256(event.id.encode()).hexdigest()[:32]
+        return replace(event, id=another_id, document={**event.document, **changed})
 
 
 def shake_hands(url: str, trust: ssl.SSLContext | None = None) -> int:
-    """Send the empty, unsigned request that comes before a subscription's secret is known; return the status, or 0."""
+    """Send the empty, unsigned request that precedes a subscription; return the status, or 0 for no answer."""
     headers = {"Solaris-Webhook-Event-Type": "WEBHOOK-SUBSCRIPTION"}
     try:
         with httpx.Client(timeout=30, verify=True if trust is None else trust, mounts=LOOPBACK_DIRECT) as client:
             return client.post(url, headers=headers).status_code
     except NO_ANSWER:
         return 0
-
-
-def _another_id(known: str) -> str:
-    return hashlib.sha256(known.encode()).hexdigest()[:32]

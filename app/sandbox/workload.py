@@ -1,4 +1,4 @@
-"""A mix of what providers send: endless, seeded, each kind with its share, faults on some."""
+"""An endless, seeded workload: each kind of event with its weight, faults on a share of them."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,13 +10,13 @@ from app.sandbox import fake_kompar, fake_solaris
 from app.sandbox.faults import FAULTS
 from app.sandbox.hooks import Event, Hook
 
-# How many applications may wait for their decision, and how many credit lines are examined at a time.
-_UNDECIDED, _OPEN_LIVES = 100, 8
+# How many applications may wait for their decision, and how many credit lines are in progress at once.
+_MAX_UNDECIDED, _OPEN_CREDIT_LINES = 100, 8
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is sent, where, and what goes wrong with it."""
+    """One event to send: to which hook, and with which fault."""
 
     hook: Hook
     event: Event
@@ -24,12 +24,12 @@ class Step:
 
 
 class EventGenerator:
-    """Tells what happens at both providers, event by event: decisions are on applications that came before."""
+    """Generates events of both providers. A decision belongs to an earlier application, a status to its credit line."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._undecided: deque[Mapping[str, object]] = deque(maxlen=_UNDECIDED)
-        self._lives: list[Iterator[fake_solaris.Fact]] = []
+        self._undecided: deque[Mapping[str, object]] = deque(maxlen=_MAX_UNDECIDED)
+        self._credit_lines: list[Iterator[fake_solaris.Fact]] = []
 
     def application(self) -> Event:
         """Return a new application."""
@@ -38,31 +38,25 @@ class EventGenerator:
         return kompar_event("applications", document)
 
     def decision(self) -> Event:
-        """Return a decision on an application that has none yet; without one, on one that nobody saw."""
-        undecided = self._undecided.popleft() if self._undecided else fake_kompar.application(self._random)
-        found = fake_kompar.decision(self._random, undecided["application_id"], undecided, with_files=True)
-        return kompar_event("decisions", found)
+        """Return a decision on the oldest undecided application; if there is none, on one that is never sent."""
+        applicant = self._undecided.popleft() if self._undecided else fake_kompar.application(self._random)
+        document = fake_kompar.decision(self._random, applicant["application_id"], applicant, with_files=True)
+        return kompar_event("decisions", document)
 
     def notification(self) -> Event:
-        """Return what the bank has to tell: mostly how a credit line application goes on."""
-        (tell,) = self._random.choices((self._next_of_life, self._rate, self._rejection), (7, 1, 2))
-        return fake_solaris.notification(self._random, *tell())
+        """Return a notification of Solaris: mostly the next status of a credit line application."""
+        kinds = (self._credit_line_status, fake_solaris.overdraft_rate, fake_solaris.rejected_transaction)
+        (make_fact,) = self._random.choices(kinds, (7, 1, 2))
+        return fake_solaris.notification(self._random, *make_fact(self._random))
 
-    def _next_of_life(self) -> fake_solaris.Fact:
-        while len(self._lives) < _OPEN_LIVES:
-            self._lives.append(iter(fake_solaris.credit_line(self._random)))
-        life = self._random.choice(self._lives)
-        fact = next(life, None)
-        if fact is None:
-            self._lives.remove(life)
-            return self._next_of_life()
-        return fact
-
-    def _rate(self) -> fake_solaris.Fact:
-        return fake_solaris.overdraft_rate(self._random)
-
-    def _rejection(self) -> fake_solaris.Fact:
-        return fake_solaris.rejected_transaction(self._random)
+    def _credit_line_status(self, random: Random) -> fake_solaris.Fact:
+        while True:
+            while len(self._credit_lines) < _OPEN_CREDIT_LINES:
+                self._credit_lines.append(iter(fake_solaris.credit_line(random)))
+            credit_line = random.choice(self._credit_lines)
+            if (fact := next(credit_line, None)) is not None:
+                return fact
+            self._credit_lines.remove(credit_line)
 
 
 KINDS: dict[str, Callable[[EventGenerator], Event]] = {
@@ -73,25 +67,25 @@ KINDS: dict[str, Callable[[EventGenerator], Event]] = {
 
 
 def kompar_event(topic: str, document: Mapping[str, object]) -> Event:
-    """Return an event of Kompar's, which has no id on the wire: the record's own."""
+    """Return an event of Kompar. It has no id on the wire; this one is for the attempt log alone."""
     return Event(str(uuid4()), topic, str(document["application_id"]), document)
 
 
 def steps(
-    seed: int, weights: Mapping[str, int], hooks: Mapping[str, Hook], shares: Sequence[tuple[str, float]]
+    seed: int, weights: Mapping[str, int], hooks: Mapping[str, Hook], fault_shares: Sequence[tuple[str, float]]
 ) -> Iterator[Step]:
-    """Return endless steps; hooks are by event type, shares are of what a fault can befall."""
+    """Yield endless steps. `hooks` is by event type; a share is of the events that the fault applies to."""
     random = Random(seed)
-    story = EventGenerator(random)
+    generator = EventGenerator(random)
     while True:
         (kind,) = random.choices(list(weights), list(weights.values()))
-        event = KINDS[kind](story)
+        event = KINDS[kind](generator)
         hook = hooks[event.event_type]
-        yield Step(hook, event, _fault(random.random(), hook, shares))
+        yield Step(hook, event, _choose_fault(random.random(), hook, fault_shares))
 
 
-def _fault(drawn: float, hook: Hook, shares: Sequence[tuple[str, float]]) -> str | None:
-    for name, share in shares:
+def _choose_fault(drawn: float, hook: Hook, fault_shares: Sequence[tuple[str, float]]) -> str | None:
+    for name, share in fault_shares:
         if FAULTS[name].applies_to(hook.provider, hook.topic):
             drawn -= share
             if drawn < 0:

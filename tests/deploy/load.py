@@ -7,14 +7,18 @@ from contextlib import contextmanager
 
 import httpx
 
-from app.sandbox.kompar import encrypt
+from app.audit.attempt_log import DeliveryAttempt
+from app.sandbox.dispatcher import Dispatcher
+from app.sandbox.hooks import Event
+from app.sandbox.kompar import KomparHook, encrypt
 from tests.deploy.balancer import Balancer
 from tests.providers.kompar_fixtures import KEY, TOKEN
 from tests.servers import eventually
 
 PATH = "/webhooks/kompar/applications"
 HEADERS = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"}
-BODY = encrypt({"application_id": "under-load"}, KEY)
+DOCUMENT = {"application_id": "under-load"}
+BODY = encrypt(DOCUMENT, KEY)
 
 
 def deliver(
@@ -25,46 +29,35 @@ def deliver(
 
 
 class Load:
-    """Senders that count what they are answered, by status or by the name of what failed."""
+    """Counts the answers to deliveries of the sandbox's dispatcher, by status; 0 is no answer."""
 
-    def __init__(self, balancer: Balancer, senders: int) -> None:
-        self.answers: Counter[int | str] = Counter()
-        self._balancer = balancer
-        self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._send) for _ in range(senders)]
-
-    def start(self) -> None:
-        """Start, and wait for the first answers."""
-        for thread in self._threads:
-            thread.start()
-        self.await_more(20)
+    def __init__(self) -> None:
+        self.answers: Counter[int] = Counter()
 
     def await_more(self, count: int) -> None:
         """Wait for so many further answers of 200."""
         wanted = self.answers[200] + count
-        eventually(lambda: self.answers[200] >= wanted, f"{count} more deliveries taken: {self.answers}")
-
-    def stop(self) -> None:
-        """Stop, and wait for what is under way."""
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _send(self) -> None:
-        with self._balancer.client() as client:
-            while not self._ended.is_set():
-                try:
-                    self.answers[deliver(client).status_code] += 1
-                except httpx.TransportError as error:
-                    self.answers[type(error).__name__] += 1
+        eventually(lambda: self.answers[200] >= wanted, f"{count} more deliveries accepted: {self.answers}")
 
 
 @contextmanager
-def load(balancer: Balancer, senders: int = 8) -> Iterator[Load]:
-    """Deliver all the time during a block; at its end every answer has been counted."""
-    found = Load(balancer, senders)
-    try:
-        found.start()
-        yield found
-    finally:
-        found.stop()
+def load(balancer: Balancer, concurrency: int = 8) -> Iterator[Load]:
+    """Keep so many deliveries under way during a block, without retries; at its end every answer has been counted."""
+    hook = KomparHook(f"https://{balancer.host}:{balancer.port}{PATH}", "applications", TOKEN, KEY, waits=())
+    event = Event("under-load", "applications", "under-load", DOCUMENT)
+    running, ended = Load(), threading.Event()
+
+    def count(attempt: DeliveryAttempt) -> None:
+        running.answers[attempt.status] += 1
+        if not ended.is_set():
+            dispatcher.send(hook, event)
+
+    with Dispatcher(count, trust=balancer.context, concurrency=concurrency) as dispatcher:
+        for _ in range(concurrency):
+            dispatcher.send(hook, event)
+        try:
+            running.await_more(20)
+            yield running
+        finally:
+            ended.set()
+            assert dispatcher.wait(60), "deliveries without an answer"

@@ -1,4 +1,4 @@
-"""A server that keeps what it is sent, and answers or hangs up."""
+"""A server that records the headers of requests, and gives one fixed answer or hangs up."""
 
 import socketserver
 import threading
@@ -11,7 +11,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
 @dataclass(slots=True)
 class Stub:
-    """Where it listens, and the requests that came, each with its headers by lower-case name."""
+    """Its address, and the requests that arrived, each as headers by lower-case name."""
 
     address: str = ""
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -19,8 +19,8 @@ class Stub:
 
 @contextmanager
 def stub(answer: bytes) -> Iterator[Stub]:
-    """Serve; an empty answer hangs up on every request once it has been read."""
-    found = Stub()
+    """Serve; with an empty answer, hang up on every request after reading it."""
+    recorded = Stub()
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -29,13 +29,13 @@ def stub(answer: bytes) -> Iterator[Stub]:
             lines = iter(lambda: self.rfile.readline().decode().strip(), "")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             self.rfile.read(int(headers.get("content-length", "0")))
-            found.headers.append(headers)
+            recorded.headers.append(headers)
             self.wfile.write(answer)
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        found.address = f"127.0.0.1:{server.server_address[1]}"
+        recorded.address = f"127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield found
+        yield recorded
         server.shutdown()
         thread.join()

@@ -28,7 +28,7 @@ def test_the_sealing_key_is_rotated_under_load(database: str, tmp_path: Path) ->
     ):
         before = count(connection)
         worker = Worker(environment, tmp_path / "worker.log")
-        with load(front, senders=2) as sent:
+        with load(front, concurrency=2) as sent:
 
             def step(text: str) -> None:
                 keys.write_text(text)

@@ -13,23 +13,25 @@ from random import Random
 import click
 
 from tests.faults import report
-from tests.faults.catalogue import FAULTS, WIRED
+from tests.faults.catalogue import FAULTS, PROXIED
 from tests.faults.fault_context import Fault
-from tests.faults.loss import told_loss
-from tests.faults.network_faults import wired
-from tests.faults.proxy import Wires
+from tests.faults.loss import reported_loss
+from tests.faults.network_faults import proxied_kvitto
+from tests.faults.proxy import Proxies
 from tests.faults.result import Result
-from tests.faults.suite import Volume, check_all, play
+from tests.faults.suite import Volume, count_missing, run_fault
 from tests.kvitto_process import Running, running
 
 
 @click.command(epilog="Example: python -m tests.faults --only redis --deliveries 20000")
 @click.option("--seed", default=1, show_default=True, help="The same seed sends the same events.")
-@click.option("--deliveries", default=200_000, show_default=True, help="To be accepted at least, over all faults.")
-@click.option("--rate", default=300.0, show_default=True, help="Deliveries a second at most.")
-@click.option("--quick", is_flag=True, help="Break things for seconds only, as the tests do.")
-@click.option("--only", multiple=True, metavar="TEXT", help="Faults whose name holds this; repeatable; keeps no page.")
-@click.option("--soak", default=0.0, metavar="MINUTES", help="At random, again and again, for so long.")
+@click.option("--deliveries", default=200_000, show_default=True, help="Accepted deliveries over all faults, at least.")
+@click.option("--rate", default=300.0, show_default=True, help="Deliveries per second, at most.")
+@click.option("--quick", is_flag=True, help="Faults last seconds only, as in the tests.")
+@click.option(
+    "--only", multiple=True, metavar="TEXT", help="Only faults whose name contains this; repeatable; writes no page."
+)
+@click.option("--soak", default=0.0, metavar="MINUTES", help="Run random faults for so long.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(  # noqa: PLR0917 - a command's options are its arguments
     seed: int, deliveries: int, rate: float, quick: bool, only: Sequence[str], soak: float, as_json: bool
@@ -38,19 +40,19 @@ def main(  # noqa: PLR0917 - a command's options are its arguments
 
     Exit 1 if one was lost or doubled, or an answer took 5 s. The table goes to tests/faults/RESULTS.md.
     """
-    faults, wired_faults = _chosen(FAULTS, only), _chosen(WIRED, only)
-    each = -(-deliveries // max(1, len(faults) + len(wired_faults)))
-    volume = Volume(each, rate, not quick, seed)
+    faults, proxied = _chosen(FAULTS, only), _chosen(PROXIED, only)
+    per_fault = -(-deliveries // max(1, len(faults) + len(proxied)))
+    volume = Volume(per_fault, rate, not quick, seed)
     started = time.monotonic()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it started ends with it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the started processes too
     with tempfile.TemporaryDirectory(prefix="kvitto-faults-") as name:
         folder = Path(name)
         if soak:
-            results, lacking = _play_all(folder, _at_random(faults, soak, seed), (), volume)
+            results, missing = _run_all(folder, _at_random(faults, soak, seed), (), volume)
         else:
-            results, lacking = _play_all(folder, faults, wired_faults, volume)
-        told = None if only or soak else told_loss(folder / "loss")
-    run = report.Run(seed, (time.monotonic() - started) / 60, results, lacking, told, not quick)
+            results, missing = _run_all(folder, faults, proxied, volume)
+        loss = None if only or soak else reported_loss(folder / "loss")
+    run = report.Run(seed, (time.monotonic() - started) / 60, results, missing, loss, not quick)
     if not (only or soak):
         report.RESULTS.write_text(report.markdown(run), encoding="utf-8")
     click.echo(json.dumps([result.figures() for result in results], indent=2) if as_json else report.table(run))
@@ -60,7 +62,7 @@ def main(  # noqa: PLR0917 - a command's options are its arguments
 
 
 def _at_random(faults: Sequence[Fault], minutes: float, seed: int) -> Iterator[Fault]:
-    """Yield faults for so long, each turn under a name of its own: its events are new."""
+    """Yield random faults for so long, each under a new name, so that its events are new."""
     random, end = Random(seed), time.monotonic() + minutes * 60
     for turn in count(1):
         if time.monotonic() > end:
@@ -69,34 +71,34 @@ def _at_random(faults: Sequence[Fault], minutes: float, seed: int) -> Iterator[F
         yield replace(fault, name=f"{fault.name} in turn {turn}")
 
 
-def _play_all(
-    folder: Path, faults: Iterable[Fault], wired_faults: Sequence[Fault], volume: Volume
+def _run_all(
+    folder: Path, faults: Iterable[Fault], proxied: Sequence[Fault], volume: Volume
 ) -> tuple[list[Result], int]:
-    """Return the results, and how many receipts the ledgers lack in the end."""
+    """Return the results, and how many receipts the ledgers lack at the end."""
     results: list[Result] = []
-    lacking = 0
+    missing = 0
     if faults:
         with running(folder / "plain" / "data") as kvitto:
-            lacking += _play_on(kvitto, faults, volume, None, results)
-    if wired_faults:
-        (folder / "wired").mkdir()
-        with wired(folder / "wired") as (kvitto, wires):
-            lacking += _play_on(kvitto, wired_faults, volume, wires, results)
-    return results, lacking
+            missing += _run_on(kvitto, faults, volume, None, results)
+    if proxied:
+        (folder / "proxied").mkdir()
+        with proxied_kvitto(folder / "proxied") as (kvitto, proxies):
+            missing += _run_on(kvitto, proxied, volume, proxies, results)
+    return results, missing
 
 
-def _play_on(
-    kvitto: Running, faults: Iterable[Fault], volume: Volume, wires: Wires | None, results: list[Result]
+def _run_on(
+    kvitto: Running, faults: Iterable[Fault], volume: Volume, proxies: Proxies | None, results: list[Result]
 ) -> int:
     receipts: set[str] = set()
     for fault in faults:
         click.echo(f"{fault.name} …", err=True, nl=False)
-        result = play(kvitto, fault, volume, wires)
+        result = run_fault(kvitto, fault, volume, proxies)
         receipts |= set(result.receipts)
         results.append(result)
-        told = click.style("held", fg="green") if result.passed else click.style(result.describe(), fg="red")
-        click.echo(f" {told}, {result.accepted} answered 200", err=True)
-    return check_all(kvitto, receipts)
+        outcome = click.style("passed", fg="green") if result.passed else click.style(result.describe(), fg="red")
+        click.echo(f" {outcome}, {result.accepted} answered 200", err=True)
+    return count_missing(kvitto, receipts)
 
 
 def _chosen(faults: Sequence[Fault], only: Sequence[str]) -> list[Fault]:

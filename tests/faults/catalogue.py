@@ -1,4 +1,4 @@
-"""Every fault that is played, in order: what hits one part stands apart, for the supervisor waits after each death."""
+"""Every fault, in order. Faults of the same part are apart, because the supervisor waits after each death."""
 
 from tests.faults import network_faults, postgres_faults, process_faults, redis_faults, rolling_faults
 
@@ -12,4 +12,4 @@ FAULTS = [
     *process_faults.FROZEN,
     *redis_faults.FAULTS,
 ]
-WIRED = network_faults.WIRED
+PROXIED = network_faults.PROXIED

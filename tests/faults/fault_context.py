@@ -1,4 +1,4 @@
-"""The scene of a fault, and what a fault is."""
+"""A fault, and the context that it is injected into."""
 
 import json
 import time
@@ -7,56 +7,56 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.http_client import Try
+from tests.faults.http_client import Attempt
 from tests.faults.load import Load
-from tests.faults.proxy import Wires
+from tests.faults.proxy import Proxies
 from tests.kvitto_process import Running
 
 
 @dataclass(slots=True)
-class Scene:
-    """Where a fault is played: a running Kvitto under load, and how patient the run is."""
+class FaultContext:
+    """A running Kvitto under load. `full`: faults last longer than every time-out, instead of seconds."""
 
     kvitto: Running
     load: Load
     full: bool
-    wires: Wires | None = None
-    silent: list[tuple[float, float]] = field(default_factory=list)
+    proxies: Proxies | None = None
+    edge_frozen: list[tuple[float, float]] = field(default_factory=list)
 
     def hold(self, quick: float, full: float) -> None:
-        """Leave it broken for so many seconds: few in tests, longer than every time-out in the full run."""
+        """Let the fault last for so many seconds, `quick` in tests and `full` in the full run."""
         time.sleep(full if self.full else quick)
 
-    def again(self, quick: int, full: int, every: float) -> Iterator[int]:
-        """Count breaks, one every so many seconds."""
+    def repeat(self, quick: int, full: int, every: float) -> Iterator[int]:
+        """Count repetitions of the fault, one every so many seconds."""
         for number in range(full if self.full else quick):
             yield number
             time.sleep(every)
 
     @contextmanager
-    def edge_silenced(self) -> Iterator[None]:
-        """Tell that the edge itself cannot answer during a block: how long that takes is not its fault."""
+    def edge_excused(self) -> Iterator[None]:
+        """Exclude what meets the edge during a block from the longest answer, because the edge itself is frozen."""
         started = time.monotonic()
         try:
             yield
         finally:
-            self.silent.append((started, time.monotonic()))
+            self.edge_frozen.append((started, time.monotonic()))
 
-    def is_silent(self, each: Try) -> bool:
-        """Tell whether a try met a silenced edge."""
-        return any(each.at < end and each.at + each.seconds > start for start, end in self.silent)
+    def is_excused(self, attempt: Attempt) -> bool:
+        """Return whether an attempt met a frozen edge."""
+        return any(attempt.at < end and attempt.at + attempt.seconds > start for start, end in self.edge_frozen)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that breaks; `play` breaks it, mends it, and returns."""
+    """Something that breaks; `inject` breaks it, repairs it, and returns."""
 
     name: str
-    play: Callable[[Scene], None]
+    inject: Callable[[FaultContext], None]
 
 
 def audit(kvitto: Running) -> tuple[int, list[dict[str, Any]]]:
-    """Return the audit's status and accounts; none if a server is not back yet."""
+    """Return the audit's status and rows; no rows if a server is not back yet."""
     done = kvitto.run("audit", "--json")
     try:
         return done.returncode, json.loads(done.stdout)

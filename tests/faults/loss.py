@@ -1,4 +1,4 @@
-"""The one loss that nothing can prevent, a Redis that forgets what it held: the audit must tell it, to the entry."""
+"""The one loss that nothing can prevent: a Redis that loses its data. The audit must report every entry."""
 
 from pathlib import Path
 from random import Random
@@ -16,20 +16,20 @@ from tests.servers import eventually
 ENTRIES = 50
 
 
-def told_loss(folder: Path) -> tuple[int, int]:
-    """Empty a Redis with ENTRIES in flight; return the audit's status and how many entries it misses."""
+def reported_loss(folder: Path) -> tuple[int, int]:
+    """Empty a Redis with ENTRIES in flight; return the audit's status and how many entries it reports missing."""
     with running(folder / "data") as kvitto:
         eventually(lambda: len(process_tree.named(kvitto.process.pid, *WORKERS)) == 6, "all workers")
         load = Load(kvitto.ingest, "loss", "loss", rate=1)
         workers = process_tree.named(kvitto.process.pid, *WORKERS)
         with frozen(*workers):
             for number in range(ENTRIES):
-                load.by_hand.deliver(application(Random(number), f"loss/{number}"))
-            _, accounts = audit(kvitto)
-            assert sum(account["in_flight"] for account in accounts) == ENTRIES
+                load.extra.deliver(application(Random(number), f"loss/{number}"))
+            _, rows = audit(kvitto)
+            assert sum(row["in_flight"] for row in rows) == ENTRIES
             empty(kvitto)
-            send(SIGKILL, *workers)  # what one had claimed into its memory is gone with it
+            send(SIGKILL, *workers)  # loses what a worker had claimed into its memory
         load.close()
         eventually(lambda: bool(audit(kvitto)[1]), "an audit")
-        status, accounts = audit(kvitto)
-        return status, sum(account["missing"] for account in accounts)
+        status, rows = audit(kvitto)
+        return status, sum(row["missing"] for row in rows)

@@ -1,10 +1,10 @@
-"""Kvitto's own processes, and its servers', killed, ended and frozen."""
+"""Processes of Kvitto and of its servers, killed, ended and frozen."""
 
 import subprocess
 from functools import partial
 from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM, Signals
 
-from tests.faults.fault_context import Fault, Scene
+from tests.faults.fault_context import Fault, FaultContext
 from tests.faults.process_control import (
     BEAT,
     EDGE,
@@ -24,49 +24,49 @@ from tests.servers import bare_environment
 Part = tuple[str, ...]
 
 
-def _signal_parent(part: Part, number: Signals, scene: Scene) -> None:
-    for _ in scene.again(quick=1, full=2, every=1):
-        send(number, parent(scene, part))
+def _signal_parent(part: Part, number: Signals, context: FaultContext) -> None:
+    for _ in context.repeat(quick=1, full=2, every=1):
+        send(number, parent(context, part))
 
 
-def _signal_child(part: Part, number: Signals, scene: Scene, *, quick: int, full: int, every: float) -> None:
-    for _ in scene.again(quick, full, every):
-        send(number, children(scene, part)[0])
+def _signal_child(part: Part, number: Signals, context: FaultContext, *, quick: int, full: int, every: float) -> None:
+    for _ in context.repeat(quick, full, every):
+        send(number, children(context, part)[0])
 
 
-def _freeze_parent(part: Part, quick: float, full: float, scene: Scene) -> None:
-    with frozen(parent(scene, part)):
-        scene.hold(quick, full)
+def _freeze_parent(part: Part, quick: float, full: float, context: FaultContext) -> None:
+    with frozen(parent(context, part)):
+        context.hold(quick, full)
 
 
-def _freeze_child(part: Part, quick: float, full: float, scene: Scene) -> None:
-    with frozen(children(scene, part)[0]):
-        scene.hold(quick, full)
+def _freeze_child(part: Part, quick: float, full: float, context: FaultContext) -> None:
+    with frozen(children(context, part)[0]):
+        context.hold(quick, full)
 
 
-def _freeze_family(part: Part, quick: float, full: float, scene: Scene) -> None:
-    with frozen(*family(scene, part)):
-        scene.hold(quick, full)
+def _freeze_family(part: Part, quick: float, full: float, context: FaultContext) -> None:
+    with frozen(*family(context, part)):
+        context.hold(quick, full)
 
 
-def _freeze_edge(scene: Scene) -> None:
-    """Freeze it for longer than the providers wait."""
-    with scene.edge_silenced(), frozen(*children(scene, EDGE)):
-        scene.hold(3, 12)
+def _freeze_edge(context: FaultContext) -> None:
+    """Freeze it for longer than the providers' time-outs."""
+    with context.edge_excused(), frozen(*children(context, EDGE)):
+        context.hold(3, 12)
 
 
-def _kill_all(scene: Scene) -> None:
-    """Kill everything at one moment, as when the power goes."""
-    send(SIGKILL, *[pid for part in (EDGE, WORKERS, BEAT, REDIS, POSTGRES) for pid in family(scene, part)])
+def _kill_all(context: FaultContext) -> None:
+    """Kill everything at once, as in a power failure."""
+    send(SIGKILL, *[pid for part in (EDGE, WORKERS, BEAT, REDIS, POSTGRES) for pid in family(context, part)])
 
 
-def _run_second_worker(scene: Scene) -> None:
-    """Run a worker of another make beside the others: of both providers, with other concurrency; end it in mid-work."""
-    line = command("--data", str(scene.kvitto.data), "worker", "--concurrency", "3")
+def _run_second_worker(context: FaultContext) -> None:
+    """Run a second worker for both providers, with another concurrency, and kill it while it works."""
+    line = command("--data", str(context.kvitto.data), "worker", "--concurrency", "3")
     with subprocess.Popen(
         line, env=bare_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as second:
-        scene.hold(3.5, 8)
+        context.hold(3.5, 8)
         second.kill()
 
 
@@ -98,5 +98,5 @@ FROZEN = [
     Fault("postgres frozen", partial(_freeze_family, POSTGRES, 3, 15)),
 ]
 MIXED = [
-    Fault("two makes of worker at once", _run_second_worker),
+    Fault("a different second worker killed", _run_second_worker),
 ]

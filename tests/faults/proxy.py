@@ -1,4 +1,4 @@
-"""A TCP proxy that hangs up in the middle of a request, or between a deed and the word that it is done."""
+"""A TCP proxy that hangs up in the middle of a request, or after it was executed and before the reply."""
 
 import contextlib
 import socket
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-# Called for every marked request or its reply; true: hang up here.
+# Called for every marked request or its reply; true means hang up here.
 Hook = Callable[[], bool]
 
 
 class Proxy:
-    """Stands between a client and a server; `marker` is what the requests hold that its hooks are about."""
+    """Connects a client and a server; its hooks are called for requests that contain `marker`."""
 
     def __init__(self, url: str, marker: bytes) -> None:
         parts = urlsplit(url)
@@ -30,7 +30,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections and cut those there are."""
+        """Accept no more connections, and cut the open ones."""
         _hang_up(self._listener, *self._open)
 
     def _accept(self) -> None:
@@ -47,12 +47,12 @@ class Proxy:
             return
         self._open |= {client, server}
         marked = threading.Event()
-        for carry in (self._requests, self._replies):
-            threading.Thread(target=carry, args=(client, server, marked), daemon=True).start()
+        for forward in (self._requests, self._replies):
+            threading.Thread(target=forward, args=(client, server, marked), daemon=True).start()
 
     def _requests(self, client: socket.socket, server: socket.socket, marked: threading.Event) -> None:
         with contextlib.suppress(OSError):
-            for data in _portions(client):
+            for data in _chunks(client):
                 if self._marker in data:
                     marked.set()
                     if self._is_cut(self.on_request):
@@ -63,9 +63,9 @@ class Proxy:
 
     def _replies(self, client: socket.socket, server: socket.socket, marked: threading.Event) -> None:
         with contextlib.suppress(OSError):
-            for data in _portions(server):
+            for data in _chunks(server):
                 if marked.is_set() and self._is_cut(self.on_reply):
-                    break  # it is done, and the word of it never arrives
+                    break  # it was executed, and the reply never arrives
                 marked.clear()
                 client.sendall(data)
         self._drop(client, server)
@@ -82,14 +82,14 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
-class Wires:
-    """What Kvitto's connections to its servers run through."""
+class Proxies:
+    """The proxies between Kvitto and its servers."""
 
     redis: Proxy
     postgres: Proxy
 
 
-def _portions(source: socket.socket) -> Iterator[bytes]:
+def _chunks(source: socket.socket) -> Iterator[bytes]:
     while data := source.recv(1 << 20):
         yield data
 
@@ -97,5 +97,5 @@ def _portions(source: socket.socket) -> Iterator[bytes]:
 def _hang_up(*ends: socket.socket) -> None:
     for end in ends:
         with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)  # wakes who reads from it; closing alone would not
+            end.shutdown(socket.SHUT_RDWR)  # wakes a blocked reader; closing alone would not
         end.close()

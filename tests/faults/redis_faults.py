@@ -1,4 +1,4 @@
-"""Redis: paused, cut off, full, out of disk, robbed of what it holds, its clock put back."""
+"""Redis: paused, cut off, full, out of disk, emptied, its clock set back."""
 
 import shutil
 import time
@@ -9,7 +9,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests import process_tree
-from tests.faults.fault_context import Fault, Scene, audit
+from tests.faults.fault_context import Fault, FaultContext, audit
 from tests.faults.process_control import REDIS, let_no_file_grow, parent, send
 from tests.kvitto_process import Running
 from tests.servers import eventually
@@ -19,88 +19,88 @@ _QUEUES = ("kompar", "solaris")
 _HOUR_MS = 3_600_000
 
 
-def _redis(scene: Scene) -> Redis:
-    return Redis.from_url(scene.kvitto.redis, socket_timeout=None)  # a pause is waited for to its end
+def _redis(context: FaultContext) -> Redis:
+    return Redis.from_url(context.kvitto.redis, socket_timeout=None)  # wait for the end of a pause
 
 
-def _pause(scene: Scene) -> None:
-    """Have every command wait for longer than any client does."""
-    with _redis(scene) as client:
-        client.execute_command("CLIENT", "PAUSE", 12_000 if scene.full else 3_000, "ALL")
-        client.ping()  # answered when it is over
+def _pause(context: FaultContext) -> None:
+    """Delay every command for longer than any client waits."""
+    with _redis(context) as client:
+        client.execute_command("CLIENT", "PAUSE", 12_000 if context.full else 3_000, "ALL")
+        client.ping()  # answered when the pause is over
 
 
-def _kill_connections(scene: Scene) -> None:
-    with _redis(scene) as client:
-        for _ in scene.again(quick=10, full=30, every=0.2):
+def _kill_connections(context: FaultContext) -> None:
+    with _redis(context) as client:
+        for _ in context.repeat(quick=10, full=30, every=0.2):
             client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
-def _fill(scene: Scene) -> None:
-    """Leave no room: appends and wake-ups are refused."""
-    with _redis(scene) as client:
+def _fill(context: FaultContext) -> None:
+    """Leave no memory: appends and wake-ups are refused."""
+    with _redis(context) as client:
         client.config_set("maxmemory", 1)
         try:
-            scene.hold(2.5, 8)
+            context.hold(2.5, 8)
         finally:
             client.config_set("maxmemory", 0)
 
 
-def _fill_disk(scene: Scene) -> None:
-    """Let its file grow no further: under fsync always it ends itself, and finds the disk full when it is back."""
+def _fill_disk(context: FaultContext) -> None:
+    """Let its file grow no further: with fsync always it exits, and finds the disk full after its restart."""
     pids = set()
-    until = time.monotonic() + (10 if scene.full else 3)
+    until = time.monotonic() + (10 if context.full else 3)
     while time.monotonic() < until:
-        for pid in process_tree.named(scene.kvitto.process.pid, *REDIS):
+        for pid in process_tree.named(context.kvitto.process.pid, *REDIS):
             if pid not in pids:
                 pids.add(pid)
-                let_no_file_grow(pid, _largest(scene.kvitto.data / "valkey" / "appendonlydir") + 10_000)
+                let_no_file_grow(pid, _largest(context.kvitto.data / "valkey" / "appendonlydir") + 10_000)
         time.sleep(0.01)
-    send(SIGKILL, parent(scene, REDIS))  # the limit ends with the process
-    assert len(pids) > 1, "it never noticed that its disk was full"
+    send(SIGKILL, parent(context, REDIS))  # the limit ends with the process
+    assert len(pids) > 1, "it never noticed the full disk"
 
 
 def _largest(folder: Path) -> int:
     return max(file.stat().st_size for file in folder.iterdir())
 
 
-def _rewrite(scene: Scene) -> None:
-    """Have it write its file anew under load."""
-    with _redis(scene) as client:
-        for _ in scene.again(quick=2, full=6, every=1):
+def _rewrite(context: FaultContext) -> None:
+    """Make it rewrite its file under load."""
+    with _redis(context) as client:
+        for _ in context.repeat(quick=2, full=6, every=1):
             client.execute_command("BGREWRITEAOF")
 
 
-def _lose_wake_ups(scene: Scene) -> None:
-    with _redis(scene) as client:
-        for _ in scene.again(quick=20, full=80, every=0.1):
+def _lose_wake_ups(context: FaultContext) -> None:
+    with _redis(context) as client:
+        for _ in context.repeat(quick=20, full=80, every=0.1):
             client.delete(*_QUEUES)
 
 
-def _destroy_groups(scene: Scene) -> None:
-    """Take the note away of what was claimed by whom."""
-    with _redis(scene) as client:
-        for _ in scene.again(quick=2, full=6, every=1):
+def _destroy_groups(context: FaultContext) -> None:
+    """Delete the record of which consumer claimed what."""
+    with _redis(context) as client:
+        for _ in context.repeat(quick=2, full=6, every=1):
             for inbox in _INBOXES:
                 client.xgroup_destroy(inbox, "workers")
 
 
-def _put_clock_back(scene: Scene) -> None:
-    """Bring the streams to where they are when the server's clock went back an hour: their last ids lie ahead of it."""
-    with _redis(scene) as client:
+def _set_clock_back(context: FaultContext) -> None:
+    """Put the last ids of the streams an hour ahead, as when the server's clock is set back an hour."""
+    with _redis(context) as client:
         for inbox in _INBOXES:
             client.execute_command("XSETID", inbox, f"{int(time.time() * 1000) + _HOUR_MS}-0")
 
 
-def _empty_when_settled(scene: Scene) -> None:
-    """Start it again with nothing in it, when nothing is in flight: that loses nothing."""
-    with scene.load.traffic.silence():
-        eventually(lambda: all(account["in_flight"] == 0 for account in audit(scene.kvitto)[1]), "all settled", 60)
-        empty(scene.kvitto)
+def _empty_when_drained(context: FaultContext) -> None:
+    """Restart it without its data while nothing is in flight, which loses nothing."""
+    with context.load.traffic.paused():
+        eventually(lambda: all(row["in_flight"] == 0 for row in audit(context.kvitto)[1]), "nothing in flight", 60)
+        empty(context.kvitto)
 
 
 def empty(kvitto: Running) -> None:
-    """Have the server begin again with nothing."""
+    """Restart the server without its data."""
     shutil.rmtree(kvitto.data / "valkey" / "appendonlydir")
     process_tree.kill(*process_tree.named(kvitto.process.pid, *REDIS))
     eventually(lambda: _answers(kvitto.redis), "redis is back, empty")
@@ -122,7 +122,7 @@ FAULTS = [
     Fault("redis rewrites its file", _rewrite),
     Fault("wake-ups lost", _lose_wake_ups),
     Fault("consumer groups destroyed", _destroy_groups),
-    Fault("redis emptied, nothing in flight", _empty_when_settled),
-    # Last of all: from then on times of receipt lie ahead of the clock.
-    Fault("redis clock put back an hour", _put_clock_back),
+    Fault("redis emptied, nothing in flight", _empty_when_drained),
+    # Must be last: from then on times of receipt are ahead of the clock.
+    Fault("redis clock set back an hour", _set_clock_back),
 ]

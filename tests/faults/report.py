@@ -1,4 +1,4 @@
-"""What a run of the fault suite came to: a table for people, Markdown for the project's pages, JSON for machines."""
+"""Reports a run of the fault suite: a table for the terminal, Markdown for the project's pages."""
 
 import os
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.loss import ENTRIES
-from tests.faults.result import ANSWER_SECONDS, Result
+from tests.faults.result import MAX_ANSWER_SECONDS, Result
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 _HEAD = ("fault", "requests", "200s", "lost", "doubled", "longest answer, s", "seconds to recover")
@@ -14,20 +14,24 @@ _HEAD = ("fault", "requests", "200s", "lost", "doubled", "longest answer, s", "s
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A whole run. `told`: the audit's status and shortfall after a Redis with entries in flight was emptied."""
+    """A whole run.
+
+    missing: receipts that the ledgers lack at the end.
+    loss: the audit's status and missing entries after a Redis with entries in flight was emptied.
+    """
 
     seed: int
     minutes: float
     results: Sequence[Result]
-    lacking: int
-    told: tuple[int, int] | None
+    missing: int
+    loss: tuple[int, int] | None
     full: bool
 
     @property
     def passed(self) -> bool:
-        """Whether the promise held throughout."""
-        is_told = self.told in (None, (1, ENTRIES))
-        return is_told and not self.lacking and all(result.passed for result in self.results)
+        """Whether every fault passed, and the unpreventable loss was reported."""
+        is_reported = self.loss in (None, (1, ENTRIES))
+        return is_reported and not self.missing and all(result.passed for result in self.results)
 
 
 def table(run: Run) -> str:
@@ -40,28 +44,28 @@ def table(run: Run) -> str:
 
 
 def failures(run: Run) -> list[str]:
-    """Return in words what did not hold."""
-    found = [result.describe() for result in run.results if not result.passed]
-    if run.lacking:
-        found.append(f"at the end the ledger lacks {run.lacking} receipts that were given")
-    if run.told not in (None, (1, ENTRIES)):
-        found.append(f"{_loss(run)} It must be {ENTRIES}, with status 1.")
-    return found
+    """Return what failed, in words."""
+    texts = [result.describe() for result in run.results if not result.passed]
+    if run.missing:
+        texts.append(f"at the end the ledger lacks {run.missing} receipts that were given")
+    if run.loss not in (None, (1, ENTRIES)):
+        texts.append(f"{_loss(run)} It must be {ENTRIES}, with status 1.")
+    return texts
 
 
 def markdown(run: Run) -> str:
-    """Return the page that is kept."""
-    length = "longer than every time-out" if run.full else "of a few seconds (`--quick`)"
+    """Return the page RESULTS.md."""
+    length = "last longer than every time-out" if run.full else "last a few seconds (`--quick`)"
     verdict = "Nothing lost, nothing doubled." if run.passed else "FAILED:\n\n" + "\n".join(failures(run))
     return f"""# Faults
 
-Written by `make faults`: every part of a running Kvitto is broken under load, then every accepted delivery is
-looked up: its receipt, its effect, once. {verdict}
+Written by `make faults`: every part of a running Kvitto is broken under load. Then every accepted delivery is
+looked up in the ledger: its receipt and its effect, each once. {verdict}
 
-Seed {run.seed}, {os.cpu_count()} cores shared with the load, {run.minutes:.0f} minutes; breaks {length}.
+Seed {run.seed}, {os.cpu_count()} cores shared with the load, {run.minutes:.0f} minutes; faults {length}.
 
-The longest answer must stay below {ANSWER_SECONDS:.0f} s; what met an edge that is itself frozen does not count.
-Seconds to recover: from the mend until a fresh delivery is in the ledger, behind whatever had gathered.
+The longest answer must stay below {MAX_ANSWER_SECONDS:.0f} s; answers of an edge that is itself frozen do not count.
+Seconds to recover: from the repair until a new delivery is in the ledger, behind the backlog.
 
 {table(run)}
 
@@ -82,7 +86,7 @@ def _row(result: Result) -> tuple[str, ...]:
 
 
 def _total(results: Sequence[Result]) -> tuple[str, ...]:
-    whole = Result(
+    total = Result(
         f"{len(results)} faults",
         requests=sum(result.requests for result in results),
         accepted=sum(result.accepted for result in results),
@@ -91,16 +95,16 @@ def _total(results: Sequence[Result]) -> tuple[str, ...]:
         longest=max((result.longest for result in results), default=0.0),
         recovery=max((result.recovery for result in results), default=0.0),
     )
-    return _row(whole)
+    return _row(total)
 
 
 def _loss(run: Run) -> str:
-    if run.told is None:
+    if run.loss is None:
         return ""
-    status, missing = run.told
+    status, missing = run.loss
     return (
-        f"A Redis that was emptied with {ENTRIES} entries in flight, the one loss that nothing prevents: "
-        f"`kvitto audit` tells of {missing} missing and ends with status {status}."
+        f"A Redis that was emptied with {ENTRIES} entries in flight is the one loss that nothing prevents: "
+        f"`kvitto audit` reports {missing} missing and ends with status {status}."
     )
 
 

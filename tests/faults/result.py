@@ -1,14 +1,17 @@
-"""What came of a fault."""
+"""The result of one fault."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-ANSWER_SECONDS = 5.0
+MAX_ANSWER_SECONDS = 5.0
 
 
 @dataclass(slots=True)
 class Result:
-    """What came of a fault. Seconds: of the longest answer, and from the mend to a fresh delivery in the ledger."""
+    """The result of one fault.
+
+    longest: seconds of the longest answer. recovery: seconds from the repair until a new delivery is in the ledger.
+    """
 
     fault: str
     requests: int = 0
@@ -22,14 +25,14 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether the promise held."""
-        return not (self.lost or self.doubled or self.wrong or self.longest >= ANSWER_SECONDS)
+        """Whether nothing was lost, doubled, wrong or too slow."""
+        return not (self.lost or self.doubled or self.wrong or self.longest >= MAX_ANSWER_SECONDS)
 
     def describe(self) -> str:
-        """Say what is amiss, shortened."""
-        told = f"{self.fault}: {self.lost} lost, {self.doubled} doubled, longest answer {self.longest:.2f} s"
-        return "; ".join([told, *(text[:500] for text in self.wrong[:5])])
+        """Return what is wrong, shortened."""
+        figures = f"{self.fault}: {self.lost} lost, {self.doubled} doubled, longest answer {self.longest:.2f} s"
+        return "; ".join([figures, *(text[:500] for text in self.wrong[:5])])
 
     def figures(self) -> dict[str, Any]:
-        """Return it for machines."""
+        """Return the result as JSON values."""
         return {name: value for name, value in asdict(self).items() if name != "receipts"} | {"passed": self.passed}

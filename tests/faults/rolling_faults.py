@@ -6,21 +6,21 @@ from pathlib import Path
 
 from tests.deploy.balancer import balancer
 from tests.deploy.edges import edges
-from tests.faults.fault_context import Fault, Scene
+from tests.faults.fault_context import Fault, FaultContext
 
 
-def _restart_in_turn(scene: Scene) -> None:
-    """No delivery may notice: every try is answered 200 at once."""
+def _restart_in_turn(context: FaultContext) -> None:
+    """Restart both; no delivery may notice: every attempt is answered 200."""
     with (
         tempfile.TemporaryDirectory(prefix="kvitto-front-") as name,
-        edges(Path(name), scene.kvitto.environment) as found,
-        balancer(Path(name), [edge.address for edge in found]) as front,
+        edges(Path(name), context.kvitto.environment) as running,
+        balancer(Path(name), [edge.address for edge in running]) as front,
     ):
         started = time.monotonic()
-        with scene.load.traffic.through(f"https://{front.host}:{front.port}", front.context):
-            for _ in scene.again(quick=1, full=3, every=1):
-                assert [edge.restart() for edge in found] == [0, 0]
-        statuses = [each.status for each in scene.load.tries if each.at >= started]
+        with context.load.traffic.through(f"https://{front.host}:{front.port}", front.context):
+            for _ in context.repeat(quick=1, full=3, every=1):
+                assert [edge.restart() for edge in running] == [0, 0]
+        statuses = [attempt.status for attempt in context.load.attempts if attempt.at >= started]
         failed = len(statuses) - statuses.count(200)
         assert not failed, f"{failed} of {len(statuses)} requests failed"
 

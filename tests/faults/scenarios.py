@@ -1,126 +1,115 @@
-"""What providers send during a fault: short stories, one entity each, the same for the same seed."""
+"""What providers send during a fault: short scenarios, one entity each, the same for the same seed."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from random import Random
 from typing import Any
+from uuid import UUID
 
 from app.sandbox import fake_kompar, fake_solaris
-from tests.providers.kompar_fixtures import KEY
+from app.sandbox.hooks import Event
+from app.sandbox.kompar import KomparHook
+from app.sandbox.solaris import SolarisHook
+from app.sandbox.workload import Step
+from tests.providers.kompar_fixtures import KEY, TOKEN
+from tests.providers.solaris_fixtures import SECRETS
 
-_UNKNOWN_KEY = "u" * 32
+# Hooks are addressed by path: the load chooses the server.
+_APPLICATIONS = KomparHook("/webhooks/kompar/applications", "applications", TOKEN, KEY)
+_DECISIONS = KomparHook("/webhooks/kompar/decisions", "decisions", TOKEN, KEY)
+_CLEAR_DECISIONS = KomparHook("/webhooks/kompar/decisions", "decisions", TOKEN, None)
+# What the receiver cannot open becomes a dead letter, of no known entity.
+UNREADABLE = "wrong-key"
 
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something to be delivered until it is answered 200.
-
-    key: what it is encrypted under; None: sent in clear.
-    """
-
-    provider: str
-    event_type: str
-    entity_id: str
-    document: Mapping[str, Any]
-    webhook_id: str | None = None
-    key: str | None = None
-
-    @property
-    def opens(self) -> bool:
-        """Whether the receiver can open it: what it cannot becomes a dead letter, of no known entity."""
-        return self.key in (KEY, None)
+Scenario = list[Step]
 
 
-Story = list[Event]
-
-
-def stories(seed: str, name: str) -> Iterator[Story]:
-    """Return an endless row of stories; `name` begins every entity's id."""
+def scenarios(seed: str, name: str) -> Iterator[Scenario]:
+    """Yield endless scenarios; every entity's id begins with `name`."""
     random = Random(f"{seed}/{name}")
     for number in range(10**9):
-        (tell,) = random.choices(list(_STORIES), list(_STORIES.values()))
-        yield tell(random, f"{name}/{number}")
+        (make,) = random.choices(list(_SCENARIOS), list(_SCENARIOS.values()))
+        yield make(random, f"{name}/{number}")
 
 
-def application(random: Random, entity: str, key: str = KEY, **changed: Any) -> Event:
-    """Return a loan application."""
+def application(random: Random, entity: str, fault: str | None = None, **changed: Any) -> Step:
+    """Return the delivery of a loan application."""
     document = fake_kompar.application(random) | {"application_id": entity} | changed
-    return Event("kompar", "applications", entity, document, key=key)
+    return _kompar(random, _APPLICATIONS, document, fault)
 
 
-def _changed(event: Event, **changed: Any) -> Event:
-    return Event(event.provider, event.event_type, event.entity_id, {**event.document, **changed}, key=event.key)
+def _kompar(random: Random, hook: KomparHook, document: Mapping[str, Any], fault: str | None = None) -> Step:
+    id_ = str(UUID(int=random.getrandbits(128)))
+    return Step(hook, Event(id_, hook.topic, str(document["application_id"]), document), fault)
 
 
-def _once(random: Random, entity: str) -> Story:
+def _solaris(random: Random, event_type: str, document: Mapping[str, Any]) -> Step:
+    hook = SolarisHook("/webhooks/solaris", event_type, "subscription", SECRETS[event_type])
+    return Step(hook, fake_solaris.notification(random, event_type, document))
+
+
+def _once(random: Random, entity: str) -> Scenario:
     return [application(random, entity)]
 
 
-def _sent_again(random: Random, entity: str) -> Story:
+def _sent_again(random: Random, entity: str) -> Scenario:
     return [application(random, entity)] * 2
 
 
-def _corrected(random: Random, entity: str) -> Story:
+def _corrected(random: Random, entity: str) -> Scenario:
     first = application(random, entity)
-    return [first, _changed(first, amount=random.randint(1, 10**6) * 2 + 1)]
+    amount = random.randint(1, 10**6) * 2 + 1
+    return [first, _kompar(random, _APPLICATIONS, {**first.event.document, "amount": amount})]
 
 
-def _overtaken_by_its_correction(random: Random, entity: str) -> Story:
+def _overtaken_by_its_correction(random: Random, entity: str) -> Scenario:
     first, second = _corrected(random, entity)
     return [first, second, first, second]
 
 
-def _decided(random: Random, entity: str) -> Story:
-    """Tell of a decision whose retry carries less: sometimes encrypted, sometimes not."""
+def _decided(random: Random, entity: str) -> Scenario:
+    """Return a decision whose retry carries fewer fields: sometimes encrypted, sometimes not."""
     document = fake_kompar.decision(random, entity) | {"accepted": True, "offer_id": f"of-{random.randint(1, 999)}"}
-    key = random.choice((KEY, None))
-    less = {"application_id": entity, "accepted": True}
-    decisions = [Event("kompar", "decisions", entity, each, key=key) for each in (document, less)]
-    return [application(random, entity), *decisions]
+    hook = random.choice((_DECISIONS, _CLEAR_DECISIONS))
+    fewer: dict[str, Any] = {"application_id": entity, "accepted": True}
+    return [application(random, entity), _kompar(random, hook, document), _kompar(random, hook, fewer)]
 
 
-def _undecryptable(random: Random, entity: str) -> Story:
-    return [application(random, entity, _UNKNOWN_KEY)]
+def _undecryptable(random: Random, entity: str) -> Scenario:
+    return [application(random, entity, UNREADABLE)]
 
 
-def _large(random: Random, entity: str) -> Story:
-    return [application(random, entity, company_description=random.randbytes(random.randint(150_000, 375_000)).hex())]
+def _large(random: Random, entity: str) -> Scenario:
+    description = random.randbytes(random.randint(150_000, 375_000)).hex()
+    return [application(random, entity, company_description=description)]
 
 
-def _credit_line(random: Random, entity: str) -> Story:
-    events = [
-        _solaris(random, event_type, {**document, "id": entity})
-        for event_type, document in fake_solaris.credit_line(random)
-    ]
-    return [*events, random.choice(events)]
+def _credit_line(random: Random, entity: str) -> Scenario:
+    facts = fake_solaris.credit_line(random)
+    steps = [_solaris(random, event_type, {**document, "id": entity}) for event_type, document in facts]
+    return [*steps, random.choice(steps)]
 
 
-def _overdraft_rates(random: Random, entity: str) -> Story:
+def _overdraft_rates(random: Random, entity: str) -> Scenario:
     changes = [fake_solaris.overdraft_rate(random) for _ in range(2)]
     return [_solaris(random, event_type, {**document, "id": entity}) for event_type, document in changes]
 
 
-def _rejected_twice(random: Random, entity: str) -> Story:
-    """Two rejections of equal content: their ids alone tell them apart."""
+def _rejected_twice(random: Random, entity: str) -> Scenario:
+    """Return two rejections of equal content: only their ids differ."""
     event_type, document = fake_solaris.rejected_transaction(random)
-    events = [_solaris(random, event_type, {**document, "account_id": entity}) for _ in range(2)]
-    return [*events, events[0]]
+    steps = [_solaris(random, event_type, {**document, "account_id": entity}) for _ in range(2)]
+    return [*steps, steps[0]]
 
 
-def _id_reused(random: Random, entity: str) -> Story:
+def _id_reused(random: Random, entity: str) -> Scenario:
     event_type, document = fake_solaris.rejected_transaction(random)
     first = _solaris(random, event_type, {**document, "account_id": entity})
-    other = {**first.document, "status_reason": "Another reason"}
-    return [first, Event("solaris", event_type, entity, other, first.webhook_id)]
+    other = {**first.event.document, "status_reason": "Another reason"}
+    return [first, Step(first.hook, Event(first.event.id, event_type, entity, other))]
 
 
-def _solaris(random: Random, event_type: str, document: dict[str, Any]) -> Event:
-    entity = str(document.get("id") or document["account_id"])
-    return Event("solaris", event_type, entity, document, f"{random.getrandbits(128):032x}")
-
-
-# How often each is told, of 1000.
-_STORIES = {
+# How often each is sent, of 1000.
+_SCENARIOS = {
     _once: 400,
     _sent_again: 150,
     _corrected: 100,

@@ -1,4 +1,4 @@
-"""Plays a fault: load, the break in the midst of it, the end of the load, the verdict."""
+"""Runs a fault: load, the fault in the middle of it, the end of the load, and the comparison with the ledger."""
 
 import contextlib
 import time
@@ -11,24 +11,24 @@ from typing import Any
 import psycopg
 from uuid_utils.compat import uuid7
 
-from tests.faults.fault_context import Fault, Scene, audit
+from tests.faults.fault_context import Fault, FaultContext, audit
 from tests.faults.load import Load
-from tests.faults.oracle import judge
-from tests.faults.proxy import Wires
+from tests.faults.oracle import compare
+from tests.faults.proxy import Proxies
 from tests.faults.result import Result
 from tests.faults.scenarios import application
 from tests.kvitto_process import Running
 from tests.servers import eventually
 
 _RECOVERY_SECONDS = 60.0
-# What a dead worker had claimed is taken over after 45 s at the latest.
-_SETTLED_SECONDS = 150.0
+# A dead worker's claims are taken over after 45 s at the latest.
+_DRAINED_SECONDS = 150.0
 _PROMPT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """How much is sent during each fault: at least so many deliveries, at most so many a second."""
+    """How much is sent during each fault: at least so many deliveries, at most so many per second."""
 
     deliveries: int
     rate: float
@@ -36,53 +36,53 @@ class Volume:
     seed: int
 
 
-def play(kvitto: Running, fault: Fault, volume: Volume, wires: Wires | None = None) -> Result:
-    """Play a fault to its end. What Kvitto does not do by itself in time is in `wrong`."""
+def run_fault(kvitto: Running, fault: Fault, volume: Volume, proxies: Proxies | None = None) -> Result:
+    """Run a fault to its end. `wrong` of the result holds what Kvitto does not repair by itself in time."""
     first = str(uuid7())
     name = fault.name.replace(" ", "-")
     load = Load(kvitto.ingest, str(volume.seed), name, volume.rate)
-    scene = Scene(kvitto, load, volume.full, wires)
+    context = FaultContext(kvitto, load, volume.full, proxies)
     result = Result(fault.name)
     load.start()
-    with _noted(result):
-        load.reach(volume.deliveries // 4)
-        fault.play(scene)
-        result.recovery = _recover(scene, f"{name}/recovery")
-        load.reach(volume.deliveries)
-    load.end()
-    with _noted(result):
-        _settle(kvitto, result)
-        _await_normal(scene, name)
+    with _errors_recorded(result):
+        load.await_accepted(volume.deliveries // 4)
+        fault.inject(context)
+        result.recovery = _recover(context, f"{name}/recovery")
+        load.await_accepted(volume.deliveries)
+    load.finish()
+    with _errors_recorded(result):
+        _await_drained(kvitto, result)
+        _await_normal(context, name)
     load.close()
-    with _noted(result):
-        _conclude(scene, result, first, name)
+    with _errors_recorded(result):
+        _conclude(context, result, first, name)
     return result
 
 
 @contextlib.contextmanager
-def _noted(result: Result) -> Iterator[None]:
-    """Note what goes wrong in a block, whatever it is: it belongs into the verdict."""
+def _errors_recorded(result: Result) -> Iterator[None]:
+    """Record any exception of a block as part of the result."""
     try:
         yield
     except Exception as error:
         result.wrong.append(f"{type(error).__name__}: {error}")
 
 
-def _recover(scene: Scene, entity: str) -> float:
-    """Return after how many seconds a fresh delivery is in the ledger."""
+def _recover(context: FaultContext, entity: str) -> float:
+    """Return after how many seconds a new delivery is in the ledger."""
     started = time.monotonic()
-    done = scene.load.by_hand.deliver(application(Random(entity), entity))
-    eventually(lambda: _is_in_ledger(scene.kvitto, done.receipt), "a fresh delivery in the ledger", _RECOVERY_SECONDS)
+    attempt = context.load.extra.deliver(application(Random(entity), entity))
+    eventually(lambda: _has_receipt(context.kvitto, attempt.receipt), "a new delivery in the ledger", _RECOVERY_SECONDS)
     return time.monotonic() - started
 
 
-def _await_normal(scene: Scene, name: str) -> None:
-    """Wait until a fresh delivery is in the ledger as promptly as ever: a sweep alone would take longer."""
+def _await_normal(context: FaultContext, name: str) -> None:
+    """Wait until a new delivery reaches the ledger as fast as before the fault: a sweep alone would take longer."""
     entities = (f"{name}/after-{number}" for number in count())
-    eventually(lambda: _recover(scene, next(entities)) < _PROMPT_SECONDS, "back to normal", _RECOVERY_SECONDS)
+    eventually(lambda: _recover(context, next(entities)) < _PROMPT_SECONDS, "back to normal", _RECOVERY_SECONDS)
 
 
-def _is_in_ledger(kvitto: Running, receipt: str | None) -> bool:
+def _has_receipt(kvitto: Running, receipt: str | None) -> bool:
     with contextlib.suppress(psycopg.Error):  # still broken
         return bool(kvitto.rows("SELECT 1 AS one FROM reporting.deliveries WHERE receipt = %s", receipt))
     return False
@@ -94,36 +94,36 @@ def _answers(kvitto: Running) -> bool:
     return False
 
 
-def _settle(kvitto: Running, result: Result) -> None:
-    """Wait until nothing is in flight any more; then the books must add up."""
-    found: list[tuple[int, list[dict[str, Any]]]] = []
+def _await_drained(kvitto: Running, result: Result) -> None:
+    """Wait until nothing is in flight; then the audit must add up."""
+    last: list[tuple[int, list[dict[str, Any]]]] = []
 
-    def settled() -> bool:
-        found[:] = [audit(kvitto)]
-        accounts = found[0][1]
-        return bool(accounts) and all(account["in_flight"] == 0 for account in accounts)
+    def is_drained() -> bool:
+        last[:] = [audit(kvitto)]
+        rows = last[0][1]
+        return bool(rows) and all(row["in_flight"] == 0 for row in rows)
 
-    eventually(settled, "nothing in flight", _SETTLED_SECONDS)
-    status, accounts = found[0]
-    if status or any(account["missing"] for account in accounts):
-        result.wrong.append(f"the audit ends with status {status}: {accounts}")
+    eventually(is_drained, "nothing in flight", _DRAINED_SECONDS)
+    status, rows = last[0]
+    if status or any(row["missing"] for row in rows):
+        result.wrong.append(f"the audit ends with status {status}: {rows}")
 
 
-def _conclude(scene: Scene, result: Result, first: str, name: str) -> None:
-    tries = scene.load.tries
-    eventually(lambda: _answers(scene.kvitto), "the ledger answering", _RECOVERY_SECONDS)
-    verdict = judge(scene.kvitto, tries, first, name)
-    result.requests = len(tries)
-    result.receipts = [each.receipt for each in tries if each.receipt is not None]
+def _conclude(context: FaultContext, result: Result, first: str, name: str) -> None:
+    attempts = context.load.attempts
+    eventually(lambda: _answers(context.kvitto), "the ledger answering", _RECOVERY_SECONDS)
+    discrepancies = compare(context.kvitto, attempts, first, name)
+    result.requests = len(attempts)
+    result.receipts = [attempt.receipt for attempt in attempts if attempt.receipt is not None]
     result.accepted = len(result.receipts)
-    result.lost, result.doubled = verdict.lost, verdict.doubled
-    result.longest = max((each.seconds for each in tries if not scene.is_silent(each)), default=0.0)
-    result.wrong += verdict.wrong
-    if scene.load.given_up:
-        result.wrong.append(f"{scene.load.given_up} events were never answered 200")
+    result.lost, result.doubled = discrepancies.lost, discrepancies.doubled
+    result.longest = max((attempt.seconds for attempt in attempts if not context.is_excused(attempt)), default=0.0)
+    result.wrong += discrepancies.wrong
+    if context.load.given_up:
+        result.wrong.append(f"{context.load.given_up} events were never answered 200")
 
 
-def check_all(kvitto: Running, receipts: set[str]) -> int:
-    """Return how many of all receipts ever given the ledger lacks at the end."""
-    held = {row["receipt"] for row in kvitto.rows("SELECT receipt::text FROM reporting.deliveries")}
-    return len(receipts - held)
+def count_missing(kvitto: Running, receipts: set[str]) -> int:
+    """Return how many of all receipts ever given are not in the ledger."""
+    stored = {row["receipt"] for row in kvitto.rows("SELECT receipt::text FROM reporting.deliveries")}
+    return len(receipts - stored)

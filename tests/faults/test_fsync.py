@@ -40,9 +40,9 @@ class Machine:
         eventually(lambda: valkey_answers(self.url), "valkey ready")
 
     def freeze(self) -> None:
-        """Make the server stand still."""
+        """Stop the server."""
         self._process.send_signal(signal.SIGSTOP)
-        eventually(lambda: process_tree.state(self._process.pid) == "T", "valkey stands still")
+        eventually(lambda: process_tree.state(self._process.pid) == "T", "valkey stopped")
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
@@ -81,7 +81,7 @@ def _compiled(folder: Path) -> Path:
 
 @contextmanager
 def kvitto_on(machine: Machine, folder: Path, **environment: str) -> Iterator[Running]:
-    """Run Kvitto on a machine; a worker has begun."""
+    """Run Kvitto on a machine; a worker is ready."""
     machine.boot()
     try:
         environment |= SECRETS | {"REDIS_URL": machine.url, "PROVIDERS": "kompar"}
@@ -99,7 +99,7 @@ def deliver(kvitto: Running, number: int) -> str:
 
 
 def lost(kvitto: Running, answered: list[str]) -> list[str]:
-    """Return which deliveries answered 200 are not in the ledger when all that waits has been taken in."""
+    """Return which deliveries answered 200 are not in the ledger when the inbox is empty."""
     eventually(lambda: kvitto.audit()["in_flight"] == 0, "the inbox empty", 60)
     found = {str(row["receipt"]) for row in kvitto.rows("SELECT receipt FROM reporting.deliveries")}
     return [receipt for receipt in answered if receipt not in found]
@@ -124,7 +124,7 @@ def test_under_everysec_it_loses_what_was_answered_since_the_last_sync(tmp_path:
     answered: list[str] = []
     with kvitto_on(machine, tmp_path, ALLOW_NON_DURABLE="redis,postgres") as kvitto:
 
-        def is_answered_and_not_synced() -> bool:
+        def is_answered_but_not_synced() -> bool:
             answered.append(deliver(kvitto, len(answered) + 1))
             machine.freeze()
             if not (found := bool(machine.would_lose(answered))):
@@ -132,10 +132,10 @@ def test_under_everysec_it_loses_what_was_answered_since_the_last_sync(tmp_path:
             return found
 
         with process_tree.stopped(*kvitto.workers()):
-            eventually(is_answered_and_not_synced, "a 200 that stands on nothing")
+            eventually(is_answered_but_not_synced, "a 200 that is not on disk")
             unsynced = machine.would_lose(answered)
             machine.crash()
             machine.boot()
         assert lost(kvitto, answered) == unsynced
-        # The edge has told Postgres how many it had answered.
-        eventually(lambda: kvitto.audit()["missing"] == len(unsynced), "the audit says so")
+        # The edge has reported to Postgres how many it had answered.
+        eventually(lambda: kvitto.audit()["missing"] == len(unsynced), "the audit reports them")

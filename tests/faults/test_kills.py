@@ -107,7 +107,7 @@ def test_the_edge_killed_between_append_and_answer(tmp_path: Path) -> None:
             eventually(lambda: _answers(kvitto), "the edge is back")
             again = kvitto.post("applications", encrypt(body, KEY))
             assert again.status_code == 200
-            eventually(lambda: kvitto.audit()["receipts"] == 2, "both settled")
+            eventually(lambda: kvitto.audit()["receipts"] == 2, "both in the ledger")
             account = kvitto.audit()
             assert (account["stored"], account["duplicate"], account["missing"]) == (1, 1, 0)
         proxy.close()
@@ -131,7 +131,7 @@ def test_an_append_whose_reply_is_lost_goes_to_the_overflow_too_and_counts_once(
 
             proxy.on_reply = cut
             assert kvitto.post("applications", encrypt({"application_id": "a"}, KEY)).status_code == 200
-            eventually(lambda: kvitto.audit()["copies"] == 1, "both settled")
+            eventually(lambda: kvitto.audit()["copies"] == 1, "both in the ledger")
             account = kvitto.audit()
             assert (account["appended"], account["overflowed"], account["receipts"]) == (1, 1, 1)
             assert (account["stored"], account["duplicate"], account["missing"]) == (1, 0, 0)
@@ -187,11 +187,11 @@ def test_postgres_killed_under_load_delays_only(fresh_kvitto: Running) -> None:
             process_tree.kill(process_tree.named(kvitto.process.pid, "bin/postgres")[0])
         answers.append(kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)))
     assert {answer.status_code for answer in answers} == {200}
-    eventually(lambda: _counted(kvitto), "postgres is back", 60)
+    eventually(lambda: _is_readable(kvitto), "postgres is back", 60)
     check_once(kvitto, [answer.json()["receipt"] for answer in answers], 300)
 
 
-def _counted(kvitto: Running) -> bool:
+def _is_readable(kvitto: Running) -> bool:
     try:
         return bool(kvitto.rows("SELECT 1 AS one"))
     except psycopg.OperationalError:

@@ -69,14 +69,14 @@ def refusal(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
         (["sandbox", "send", "--rate", "5"], 2, "'5' is no rate; write it like 200/s or 30/m"),
         (["sandbox", "send", "--seed", "2"], 2, "give a --rate, or one of the commands: kompar, solaris"),
         (["sandbox", "send", "--rate", "1/s", "kompar"], 2, "--rate goes without kompar"),
-        (["sandbox", "send", "--rate", "1/s", "--for", "2"], 2, "'2' is no duration; write it like 60s"),
-        (["sandbox", "send", "--rate", "1/s", "--for", "0s"], 2, "give a time above 0"),
+        (["sandbox", "send", "--rate", "1/s", "--duration", "2"], 2, "'2' is no duration; write it like 60s"),
+        (["sandbox", "send", "--rate", "1/s", "--duration", "0s"], 2, "give a time above 0"),
         (
-            ["sandbox", "send", "--rate", "1/s", "--mix", "letters=1"],
+            ["sandbox", "send", "--rate", "1/s", "--weights", "letters=1"],
             2,
-            "is no mix of applications, decisions, solaris",
+            "must weigh applications, decisions, solaris",
         ),
-        (["sandbox", "send", "--rate", "1/s", "--fault", "sun=1%"], 2, "'sun' is no fault; there are duplicate,"),
+        (["sandbox", "send", "--rate", "1/s", "--fault", "sun=1%"], 2, "'sun' is not a fault; there are duplicate,"),
         (["sandbox", "send", "--rate", "1/s", *["--fault", "cut=60%"] * 2], 2, "come to more than 100%"),
         (["sandbox", "send", "--rate", "1/s", "--record", "/"], 2, "'/' is a directory"),
         (["audit", "--timeout", "5s"], 2, "--timeout goes with --against FILE"),
@@ -217,7 +217,7 @@ def test_https_where_http_is_served_is_told(kvitto: Running) -> None:
     [
         (["kompar", "--applications", "2", "--speed", "1e6"], {"KOMPAR_TOKENS": "wrong"}, "token in KOMPAR_TOKENS"),
         (
-            ["--rate", "5/s", "--for", "1s", "--mix", "solaris=1", "--patience", "0s"],
+            ["--rate", "5/s", "--duration", "1s", "--weights", "solaris=1", "--timeout", "0s"],
             {"SOLARIS_SECRETS": ",".join(f"{event_type}=wrong" for event_type in EVENT_TYPES)},
             "secret in SOLARIS_SECRETS",
         ),
@@ -233,8 +233,8 @@ def test_a_credential_that_the_receiver_lacks_is_told_once(
 
 
 def test_a_wrong_credential_on_purpose_is_not_told(kvitto: Running) -> None:
-    options = ("--rate", "5/s", "--for", "1s", "--mix", "applications=1", "--fault", "wrong-token=100%")
-    done = run("--data", str(kvitto.data), "sandbox", "send", *options, "--patience", "0s", environment={})
+    options = ("--rate", "5/s", "--duration", "1s", "--weights", "applications=1", "--fault", "wrong-token=100%")
+    done = run("--data", str(kvitto.data), "sandbox", "send", *options, "--timeout", "0s", environment={})
     assert "statuses      401: " in done.stdout
     assert "does not know" not in done.stderr
 

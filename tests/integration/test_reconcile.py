@@ -25,10 +25,12 @@ FAULTS = [
 ]  # fmt: skip
 NAMES = {fault.partition("=")[0] for fault in FAULTS}
 
+WEIGHTS = ("--weights", "applications=1")
+
 
 def load(kvitto: Running, record: Path, *more: str) -> dict[str, Any]:
     """Send at a rate for a few seconds; return the summary."""
-    given = ("--speed", "100000", "--patience", "30s", "--record", str(record), "--json", *more)
+    given = ("--speed", "100000", "--timeout", "30s", "--record", str(record), "--json", *more)
     done = kvitto.run("sandbox", "send", *given)
     assert done.returncode == 0, done.stderr
     summary: dict[str, Any] = json.loads(done.stdout)
@@ -60,7 +62,7 @@ def recorded(kvitto: Running, tmp_path_factory: pytest.TempPathFactory) -> tuple
     """A record of a few seconds with every fault, and its summary."""
     path = tmp_path_factory.mktemp("record") / "tries.jsonl"
     faults = [word for fault in FAULTS for word in ("--fault", fault)]
-    return path, load(kvitto, path, "--rate", "40/s", "--for", "4s", "--seed", "4711", *faults)
+    return path, load(kvitto, path, "--rate", "40/s", "--duration", "4s", "--seed", "4711", *faults)
 
 
 def tries(path: Path) -> list[dict[str, Any]]:
@@ -186,12 +188,23 @@ def test_a_file_that_is_no_record_is_told_with_the_line(
 
 
 def test_a_bar_and_what_came_of_it_are_shown_on_a_terminal(kvitto: Running) -> None:
-    sent = ("--data", str(kvitto.data), "sandbox", "send", "--rate", "20/s", "--for", "1s", "--mix", "applications=1")
+    sent = (
+        "--data",
+        str(kvitto.data),
+        "sandbox",
+        "send",
+        "--rate",
+        "20/s",
+        "--duration",
+        "1s",
+        "--weights",
+        "applications=1",
+    )
     with terminal(*sent, environment={}) as shown:
         assert shown.end() == 0
     assert "sending" in shown.text
     assert "reached" in shown.text
-    plain = kvitto.run("sandbox", "send", "--rate", "20/s", "--for", "1s", "--mix", "applications=1")
+    plain = kvitto.run("sandbox", "send", "--rate", "20/s", "--duration", "1s", "--weights", "applications=1")
     assert "sending" not in plain.stderr
     assert "statuses      200: 20" in plain.stdout
 
@@ -200,7 +213,18 @@ def test_a_receiver_that_stands_still_does_not_slow_the_sender(fresh_kvitto: Run
     """An open model: the events are due whatever happens, and the answers that come late are told as late."""
     path = tmp_path / "tries.jsonl"
     edges = named(fresh_kvitto.process.pid, "app.cli ingest")
-    arguments = ("sandbox", "send", "--rate", "20/s", "--for", "5s", "--mix", "applications=1", "--record", str(path))
+    arguments = (
+        "sandbox",
+        "send",
+        "--rate",
+        "20/s",
+        "--duration",
+        "5s",
+        "--weights",
+        "applications=1",
+        "--record",
+        str(path),
+    )
     with terminal("--data", str(fresh_kvitto.data), *arguments, environment={}) as shown:
         shown.read(until="30%")
         with stopped(*edges):
@@ -213,13 +237,15 @@ def test_a_receiver_that_stands_still_does_not_slow_the_sender(fresh_kvitto: Run
 
 
 def test_a_rate_that_is_not_kept_is_told(kvitto: Running) -> None:
-    done = kvitto.run("sandbox", "send", "--rate", "1500/s", "--for", "1s", "--lanes", "1", "--mix", "applications=1")
+    done = kvitto.run(
+        "sandbox", "send", "--rate", "1500/s", "--duration", "1s", "--concurrency", "1", "--weights", "applications=1"
+    )
     assert done.returncode == 0
     assert "The rate was not kept: a try began" in done.stderr
 
 
 def test_ctrl_c_ends_the_load(kvitto: Running) -> None:
-    arguments = ("sandbox", "send", "--rate", "20/s", "--for", "1h")
+    arguments = ("sandbox", "send", "--rate", "20/s", "--duration", "1h")
     with terminal("--data", str(kvitto.data), *arguments, environment={}) as shown:
         shown.read(until="sending")
         shown.process.send_signal(signal.SIGINT)

@@ -206,7 +206,7 @@ def test_a_subscription_is_verified_with_no_setting_but_the_data_folder(tmp_path
         lender.restart()
         assert " stored " in subscriptions("verify", "solaris", EVENT_TYPE)
         assert "registered" in subscriptions("list")
-        assert look(sandbox)["endings"]["delivered"] >= 2
+        assert look(sandbox)["final_statuses"]["delivered"] >= 2
         no_secret_is_told(lender)
 
 

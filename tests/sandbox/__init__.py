@@ -1,1 +1,1 @@
-"""The sandbox against receivers that do as they are told."""
+"""The sandbox, against fake receivers."""

@@ -6,24 +6,24 @@ from pathlib import Path
 import pytest
 
 from app.sandbox.dispatcher import Dispatcher
-from tests.sandbox.dispatching import Tries
-from tests.sandbox.sandbox_process import Sandbox, playing
+from tests.sandbox.dispatching import Attempts
+from tests.sandbox.sandbox_process import Sandbox, sandbox_apis
 
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     """The APIs, at 600 times the speed."""
-    with playing(tmp_path) as found:
-        yield found
+    with sandbox_apis(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture
-def tries() -> Tries:
-    return Tries()
+def attempts() -> Attempts:
+    return Attempts()
 
 
 @pytest.fixture
-def fast(tries: Tries) -> Iterator[Dispatcher]:
+def dispatcher(attempts: Attempts) -> Iterator[Dispatcher]:
     """A dispatcher that makes five days a few seconds."""
-    with Dispatcher(tries, speed=100_000) as found:
-        yield found
+    with Dispatcher(attempts.append, speed=100_000) as running:
+        yield running

@@ -14,11 +14,8 @@ DECISION = Event("e-3", "decisions", "a-1", {"application_id": "a-1", "accepted"
 CREDIT_LINE = Event("e-2", "FREELANCER_CREDIT_LINE_APPLICATION", "c-1", {"id": "c-1", "status": "offered"})
 
 
-class Tries(list[DeliveryAttempt]):
+class Attempts(list[DeliveryAttempt]):
     """A record in memory."""
-
-    def add(self, each: DeliveryAttempt) -> None:
-        self.append(each)
 
     def gaps(self) -> list[float]:
         """Return the seconds from each try's end to the begin of the next."""
@@ -27,9 +24,9 @@ class Tries(list[DeliveryAttempt]):
         ]
 
 
-def kompars(found: Receiver, topic: str = "applications", key: str | None = KEY) -> KomparHook:
-    return KomparHook(f"{found.url}/{topic}", topic, "token", key)
+def kompar_hook(target: Receiver, topic: str = "applications", key: str | None = KEY) -> KomparHook:
+    return KomparHook(f"{target.url}/{topic}", topic, "token", key)
 
 
-def subscription(found: Receiver) -> SolarisHook:
-    return SolarisHook(f"{found.url}/solaris", CREDIT_LINE.event_type, "subscription", "secret")
+def solaris_hook(target: Receiver) -> SolarisHook:
+    return SolarisHook(f"{target.url}/solaris", CREDIT_LINE.event_type, "subscription", "secret")

@@ -13,12 +13,13 @@ from werkzeug.test import TestResponse
 
 from app.audit.attempt_log import DeliveryAttempt
 from app.local.certificates import Authority
-from app.sandbox.api.app import Parts, create_app
+from app.sandbox.api.provider_api import SharedParts
+from app.sandbox.api.sandbox_app import create_app
+from app.sandbox.api.subscription_store import SubscriptionStore
 from app.sandbox.credentials import Credentials
 from app.sandbox.dispatcher import Dispatcher
-from app.sandbox.serve import forget
+from app.sandbox.serve import remove_cancelled
 from app.sandbox.solaris import shake_hands
-from app.sandbox.subscriptions import Subscriptions
 from tests.fake_receiver import Answers, Receiver, receiver
 
 KEY = "k" * 32
@@ -43,13 +44,13 @@ class Clock:
 
 @dataclass(slots=True)
 class Sandbox:
-    """The APIs, what delivers, and the tries it made."""
+    """The APIs, what delivers, and its attempts."""
 
     client: FlaskClient
     dispatcher: Dispatcher
     authority: Authority
     clock: Clock = field(default_factory=Clock)
-    tries: list[DeliveryAttempt] = field(default_factory=list)
+    attempts: list[DeliveryAttempt] = field(default_factory=list)
 
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, **more: Any
@@ -74,27 +75,22 @@ class Sandbox:
     @contextmanager
     def receiver(self, answers: Answers = lambda _: 200) -> Iterator[Receiver]:
         """Serve a receiver over HTTPS, under a certificate of the sandbox's authority."""
-        with receiver(answers, self.authority.issue("receiver").context()) as found:
-            yield found
+        with receiver(answers, self.authority.issue("receiver").context()) as target:
+            yield target
 
     def gaps(self) -> Sequence[float]:
         """Return the seconds from the end of each try to the begin of the next."""
-        pairs = zip(self.tries, self.tries[1:], strict=False)
+        pairs = zip(self.attempts, self.attempts[1:], strict=False)
         return [(later.at - earlier.at).total_seconds() - earlier.seconds for earlier, later in pairs]
 
 
-class _Memory(list[DeliveryAttempt]):
-    def add(self, each: DeliveryAttempt) -> None:
-        self.append(each)
-
-
 @contextmanager
-def playing(folder: Path, speed: float = 600) -> Iterator[Sandbox]:
+def sandbox_apis(folder: Path, speed: float = 600) -> Iterator[Sandbox]:
     """Play the providers, in this process."""
     authority = Authority(folder)
     trust = authority.trust()
-    clock, tries = Clock(), _Memory()
-    subscriptions = Subscriptions(folder / "subscriptions.json")
-    with Dispatcher(tries, speed, trust, on_cancelled=partial(forget, subscriptions)) as dispatcher:
-        parts = Parts(subscriptions, dispatcher, CREDENTIALS, partial(shake_hands, trust=trust), clock)
-        yield Sandbox(create_app(parts).test_client(), dispatcher, authority, clock, tries)
+    clock, attempts = Clock(), list[DeliveryAttempt]()
+    subscriptions = SubscriptionStore(folder / "subscriptions.json")
+    with Dispatcher(attempts.append, speed, trust, on_cancelled=partial(remove_cancelled, subscriptions)) as dispatcher:
+        parts = SharedParts(subscriptions, dispatcher, CREDENTIALS, partial(shake_hands, trust=trust), clock)
+        yield Sandbox(create_app(parts).test_client(), dispatcher, authority, clock, attempts)

@@ -1,4 +1,4 @@
-"""Made-up data is like real data, seeded, and nobody's."""
+"""Fake data resembles real data, is seeded, and belongs to nobody."""
 
 import base64
 import math
@@ -23,18 +23,18 @@ def applications() -> list[dict[str, Any]]:
     return [fake_kompar.application(random) for _ in range(MANY)]
 
 
-def test_the_same_seed_makes_the_same_data() -> None:
-    def made(seed: int) -> list[object]:
+def test_fake_data_same_seed_is_equal() -> None:
+    def generate(seed: int) -> list[object]:
         random = Random(seed)
         applications = [fake_kompar.application(random) for _ in range(5)]
         decisions = [fake_kompar.decision(random, "a", each, with_files=True) for each in applications]
         return [applications, decisions, fake_solaris.credit_line(random), fake_solaris.overdraft_rate(random)]
 
-    assert made(1) == made(1)
-    assert made(1) != made(2)
+    assert generate(1) == generate(1)
+    assert generate(1) != generate(2)
 
 
-def test_the_receiver_takes_all_of_it_and_doubts_none(applications: list[dict[str, Any]]) -> None:
+def test_fake_applications_pass_every_check_of_the_receiver(applications: list[dict[str, Any]]) -> None:
     for application in applications:
         Application().load(application)
         for key, checks in CHECKS.items():
@@ -42,7 +42,7 @@ def test_the_receiver_takes_all_of_it_and_doubts_none(applications: list[dict[st
                 assert all(passes(application[key]) for _, passes in checks), (key, application[key])
 
 
-def test_personal_numbers_are_right_and_kept_for_tests() -> None:
+def test_personal_number_is_valid_and_reserved_for_tests() -> None:
     random = Random(1)
     numbers = [personal_number(random) for _ in range(MANY)]
     raised = [number for number in numbers if int(number[6:8]) > 60]
@@ -54,7 +54,7 @@ def test_personal_numbers_are_right_and_kept_for_tests() -> None:
 
 
 @pytest.mark.parametrize(("form", "series"), [("AB", range(552, 555)), ("HB", range(962, 967))])
-def test_company_numbers_are_right_and_nobodys(form: str, series: range) -> None:
+def test_company_number_is_valid_and_unassigned(form: str, series: range) -> None:
     random = Random(1)
     numbers = [company_number(random, form) for _ in range(MANY)]
     assert {len(number) for number in numbers} == {10, 11, 12}
@@ -64,17 +64,17 @@ def test_company_numbers_are_right_and_nobodys(form: str, series: range) -> None
         assert int(ten[:3]) in series
 
 
-def test_a_sole_traders_number_is_the_owners_own(applications: list[dict[str, Any]]) -> None:
+def test_sole_trader_company_number_is_the_owners(applications: list[dict[str, Any]]) -> None:
     traders = [each for each in applications if each.get("company_type") == "EF"]
     assert 0.1 < len(traders) / MANY < 0.3
     assert all(each["company_id"] == each["ssn"] for each in traders)
 
 
-def test_all_purposes_occur(applications: list[dict[str, Any]]) -> None:
+def test_applications_contain_every_purpose(applications: list[dict[str, Any]]) -> None:
     assert {each.get("purpose") for each in applications} >= PURPOSES
 
 
-def test_amounts_are_round_skewed_and_go_with_revenue(applications: list[dict[str, Any]]) -> None:
+def test_amounts_are_round_skewed_and_correlate_with_revenue(applications: list[dict[str, Any]]) -> None:
     amounts = [each["amount"] for each in applications]
     assert all(amount % 5_000 == 0 and 20_000 <= amount <= 10_000_000 for amount in amounts)
     assert statistics.mean(amounts) > 1.3 * statistics.median(amounts)
@@ -85,7 +85,7 @@ def test_amounts_are_round_skewed_and_go_with_revenue(applications: list[dict[st
         assert statistics.correlation(revenues, values) > least
 
 
-def test_missing_numbers_are_null_and_missing_texts_are_not_there(applications: list[dict[str, Any]]) -> None:
+def test_missing_numbers_are_null_and_missing_texts_absent(applications: list[dict[str, Any]]) -> None:
     for name in ("company_revenue", "company_age", "duration"):
         assert any(each[name] is None for each in applications)
     for name in ("company_name", "company_type", "purpose", "name"):
@@ -93,7 +93,7 @@ def test_missing_numbers_are_null_and_missing_texts_are_not_there(applications: 
         assert all(each.get(name, "") is not None for each in applications)
 
 
-def test_decisions_bring_files_of_skewed_sizes() -> None:
+def test_decisions_have_files_of_skewed_sizes() -> None:
     random = Random(1)
     decisions: list[dict[str, Any]] = [fake_kompar.decision(random, "a", {}, with_files=True) for _ in range(1000)]
     assert 600 < sum(each["accepted"] for each in decisions) < 800
@@ -107,7 +107,7 @@ def test_decisions_bring_files_of_skewed_sizes() -> None:
     assert max(sizes) > 1_000_000
 
 
-def test_a_credit_line_application_lives_from_examination_to_its_end() -> None:
+def test_credit_line_events_run_from_examination_to_a_final_status() -> None:
     random = Random(1)
     ends = set()
     for _ in range(200):
@@ -120,7 +120,7 @@ def test_a_credit_line_application_lives_from_examination_to_its_end() -> None:
     assert ends == {"rejected", "expired", "credit_line_created"}
 
 
-def test_ibans_are_right() -> None:
+def test_ibans_are_valid() -> None:
     random = Random(1)
     for _ in range(200):
         _, document = fake_solaris.rejected_transaction(random)

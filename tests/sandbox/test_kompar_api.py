@@ -7,7 +7,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from tests.sandbox.sandbox_process import CREDENTIALS, Sandbox, basic, playing
+from tests.sandbox.sandbox_process import CREDENTIALS, Sandbox, basic, sandbox_apis
 
 URL = {"url": "https://lender.example/webhooks"}
 LOGIN = {"Authorization": basic(*CREDENTIALS.kompar_login)}
@@ -33,8 +33,8 @@ class Case:
     before: tuple[tuple[str, str, Any], ...] = field(default=())
 
     def __str__(self) -> str:
-        told = self.answer.get("message", "") if isinstance(self.answer, dict) else ""
-        return f"{' '.join(self.request)} {self.status} {told}"
+        message = self.answer.get("message", "") if isinstance(self.answer, dict) else ""
+        return f"{' '.join(self.request)} {self.status} {message}"
 
 
 GRANTED = {"success": True, "token": ANY, "token_type": "Bearer", "expires_in": 3600}
@@ -129,22 +129,22 @@ def check(sandbox: Sandbox, base: str, case: Case) -> None:
 
 @pytest.mark.parametrize("base", ["/kompar", "/kompar/test"])
 @pytest.mark.parametrize("case", TOKENS + WEBHOOKS, ids=str)
-def test_both_environments(sandbox: Sandbox, base: str, case: Case) -> None:
+def test_call_in_either_environment_is_answered_as_documented(sandbox: Sandbox, base: str, case: Case) -> None:
     check(sandbox, base, case)
 
 
 @pytest.mark.parametrize("case", TRIGGERS, ids=str)
-def test_events_on_request_in_the_test_environment(sandbox: Sandbox, case: Case) -> None:
+def test_trigger_in_the_test_environment_is_answered_as_documented(sandbox: Sandbox, case: Case) -> None:
     check(sandbox, "/kompar/test", case)
 
 
 @pytest.mark.parametrize("case", TRIGGERS, ids=str)
-def test_none_in_production(sandbox: Sandbox, case: Case) -> None:
+def test_trigger_in_production_is_unknown(sandbox: Sandbox, case: Case) -> None:
     method, path = case.request
     assert sandbox.call(method, f"/kompar{path}").status_code == 404
 
 
-def test_a_token_lasts_for_an_hour(sandbox: Sandbox) -> None:
+def test_token_expires_after_an_hour(sandbox: Sandbox) -> None:
     token = sandbox.bearer("/kompar")
     sandbox.clock.now += 3599
     assert sandbox.call("DELETE", "/kompar/webhooks/decisions", headers=token).status_code == 404
@@ -153,7 +153,7 @@ def test_a_token_lasts_for_an_hour(sandbox: Sandbox) -> None:
     assert (answer.status_code, answer.json) == (401, refused("Token is expired."))
 
 
-def test_a_new_token_kills_the_old_one_of_its_environment(sandbox: Sandbox) -> None:
+def test_new_token_invalidates_the_old_one_of_its_environment(sandbox: Sandbox) -> None:
     old, elsewhere = sandbox.bearer("/kompar"), sandbox.bearer("/kompar/test")
     new = sandbox.bearer("/kompar")
     answer = sandbox.call("DELETE", "/kompar/webhooks/decisions", headers=old)
@@ -163,7 +163,7 @@ def test_a_new_token_kills_the_old_one_of_its_environment(sandbox: Sandbox) -> N
     assert sandbox.call("DELETE", "/kompar/test/webhooks/decisions", headers=elsewhere).status_code == 404
 
 
-def test_the_31st_call_of_a_minute_is_turned_away(sandbox: Sandbox) -> None:
+def test_call_31_within_a_minute_is_answered_429(sandbox: Sandbox) -> None:
     for _ in range(30):
         assert sandbox.call("GET", "/kompar/token", headers=LOGIN).status_code == 200
         sandbox.clock.now += 1
@@ -175,7 +175,7 @@ def test_the_31st_call_of_a_minute_is_turned_away(sandbox: Sandbox) -> None:
     assert sandbox.call("GET", "/kompar/token", headers=LOGIN).status_code == 429
 
 
-def test_calls_fail_on_demand_with_500_and_no_data(sandbox: Sandbox) -> None:
+def test_outage_answers_500_without_data(sandbox: Sandbox) -> None:
     token = sandbox.bearer("/kompar")
     assert sandbox.call("POST", "/kompar/sandbox/fail", {"calls": 2}).json == {"calls": 2}
     for method, path in (("GET", "/kompar/token"), ("DELETE", "/kompar/webhooks/decisions")):
@@ -184,10 +184,10 @@ def test_calls_fail_on_demand_with_500_and_no_data(sandbox: Sandbox) -> None:
     assert sandbox.call("POST", "/kompar/webhooks/decisions", URL, headers=token).status_code == 200
 
 
-def test_what_is_registered_outlives_a_restart(tmp_path: Path) -> None:
-    with playing(tmp_path) as before:
+def test_registrations_survive_a_restart(tmp_path: Path) -> None:
+    with sandbox_apis(tmp_path) as before:
         assert before.call("POST", "/kompar/webhooks/decisions", URL).status_code == 200
-    with playing(tmp_path) as after:
+    with sandbox_apis(tmp_path) as after:
         assert after.call("DELETE", "/kompar/webhooks/decisions").status_code == 200
-    with playing(tmp_path) as later:
+    with sandbox_apis(tmp_path) as later:
         assert later.call("DELETE", "/kompar/webhooks/decisions").status_code == 404

@@ -15,7 +15,7 @@ from app.sandbox import fake_solaris, options
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Hook
 from app.sandbox.kompar import KomparHook
-from app.sandbox.send_load import run
+from app.sandbox.send_load import send_at_rate
 from app.sandbox.solaris import SolarisHook
 from app.sandbox.summary import Summary
 from app.sandbox.workload import KINDS, Step, steps
@@ -27,17 +27,17 @@ WEIGHTS = {"applications": 6, "decisions": 2, "solaris": 2}
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("2m", 120), ("1.5h", 5400), ("500ms", 0.5)])
-def test_durations(text: str, seconds: float) -> None:
+def test_duration_is_parsed_to_seconds(text: str, seconds: float) -> None:
     assert param_types.duration(text) == seconds
 
 
 @pytest.mark.parametrize(("text", "per_second"), [("200/s", 200), ("30/m", 0.5), ("3600/h", 1), ("0.5/s", 0.5)])
-def test_rates(text: str, per_second: float) -> None:
+def test_rate_is_parsed_to_events_per_second(text: str, per_second: float) -> None:
     assert param_types.rate(text) == pytest.approx(per_second)
 
 
-def test_mixes_and_shares() -> None:
-    assert options.mix("applications=6, decisions=0,solaris=2") == {"applications": 6, "solaris": 2}
+def test_weights_and_fault_shares_are_parsed() -> None:
+    assert options.weights("applications=6, decisions=0,solaris=2") == {"applications": 6, "solaris": 2}
     assert options.fault_share("duplicate=2.5%") == ("duplicate", 0.025)
 
 
@@ -46,27 +46,27 @@ def test_mixes_and_shares() -> None:
     [
         *((param_types.duration, text) for text in ("60", "s", "-1s", "1d", "1e9s", "٣s", "")),
         *((param_types.rate, text) for text in ("200", "0/s", "-2/s", "2/d", "2/s ", "inf/s")),
-        *((options.mix, text) for text in ("", "applications", "applications=0", "letters=1", "solaris=-1")),
+        *((options.weights, text) for text in ("", "applications", "applications=0", "letters=1", "solaris=-1")),
         *((options.fault_share, text) for text in ("duplicate", "duplicate=2", "duplicate=101%", "sunshine=2%")),
     ],
 )
-def test_what_cannot_be_read_is_told_with_an_example_or_what_there_is(kind: type, text: str) -> None:
+def test_invalid_value_is_reported_with_an_example_or_the_choices(kind: type, text: str) -> None:
     with pytest.raises(click.BadParameter, match=r"write it like|there are"):
         kind(text)
 
 
-def test_a_mix_has_its_proportions_and_faults_their_shares() -> None:
+def test_steps_keep_weights_and_fault_shares() -> None:
     faults = [("duplicate", 0.1), ("fewer-fields", 0.5)]
-    made = list(itertools.islice(steps(1, WEIGHTS, HOOKS, faults), 2000))
-    kinds = Counter(step.hook.topic if step.hook.provider == "kompar" else "solaris" for step in made)
+    plan = list(itertools.islice(steps(1, WEIGHTS, HOOKS, faults), 2000))
+    kinds = Counter(step.hook.topic if step.hook.provider == "kompar" else "solaris" for step in plan)
     assert {kind: round(count / 200) for kind, count in kinds.items()} == WEIGHTS
-    befallen = Counter((step.hook.topic, step.fault) for step in made)
-    assert 0.07 < befallen["applications", "duplicate"] / kinds["applications"] < 0.13
-    assert 0.42 < befallen["decisions", "fewer-fields"] / kinds["decisions"] < 0.58
-    assert not [topic for topic, fault in befallen if fault == "fewer-fields" and topic != "decisions"]
+    faulty = Counter((step.hook.topic, step.fault) for step in plan)
+    assert 0.07 < faulty["applications", "duplicate"] / kinds["applications"] < 0.13
+    assert 0.42 < faulty["decisions", "fewer-fields"] / kinds["decisions"] < 0.58
+    assert not [topic for topic, fault in faulty if fault == "fewer-fields" and topic != "decisions"]
 
 
-def test_decisions_are_on_applications_that_came_before() -> None:
+def test_steps_decide_on_earlier_applications() -> None:
     applied, decided = set(), []
     for step in itertools.islice(steps(1, {"applications": 3, "decisions": 1}, HOOKS, ()), 400):
         if step.hook.topic == "applications":
@@ -76,7 +76,7 @@ def test_decisions_are_on_applications_that_came_before() -> None:
     assert sum(decided) / len(decided) > 0.9
 
 
-def test_the_events_of_a_credit_line_come_in_their_order_with_others_between() -> None:
+def test_steps_keep_the_order_of_each_credit_line() -> None:
     lives: dict[str, list[str]] = {}
     order = []
     for step in itertools.islice(steps(1, {"solaris": 1}, HOOKS, ()), 600):
@@ -87,33 +87,33 @@ def test_the_events_of_a_credit_line_come_in_their_order_with_others_between() -
     assert any(earlier != later for earlier, later in itertools.pairwise(order))
 
 
-def test_the_same_seed_tells_the_same_story() -> None:
-    def told(seed: int) -> list[tuple[str, object, str | None]]:
-        made = itertools.islice(steps(seed, WEIGHTS, HOOKS, [("cut", 0.2)]), 100)
-        return [(step.event.entity_id, step.event.document, step.fault) for step in made]
+def test_steps_with_the_same_seed_are_equal() -> None:
+    def generate(seed: int) -> list[tuple[str, object, str | None]]:
+        plan = itertools.islice(steps(seed, WEIGHTS, HOOKS, [("cut", 0.2)]), 100)
+        return [(step.event.entity_id, step.event.document, step.fault) for step in plan]
 
-    assert told(3) == told(3) != told(4)
+    assert generate(3) == generate(3) != generate(4)
     assert set(KINDS) == set(WEIGHTS)
 
 
-@pytest.mark.parametrize(("lanes", "kept"), [(1, False), (64, True)])
-def test_it_is_known_by_how_much_the_sender_itself_was_late(lanes: int, kept: bool) -> None:
+@pytest.mark.parametrize(("concurrency", "kept"), [(1, False), (64, True)])
+def test_send_at_rate_measures_its_own_delay(concurrency: int, kept: bool) -> None:
     """One lane and answers that take 50 ms make 20 in a second, not 40: the last is due 1.5 s before it can begin."""
 
     def slowly(_: object) -> int:
         time.sleep(0.05)  # what is measured is that an answer takes its time
         return 200
 
-    with receiver(slowly) as found, Dispatcher(lanes=lanes) as dispatcher:
-        hook = KomparHook(found.url, "applications", "t", "k" * 32)
+    with receiver(slowly) as target, Dispatcher(concurrency=concurrency) as dispatcher:
+        hook = KomparHook(target.url, "applications", "t", "k" * 32)
         events = (Step(hook, step.event) for step in steps(1, {"applications": 1}, HOOKS, ()))
-        pace = run(dispatcher, events, rate=40, seconds=1.5, tick=lambda _: None)
+        count, _, _ = send_at_rate(dispatcher, events, rate=40, seconds=1.5, on_sent=lambda _: None)
         assert dispatcher.wait(20)
-    assert pace.events == 60
-    assert (dispatcher.latest_seconds < 1.2) == kept
+    assert count == 60
+    assert (dispatcher.max_delay_seconds < 1.2) == kept
 
 
-def test_a_summary_counts_answers_retries_and_faults() -> None:
+def test_summary_counts_answers_retries_and_faults() -> None:
     summary = Summary()
     for event, attempt, status, seconds in (
         ("i", 1, 503, 0.3),
@@ -123,19 +123,19 @@ def test_a_summary_counts_answers_retries_and_faults() -> None:
     ):
         at = datetime.now(UTC)
         summary.add(DeliveryAttempt(at, "p", "t", "t", "e", event, attempt, status, None, seconds, ("stored",), "cut"))
-    assert (summary.tries, summary.retried, summary.faults) == (4, 1, {"cut": 3})
+    assert (summary.attempts, summary.retried, summary.faults) == (4, 1, {"cut": 3})
     assert summary.statuses == {0: 1, 200: 2, 503: 1}
     assert (summary.milliseconds()["p50"], summary.milliseconds()["slowest"]) == (100, 300)
-    assert summary.told() == "4 tries: 1 × no answer, 2 × 200, 1 × 503"
+    assert summary.line() == "4 attempts: 1 × no answer, 2 × 200, 1 × 503"
     assert Summary().milliseconds() == {}
 
 
-def test_a_load_ends_when_its_tries_cannot_be_recorded() -> None:
+def test_send_at_rate_stops_when_attempts_cannot_be_recorded() -> None:
     full = AttemptLog(Path("/dev/full"))
-    with receiver() as found, Dispatcher(full) as dispatcher:
-        hook = KomparHook(found.url, "applications", "t", "k" * 32)
+    with receiver() as target, Dispatcher(full.add) as dispatcher:
+        hook = KomparHook(target.url, "applications", "t", "k" * 32)
         events = (Step(hook, step.event) for step in steps(1, {"applications": 1}, HOOKS, ()))
         with pytest.raises(AttemptLogWriteError, match="No space left on device"):
-            run(dispatcher, events, rate=50, seconds=60, tick=lambda _: None)
+            send_at_rate(dispatcher, events, rate=50, seconds=60, on_sent=lambda _: None)
     with pytest.raises(AttemptLogWriteError):
         full.close()

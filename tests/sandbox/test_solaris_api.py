@@ -8,7 +8,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from app.sandbox.api.tokens import Tokens
+from app.sandbox.api.bearer_tokens import BearerTokens
 from tests.sandbox.sandbox_process import CREDENTIALS, Sandbox, basic
 
 TYPE = "INCOMING_REJECTED_TRANSACTION"
@@ -34,11 +34,11 @@ UNKNOWN_CLIENT = {"error": "invalid_client"}
         (GRANT | {"scope": "everything"}, BASIC, 400, {"error": "invalid_scope"}),
     ],
 )
-def test_tokens(
+def test_token_request_is_answered_as_documented(
     sandbox: Sandbox, form: dict[str, str], headers: dict[str, str], status: int, answer: dict[str, Any]
 ) -> None:
-    found = sandbox.client.post("/solaris/oauth2/token", data=form, headers=headers)
-    assert (found.status_code, found.json) == (status, answer)
+    response = sandbox.client.post("/solaris/oauth2/token", data=form, headers=headers)
+    assert (response.status_code, response.json) == (status, answer)
 
 
 def error(status: int, code: str, title: str, detail: str) -> dict[str, Any]:
@@ -95,7 +95,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_refusals(sandbox: Sandbox, case: Case) -> None:
+def test_invalid_call_is_rejected_as_documented(sandbox: Sandbox, case: Case) -> None:
     answer = sandbox.call(case.method, f"/solaris/v1/webhooks{case.path}", case.body, case.headers)
     assert (answer.status_code, answer.json) == (case.status, case.answer)
 
@@ -106,50 +106,52 @@ def create(sandbox: Sandbox, url: str, event_type: str = TYPE) -> dict[str, Any]
     return dict(answer.json or {})
 
 
-def test_a_secret_is_shown_once_and_hands_are_shaken_before(sandbox: Sandbox) -> None:
-    with sandbox.receiver() as found:
-        made = create(sandbox, f"{found.url}/solaris")
-    (request,) = found.requests
+def test_create_shakes_hands_first_and_shows_the_secret_once(sandbox: Sandbox) -> None:
+    with sandbox.receiver() as target:
+        subscription = create(sandbox, f"{target.url}/solaris")
+    (request,) = target.requests
     assert (request.path, request.body) == ("/solaris", b"")
     assert request.headers["Solaris-Webhook-Event-Type"] == "WEBHOOK-SUBSCRIPTION"
     assert "Solaris-Webhook-Signature" not in request.headers
-    assert made == {"id": ANY, "event_type": TYPE, "url": f"{found.url}/solaris", "secret": ANY}
-    assert len(made["secret"]) == 32
-    shown = sandbox.call("GET", f"/solaris/v1/webhooks/{made['id']}")
-    assert (shown.status_code, shown.json) == (200, made | {"secret": None})
-    assert sandbox.call("GET", "/solaris/v1/webhooks").json == [made | {"secret": None}]
+    assert subscription == {"id": ANY, "event_type": TYPE, "url": f"{target.url}/solaris", "secret": ANY}
+    assert len(subscription["secret"]) == 32
+    shown = sandbox.call("GET", f"/solaris/v1/webhooks/{subscription['id']}")
+    assert (shown.status_code, shown.json) == (200, subscription | {"secret": None})
+    assert sandbox.call("GET", "/solaris/v1/webhooks").json == [subscription | {"secret": None}]
 
 
-@pytest.mark.parametrize(("status", "told"), [(401, "answered 401"), (204, "answered 204"), (None, "gave no answer")])
-def test_a_subscription_whose_handshake_is_not_answered_200_is_refused(
-    sandbox: Sandbox, status: int | None, told: str
+@pytest.mark.parametrize(
+    ("status", "answer_text"), [(401, "answered 401"), (204, "answered 204"), (None, "gave no answer")]
+)
+def test_create_without_200_to_the_handshake_is_rejected(
+    sandbox: Sandbox, status: int | None, answer_text: str
 ) -> None:
-    with sandbox.receiver(lambda _: status) as found:
-        answer = sandbox.call("POST", "/solaris/v1/webhooks", {"event_type": TYPE, "url": found.url})
-    detail = f"url {told} when it was tried; 200 is expected"
+    with sandbox.receiver(lambda _: status) as target:
+        answer = sandbox.call("POST", "/solaris/v1/webhooks", {"event_type": TYPE, "url": target.url})
+    detail = f"url {answer_text} when it was tried; 200 is expected"
     expected = error(400, "webhook_url_not_available", "Bad Request", detail)
     assert (answer.status_code, answer.json) == (400, expected)
     assert sandbox.call("GET", "/solaris/v1/webhooks").json == []
 
 
-def test_subscriptions_are_listed_page_by_page(sandbox: Sandbox) -> None:
-    with sandbox.receiver() as found:
-        made = [create(sandbox, found.url, f"TYPE_{number}")["id"] for number in range(12)]
+def test_list_returns_pages(sandbox: Sandbox) -> None:
+    with sandbox.receiver() as target:
+        ids = [create(sandbox, target.url, f"TYPE_{number}")["id"] for number in range(12)]
 
     def page(query: str) -> list[str]:
         return [each["id"] for each in sandbox.call("GET", f"/solaris/v1/webhooks{query}").json or []]
 
-    assert page("") == made[:10]
-    assert page("?page[number]=2") == made[10:]
-    assert page("?page[size]=5&page[number]=2") == made[5:10]
-    assert page("?page[size]=100") == made
+    assert page("") == ids[:10]
+    assert page("?page[number]=2") == ids[10:]
+    assert page("?page[size]=5&page[number]=2") == ids[5:10]
+    assert page("?page[size]=100") == ids
     assert page("?page[number]=3") == []
 
 
-def test_a_deleted_subscription_is_gone_and_another_has_another_secret(sandbox: Sandbox) -> None:
-    with sandbox.receiver() as found:
-        first = create(sandbox, found.url)
-        second = create(sandbox, found.url)
+def test_delete_removes_one_subscription_of_an_event_type(sandbox: Sandbox) -> None:
+    with sandbox.receiver() as target:
+        first = create(sandbox, target.url)
+        second = create(sandbox, target.url)
         answer = sandbox.call("DELETE", f"/solaris/v1/webhooks/{first['id']}")
         assert (answer.status_code, answer.json) == (200, first | {"secret": None})
         assert sandbox.call("DELETE", f"/solaris/v1/webhooks/{first['id']}").status_code == 404
@@ -157,7 +159,7 @@ def test_a_deleted_subscription_is_gone_and_another_has_another_secret(sandbox: 
     assert [each["id"] for each in sandbox.call("GET", "/solaris/v1/webhooks").json or []] == [second["id"]]
 
 
-def test_a_token_lasts_for_an_hour_beside_a_later_one(sandbox: Sandbox) -> None:
+def test_token_is_valid_for_an_hour_beside_a_later_one(sandbox: Sandbox) -> None:
     first = sandbox.bearer("/solaris")
     sandbox.clock.now += 3599
     second = sandbox.bearer("/solaris")
@@ -167,7 +169,7 @@ def test_a_token_lasts_for_an_hour_beside_a_later_one(sandbox: Sandbox) -> None:
     assert sandbox.call("GET", "/solaris/v1/webhooks", headers=second).status_code == 200
 
 
-def test_calls_fail_on_demand(sandbox: Sandbox) -> None:
+def test_outage_answers_500_as_solaris_does(sandbox: Sandbox) -> None:
     assert sandbox.call("POST", "/solaris/sandbox/fail").json == {"calls": 1}
     answer = sandbox.client.post("/solaris/oauth2/token", data=GRANT, headers=BASIC)
     assert (answer.status_code, answer.json) == (
@@ -176,8 +178,8 @@ def test_calls_fail_on_demand(sandbox: Sandbox) -> None:
     assert sandbox.call("GET", "/solaris/v1/webhooks").status_code == 200
 
 
-def test_tokens_granted_at_once_all_count() -> None:
-    tokens = Tokens(lambda: 0.0, alone=False)
+def test_tokens_granted_concurrently_are_all_valid() -> None:
+    tokens = BearerTokens(lambda: 0.0, alone=False)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # threads interrupt each other as often as they can
     try:
@@ -185,4 +187,4 @@ def test_tokens_granted_at_once_all_count() -> None:
             granted = list(pool.map(lambda _: tokens.grant(), range(2000)))
     finally:
         sys.setswitchinterval(interval)
-    assert {tokens.judge(token) for token in granted} == {"valid"}
+    assert {tokens.check(token) for token in granted} == {"valid"}

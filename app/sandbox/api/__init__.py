@@ -1,1 +1,1 @@
-"""Plays the providers' APIs, and delivers to whoever subscribes there."""
+"""The providers' APIs as the sandbox serves them."""

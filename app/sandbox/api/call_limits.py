@@ -1,13 +1,13 @@
-"""What keeps an API from answering: too many calls, and failures on demand."""
+"""What keeps an API from answering normally: too many calls, and failures on demand."""
 
 from collections import deque
 from threading import Lock
 
-from app.sandbox.api.tokens import Clock
+from app.sandbox.api.bearer_tokens import Clock
 
 
-class Throttle:
-    """Lets some calls through in any minute; threads may share it."""
+class RateLimiter:
+    """Allows some calls within any minute; threads may share it."""
 
     def __init__(self, clock: Clock, calls: int = 30, seconds: float = 60) -> None:
         self._clock = clock
@@ -15,8 +15,8 @@ class Throttle:
         self._recent: deque[float] = deque(maxlen=calls)
         self._lock = Lock()
 
-    def lets_through(self) -> bool:
-        """Tell whether there is room for a call now, and count it if so."""
+    def allow(self) -> bool:
+        """Return whether a call is within the limit now, and count it if it is."""
         with self._lock:
             now = self._clock()
             if len(self._recent) == self._recent.maxlen and now - self._recent[0] < self._seconds:
@@ -26,7 +26,7 @@ class Throttle:
 
 
 class Outage:
-    """Failures that were asked for; threads may share it."""
+    """Failures on demand; threads may share it."""
 
     def __init__(self) -> None:
         self._left = 0
@@ -37,13 +37,13 @@ class Outage:
         """How many calls are still to fail."""
         return self._left
 
-    def befall(self, calls: int) -> None:
-        """Have the next so many calls fail."""
+    def arm(self, calls: int) -> None:
+        """Make the next calls fail."""
         with self._lock:
             self._left = calls
 
-    def strikes(self) -> bool:
-        """Tell whether this call is to fail."""
+    def should_fail(self) -> bool:
+        """Return whether this call must fail, and count it if so."""
         with self._lock:
-            self._left -= (struck := self._left > 0)
-            return struck
+            self._left -= (fails := self._left > 0)
+            return fails
