@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the console of a running `kvitto up`: python docs/images/screenshots.py DATA_FOLDER."""
+"""Takes pictures of the console of a running `kvitto up`: python docs/images/screenshots.py DATA_FOLDER."""
 
 import json
 import shutil
