@@ -173,7 +173,7 @@ def test_every_view_is_in_the_data_model_with_its_columns(database: str) -> None
         FROM information_schema.columns WHERE table_schema = 'reporting' GROUP BY table_name
     """
     with psycopg.connect(database) as connection:
-        views = dict(connection.execute(query).fetchall())
+        views: dict[str, list[str]] = dict(connection.execute(query).fetchall())
     rows = re.findall(r"^\| `reporting\.(\w+)` \| [^|]+ \| ([^|]+) \|$", DATA_MODEL, re.MULTILINE)
     assert {name: re.findall(r"`(\w+)`", columns) for name, columns in rows} == views
 

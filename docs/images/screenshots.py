@@ -7,8 +7,6 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-_SIZE = {"width": 1180, "height": 820}
-
 
 def main(data: Path) -> None:
     """Write console-light.png and console-dark.png beside this file."""
@@ -18,7 +16,7 @@ def main(data: Path) -> None:
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for scheme in ("light", "dark"):
             page = chromium.new_page(
-                viewport=_SIZE,
+                viewport={"width": 1180, "height": 820},
                 color_scheme=scheme,
                 http_credentials={"username": "operator", "password": password},
             )
