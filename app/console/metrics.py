@@ -17,16 +17,24 @@ from app.storage.connection import Connection
 # By report: metric, column and documentation. Times are exposed as Unix time.
 _GAUGES = {
     reports.freshness: (
-        ("inbox_entries", "pending", "Deliveries that waited in the inbox and the overflow at the last sweep."),
-        ("ledger_lag_seconds", "behind_seconds", "Age of the time up to which the ledger holds every delivery."),
+        ("kvitto_inbox_entries", "pending", "Deliveries that waited in the inbox and the overflow at the last sweep."),
+        ("kvitto_ledger_lag_seconds", "behind_seconds", "Age of the time up to which the ledger holds every delivery."),
     ),
     reports.audits: (
-        ("audit_missing_entries", "missing", "Accepted deliveries that the last audit could not account for."),
-        ("last_audit_timestamp_seconds", "audited_at", "Unix time of the last audit."),
+        ("kvitto_audit_missing_entries", "missing", "Accepted deliveries that the last audit could not account for."),
+        ("kvitto_last_audit_timestamp_seconds", "audited_at", "Unix time of the last audit."),
     ),
     reports.canaries: (
-        ("last_canary_timestamp_seconds", "sent_at", "Unix time at which the newest canary in the ledger was sent."),
-        ("canary_duration_seconds", "seconds", "Time that the newest canary took from its sender to the ledger."),
+        (
+            "kvitto_last_canary_timestamp_seconds",
+            "sent_at",
+            "Unix time at which the newest canary in the ledger was sent.",
+        ),
+        (
+            "kvitto_canary_duration_seconds",
+            "seconds",
+            "Time that the newest canary took from its sender to the ledger.",
+        ),
     ),
 }
 
@@ -44,7 +52,7 @@ class _LedgerCollector(Collector):
         for report, gauges in _GAUGES.items():
             rows = report(self._connection)
             for name, column, documentation in gauges:
-                gauge = GaugeMetricFamily(f"kvitto_{name}", documentation, labels=["provider"])
+                gauge = GaugeMetricFamily(name, documentation, labels=["provider"])
                 for row in rows:
                     value = row[column]
                     is_time = isinstance(value, datetime)

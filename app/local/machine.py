@@ -63,6 +63,6 @@ def require(folder: Path, megabytes: int, advice: str) -> None:
 
 
 def require_programs(folder: Path, advice: str) -> None:
-    """Raise MachineError if the mount of a folder keeps programs in it from running (as far as Linux tells)."""
+    """Raise MachineError if the mount of a folder keeps programs in it from running (as far as Linux reports it)."""
     if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
         raise MachineError(f"{folder} is mounted noexec, and programs run there: {advice}")

@@ -1,4 +1,4 @@
-"""Tells whether all that a process imports is installed. Imports nothing itself that could be missing."""
+"""Checks that all that a process imports is installed. Imports nothing itself that could be missing."""
 
 from collections.abc import Collection
 from importlib import import_module

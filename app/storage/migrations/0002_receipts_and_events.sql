@@ -38,8 +38,8 @@ ALTER TABLE receipts SET (autovacuum_vacuum_insert_threshold = 50000, autovacuum
 GRANT SELECT, INSERT ON receipts TO kvitto_worker;
 GRANT UPDATE (outcome, reason, event_type, entity_id, received_at, epoch, seq) ON receipts TO kvitto_worker;
 
--- How many receipts have which outcome. Triggers keep it in the transaction that writes the receipts, whoever writes
--- them: counting all receipts would take longer with every day of the ledger.
+-- How many receipts have which outcome. Triggers update it in the transaction that writes the receipts, in any role:
+-- counting all receipts would take longer with every day of the ledger.
 CREATE TABLE receipt_counts (
     provider text NOT NULL,
     outcome  outcome NOT NULL,
