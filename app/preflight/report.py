@@ -30,7 +30,7 @@ def run_checks(variables: Mapping[str, str], processes: Collection[str]) -> Pref
     configuration = Configuration(variables, processes)
     settings = [*configuration.results(), *check_credentials(configuration), *check_folders(configuration)]
     servers = [*ask_redis(configuration)]
-    is_down = any(result.name == "redis" for result in only_faults(servers))
-    if not is_down or configuration.get("broker_url") != configuration.get("redis_url"):  # else it is reported already
+    is_shared = configuration.get("broker_url") == configuration.get("redis_url")
+    if not is_shared or (servers and not only_faults(servers)):  # a fault of the shared server is reported already
         servers += ask_broker(configuration)
     return PreflightReport(settings, [*servers, *ask_postgres(configuration)])

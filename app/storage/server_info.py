@@ -48,7 +48,9 @@ def server_info(connection: Connection) -> Facts:
 
 def _session(connection: Connection) -> dict[str, tuple[str, str]]:
     """Return (requested, actual) of each setting that every connection requests; a pooler may drop requests."""
-    rows = connection.execute("SELECT name, current_setting(name) AS it FROM unnest(%s) AS name", [list(SESSION)])
+    rows = connection.execute(
+        "SELECT name, current_setting(name) AS it FROM unnest(%s::text[]) AS name", [list(SESSION)]
+    )
     return {row.name: (SESSION[row.name].replace("\\ ", " "), row.it) for row in rows}
 
 

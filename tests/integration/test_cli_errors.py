@@ -1,9 +1,10 @@
-"""The commands' manners: plain words for every mistake, colour on a terminal only, an end on Ctrl-C."""
+"""Commands report every mistake in one sentence, use colour on a terminal only, and end on Ctrl-C."""
 
 import json
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from app.sandbox.fake_solaris import EVENT_TYPES
 from app.sandbox.kompar import encrypt
 from tests import process_tree, servers
-from tests.kvitto_process import BIND, SECRETS, Running, command, run
+from tests.kvitto_process import BIND, ROOT, SECRETS, Running, command, run
 from tests.providers.kompar_fixtures import KEY, TOKEN
 from tests.servers import bare_environment, eventually
 from tests.terminal import terminal
@@ -25,8 +26,8 @@ READERS = [("audit",), ("dead-letters", "list"), ("dead-letters", "show", NOBODY
 READERS += [("explain", NOBODY), ("migrate",), ("migrate", "--dry-run")]
 
 
-def refusal(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
-    """Run what must fail; return its status and what it says."""
+def failure(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
+    """Run a command that must fail; return its status and standard error."""
     done = run(*arguments, environment=environment)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
@@ -87,28 +88,30 @@ def refusal(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_wrong_argument_is_told(kvitto: Running, arguments: list[str], status: int, words: str) -> None:
-    found, said = refusal("--data", str(kvitto.data), *arguments, environment={})
-    assert (found, words in said) == (status, True), said
+def test_command_with_a_wrong_argument_reports_it(
+    kvitto: Running, arguments: list[str], status: int, words: str
+) -> None:
+    found, error = failure("--data", str(kvitto.data), *arguments, environment={})
+    assert (found, words in error) == (status, True), error
 
 
 @pytest.mark.parametrize("arguments", READERS, ids=" ".join)
-def test_servers_that_are_not_there_are_told_with_what_to_do(arguments: tuple[str, ...]) -> None:
-    status, said = refusal(*arguments, environment=SECRETS | NOWHERE)
+def test_command_without_servers_reports_how_to_start_them(arguments: tuple[str, ...]) -> None:
+    status, error = failure(*arguments, environment=SECRETS | NOWHERE)
     assert status == 1
-    assert "postgres-unavailable: no connection. Start Postgres" in said
-    assert "DATABASE_URL" in said
-    assert "kvitto up" not in said  # whoever names servers has their own
+    assert "postgres-unavailable: no connection. Start Postgres" in error
+    assert "DATABASE_URL" in error
+    assert "kvitto up" not in error  # the operator named servers of their own
 
 
 @pytest.mark.parametrize("arguments", READERS[:5], ids=" ".join)
-def test_a_database_without_the_schema_is_told(
+def test_command_without_a_schema_names_kvitto_migrate(
     arguments: tuple[str, ...], postgres_server: str, valkey_server: str
 ) -> None:
     environment = SECRETS | {"DATABASE_URL": postgres_server, "REDIS_URL": valkey_server}
-    status, said = refusal(*arguments, environment=environment)
+    status, error = failure(*arguments, environment=environment)
     assert status == 78
-    assert "kvitto migrate" in said
+    assert "kvitto migrate" in error
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,7 @@ def test_a_database_without_the_schema_is_told(
         ({"REDIS_URL": "{unknown}/0"}, 1, "redis-refuses: wrong user or password. Correct REDIS_URL"),
     ],
 )
-def test_a_wrong_address_is_told_without_its_password(
+def test_wrong_address_is_reported_without_its_password(
     kvitto: Running, change: dict[str, str], status: int, words: str
 ) -> None:
     postgres, redis = kvitto.database.rpartition("/")[0], kvitto.redis.rpartition("/")[0]
@@ -139,12 +142,12 @@ def test_a_wrong_address_is_told_without_its_password(
         "unknown": redis.replace("://", "://nobody:hidden@"),
     }
     addresses = {name: value.format(**places) for name, value in change.items()}
-    found, said = refusal("audit", environment=kvitto.environment | addresses)
-    assert (found, words in said) == (status, True), said
-    assert "hid" not in said
+    found, error = failure("audit", environment=kvitto.environment | addresses)
+    assert (found, words in error) == (status, True), error
+    assert "hid" not in error
 
 
-def test_a_wrong_password_of_postgres_is_told(tmp_path: Path) -> None:
+def test_wrong_password_of_postgres_is_reported(tmp_path: Path) -> None:
     rules = tmp_path / "pg_hba.conf"
     rules.write_text("host all kvitto 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
     with servers.postgres(tmp_path, "-c", f"hba_file={rules}") as dsn:
@@ -152,44 +155,44 @@ def test_a_wrong_password_of_postgres_is_told(tmp_path: Path) -> None:
             connection.execute("CREATE ROLE locked LOGIN PASSWORD 'right'")
         wrong = dsn.replace("kvitto@", "locked:hidden@")
         for address in (wrong, dsn.replace("kvitto@", "locked@")):
-            status, said = refusal("dead-letters", "list", environment={"DATABASE_URL": address})
+            status, error = failure("dead-letters", "list", environment={"DATABASE_URL": address})
             assert status == 1
-            assert "wrong user or password" in said
-            assert "hidden" not in said
+            assert "wrong user or password" in error
+            assert "hidden" not in error
 
 
-def test_a_data_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+def test_data_folder_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "environment.json").write_text("{")
     (tmp_path / "odd" / "environment.json").mkdir(parents=True)
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "logs").touch()
     for folder, how in (("damaged", "read"), ("odd", "read")):
-        status, said = refusal("--data", str(tmp_path / folder), "audit", environment={})
-        assert (status, f"{folder} cannot be {how}" in said, "--data" in said) == (1, True, True)
+        status, error = failure("--data", str(tmp_path / folder), "audit", environment={})
+        assert (status, f"{folder} cannot be {how}" in error, "--data" in error) == (1, True, True)
     for path in (tmp_path / "blocked", Path("/proc/kvitto")):
-        status, said = refusal("up", "--data", str(path), environment=BIND)
-        assert (status, "cannot be written" in said, "--data" in said) == (1, True, True)
+        status, error = failure("up", "--data", str(path), environment=BIND)
+        assert (status, "cannot be written" in error, "--data" in error) == (1, True, True)
 
 
 @pytest.mark.parametrize("arguments", [("audit",), ("sandbox", "send", "kompar")], ids=" ".join)
-def test_where_nothing_was_served_yet_the_way_to_it_is_told(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    status, said = refusal("--data", str(tmp_path / "none"), *arguments, environment={})
+def test_command_on_an_unused_data_folder_names_kvitto_up(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    status, error = failure("--data", str(tmp_path / "none"), *arguments, environment={})
     assert status == 78
-    assert f"Nothing was served from {tmp_path}/none yet: kvitto up does" in said
+    assert f"Nothing was served from {tmp_path}/none yet: kvitto up does" in error
     for name in ("DATABASE_URL_FILE", "REDIS_URL"):
         given = {name: "/nowhere", "KOMPAR_TOKENS": ""}
-        status, said = refusal("--data", str(tmp_path / "none"), *arguments, environment=given)
-        assert (status, "kvitto up" in said) == (78, False)
+        status, error = failure("--data", str(tmp_path / "none"), *arguments, environment=given)
+        assert (status, "kvitto up" in error) == (78, False)
 
 
-def test_where_no_api_is_named_the_way_to_the_sandbox_is_told(tmp_path: Path) -> None:
+def test_subscriptions_without_an_api_names_the_sandbox(tmp_path: Path) -> None:
     arguments = "--data", str(tmp_path), "subscriptions", "verify", "kompar", "applications"
-    status, said = refusal(*arguments, environment={})
-    assert (status, "KOMPAR_API_USERNAME: is not set" in said) == (78, True)
-    assert "start `kvitto sandbox serve` on this data folder" in said
-    status, said = refusal(*arguments, environment={"KOMPAR_API_USERNAME": "a", "KOMPAR_API_PASSWORD": "b"})
-    assert (status, "kvitto up does" in said, "sandbox" in said) == (78, True, False)
+    status, error = failure(*arguments, environment={})
+    assert (status, "KOMPAR_API_USERNAME: is not set" in error) == (78, True)
+    assert "start `kvitto sandbox serve` on this data folder" in error
+    status, error = failure(*arguments, environment={"KOMPAR_API_USERNAME": "a", "KOMPAR_API_PASSWORD": "b"})
+    assert (status, "kvitto up does" in error, "sandbox" in error) == (78, True, False)
 
 
 @pytest.mark.parametrize(
@@ -201,15 +204,17 @@ def test_where_no_api_is_named_the_way_to_the_sandbox_is_told(tmp_path: Path) ->
         ("solaris", {"SOLARIS_SECRETS": "OTHER=x"}, "lacks FREELANCER_CREDIT_LINE_APPLICATION"),
     ],
 )
-def test_the_sandbox_tells_wrong_secrets(kvitto: Running, provider: str, secrets: dict[str, str], words: str) -> None:
-    status, said = refusal("--data", str(kvitto.data), "sandbox", "send", provider, environment=secrets)
-    assert (status, words in said) == (78, True), said
+def test_sandbox_with_wrong_secrets_reports_them(
+    kvitto: Running, provider: str, secrets: dict[str, str], words: str
+) -> None:
+    status, error = failure("--data", str(kvitto.data), "sandbox", "send", provider, environment=secrets)
+    assert (status, words in error) == (78, True), error
 
 
-def test_https_where_http_is_served_is_told(kvitto: Running) -> None:
+def test_sandbox_with_https_for_http_reports_the_right_address(kvitto: Running) -> None:
     url = kvitto.ingest.replace("http://", "https://")
-    status, said = refusal("--data", str(kvitto.data), "sandbox", "send", "kompar", "--url", url, environment={})
-    assert (status, f"{url} answers, but not by HTTPS: write {kvitto.ingest}" in said) == (1, True), said
+    status, error = failure("--data", str(kvitto.data), "sandbox", "send", "kompar", "--url", url, environment={})
+    assert (status, f"{url} answers, but not by HTTPS: write {kvitto.ingest}" in error) == (1, True), error
 
 
 @pytest.mark.parametrize(
@@ -224,7 +229,7 @@ def test_https_where_http_is_served_is_told(kvitto: Running) -> None:
     ],
     ids=["kompar", "solaris"],
 )
-def test_a_credential_that_the_receiver_lacks_is_told_once(
+def test_sandbox_with_an_unknown_credential_reports_it_once(
     kvitto: Running, sending: list[str], change: dict[str, str], credential: str
 ) -> None:
     done = run("--data", str(kvitto.data), "sandbox", "send", *sending, environment=change)
@@ -232,25 +237,25 @@ def test_a_credential_that_the_receiver_lacks_is_told_once(
     assert done.stderr.count("401: ") == 1
 
 
-def test_a_wrong_credential_on_purpose_is_not_told(kvitto: Running) -> None:
+def test_sandbox_with_a_deliberately_wrong_credential_reports_nothing(kvitto: Running) -> None:
     options = ("--rate", "5/s", "--duration", "1s", "--weights", "applications=1", "--fault", "wrong-token=100%")
     done = run("--data", str(kvitto.data), "sandbox", "send", *options, "--timeout", "0s", environment={})
     assert "statuses      401: " in done.stdout
     assert "does not know" not in done.stderr
 
 
-def test_a_taken_address_of_the_console_is_told(kvitto: Running) -> None:
+def test_console_on_a_taken_address_reports_it(kvitto: Running) -> None:
     taken = {"CONSOLE_BIND": kvitto.console.removeprefix("http://")}
-    status, said = refusal("console", environment=kvitto.environment | taken)
+    status, error = failure("console", environment=kvitto.environment | taken)
     assert status == 78
-    assert "CONSOLE_BIND: cannot be bound (Address already in use). Free the address or name another." in said
+    assert "CONSOLE_BIND: cannot be bound (Address already in use). Free the address or name another." in error
 
 
-def test_no_summary_of_a_command_is_cut_short() -> None:
+def test_help_shows_every_summary_in_full() -> None:
     assert "..." not in run("--help", environment={}).stdout.replace("[ARGS]...", "")
 
 
-def test_tables_are_coloured_and_aligned_on_a_terminal(kvitto: Running) -> None:
+def test_table_on_a_terminal_is_coloured_and_aligned(kvitto: Running) -> None:
     with terminal("--data", str(kvitto.data), "audit", environment={}) as shown:
         assert shown.end() == 0
     assert "\x1b[1m" in shown.text
@@ -263,7 +268,7 @@ def test_tables_are_coloured_and_aligned_on_a_terminal(kvitto: Running) -> None:
     assert first[end] == " "
 
 
-def test_no_color_is_heeded(kvitto: Running) -> None:
+def test_no_color_keeps_colours_out(kvitto: Running) -> None:
     with terminal("--data", str(kvitto.data), "audit", environment={"NO_COLOR": "1"}) as shown:
         assert shown.end() == 0
     assert "adds up" in shown.text
@@ -271,7 +276,7 @@ def test_no_color_is_heeded(kvitto: Running) -> None:
     assert "\x1b[1m" not in shown.text
 
 
-def test_a_bar_is_shown_on_a_terminal_and_nothing_of_it_in_a_pipe(kvitto: Running) -> None:
+def test_progress_bar_is_shown_on_a_terminal_only(kvitto: Running) -> None:
     sent = ("--data", str(kvitto.data), "sandbox", "send", "solaris", "--credit-lines", "1")
     with terminal(*sent, environment={}) as shown:
         assert shown.end() == 0
@@ -282,7 +287,7 @@ def test_a_bar_is_shown_on_a_terminal_and_nothing_of_it_in_a_pipe(kvitto: Runnin
     assert plain.stdout.count("\n") == 1
 
 
-def test_what_a_provider_sent_cannot_steer_the_terminal(kvitto: Running) -> None:
+def test_control_characters_of_a_provider_are_escaped(kvitto: Running) -> None:
     body = encrypt({"application_id": "[/red]\x1b[31m:smile:", "[bold]\x07": 1}, KEY)
     receipt = str(kvitto.post("applications", body).json()["receipt"])
     kvitto.outcome(receipt)
@@ -294,7 +299,7 @@ def test_what_a_provider_sent_cannot_steer_the_terminal(kvitto: Running) -> None
 
 
 @pytest.mark.parametrize("arguments", ["--help", "audit", "audit --json", "dead-letters list"])
-def test_a_reader_that_goes_away_is_no_fault(kvitto: Running, arguments: str) -> None:
+def test_closed_pipe_is_no_error(kvitto: Running, arguments: str) -> None:
     line = f'"$@" --data {kvitto.data} {arguments} | true'
     done = subprocess.run(
         ["bash", "-c", line, "-", *command()], capture_output=True, text=True, check=False, env=bare_environment()
@@ -302,8 +307,7 @@ def test_a_reader_that_goes_away_is_no_fault(kvitto: Running, arguments: str) ->
     assert done.stderr == ""
 
 
-def test_more_dead_letters_than_asked_for_are_hinted_at(fresh_kvitto: Running) -> None:
-    """And a replay that is interrupted tells what it did, and that the rest is left."""
+def test_dead_letters_beyond_the_limit_are_hinted_at_and_a_replay_can_be_interrupted(fresh_kvitto: Running) -> None:
     receipts = [str(fresh_kvitto.post("decisions", b"no JSON").json()["receipt"]) for _ in range(300)]
     fresh_kvitto.outcome(receipts[-1])
     listed = fresh_kvitto.run("dead-letters", "list", "--limit", "2", "--json")
@@ -319,7 +323,7 @@ def test_more_dead_letters_than_asked_for_are_hinted_at(fresh_kvitto: Running) -
     assert "Traceback" not in shown.text
 
 
-def test_the_sandbox_ends_on_ctrl_c(kvitto: Running) -> None:
+def test_sandbox_ends_on_ctrl_c(kvitto: Running) -> None:
     wrong = {"KOMPAR_TOKENS": f"not-{TOKEN}"}
     with terminal("--data", str(kvitto.data), "sandbox", "send", "kompar", environment=wrong) as shown:
         shown.read(until="answered 401; next try in")
@@ -330,7 +334,7 @@ def test_the_sandbox_ends_on_ctrl_c(kvitto: Running) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_the_demo_takes_along_what_it_started(how: signal.Signals, tmp_path: Path) -> None:
+def test_demo_that_is_stopped_stops_what_it_started(how: signal.Signals, tmp_path: Path) -> None:
     with terminal("demo", environment=BIND | {"TMPDIR": str(tmp_path)}) as shown:
         shown.read(until="kvitto ready")
         started = process_tree.below(shown.process.pid)
@@ -341,7 +345,7 @@ def test_the_demo_takes_along_what_it_started(how: signal.Signals, tmp_path: Pat
     assert list(tmp_path.glob(f"{tempfile.gettempprefix()}*")) + list(tmp_path.glob("kvitto-demo-*")) == []
 
 
-def test_the_demo_tells_how_to_reach_the_console_and_ends_on_ctrl_c() -> None:
+def test_demo_prints_how_to_reach_the_console_and_ends_on_ctrl_c() -> None:
     with terminal("demo", environment=BIND) as shown:
         shown.read(until="Ctrl-C ends it")
         found = re.search(r"console is at (http://\S+) \(any user name, password (\S+)\)", shown.text)
@@ -349,3 +353,13 @@ def test_the_demo_tells_how_to_reach_the_console_and_ends_on_ctrl_c() -> None:
         assert httpx.get(found[1], auth=("any", found[2])).status_code == 200
         shown.process.send_signal(signal.SIGINT)
         assert shown.end() == 0
+
+
+def test_unexpected_error_is_one_line_with_its_type_and_place() -> None:
+    broken = "import app.cli.main as cli; cli.COMMANDS['audit'] = ('app.cli.missing:audit', '')"
+    code = f"import sys; {broken}; from app.cli.__main__ import main; sys.argv[1:] = ['audit']; main()"
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=bare_environment(), cwd=ROOT)
+    assert (done.returncode, done.stdout) == (1, "")
+    place = rf"{ROOT}/app/cli/main.py:[0-9]+ in get_command"
+    assert re.fullmatch(rf"kvitto: unexpected ModuleNotFoundError at {place}; please report it\n", done.stderr)

@@ -51,7 +51,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_every_command_has_help_with_an_example(arguments: list[str]) -> None:
+def test_help_of_every_command_has_an_example(arguments: list[str]) -> None:
     done = run(*arguments, "--help", environment={})
     assert done.returncode == 0
     assert "Example" in done.stdout
@@ -68,12 +68,12 @@ def test_migrate_applies_once(postgres_server: str, database: str) -> None:
     assert [line.split()[0] for line in migrate(fresh).splitlines()] == ["applied"] * len(MIGRATIONS)
 
 
-def test_the_audit_tells_what_is_missing_and_exits_1(fresh_kvitto: Running) -> None:
+def test_audit_with_a_missing_entry_reports_it_and_exits_1(fresh_kvitto: Running) -> None:
     answer = fresh_kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
     fresh_kvitto.outcome(answer.json()["receipt"])
     assert fresh_kvitto.audit()["missing"] == 0
     client = server.connect(fresh_kvitto.redis)
-    lost = client.xadd("inbox:kompar", {"appended": "and then deleted by nobody knows whom"})
+    lost = client.xadd("inbox:kompar", {"appended": "and deleted outside of Kvitto"})
     client.xdel("inbox:kompar", lost)
     client.close()
     assert fresh_kvitto.audit()["missing"] == 1
@@ -84,7 +84,7 @@ def test_the_audit_tells_what_is_missing_and_exits_1(fresh_kvitto: Running) -> N
     assert formula in " ".join(fresh_kvitto.run("audit", "--help").stdout.split())
 
 
-def test_dead_letters_are_listed_shown_and_replayed_once_the_key_is_there(kvitto: Running) -> None:
+def test_dead_letters_are_listed_shown_and_replayed_once_the_key_is_added(kvitto: Running) -> None:
     key = "missing-key-missing-key-missing!"
     answer = kvitto.post("applications", encrypt({"application_id": "late", "ssn": "19811218-9876"}, key))
     receipt = answer.json()["receipt"]
@@ -119,13 +119,13 @@ def test_dead_letters_are_listed_shown_and_replayed_once_the_key_is_there(kvitto
     assert kvitto.audit()["missing"] == 0
 
 
-def test_the_audit_of_a_provider_that_is_not_there_is_refused(kvitto: Running) -> None:
+def test_audit_of_a_provider_without_a_folder_fails(kvitto: Running) -> None:
     done = run("audit", environment=kvitto.environment | {"PROVIDERS": "kompar,nobody"})
     assert done.returncode == 78
     assert "'nobody', which has no folder" in done.stderr
 
 
-def test_the_audit_names_providers_that_it_leaves_out(kvitto: Running) -> None:
+def test_audit_names_providers_that_it_leaves_out(kvitto: Running) -> None:
     kvitto.outcome(kvitto.post("decisions", '{"application_id": "left-out", "accepted": true}').json()["receipt"])
     done = run("audit", environment=kvitto.environment | {"PROVIDERS": "solaris"})
     assert done.returncode == 0, done.stderr
@@ -149,13 +149,13 @@ def test_sql_shows_rows_and_changes_nothing(kvitto: Running) -> None:
         assert (done.returncode, words in done.stderr) == (1, True), done.stderr
 
 
-def test_the_sandbox_tells_that_nobody_listens() -> None:
+def test_sandbox_without_a_receiver_reports_it() -> None:
     done = run("sandbox", "send", "kompar", "--url", "http://127.0.0.1:1", environment=SECRETS)
     assert done.returncode == 1
     assert "nothing answers" in done.stderr
 
 
-def test_the_sandbox_plays_kompar(fresh_kvitto: Running) -> None:
+def test_sandbox_sends_as_kompar(fresh_kvitto: Running) -> None:
     done = fresh_kvitto.run(
         "sandbox",
         "send",
@@ -173,12 +173,12 @@ def test_the_sandbox_plays_kompar(fresh_kvitto: Running) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "16 × 200" in done.stdout
-    eventually(lambda: fresh_kvitto.audit()["in_flight"] == 0, "settled")
+    eventually(lambda: fresh_kvitto.audit()["in_flight"] == 0, "nothing in flight")
     account = fresh_kvitto.audit()
     assert (account["stored"], account["duplicate"], account["dead"]) == (12, 3, 1)
 
 
-def test_the_console_shows_the_ledger_to_who_has_the_password(kvitto: Running) -> None:
+def test_console_with_the_password_shows_the_ledger(kvitto: Running) -> None:
     password = (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text()
     http = kvitto.client
     answer = kvitto.post("decisions", '{"application_id": "on-the-console", "accepted": true}')
@@ -194,7 +194,7 @@ def test_the_console_shows_the_ledger_to_who_has_the_password(kvitto: Running) -
     assert 'kvitto_processing_errors_total{cause="not-readable",provider="kompar"}' in metrics
 
 
-def test_the_demo_exits_0_and_shows_what_landed() -> None:
+def test_demo_exits_0_and_shows_what_arrived() -> None:
     done = run("demo", environment=BIND, seconds=120)
     assert done.returncode == 0, done.stderr
     for words in ("kvitto ready", "duplicate", "cannot-open", "kompar", "adds up"):

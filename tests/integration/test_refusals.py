@@ -1,4 +1,4 @@
-"""Servers that could lose a delivery are refused at start, with the reason and the mend."""
+"""Start-up fails on servers that could lose a delivery, with the reason and a hint."""
 
 import base64
 from pathlib import Path
@@ -18,8 +18,8 @@ KEYS = {
 }
 
 
-def refusal(process: str, database: str, redis: str, **more: str) -> str:
-    """Start a process that must refuse; return what it says."""
+def startup_failure(process: str, database: str, redis: str, **more: str) -> str:
+    """Start a process that must fail; return its standard error."""
     done = run(process, environment=SECRETS | KEYS | {"DATABASE_URL": database, "REDIS_URL": redis} | more)
     assert done.returncode == 78, done.stderr
     assert "Traceback" not in done.stderr
@@ -36,60 +36,62 @@ def refusal(process: str, database: str, redis: str, **more: str) -> str:
         ("no-appendfsync-on-rewrite", "yes"),
     ],
 )
-def test_a_redis_that_evicts_or_does_not_persist(
+def test_start_on_a_redis_that_could_lose_a_write_fails(
     tmp_path: Path, database: str, process: str, setting: str, value: str
 ) -> None:
     with servers.valkey(tmp_path, f"--{setting}", value) as redis:
-        said = refusal(process, database, redis)
-    assert f"redis {setting}" in said
-    assert f"CONFIG SET {setting}" in said
-    assert "ALLOW_NON_DURABLE=redis" in said
+        error = startup_failure(process, database, redis)
+    assert f"redis {setting}" in error
+    assert f"CONFIG SET {setting}" in error
+    assert "ALLOW_NON_DURABLE=redis" in error
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
-def test_a_postgres_that_does_not_fsync(tmp_path: Path, valkey_server: str, setting: str) -> None:
+def test_start_on_a_postgres_without_fsync_fails(tmp_path: Path, valkey_server: str, setting: str) -> None:
     with servers.postgres(tmp_path, "-c", f"{setting}=off") as database:
         with connect(database, "test") as connection:
             migrate(connection)
-        said = refusal("worker", database, valkey_server)
-    assert f"postgres {setting}" in said
-    assert "Set " in said
+        error = startup_failure("worker", database, valkey_server)
+    assert f"postgres {setting}" in error
+    assert "Set " in error
 
 
 @pytest.mark.parametrize("process", ["ingest", "worker"])
-def test_a_redis_that_can_never_be_an_inbox(tmp_path: Path, database: str, process: str) -> None:
+def test_start_on_a_redis_cluster_fails(tmp_path: Path, database: str, process: str) -> None:
     with servers.valkey(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as redis:
-        said = refusal(process, database, redis, ALLOW_NON_DURABLE="redis,postgres")
-    assert "redis mode: cluster" in said
+        error = startup_failure(process, database, redis, ALLOW_NON_DURABLE="redis,postgres")
+    assert "redis mode: cluster" in error
 
 
-def test_a_replica_that_forgets_what_it_took(tmp_path: Path, database: str) -> None:
+def test_start_on_a_writable_replica_fails(tmp_path: Path, database: str) -> None:
     options = ("--replicaof", "127.0.0.1 1", "--replica-read-only", "no")
     with servers.valkey(tmp_path, *options) as redis:
-        said = refusal("ingest", database, redis)
-    assert "redis replica-read-only" in said
-    assert "Name the primary" in said
+        error = startup_failure("ingest", database, redis)
+    assert "redis replica-read-only" in error
+    assert "Name the primary" in error
 
 
-def test_a_database_that_can_never_be_the_ledger(postgres_server: str, valkey_server: str) -> None:
+def test_start_on_a_database_of_another_encoding_fails(postgres_server: str, valkey_server: str) -> None:
     with connect(postgres_server, "test") as connection:
         connection.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII'")
-    said = refusal(
+    error = startup_failure(
         "worker", postgres_server.replace("/postgres", "/ascii"), valkey_server, ALLOW_NON_DURABLE="redis,postgres"
     )
-    assert "postgres encoding: is SQL_ASCII" in said
-    assert "kvitto migrate" in said
+    assert "postgres encoding: is SQL_ASCII" in error
+    assert "kvitto migrate" in error
 
 
-def test_a_database_without_migrations(postgres_server: str, valkey_server: str) -> None:
-    assert "kvitto migrate" in refusal("worker", postgres_server, valkey_server)
+def test_start_on_a_database_without_migrations_fails(postgres_server: str, valkey_server: str) -> None:
+    assert "kvitto migrate" in startup_failure("worker", postgres_server, valkey_server)
 
 
-def test_everything_that_is_missing_is_told_at_once(database: str, valkey_server: str) -> None:
-    said = refusal("worker", database, valkey_server, SEALING_KEYS="", KOMPAR_KEYS="nolabel", FINGERPRINT_KEY="x")
-    assert all(name in said for name in ("SEALING_KEYS", "KOMPAR_KEYS", "FINGERPRINT_KEY"))
+def test_start_without_settings_reports_all_at_once(database: str, valkey_server: str) -> None:
+    error = startup_failure(
+        "worker", database, valkey_server, SEALING_KEYS="", KOMPAR_KEYS="nolabel", FINGERPRINT_KEY="x"
+    )
+    assert all(name in error for name in ("SEALING_KEYS", "KOMPAR_KEYS", "FINGERPRINT_KEY"))
 
 
 @pytest.mark.parametrize("process", ["ingest", "worker", "beat"])
-def test_a_provider_without_a_folder(database: str, valkey_server: str, process: str) -> None:
-    assert "'nobody', which has no folder" in refusal(process, database, valkey_server, PROVIDERS="nobody")
+def test_start_with_a_provider_without_a_folder_fails(database: str, valkey_server: str, process: str) -> None:
+    assert "'nobody', which has no folder" in startup_failure(process, database, valkey_server, PROVIDERS="nobody")

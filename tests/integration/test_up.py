@@ -23,7 +23,7 @@ def deliver(kvitto: Running, application_id: str) -> str:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_with_status_0_and_leaves_no_process_and_no_port(tmp_path: Path, how: signal.Signals) -> None:
+def test_up_that_is_stopped_exits_0_and_leaves_no_process_and_no_port(tmp_path: Path, how: signal.Signals) -> None:
     with running(tmp_path / "data") as kvitto:
         started = process_tree.below(kvitto.process.pid)
         assert len(started) > 8
@@ -35,7 +35,7 @@ def test_it_ends_with_status_0_and_leaves_no_process_and_no_port(tmp_path: Path,
                 assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_data_and_secrets_outlive_a_restart(tmp_path: Path) -> None:
+def test_up_keeps_data_and_secrets_over_a_restart(tmp_path: Path) -> None:
     with running(tmp_path / "data", {}) as kvitto:
         kvitto.run(
             "sandbox", "send", "kompar", "--applications", "3", "--decisions", "0", "--retried", "0", "--corrected", "0"
@@ -62,7 +62,7 @@ def test_data_and_secrets_outlive_a_restart(tmp_path: Path) -> None:
     ],
     ids=["ingest", "worker", "beat", "console", "postgres", "valkey"],
 )
-def test_what_dies_is_started_again(fresh_kvitto: Running, words: tuple[str, ...]) -> None:
+def test_up_restarts_a_killed_process(fresh_kvitto: Running, words: tuple[str, ...]) -> None:
     deliver(fresh_kvitto, "before")
     first = process_tree.named(fresh_kvitto.process.pid, *words)[0]
     process_tree.kill(first)
@@ -80,7 +80,7 @@ def _reachable(kvitto: Running) -> bool:
         return probe.connect_ex((host, int(port))) == 0
 
 
-def test_killed_it_takes_everything_along_and_starts_anew(tmp_path: Path) -> None:
+def test_up_that_is_killed_ends_its_processes_and_starts_again(tmp_path: Path) -> None:
     with running(tmp_path / "data") as kvitto:
         deliver(kvitto, "before")
         started = process_tree.below(kvitto.process.pid)
@@ -92,16 +92,14 @@ def test_killed_it_takes_everything_along_and_starts_anew(tmp_path: Path) -> Non
         assert kvitto.audit()["missing"] == 0
 
 
-def test_a_second_one_on_the_same_data_is_refused(kvitto: Running) -> None:
+def test_up_on_a_data_folder_in_use_fails(kvitto: Running) -> None:
     second = run("up", "--data", str(kvitto.data), environment=BIND)
     assert second.returncode == 1
     assert "is in use" in second.stderr
     assert "--data" in second.stderr
 
 
-def test_servers_of_the_operators_own_are_used_and_left_running(
-    tmp_path: Path, database: str, valkey_server: str
-) -> None:
+def test_up_uses_named_servers_and_leaves_them_running(tmp_path: Path, database: str, valkey_server: str) -> None:
     with running(tmp_path / "data", SECRETS | {"DATABASE_URL": database, "REDIS_URL": valkey_server}) as kvitto:
         assert (kvitto.database, kvitto.redis) == (database, valkey_server)
         assert not process_tree.named(kvitto.process.pid, "postgres -D")
@@ -111,8 +109,8 @@ def test_servers_of_the_operators_own_are_used_and_left_running(
         assert probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_taken_port_is_refused_and_left_alone(kvitto: Running, tmp_path: Path) -> None:
-    """Even one taken by another Kvitto, whose server would share it."""
+def test_up_on_a_taken_port_fails_and_starts_nothing(kvitto: Running, tmp_path: Path) -> None:
+    """Even if another Kvitto holds it, whose server would share the port."""
     taken = BIND | SECRETS | {"INGEST_BIND": kvitto.ingest.removeprefix("http://")}
     done = run("up", "--data", str(tmp_path / "data"), environment=taken)
     assert done.returncode == 78
@@ -121,7 +119,7 @@ def test_a_taken_port_is_refused_and_left_alone(kvitto: Running, tmp_path: Path)
     assert not done.stdout
 
 
-def test_a_provider_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_up_with_a_provider_without_a_folder_reports_it(tmp_path: Path) -> None:
     wrong = BIND | SECRETS | {"PROVIDERS": "kompar,nobody"}
     done = run("up", "--data", str(tmp_path / "data"), environment=wrong)
     assert done.returncode == 78
@@ -129,7 +127,7 @@ def test_a_provider_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_wrong_settings_end_it_with_what_to_do(tmp_path: Path) -> None:
+def test_up_with_wrong_settings_reports_them(tmp_path: Path) -> None:
     wrong = BIND | SECRETS | {"KOMPAR_KEYS": "sample=short"}
     done = run("up", "--data", str(tmp_path / "data"), environment=wrong)
     assert done.returncode == 78
@@ -137,14 +135,14 @@ def test_wrong_settings_end_it_with_what_to_do(tmp_path: Path) -> None:
     assert not done.stdout
 
 
-def test_a_damaged_authority_ends_it_with_what_to_do(tmp_path: Path) -> None:
+def test_up_with_a_damaged_authority_reports_it(tmp_path: Path) -> None:
     (tmp_path / "sandbox").mkdir()
     (tmp_path / "sandbox" / "authority.key").write_text("no key")
     done = run("--data", str(tmp_path), "up", "--https", environment={})
     assert (done.returncode, "authority.key is damaged: remove it" in done.stderr) == (1, True)
 
 
-def test_a_redis_behind_a_socket_file_serves(tmp_path: Path) -> None:
+def test_up_works_with_a_redis_behind_a_socket_file(tmp_path: Path) -> None:
     socket_file = tmp_path / "redis.socket"
     settings = SECRETS | {"REDIS_URL": f"unix://{socket_file}?db=0"}
     with servers.valkey(tmp_path, "--unixsocket", str(socket_file)), running(tmp_path / "data", settings) as kvitto:
@@ -152,7 +150,7 @@ def test_a_redis_behind_a_socket_file_serves(tmp_path: Path) -> None:
         assert kvitto.audit()["missing"] == 0
 
 
-def test_several_processes_share_the_port_and_one_that_dies_takes_nothing_along(tmp_path: Path) -> None:
+def test_up_with_several_ingest_processes_survives_the_death_of_one(tmp_path: Path) -> None:
     with running(tmp_path / "data", SECRETS, "--ingest-processes", "2") as kvitto:
         edges = _serving(kvitto)
         assert len(edges) == 2
