@@ -126,7 +126,7 @@ def test_summary_counts_answers_retries_and_faults() -> None:
     assert (summary.attempts, summary.retried, summary.faults) == (4, 1, {"cut": 3})
     assert summary.statuses == {0: 1, 200: 2, 503: 1}
     assert (summary.milliseconds()["p50"], summary.milliseconds()["slowest"]) == (100, 300)
-    assert summary.line() == "4 attempts: 1 × no answer, 2 × 200, 1 × 503"
+    assert summary.line() == "4 tries: 1 × no answer, 2 × 200, 1 × 503"
     assert Summary().milliseconds() == {}
 
 
