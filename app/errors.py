@@ -86,7 +86,7 @@ class NotRegisteredError(ProviderCallError):
 CANNOT_OPEN = "cannot-open"
 NOT_JSON = "not-json"
 INVALID = "invalid"
-MISSING_ID = "no-entity"
-REJECTED_BY_DATABASE = "cannot-store"
-WORKER_CRASH = "kills-workers"
+MISSING_ID = "missing-id"
+REJECTED_BY_DATABASE = "rejected-by-database"
+WORKER_CRASH = "worker-crash"
 REASONS = (CANNOT_OPEN, NOT_JSON, INVALID, MISSING_ID, REJECTED_BY_DATABASE, WORKER_CRASH)

@@ -93,7 +93,7 @@ def test_what_ends_its_worker_becomes_a_dead_letter_and_the_others_are_stored(kv
     for receipt in good:
         assert kvitto.outcome(receipt, 90)["outcome"] == "stored"
     delivery = kvitto.outcome(bad, 90)
-    assert (delivery["outcome"], delivery["reason"]) == ("dead", "kills-workers")
+    assert (delivery["outcome"], delivery["reason"]) == ("dead", "worker-crash")
     assert kvitto.outcome(send(kvitto, "after"))["outcome"] == "stored"
     account = kvitto.audit()
     assert (account["stored"], account["dead"], account["in_flight"], account["missing"]) == (21, 1, 0, 0)
@@ -102,7 +102,7 @@ def test_what_ends_its_worker_becomes_a_dead_letter_and_the_others_are_stored(kv
 
 def test_a_large_one_in_the_overflow_is_found_too(kvitto: Running) -> None:
     answer = kvitto.post("applications", encrypt({"application_id": "x", "bug": "killed", "note": "x" * 400_000}, KEY))
-    assert kvitto.outcome(answer.json()["receipt"], 300)["reason"] == "kills-workers"
+    assert kvitto.outcome(answer.json()["receipt"], 300)["reason"] == "worker-crash"
     assert kvitto.audit()["overflowed"] == 1
 
 

@@ -99,7 +99,7 @@ def test_one_that_cannot_be_stored_becomes_a_dead_letter_and_the_others_are_stor
     station.drain()
     assert inbox.backlog().entries == 0
     found = deliveries(connection)
-    assert found.pop(None) == ("dead", "cannot-store")
+    assert found.pop(None) == ("dead", "rejected-by-database")
     assert found == {each: ("stored", None) for each in IDS if each != "id-3"}
     (letter,) = connection.execute("SELECT detail FROM reporting.dead_letters")
     assert letter.detail == "23514: not_three"

@@ -106,7 +106,7 @@ def test_every_failure_to_open_looks_the_same() -> None:
 def test_without_an_application_id_there_is_no_entity(absent: dict[str, Any]) -> None:
     with pytest.raises(InvalidDeliveryError) as caught:
         event({key: value for key, value in APPLICATION.items() if key != "application_id"} | absent)
-    assert caught.value.reason == "no-entity"
+    assert caught.value.reason == "missing-id"
 
 
 @pytest.mark.parametrize("key", sorted(APPLICATION.keys() - {"application_id"}))

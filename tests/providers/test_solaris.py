@@ -172,4 +172,4 @@ def test_what_it_is_about(content: dict[str, Any], headers: dict[str, str], enti
 def test_nothing_that_names_it_is_no_entity() -> None:
     with pytest.raises(InvalidDeliveryError) as caught:
         SOLARIS.validate(Payload(REJECTION, {}, {"status": "RETURNED"}))
-    assert caught.value.reason == "no-entity"
+    assert caught.value.reason == "missing-id"
