@@ -72,7 +72,7 @@ def test_any_of_several_tokens_is_accepted(token: str) -> None:
 @pytest.mark.parametrize(
     "header", [None, "", "token ", f"Bearer {TOKEN}", TOKEN, f"token {TOKEN} ", "token \xff", f"token {TOKEN},first"]
 )
-def test_anything_else_is_refused(header: str | None) -> None:
+def test_other_authorization_is_rejected(header: str | None) -> None:
     with pytest.raises(AuthenticationError) as caught:
         KomparAuthentication(("first", TOKEN)).authenticate(Request(header))
     assert TOKEN not in str(caught.value)
@@ -82,7 +82,7 @@ def test_the_sandbox_and_the_receiver_agree() -> None:
     assert open_body(encrypt(dict(APPLICATION), KEY), KEYS) == (APPLICATION, "sample")
 
 
-def test_every_failure_to_open_looks_the_same() -> None:
+def test_every_failure_to_open_has_the_same_error() -> None:
     whole = json.loads(encrypt(dict(APPLICATION), KEY))
     data = base64.b64decode(whole["data"])
     broken = [
@@ -110,7 +110,7 @@ def test_without_an_application_id_there_is_no_entity(absent: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("key", sorted(APPLICATION.keys() - {"application_id"}))
-def test_null_and_absence_are_taken_everywhere_else(key: str) -> None:
+def test_other_keys_may_be_null_or_missing(key: str) -> None:
     assert event(APPLICATION | {key: None}).content[key] is None
     assert key not in event({name: value for name, value in APPLICATION.items() if name != key}).content
 
@@ -155,7 +155,7 @@ def test_doubtful_values_are_flagged_and_kept(content: dict[str, Any], flags: li
 
 
 @pytest.mark.parametrize("value", [5560360793, 1.5, True, ["a"], {"a": 1}])
-def test_a_decision_may_bring_anything_under_an_applications_keys(value: object) -> None:
+def test_decision_accepts_any_type_under_keys_of_an_application(value: object) -> None:
     found = event({"application_id": "a", "accepted": True, "company_id": value, "purpose": value}, "decisions")
     assert all_flags(found.field_flags) == ["company-id-checksum", "unknown-purpose"]
 
@@ -180,7 +180,7 @@ def test_ssn_check_agrees_with_the_library_on_dates_of_the_20th_century(number: 
     assert is_person(number) == personnummer.is_valid(number)
 
 
-def test_content_is_kept_as_it_was_sent_but_for_national_ids() -> None:
+def test_event_keeps_content_unchanged_except_national_ids() -> None:
     found = event(APPLICATION | {"mortgage_amount": 1.5, "personal_id": "8112189876"})
     assert found.content["ssn"] == "19811218-****"
     assert found.content["guarantors"] == [{"ssn": "19900101-****"}]
@@ -195,7 +195,7 @@ def test_digests_differ_for_values_that_masking_makes_equal() -> None:
     assert one.digests["ssn"] != other.digests["ssn"]
 
 
-def test_rows_have_columns_for_what_is_known_and_keep_the_rest_whole() -> None:
+def test_projection_row_holds_unknown_keys_in_extra() -> None:
     found = event(APPLICATION | {"company_revenue": -1.0, "company_name": "blank", "attachments": ["a"]})
     assert found.projection is not None
     row = found.projection.row(found.content)
