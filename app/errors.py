@@ -66,9 +66,9 @@ class ProviderCallError(KvittoError):
         self.retry_after_seconds = retry_after_seconds
 
     @classmethod
-    def of(cls, error: "ProviderCallError", hint: str) -> Self:
-        """Return `error` as an error of this class, with another hint."""
-        return cls(error.reason, error.detail, hint, status=error.status)
+    def of(cls, error: "ProviderCallError", hint: str, detail: str = "") -> Self:
+        """Return `error` as an error of this class, with another hint and perhaps another detail. It is not retried."""
+        return cls(error.reason, detail or error.detail, hint, status=error.status, undecided=error.undecided)
 
     def __str__(self) -> str:
         return f"{self.detail}. {self.hint}."

@@ -70,7 +70,11 @@ class SubscriptionService:
         if listed is None:
             subscription = _from_rows(topic, url, rows)
         else:
-            matching = [each for each in listed if _matches(each, topic, url, reference)]
+            matching = [
+                each
+                for each in listed
+                if each.topic == topic and url in (None, each.url) and reference in (None, each.reference)
+            ]
             if not matching:  # the provider's list proves that rows in doubt were removed
                 gone = [row for row in rows if url in (None, row["url"]) and reference in (None, row["reference"])]
                 self._record(records.record_deleted, gone)
@@ -90,16 +94,26 @@ class SubscriptionService:
             if error.undecided:
                 raise
             raise _nothing_changed(error) from error
+        return self._replace(topic, url, replaced)
+
+    def _replace(self, topic: str, url: str, replaced: Rows) -> ProviderSubscription:
+        """Remove the former subscription to a topic, and register another."""
         try:
             self._remove(_from_rows(topic, None, replaced), replaced)
         except NotRegisteredError:
             pass  # it was removed meanwhile
         except ProviderCallError as error:
-            raise _nothing_changed(error) if _is_refusal(error) else _removal_unknown(topic, error) from error
+            if _is_refusal(error):
+                raise _nothing_changed(error) from error
+            detail = f"whether the former subscription to {topic} was removed is not known: {error.detail}"
+            raise ProviderCallError.of(error, "Repeat this command until it succeeds", detail) from error
         try:
             return self.api.register(topic, url)
         except ProviderCallError as error:
-            raise _removed_without_replacement(topic, error) from error
+            left = "it is not known whether anything is" if error.undecided else "NOTHING IS"
+            detail = f"{left} registered for {topic} now. The former one was removed, and then: {error.detail}"
+            hint = f"{error.hint}. Until `kvitto subscriptions register` succeeds, nothing is delivered"
+            raise ProviderCallError.of(error, hint, detail) from error
 
     def _remove(self, subscription: ProviderSubscription, rows: Rows) -> None:
         """Call the API, and record the request and its result in the rows."""
@@ -160,12 +174,6 @@ def _from_rows(topic: str, url: str | None, rows: Rows) -> ProviderSubscription:
     return ProviderSubscription(topic, url or "")
 
 
-def _matches(subscription: ProviderSubscription, topic: str, url: str | None, reference: str | None) -> bool:
-    return (
-        subscription.topic == topic and url in (None, subscription.url) and reference in (None, subscription.reference)
-    )
-
-
 def _require_one(matching: Sequence[ProviderSubscription], topic: str) -> ProviderSubscription:
     if not matching:
         raise NotRegisteredError("not-registered", f"{topic} is not subscribed to", "See: kvitto subscriptions list")
@@ -190,15 +198,3 @@ def _is_refusal(error: ProviderCallError) -> bool:
 
 def _nothing_changed(error: ProviderCallError) -> ProviderCallError:
     return ProviderCallError.of(error, f"{error.hint}. Nothing was changed")
-
-
-def _removal_unknown(topic: str, error: ProviderCallError) -> ProviderCallError:
-    detail = f"whether the former subscription to {topic} was removed is not known: {error.detail}"
-    return ProviderCallError(error.reason, detail, "Repeat this command until it succeeds", status=error.status)
-
-
-def _removed_without_replacement(topic: str, error: ProviderCallError) -> ProviderCallError:
-    left = "it is not known whether anything is" if error.undecided else "NOTHING IS"
-    detail = f"{left} registered for {topic} now. The former one was removed, and then: {error.detail}"
-    hint = f"{error.hint}. Until `kvitto subscriptions register` succeeds, nothing is delivered"
-    return ProviderCallError(error.reason, detail, hint, status=error.status, undecided=error.undecided)

@@ -1,4 +1,4 @@
-"""Calls of a provider's API: tried again where that is safe, their failures told in plain words and without secrets."""
+"""Calls of a provider's API: retries where they are safe, errors with a hint and without secrets."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -25,12 +25,12 @@ def server(tmp_path: Path) -> Iterator[FakeApi]:
 
 
 class Caller:
-    """An API and what was told of it."""
+    """An API client and what it reported."""
 
     def __init__(self, url: str, authority: str, timeout_seconds: float = 20) -> None:
-        self.told: list[str] = []
+        self.reported: list[str] = []
         address, credentials = ApiAddress("KOMPAR_API_URL", url, authority), {"KOMPAR_API_PASSWORD": SECRET}
-        self._api = ProviderApi(address, credentials, self.told.append, timeout_seconds)
+        self._api = ProviderApi(address, credentials, self.reported.append, timeout_seconds)
 
     def call(self, method: str = "GET", path: str = "/it", **request: Any) -> Any:
         try:
@@ -50,38 +50,38 @@ def caller(server: FakeApi) -> Caller:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_who_is_throttled_waits_as_long_as_it_is_told_to(server: FakeApi, caller: Caller, method: str) -> None:
+def test_call_after_429_waits_as_long_as_retry_after_says(server: FakeApi, caller: Caller, method: str) -> None:
     server.answers[f"{method} /it"] = [Answer(429, headers={"Retry-After": "1"}), FINE]
     assert caller.call(method) == {"fine": True}
     assert len(server.calls) == 2
-    (told,) = caller.told
-    assert told.endswith("answers 429; next try in 1.0 s")
+    (text,) = caller.reported
+    assert text.endswith("answers 429; next try in 1.0 s")
 
 
-def test_until_when_to_wait_may_be_a_date(server: FakeApi, caller: Caller) -> None:
+def test_call_after_429_accepts_a_date_in_retry_after(server: FakeApi, caller: Caller) -> None:
     until = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
     server.answers["GET /it"] = [Answer(429, headers={"Retry-After": until}), FINE]
     assert caller.call() == {"fine": True}
-    seconds = float(caller.told[0].split()[-2])
+    seconds = float(caller.reported[0].split()[-2])
     assert 1 < seconds <= 3
 
 
 @pytest.mark.parametrize("as_date", [False, True], ids=["seconds", "date"])
-def test_nobody_waits_for_an_hour(server: FakeApi, caller: Caller, as_date: bool) -> None:
+def test_call_after_429_does_not_wait_an_hour(server: FakeApi, caller: Caller, as_date: bool) -> None:
     given = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True) if as_date else "3600"
     server.answers["GET /it"] = [Answer(429, headers={"Retry-After": given}), FINE]
     failed = caller.failure()
-    assert (failed.reason, failed.status, caller.told, len(server.calls)) == ("api-throttled", 429, [], 1)
+    assert (failed.reason, failed.status, caller.reported, len(server.calls)) == ("api-throttled", 429, [], 1)
     assert "try again in 3" in str(failed)
 
 
-def test_a_fault_of_the_providers_is_waited_for_if_the_call_may_be_repeated(server: FakeApi, caller: Caller) -> None:
+def test_call_after_5xx_is_retried_if_it_is_repeatable(server: FakeApi, caller: Caller) -> None:
     server.answers["DELETE /it"] = [Answer(500), Answer(503), FINE]
     assert caller.call("DELETE") == {"fine": True}
-    assert [told.split()[-2] for told in caller.told] == ["0.5", "1.0"]
+    assert [text.split()[-2] for text in caller.reported] == ["0.5", "1.0"]
 
 
-def test_tries_end(server: FakeApi, caller: Caller) -> None:
+def test_call_fails_after_four_attempts(server: FakeApi, caller: Caller) -> None:
     server.answers["GET /it"] = [Answer(500)]
     failed = caller.failure()
     assert (failed.reason, failed.undecided, len(server.calls)) == ("api-broken", False, 4)
@@ -89,31 +89,31 @@ def test_tries_end(server: FakeApi, caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("answer", [Answer(500), CUT_OFF, Answer(200, content=b"<html>")], ids=["500", "cut", "HTML"])
-def test_what_may_have_been_done_is_never_done_again(server: FakeApi, caller: Caller, answer: Answer) -> None:
+def test_call_that_may_have_succeeded_is_not_retried(server: FakeApi, caller: Caller, answer: Answer) -> None:
     server.answers["POST /it"] = [answer]
     failed = caller.failure("POST")
-    assert (failed.undecided, len(server.calls), caller.told) == (True, 1, [])
+    assert (failed.undecided, len(server.calls), caller.reported) == (True, 1, [])
     assert "not known" in str(failed)
 
 
-def test_an_api_that_does_not_answer_in_time_is_told(server: FakeApi) -> None:
+def test_call_without_an_answer_in_time_is_undecided(server: FakeApi) -> None:
     server.answers["POST /it"] = [HANGS]
     failed = Caller(server.url, server.authority, timeout_seconds=2).failure("POST")
     assert (failed.reason, failed.undecided, len(server.calls)) == ("api-silent", True, 1)
     assert "gave no answer (ReadTimeout)" in str(failed)
 
 
-def test_an_api_that_is_not_there_was_asked_nothing_and_is_asked_again(server: FakeApi) -> None:
+def test_call_without_a_connection_is_retried(server: FakeApi) -> None:
     caller = Caller(f"https://127.0.0.1:{free_port()}", server.authority)
     failed = caller.failure("POST")
-    assert (failed.reason, failed.undecided, len(caller.told)) == ("api-silent", False, 3)
+    assert (failed.reason, failed.undecided, len(caller.reported)) == ("api-silent", False, 3)
     assert "KOMPAR_API_URL" in str(failed)
 
 
-def test_a_certificate_that_is_not_trusted_is_told_at_once_and_nothing_is_sent(server: FakeApi) -> None:
+def test_call_with_an_untrusted_certificate_fails_at_once_and_sends_nothing(server: FakeApi) -> None:
     caller = Caller(server.url, "")
     failed = caller.failure()
-    assert (failed.reason, caller.told, server.calls) == ("api-not-trusted", [], [])
+    assert (failed.reason, caller.reported, server.calls) == ("api-not-trusted", [], [])
     assert "CA_FILE" in str(failed)
 
 
@@ -132,7 +132,7 @@ def test_a_certificate_that_is_not_trusted_is_told_at_once_and_nothing_is_sent(s
         (Answer(400, {"message": "\x1b[31mred\nnext"}), "api-refused", ": [31mred next."),
     ],
 )  # fmt: skip
-def test_a_refusal_is_told_with_its_mend(
+def test_call_that_is_refused_raises_an_error_with_a_hint(
     server: FakeApi, caller: Caller, answer: Answer, reason: str, words: str
 ) -> None:
     server.answers["GET /it"] = [answer]
@@ -144,7 +144,7 @@ def test_a_refusal_is_told_with_its_mend(
 
 
 @pytest.mark.parametrize("status", [400, 401, 429])
-def test_an_answer_that_repeats_a_secret_is_told_without_it(server: FakeApi, caller: Caller, status: int) -> None:
+def test_error_does_not_repeat_a_secret_of_the_answer(server: FakeApi, caller: Caller, status: int) -> None:
     answer = Answer(status, {"message": f"wrong: {SECRET}!"}, headers={"Retry-After": "999"})
     server.answers["GET /it"] = [answer]
     failed = caller.failure()

@@ -123,7 +123,7 @@ def worker_log(kvitto: Running) -> list[dict[str, Any]]:
     return [entry for entry in entries if "missing" in entry]
 
 
-def test_a_replaced_redis_loses_what_was_in_flight_and_everything_says_so(fresh_kvitto: Running) -> None:
+def test_audit_after_a_replaced_redis_reports_what_was_in_flight_everywhere(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
     deliver(kvitto, 10)
     settled(kvitto)
@@ -152,7 +152,7 @@ def test_a_replaced_redis_loses_what_was_in_flight_and_everything_says_so(fresh_
     assert f"{N} MISSING: run kvitto audit" in page(kvitto)
 
 
-def test_a_redis_replaced_with_nothing_in_flight_loses_nothing(fresh_kvitto: Running) -> None:
+def test_audit_after_a_replaced_empty_redis_finds_no_loss(fresh_kvitto: Running) -> None:
     deliver(fresh_kvitto, N)
     settled(fresh_kvitto)
     replace_redis(fresh_kvitto)
@@ -163,7 +163,7 @@ def test_a_redis_replaced_with_nothing_in_flight_loses_nothing(fresh_kvitto: Run
     assert (kept, account["receipts"], account["missing"]) == (2 * N, 2 * N, 0)
 
 
-def test_a_loss_that_was_accepted_is_settled_and_shown_still(fresh_kvitto: Running) -> None:
+def test_audit_shows_an_accepted_loss_as_not_missing(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
     with stopped(*kvitto.workers()):
         deliver(kvitto, N)
@@ -190,7 +190,7 @@ def test_a_loss_that_was_accepted_is_settled_and_shown_still(fresh_kvitto: Runni
     assert "nothing is missing" in kvitto.run("audit", "--accept-loss", epoch, "--reason", "twice").stderr
 
 
-def test_two_lives_in_a_row_each_lose_their_own(fresh_kvitto: Running) -> None:
+def test_audit_reports_the_losses_of_two_epochs_separately(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
     deliver(kvitto, 10)
     settled(kvitto)
@@ -209,7 +209,7 @@ def test_two_lives_in_a_row_each_lose_their_own(fresh_kvitto: Running) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
-def test_what_an_edge_had_confirmed_outlives_it(fresh_kvitto: Running, how: signal.Signals) -> None:
+def test_audit_counts_what_a_stopped_or_killed_edge_confirmed(fresh_kvitto: Running, how: signal.Signals) -> None:
     kvitto = fresh_kvitto
     with stopped(*kvitto.workers()):
         deliver(kvitto, 6)
@@ -232,7 +232,7 @@ def _is_ready(kvitto: Running) -> bool:
         return False
 
 
-def test_an_append_that_timed_out_is_in_the_overflow_and_not_missing(fresh_kvitto: Running) -> None:
+def test_audit_of_an_append_that_timed_out_counts_the_overflow_row(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
     with stopped(*kvitto.workers()):
         deliver(kvitto, 4)
@@ -248,7 +248,7 @@ def test_an_append_that_timed_out_is_in_the_overflow_and_not_missing(fresh_kvitt
     assert kvitto.audit()["missing"] == 4
 
 
-def test_a_tally_that_postgres_could_not_take_is_reported_later(fresh_kvitto: Running) -> None:
+def test_high_water_mark_is_reported_after_postgres_is_back(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
     deliver(kvitto, 1)
     settled(kvitto)
@@ -275,7 +275,9 @@ def witness(connection: Connection, inbox: Inbox) -> None:
     record(connection, SWEEP, census.epoch, census.appended, census.last_id)
 
 
-def test_a_census_is_a_witness_where_no_edge_reported(inbox: Inbox, redis: Redis, connection: Connection) -> None:
+def test_audit_uses_the_mark_of_the_sweep_if_no_edge_reported(
+    inbox: Inbox, redis: Redis, connection: Connection
+) -> None:
     for _ in range(3):
         inbox.append(delivery())
     witness(connection, inbox)
@@ -284,7 +286,7 @@ def test_a_census_is_a_witness_where_no_edge_reported(inbox: Inbox, redis: Redis
     assert (account.missing, account.in_flight) == (3, 0)
 
 
-def test_an_older_census_that_arrives_late_changes_nothing(inbox: Inbox, redis: Redis, connection: Connection) -> None:
+def test_an_older_mark_that_arrives_late_changes_nothing(inbox: Inbox, redis: Redis, connection: Connection) -> None:
     first = inbox.append(delivery())
     inbox.append(delivery())
     witness(connection, inbox)
@@ -293,7 +295,7 @@ def test_an_older_census_that_arrives_late_changes_nothing(inbox: Inbox, redis: 
     assert audit(connection, inbox).missing == 2
 
 
-def test_what_one_edge_could_not_report_is_known_from_the_next(
+def test_a_mark_that_one_edge_did_not_report_is_covered_by_the_next_edge(
     inbox: Inbox, redis: Redis, connection: Connection
 ) -> None:
     """The count is the server's: an edge that was killed before it reported leaves no gap."""
@@ -306,7 +308,7 @@ def test_what_one_edge_could_not_report_is_known_from_the_next(
     assert audit(connection, inbox).missing == 105
 
 
-def test_an_inbox_that_begins_anew_in_an_epoch_that_goes_on_is_found_out(
+def test_audit_finds_an_inbox_that_was_emptied_within_its_epoch(
     inbox: Inbox, redis: Redis, connection: Connection
 ) -> None:
     """Deleted by hand, or set back to an earlier state: the server's own counter has forgotten."""
@@ -324,7 +326,9 @@ def test_an_inbox_that_begins_anew_in_an_epoch_that_goes_on_is_found_out(
         assert (account.missing, account.in_flight) == (3, count - 3)
 
 
-def test_the_log_tells_of_a_change_at_once_and_repeats_it_now_and_then(inbox: Inbox, connection: Connection) -> None:
+def test_alert_is_due_at_once_after_a_change_and_repeated_every_five_minutes(
+    inbox: Inbox, connection: Connection
+) -> None:
     row = audit(connection, inbox).row()
 
     def tells(missing: int) -> bool:
@@ -337,7 +341,7 @@ def test_the_log_tells_of_a_change_at_once_and_repeats_it_now_and_then(inbox: In
     assert [tells(4), tells(4)] == [True, False]
 
 
-def test_the_console_says_in_words_what_the_last_audit_came_to(inbox: Inbox, connection: Connection) -> None:
+def test_console_shows_the_result_of_the_last_audit(inbox: Inbox, connection: Connection) -> None:
     row = audit(connection, inbox).row()
 
     def told(**found: int) -> list[str]:
@@ -353,7 +357,7 @@ def test_the_console_says_in_words_what_the_last_audit_came_to(inbox: Inbox, con
 
 
 @pytest.mark.parametrize("load", ["settling", "backlog"])
-def test_under_load_nothing_is_ever_missing(fresh_kvitto: Running, load: str) -> None:
+def test_audit_under_load_finds_nothing_missing(fresh_kvitto: Running, load: str) -> None:
     kvitto = fresh_kvitto
     pids = kvitto.workers() if load == "backlog" else []
     with connect(kvitto.database, "test") as connection, Redis.from_url(kvitto.redis) as client:

@@ -33,7 +33,7 @@ def deliver(kvitto: Running, document: dict[str, object]) -> str:
     return receipt
 
 
-def test_receipts(kvitto: Running) -> None:
+def test_explain_of_receipts_compares_revisions(kvitto: Running) -> None:
     document: dict[str, object] = {"application_id": "explained", "amount": 1, "ssn": "19811218-9876"}
     first, again, changed = (deliver(kvitto, document | more) for more in ({}, {}, {"amount": 2, "purpose": "Båt"}))
     found = steps(kvitto, first)
@@ -49,7 +49,7 @@ def test_receipts(kvitto: Running) -> None:
     assert "9876" not in str(found)
 
 
-def test_a_receipt_that_is_a_dead_letter(kvitto: Running) -> None:
+def test_explain_of_a_dead_letter(kvitto: Running) -> None:
     receipt = str(kvitto.post("applications", b"hello").json()["receipt"])
     kvitto.outcome(receipt)
     found = steps(kvitto, receipt)
@@ -58,7 +58,7 @@ def test_a_receipt_that_is_a_dead_letter(kvitto: Running) -> None:
     assert found["outcome"].startswith("dead: not-json")
 
 
-def test_a_notification_is_compared_with_those_of_its_own_id(kvitto: Running) -> None:
+def test_explain_compares_a_notification_with_those_of_its_own_id(kvitto: Running) -> None:
     receipts = []
     for webhook_id in ("wh-e1", "wh-e2", "wh-e1"):
         sample = request("a", {"id": "explained", "status": "offered"}, id=webhook_id)
@@ -73,19 +73,19 @@ def test_a_notification_is_compared_with_those_of_its_own_id(kvitto: Running) ->
 @pytest.mark.parametrize(
     "line", ["GET /webhooks/kompar/decisions", "POST /nowhere/kompar/decisions", "POST /webhooks/a/b/c"]
 )
-def test_what_the_edge_would_not_route_is_no_request(kvitto: Running, tmp_path: Path, line: str) -> None:
+def test_explain_rejects_a_request_that_the_edge_does_not_route(kvitto: Running, tmp_path: Path, line: str) -> None:
     file = tmp_path / "saved.http"
     file.write_text(f"{line} HTTP/1.1\r\n\r\n{{}}")
     assert kvitto.run("explain", "--request", str(file)).returncode == 1
 
 
-def test_a_receipt_that_is_not_there(kvitto: Running) -> None:
+def test_explain_of_an_unknown_receipt_fails(kvitto: Running) -> None:
     done = kvitto.run("explain", "00000000-0000-0000-0000-000000000000")
     assert done.returncode == 1
     assert "no receipt" in done.stderr
 
 
-def test_a_saved_request_is_explained_and_not_kept(kvitto: Running, tmp_path: Path) -> None:
+def test_explain_of_a_saved_request_stores_nothing(kvitto: Running, tmp_path: Path) -> None:
     body = encrypt({"application_id": "never-sent"}, KEY)
     sample = Sample("saved", "/webhooks/kompar/applications", {"Authorization": f"token {TOKEN}"}, body)
     found = steps(kvitto, "--request", save(tmp_path, sample))
@@ -94,7 +94,7 @@ def test_a_saved_request_is_explained_and_not_kept(kvitto: Running, tmp_path: Pa
     assert kvitto.rows("SELECT * FROM reporting.deliveries WHERE entity_id = 'never-sent'") == []
 
 
-def test_a_signed_request(kvitto: Running, tmp_path: Path) -> None:
+def test_explain_of_a_signed_request(kvitto: Running, tmp_path: Path) -> None:
     found = steps(kvitto, "--request", save(tmp_path, request("a", {"id": "x", "status": "odd"}, id="wh-x")))
     assert found["authentication"].startswith("secret 1 of 2 for FREELANCER_CREDIT_LINE_APPLICATION matched; it covers")
     assert found["identity"].endswith("recognised by its id, wh-x")
@@ -102,19 +102,19 @@ def test_a_signed_request(kvitto: Running, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sample", side("solaris").forged()[:2], ids=lambda sample: sample.name)
-def test_a_request_that_is_refused(kvitto: Running, tmp_path: Path, sample: Sample) -> None:
+def test_explain_of_a_forged_request(kvitto: Running, tmp_path: Path, sample: Sample) -> None:
     found = steps(kvitto, "--request", save(tmp_path, sample))
     assert found["authentication"].startswith("rejected: wrong-signature")
     assert found["outcome"] == "401: nothing is stored"
 
 
-def test_a_handshake(kvitto: Running, tmp_path: Path) -> None:
+def test_explain_of_a_handshake(kvitto: Running, tmp_path: Path) -> None:
     headers = {"Solaris-Webhook-Event-Type": "WEBHOOK-SUBSCRIPTION"}
     found = steps(kvitto, "--request", save(tmp_path, Sample("h", "/webhooks/solaris", headers, b"")))
     assert found["outcome"] == "200: nothing is stored"
 
 
-def test_a_file_that_is_no_request(kvitto: Running, tmp_path: Path) -> None:
+def test_explain_rejects_a_file_that_is_no_request(kvitto: Running, tmp_path: Path) -> None:
     file = tmp_path / "x"
     file.write_text("hello")
     done = kvitto.run("explain", "--request", str(file))

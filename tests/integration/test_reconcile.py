@@ -1,4 +1,4 @@
-"""A sender's record against the ledger: what was accepted is there, and what is not so is found."""
+"""Reconciliation of an attempt log with the ledger: accepted attempts are there, and every discrepancy is found."""
 
 import json
 import signal
@@ -38,7 +38,7 @@ def load(kvitto: Running, record: Path, *more: str) -> dict[str, Any]:
 
 
 def compare(kvitto: Running, record: Path, *more: str) -> tuple[int, dict[str, int], list[dict[str, Any]]]:
-    """Return status, sums of all rows, and findings."""
+    """Return status, sums of all rows, and discrepancies."""
     done = kvitto.run("audit", "--against", str(record), "--json", *more)
     assert done.stdout, done.stderr
     rows = json.loads(done.stdout)
@@ -69,7 +69,7 @@ def tries(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_load_with_every_fault_is_accounted_for_try_by_try(
+def test_reconcile_after_load_with_every_fault_finds_no_discrepancy(
     kvitto: Running, recorded: tuple[Path, dict[str, Any]]
 ) -> None:
     path, summary = recorded
@@ -86,13 +86,13 @@ def test_load_with_every_fault_is_accounted_for_try_by_try(
     assert sums["duplicate"] > 0
 
 
-def test_a_recording_holds_no_secret_and_nothing_of_a_person(recorded: tuple[Path, dict[str, Any]]) -> None:
+def test_attempt_log_holds_no_secret_and_no_personal_data(recorded: tuple[Path, dict[str, Any]]) -> None:
     text = recorded[0].read_text()
     assert all(set(each) == {field.name for field in fields(DeliveryAttempt)} for each in tries(recorded[0]))
     assert not any(secret in text for name in names() for secret in side(name).secrets)
 
 
-def test_what_had_to_be_refused_was(recorded: tuple[Path, dict[str, Any]]) -> None:
+def test_attempts_with_a_wrong_token_are_answered_401(recorded: tuple[Path, dict[str, Any]]) -> None:
     statuses = {each["status"] for each in tries(recorded[0]) if each["fault"] == "wrong-token"}
     assert statuses == {401}
 
@@ -109,7 +109,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], list[dict[str, Any]]], str, 
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_one_try_that_is_not_as_it_must_be_is_found(
+def test_reconcile_finds_one_changed_attempt(
     kvitto: Running, recorded: tuple[Path, dict[str, Any]], tmp_path: Path, name: str
 ) -> None:
     change, kind, words = CHANGES[name]
@@ -123,7 +123,7 @@ def test_one_try_that_is_not_as_it_must_be_is_found(
     assert words in finding["problem"]
 
 
-def test_refusals_that_need_not_be_are_counted(
+def test_reconcile_counts_needless_rejections(
     kvitto: Running, recorded: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     made = tries(recorded[0])
@@ -133,7 +133,7 @@ def test_refusals_that_need_not_be_are_counted(
     assert [compare(kvitto, each)[1]["refused"] for each in (recorded[0], path)] == [0, 3]
 
 
-def test_an_event_that_is_stored_twice_is_found(
+def test_reconcile_finds_an_event_that_is_stored_twice(
     kvitto: Running, recorded: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     plain = [each for each in tries(recorded[0]) if each["fault"] is None and each["topic"] == "applications"]
@@ -147,7 +147,7 @@ def test_an_event_that_is_stored_twice_is_found(
     }
 
 
-def test_a_receipt_that_is_gone_from_the_ledger_is_found_and_one_in_flight_is_waited_for(
+def test_reconcile_waits_for_deliveries_in_flight_and_finds_a_deleted_receipt(
     fresh_kvitto: Running, tmp_path: Path
 ) -> None:
     path = tmp_path / "tries.jsonl"
@@ -177,7 +177,7 @@ def test_a_receipt_that_is_gone_from_the_ledger_is_found_and_one_in_flight_is_wa
 @pytest.mark.parametrize(
     "line", ["no JSON", "[]", "{}", '{"at": "yesterday"}', "\x00", '"' + "[" * 100_000, '{"at": 1, "becomes": 2}']
 )
-def test_a_file_that_is_no_record_is_told_with_the_line(
+def test_reconcile_names_the_line_that_is_no_attempt(
     kvitto: Running, recorded: tuple[Path, dict[str, Any]], tmp_path: Path, line: str
 ) -> None:
     path = tmp_path / "odd.jsonl"
@@ -187,7 +187,7 @@ def test_a_file_that_is_no_record_is_told_with_the_line(
     assert f"line 2 of {path} is no delivery attempt; name a file that" in done.stderr
 
 
-def test_a_bar_and_what_came_of_it_are_shown_on_a_terminal(kvitto: Running) -> None:
+def test_send_shows_progress_and_summary_on_a_terminal(kvitto: Running) -> None:
     sent = (
         "--data",
         str(kvitto.data),
@@ -209,8 +209,8 @@ def test_a_bar_and_what_came_of_it_are_shown_on_a_terminal(kvitto: Running) -> N
     assert "statuses      200: 20" in plain.stdout
 
 
-def test_a_receiver_that_stands_still_does_not_slow_the_sender(fresh_kvitto: Running, tmp_path: Path) -> None:
-    """An open model: the events are due whatever happens, and the answers that come late are told as late."""
+def test_send_keeps_its_rate_while_the_receiver_is_stopped(fresh_kvitto: Running, tmp_path: Path) -> None:
+    """An open model: events are sent on time whatever happens, and late answers count as late."""
     path = tmp_path / "tries.jsonl"
     edges = named(fresh_kvitto.process.pid, "app.cli ingest")
     arguments = (
@@ -236,7 +236,7 @@ def test_a_receiver_that_stands_still_does_not_slow_the_sender(fresh_kvitto: Run
     assert max(each["seconds"] for each in tries(path)) > 1
 
 
-def test_a_rate_that_is_not_kept_is_told(kvitto: Running) -> None:
+def test_send_reports_a_rate_that_it_cannot_keep(kvitto: Running) -> None:
     done = kvitto.run(
         "sandbox", "send", "--rate", "1500/s", "--duration", "1s", "--concurrency", "1", "--weights", "applications=1"
     )
@@ -244,7 +244,7 @@ def test_a_rate_that_is_not_kept_is_told(kvitto: Running) -> None:
     assert "The rate was not kept: a try began" in done.stderr
 
 
-def test_ctrl_c_ends_the_load(kvitto: Running) -> None:
+def test_send_ends_at_ctrl_c(kvitto: Running) -> None:
     arguments = ("sandbox", "send", "--rate", "20/s", "--duration", "1h")
     with terminal("--data", str(kvitto.data), *arguments, environment={}) as shown:
         shown.read(until="sending")

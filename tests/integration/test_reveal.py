@@ -24,14 +24,14 @@ def reveals(kvitto: Running, receipt: str) -> list[tuple[str, str]]:
     return [(row["reason"], row["operator"]) for row in rows]
 
 
-def test_a_body_is_revealed_in_clear_and_noted(kvitto: Running, receipt: str) -> None:
+def test_reveal_shows_the_clear_body_and_records_the_access(kvitto: Running, receipt: str) -> None:
     done = kvitto.run("reveal", receipt, "--reason", "complaint 4711")
     assert json.loads(done.stdout) == DOCUMENT
     assert [reason for reason, _ in reveals(kvitto, receipt)] == ["complaint 4711"]
     assert all(operator for _, operator in reveals(kvitto, receipt))
 
 
-def test_the_raw_body_is_what_was_received(kvitto: Running) -> None:
+def test_reveal_raw_shows_the_received_body(kvitto: Running) -> None:
     body = b"neither JSON nor an envelope"
     receipt = kvitto.post("applications", body).json()["receipt"]
     assert kvitto.outcome(receipt)["outcome"] == "dead"
@@ -43,7 +43,7 @@ def test_the_raw_body_is_what_was_received(kvitto: Running) -> None:
 
 
 @pytest.mark.parametrize("reason", [" ", "about 19811218-9876"])
-def test_nothing_is_revealed_without_a_reason_that_may_be_kept(kvitto: Running, receipt: str, reason: str) -> None:
+def test_reveal_requires_a_reason_without_personal_data(kvitto: Running, receipt: str, reason: str) -> None:
     before = reveals(kvitto, receipt)
     done = kvitto.run("reveal", receipt, "--reason", reason)
     assert done.returncode == 2
@@ -51,13 +51,13 @@ def test_nothing_is_revealed_without_a_reason_that_may_be_kept(kvitto: Running, 
     assert reveals(kvitto, receipt) == before
 
 
-def test_a_receipt_that_is_not_there_is_told(kvitto: Running) -> None:
+def test_reveal_of_an_unknown_receipt_fails(kvitto: Running) -> None:
     done = kvitto.run("reveal", "00000000-0000-0000-0000-000000000000", "--reason", "a typing error")
     assert done.returncode == 1
     assert "no receipt" in done.stderr
 
 
-def test_the_workers_role_reveals_and_can_take_nothing_back(kvitto: Running, receipt: str) -> None:
+def test_worker_role_can_reveal_but_not_delete_the_record(kvitto: Running, receipt: str) -> None:
     worker = kvitto.database.replace("//kvitto@", "//kvitto_worker@")
     with psycopg.connect(worker, autocommit=True) as connection:
         add = "INSERT INTO kvitto.body_access_log (receipt, reason, operator) VALUES (%s, 'by hand', 'me')"

@@ -207,10 +207,10 @@ def test_a_subscription_is_verified_with_no_setting_but_the_data_folder(tmp_path
         assert " stored " in subscriptions("verify", "solaris", EVENT_TYPE)
         assert "registered" in subscriptions("list")
         assert look(sandbox)["final_statuses"]["delivered"] >= 2
-        no_secret_is_told(lender)
+        assert_no_secret_is_logged(lender)
 
 
-def test_what_switches_the_sandbox_off_is_told_and_check_reads_what_the_commands_do(tmp_path: Path) -> None:
+def test_settings_that_switch_the_sandbox_off_are_reported(tmp_path: Path) -> None:
     data = ("--data", str(tmp_path / "data"))
     with lending(tmp_path / "data"), served(tmp_path / "data"):
         for given in ({}, {"PUBLIC_URL": "https://lender.example"}):
@@ -228,7 +228,7 @@ def test_what_switches_the_sandbox_off_is_told_and_check_reads_what_the_commands
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def no_secret_is_told(lender: Lender) -> None:
+def assert_no_secret_is_logged(lender: Lender) -> None:
     """Neither in a log nor in the ledger."""
     folders = (lender.data / "secrets", lender.data / "sandbox")
     files = [path for folder in folders for path in folder.iterdir() if path.name.isupper()]
@@ -240,7 +240,7 @@ def no_secret_is_told(lender: Lender) -> None:
     assert [secret for secret in secrets if secret in logs + rows] == []
 
 
-def test_the_edge_over_https_is_healthy_and_takes_canaries_and_deliveries(tmp_path: Path) -> None:
+def test_edge_over_https_is_healthy_and_accepts_canaries_and_deliveries(tmp_path: Path) -> None:
     with lending(tmp_path / "data") as lender:
         kvitto = lender.kvitto
         assert kvitto.ingest.startswith("https://")

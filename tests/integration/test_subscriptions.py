@@ -1,4 +1,4 @@
-"""`kvitto subscriptions`, against APIs that answer what a test tells them."""
+"""`kvitto subscriptions`, against fake APIs with prepared answers."""
 
 import json
 import re
@@ -100,7 +100,7 @@ def listed(*references: str, url: str = THERE) -> Answer:
     return Answer(200, [{"id": each, "event_type": EVENT, "url": url, "secret": None} for each in references])
 
 
-def test_a_webhook_is_registered_under_a_token_and_noted(lender: Lender) -> None:
+def test_register_uses_a_token_and_records_the_subscription(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
     done = lender.run("register", "kompar", "applications")
     assert f"kompar delivers applications to {HERE} from now on" in done.stdout
@@ -115,14 +115,14 @@ def test_a_webhook_is_registered_under_a_token_and_noted(lender: Lender) -> None
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_a_refusal_is_told_whichever_of_two_statuses_it_has(lender: Lender, status: int) -> None:
+def test_register_reports_a_refusal_with_either_status(lender: Lender, status: int) -> None:
     refusal = Answer(status, {"success": False, "message": "Please use valid url."})
     lender.api.answers["POST /kompar/webhooks/applications"] = [refusal]
     assert f"answers {status}: Please use valid url. Correct" in lender.refused("register", "kompar", "applications")
     assert [(row["state"], row["reason"]) for row in lender.rows()] == [("failed", "api-refused")]
 
 
-def test_a_refusal_in_an_answer_of_200_is_one(lender: Lender) -> None:
+def test_register_reports_a_refusal_with_status_200(lender: Lender) -> None:
     answer = Answer(200, {"success": False, "message": "not today"})
     lender.api.answers["POST /kompar/webhooks/applications"] = [answer]
     assert "refused: not today" in lender.refused("register", "kompar", "applications")
@@ -130,14 +130,14 @@ def test_a_refusal_in_an_answer_of_200_is_one(lender: Lender) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_a_second_webhook_names_the_way_to_replace_the_first(lender: Lender, status: int) -> None:
+def test_register_of_a_second_webhook_names_the_replace_option(lender: Lender, status: int) -> None:
     already = Answer(status, ALREADY.document)
     lender.api.answers["POST /kompar/webhooks/applications"] = [already]
     assert "--replace" in lender.refused("register", "kompar", "applications")
     assert not [line for line in lender.api.lines if line.startswith("DELETE")]
 
 
-def test_a_webhook_is_replaced_if_that_is_asked_for(lender: Lender) -> None:
+def test_register_with_replace_removes_the_former_webhook(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [FINE, ALREADY, FINE]
     lender.api.answers["DELETE /kompar/webhooks/applications"] = [FINE]
     lender.run("register", "kompar", "applications", "--url", "https://lender.example/old", "--allow-any-path")
@@ -149,7 +149,7 @@ def test_a_webhook_is_replaced_if_that_is_asked_for(lender: Lender) -> None:
     ]  # fmt: skip
 
 
-def test_nothing_is_removed_for_a_url_that_is_refused(lender: Lender) -> None:
+def test_register_with_replace_removes_nothing_if_the_url_is_refused(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [Answer(404, {"message": "Please use valid url."})]
     lender.refused("register", "kompar", "applications", "--replace")
     assert not [line for line in lender.api.lines if line.startswith("DELETE")]
@@ -162,7 +162,7 @@ def test_nothing_is_removed_for_a_url_that_is_refused(lender: Lender) -> None:
         (CUT_OFF, "it is not known whether anything is registered for applications now", "pending"),
     ],
 )
-def test_a_replacement_that_fails_half_way_is_told_loudly(
+def test_register_with_replace_that_fails_half_way_reports_it(
     lender: Lender, second: Answer, told: str, state: str
 ) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [FINE, ALREADY, second]
@@ -174,7 +174,7 @@ def test_a_replacement_that_fails_half_way_is_told_loudly(
     assert lender.states() == ["deleted", state]
 
 
-def test_a_replacement_whose_removal_is_in_doubt_is_told_and_can_be_repeated(lender: Lender) -> None:
+def test_register_with_replace_can_be_repeated_if_the_removal_is_undecided(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [FINE, ALREADY]
     lender.api.answers["DELETE /kompar/webhooks/applications"] = [Answer(500)]
     lender.run("register", "kompar", "applications")
@@ -187,7 +187,7 @@ def test_a_replacement_whose_removal_is_in_doubt_is_told_and_can_be_repeated(len
     assert lender.states() == ["deleted", "failed", "active"]
 
 
-def test_a_lost_answer_leaves_a_doubt_that_a_removal_settles(lender: Lender) -> None:
+def test_remove_resolves_a_registration_whose_answer_was_lost(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [CUT_OFF]
     lender.api.answers["DELETE /kompar/webhooks/applications"] = [FINE]
     lender.api.answers["GET /solaris/v1/webhooks"] = [listed()]
@@ -198,7 +198,7 @@ def test_a_lost_answer_leaves_a_doubt_that_a_removal_settles(lender: Lender) -> 
     assert lender.states() == ["deleted"]
 
 
-def test_a_crash_between_asking_and_the_answer_is_seen(lender: Lender) -> None:
+def test_list_shows_a_registration_that_crashed_before_the_answer(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [HANGS]
     lender.api.answers["GET /solaris/v1/webhooks"] = [listed()]
     asking = subprocess.Popen(
@@ -213,7 +213,7 @@ def test_a_crash_between_asking_and_the_answer_is_seen(lender: Lender) -> None:
     assert (row["state"], row["activated_at"]) == ("pending", None)
 
 
-def test_what_is_registered_is_removed(lender: Lender) -> None:
+def test_remove_of_a_registered_webhook(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
     lender.api.answers["DELETE /kompar/webhooks/applications"] = [FINE, Answer(404, {"message": "not registered"})]
     lender.run("register", "kompar", "applications")
@@ -225,7 +225,7 @@ def test_what_is_registered_is_removed(lender: Lender) -> None:
     assert "nothing to remove" in lender.refused("remove", "kompar", "applications")
 
 
-def test_a_removal_that_fails_is_in_doubt_until_it_succeeds(lender: Lender) -> None:
+def test_remove_that_fails_stays_undecided_until_it_succeeds(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
     lender.api.answers["DELETE /kompar/webhooks/applications"] = [Answer(500)]
     lender.run("register", "kompar", "applications")
@@ -236,14 +236,14 @@ def test_a_removal_that_fails_is_in_doubt_until_it_succeeds(lender: Lender) -> N
     assert lender.states() == ["deleted"]
 
 
-def test_who_is_refused_at_the_door_is_told_what_to_correct(lender: Lender) -> None:
+def test_register_with_wrong_credentials_names_their_settings(lender: Lender) -> None:
     lender.api.answers["GET /kompar/token"] = [Answer(401, {"message": f"wrong password {PASSWORD}"})]
     said = lender.refused("register", "kompar", "applications")
     assert "answers 401: wrong password ***. Correct KOMPAR_API_USERNAME or KOMPAR_API_PASSWORD. Nothing was" in said
     assert lender.states() == ["failed"]
 
 
-def test_a_secret_that_is_shown_once_goes_into_its_file(lender: Lender) -> None:
+def test_register_adds_the_secret_to_its_file(lender: Lender) -> None:
     lender.secrets.write_text(f"{EVENT}=older\n")
     lender.secrets.chmod(0o640)
     lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
@@ -256,7 +256,7 @@ def test_a_secret_that_is_shown_once_goes_into_its_file(lender: Lender) -> None:
     assert [(row["state"], row["reference"]) for row in lender.rows()] == [("active", "w-1")]
 
 
-def test_an_event_type_without_a_schema_is_taken_and_told(lender: Lender) -> None:
+def test_register_of_an_event_type_without_a_schema_warns(lender: Lender) -> None:
     unknown = "PERSON_CHANGED"
     answer = {"id": "w-1", "event_type": unknown, "url": THERE, "secret": SHOWN_ONCE}
     lender.api.answers["POST /solaris/v1/webhooks"] = [Answer(201, answer), made("w-2")]
@@ -266,7 +266,7 @@ def test_an_event_type_without_a_schema_is_taken_and_told(lender: Lender) -> Non
     assert "no schema" not in lender.run("register", "solaris", EVENT).stderr
 
 
-def test_without_a_file_a_secret_is_asked_for_before_anything_is_sent(lender: Lender) -> None:
+def test_register_without_a_secret_file_sends_nothing(lender: Lender) -> None:
     del lender.environment["SOLARIS_SECRETS_FILE"]
     said = lender.refused("register", "solaris", EVENT)
     assert "SOLARIS_SECRETS_FILE is not set" in said
@@ -276,7 +276,7 @@ def test_without_a_file_a_secret_is_asked_for_before_anything_is_sent(lender: Le
     assert (lender.api.calls, lender.rows()) == ([], [])
 
 
-def test_without_a_file_a_secret_is_printed_once_on_a_terminal(lender: Lender) -> None:
+def test_register_without_a_secret_file_prints_the_secret_once_on_a_terminal(lender: Lender) -> None:
     del lender.environment["SOLARIS_SECRETS_FILE"]
     lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
     with terminal("subscriptions", "register", "solaris", EVENT, environment=lender.environment) as shown:
@@ -286,7 +286,7 @@ def test_without_a_file_a_secret_is_printed_once_on_a_terminal(lender: Lender) -
     assert lender.states() == ["active"]
 
 
-def test_a_secret_is_kept_whatever_happens_to_the_ledger(lender: Lender) -> None:
+def test_register_keeps_the_secret_if_the_database_fails(lender: Lender) -> None:
     """It cannot be asked for a second time."""
     with psycopg.connect(lender.database, autocommit=True) as owner:
         owner.execute("REVOKE UPDATE (activated_at) ON kvitto.subscriptions FROM kvitto_worker")
@@ -296,7 +296,7 @@ def test_a_secret_is_kept_whatever_happens_to_the_ledger(lender: Lender) -> None
     assert lender.states() == ["pending"]
 
 
-def test_the_provider_s_word_stands_beside_ours(lender: Lender) -> None:
+def test_list_compares_our_rows_with_those_of_the_provider(lender: Lender) -> None:
     lender.api.answers["POST /solaris/v1/webhooks"] = [made("w-1"), made("w-2")]
     lender.run("register", "solaris", EVENT)
     lender.run("register", "solaris", EVENT)
@@ -315,7 +315,7 @@ def test_the_provider_s_word_stands_beside_ours(lender: Lender) -> None:
     assert "registered for https://else.example" in lender.run("list", status=1).stdout
 
 
-def test_who_cannot_be_asked_is_told_and_ours_are_listed_all_the_same(lender: Lender) -> None:
+def test_list_shows_our_rows_if_the_provider_cannot_be_called(lender: Lender) -> None:
     lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
     lender.run("register", "solaris", EVENT)
     lender.api.answers["GET /solaris/v1/webhooks"] = [Answer(403, {"detail": "no"})]
@@ -328,7 +328,7 @@ def test_who_cannot_be_asked_is_told_and_ours_are_listed_all_the_same(lender: Le
     assert EVENT in done.stdout
 
 
-def test_of_several_one_is_named_and_the_secret_that_may_go_is_told(lender: Lender) -> None:
+def test_remove_of_one_of_several_names_the_secret_to_delete(lender: Lender) -> None:
     lender.api.answers["POST /solaris/v1/webhooks"] = [made("w-1"), made("w-2")]
     for _ in range(2):
         lender.run("register", "solaris", EVENT)
@@ -376,7 +376,7 @@ def test_of_several_one_is_named_and_the_secret_that_may_go_is_told(lender: Lend
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
-def test_a_mistake_is_told_before_anything_is_asked_for(
+def test_a_mistake_is_reported_before_the_provider_is_called(
     lender: Lender, arguments: list[str], change: dict[str, str], status: int, words: str
 ) -> None:
     lender.environment |= change
@@ -385,19 +385,19 @@ def test_a_mistake_is_told_before_anything_is_asked_for(
     assert "DATABASE_URL" in change or lender.rows() == []
 
 
-def test_a_delivery_that_does_not_come_is_told_with_where_to_look(lender: Lender) -> None:
+def test_verify_without_a_delivery_says_what_to_check(lender: Lender) -> None:
     lender.api.answers["GET /kompar/random/application"] = [FINE]
     said = lender.refused("verify", "kompar", "applications", "--timeout", "1s")
     assert "no applications of kompar in Postgres after 1 s" in said
     assert "kvitto audit" in said
 
 
-def test_where_secrets_come_with_subscriptions_a_restart_is_asked_for_first(lender: Lender) -> None:
+def test_verify_with_a_new_secret_names_the_restart_first(lender: Lender) -> None:
     said = lender.refused("verify", "solaris", EVENT, "--timeout", "1s", "--no-trigger")
     assert "in this order:\n  SOLARIS_SECRETS             was ingest restarted since the secret was added?\n" in said
 
 
-def test_a_path_may_follow_another_and_be_any_if_that_is_asked_for(lender: Lender) -> None:
+def test_register_accepts_a_path_prefix_and_with_any_path_every_path(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
     urls = [f"https://lender.example/behind{HERE.removeprefix('https://lender.example')}{end}" for end in ("", "/")]
     for url in urls:
@@ -407,14 +407,14 @@ def test_a_path_may_follow_another_and_be_any_if_that_is_asked_for(lender: Lende
 
 
 @pytest.mark.parametrize("replace", [[], ["--replace"]], ids=["first", "replacing"])
-def test_where_that_is_sure_it_is_told_that_nothing_was_changed(lender: Lender, replace: list[str]) -> None:
+def test_register_that_failed_early_says_that_nothing_changed(lender: Lender, replace: list[str]) -> None:
     lender.api.answers["GET /kompar/token"] = [Answer(500)]
     said = lender.refused("register", "kompar", "applications", *replace)
     assert "the fault is the provider's. Nothing was changed." in said
     assert lender.states() == ["failed"]
 
 
-def test_what_is_in_doubt_is_listed_with_what_to_do(lender: Lender) -> None:
+def test_list_says_what_to_do_about_undecided_rows(lender: Lender) -> None:
     lender.api.answers["GET /solaris/v1/webhooks"] = [listed()]
     lender.api.answers["POST /kompar/webhooks/applications"] = [CUT_OFF, FINE]
     assert "Nothing was changed" not in lender.refused("register", "kompar", "applications")
@@ -425,7 +425,7 @@ def test_what_is_in_doubt_is_listed_with_what_to_do(lender: Lender) -> None:
     assert lender.run("list").stderr == "deleting: it is not known whether it was removed; repeat `remove`\n"
 
 
-def test_a_removal_in_doubt_is_settled_by_what_the_provider_lists(lender: Lender) -> None:
+def test_remove_resolves_an_undecided_removal_by_the_list_of_the_provider(lender: Lender) -> None:
     lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
     lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1"), listed()]
     lender.api.answers["DELETE /solaris/v1/webhooks/w-1"] = [CUT_OFF]
@@ -437,7 +437,7 @@ def test_a_removal_in_doubt_is_settled_by_what_the_provider_lists(lender: Lender
     assert lender.states() == ["deleted"]
 
 
-def test_check_tells_what_the_command_lacks(lender: Lender) -> None:
+def test_check_names_missing_settings(lender: Lender) -> None:
     def check() -> subprocess.CompletedProcess[str]:
         return run("check", "subscriptions", environment=lender.environment)
 
@@ -452,7 +452,7 @@ def test_check_tells_what_the_command_lacks(lender: Lender) -> None:
     assert "SOLARIS_CLIENT_SECRET" in done.stdout
 
 
-def test_the_worker_s_role_can_neither_delete_nor_rewrite_what_was_asked(lender: Lender) -> None:
+def test_worker_role_can_neither_delete_nor_rewrite_a_request(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
     lender.run("register", "kompar", "applications")
     for statement in ("DELETE FROM kvitto.subscriptions", "UPDATE kvitto.subscriptions SET url = 'x'"):
@@ -463,19 +463,19 @@ def test_the_worker_s_role_can_neither_delete_nor_rewrite_what_was_asked(lender:
             connection.execute(statement)
 
 
-def test_one_that_was_removed_elsewhere_is_not_taken_for_a_second(lender: Lender) -> None:
+def test_register_replaces_the_row_of_a_webhook_that_was_removed_elsewhere(lender: Lender) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [FINE]
     lender.run("register", "kompar", "applications")
     lender.run("register", "kompar", "applications")
     assert lender.states() == ["deleted", "active"]
 
 
-def test_where_several_are_kept_none_is_replaced(lender: Lender) -> None:
+def test_register_with_replace_is_rejected_if_the_provider_keeps_several(lender: Lender) -> None:
     assert "keeps several of a topic" in lender.refused("register", "solaris", EVENT, "--replace", status=2)
     assert (lender.api.calls, lender.rows()) == ([], [])
 
 
-def test_a_secret_that_its_file_cannot_take_in_is_printed_rather_than_lost(lender: Lender) -> None:
+def test_register_prints_a_secret_that_its_file_cannot_hold(lender: Lender) -> None:
     lender.secrets.write_bytes(b"\xff no text")
     lender.api.answers["POST /solaris/v1/webhooks"] = [made()]
     done = run("subscriptions", "register", "solaris", EVENT, environment=lender.environment)

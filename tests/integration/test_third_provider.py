@@ -56,15 +56,15 @@ def tool(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def test_the_layers_hold_without_an_edit(project: Path) -> None:
+def test_import_contracts_hold_without_an_edit(project: Path) -> None:
     run(project, tool("lint-imports"), "--no-cache")
 
 
-def test_it_is_typed(project: Path) -> None:
+def test_types_check(project: Path) -> None:
     run(project, tool("mypy"), "-p", "app.providers.acme", "-m", "tests.providers.acme_fixtures", "--no-incremental")
 
 
-def test_what_holds_for_every_provider_holds_for_it(project: Path) -> None:
+def test_contract_tests_pass(project: Path) -> None:
     run(project, sys.executable, "-m", "pytest", "-q", "-k", "acme", "tests/providers/test_contract.py")
 
 
@@ -83,7 +83,7 @@ def kvitto(project: Path, acme: ModuleType, tmp_path_factory: pytest.TempPathFac
         yield found
 
 
-def test_its_deliveries_reach_its_table(kvitto: Running, acme: ModuleType) -> None:
+def test_deliveries_reach_the_projection(kvitto: Running, acme: ModuleType) -> None:
     sent = [
         acme.request("new", {"order": "o-1", "total": 1200}, "msg_a"),
         acme.request("again", {"order": "o-1", "total": 1200}, "msg_a"),
@@ -99,7 +99,7 @@ def test_its_deliveries_reach_its_table(kvitto: Running, acme: ModuleType) -> No
     assert (row["order"], row["total"], row["extra"], row["revision"]) == ("o-1", 900, {"gift": True}, 2)
 
 
-def test_an_order_of_your_own(kvitto: Running, acme: ModuleType, tmp_path: Path) -> None:
+def test_shell_example_of_the_guide_works(kvitto: Running, acme: ModuleType, tmp_path: Path) -> None:
     (block,) = re.findall(r"^```sh\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
     *sending, asking = block.replace("http://127.0.0.1:8080", kvitto.ingest).splitlines()
     secret = tmp_path / ".kvitto" / "secrets" / "ACME_SECRETS"
@@ -111,7 +111,7 @@ def test_an_order_of_your_own(kvitto: Running, acme: ModuleType, tmp_path: Path)
     assert "my-first" in kvitto.run(*shlex.split(asking)[1:]).stdout
 
 
-def test_without_an_api_it_is_told_elsewhere_where_to_deliver(kvitto: Running, project: Path) -> None:
+def test_subscriptions_register_without_an_api_says_so(kvitto: Running, project: Path) -> None:
     done = subprocess.run(
         command("subscriptions", "register", "acme", "orders"),
         cwd=project,
@@ -123,7 +123,7 @@ def test_without_an_api_it_is_told_elsewhere_where_to_deliver(kvitto: Running, p
     assert (done.returncode, "acme has no API for subscriptions" in done.stderr) == (1, True), done.stderr
 
 
-def test_what_was_tampered_with_is_refused(kvitto: Running, acme: ModuleType) -> None:
+def test_changed_requests_are_rejected(kvitto: Running, acme: ModuleType) -> None:
     before = kvitto.entries("acme")
     good = acme.request("good", {"order": "o-2"}, "msg_c")
     tampered = [

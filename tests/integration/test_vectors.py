@@ -1,4 +1,4 @@
-"""Every sample of every provider, through HTTP, Redis, worker and Postgres, to what must become of it."""
+"""Every sample of every provider, through HTTP, Redis, worker and Postgres, to its expected outcome."""
 
 import json
 from itertools import groupby
@@ -19,7 +19,7 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group[0].name)
-def test_samples_end_where_they_must(kvitto: Running, group: list[Sample]) -> None:
+def test_samples_have_the_expected_outcome(kvitto: Running, group: list[Sample]) -> None:
     for sample in group:
         before = kvitto.entries(sample.path.split("/")[2])
         answer = kvitto.client.post(sample.path, content=sample.body, headers=sample.headers)
@@ -52,7 +52,7 @@ def check_current(kvitto: Running, view: str, key: str, expected: dict[str, Any]
     assert current == expected
 
 
-def test_the_books_add_up_afterwards(kvitto: Running) -> None:
+def test_audit_finds_nothing_missing_afterwards(kvitto: Running) -> None:
     for name in names():
         account = kvitto.audit(name)
         assert account["missing"] == 0

@@ -1,4 +1,4 @@
-"""The providers' sides, for the tests that hold for every one of them."""
+"""The providers' requests, for the contract tests of all providers."""
 
 import importlib
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ PROVIDERS = Path(__file__).parents[2] / "app" / "providers"
 
 @dataclass(frozen=True)
 class Sample:
-    """A request as the provider would make it, and what must become of it."""
+    """A request as the provider sends it, and its expected result."""
 
     name: str
     path: str
@@ -29,16 +29,16 @@ class Side(Protocol):
     signs_content: bool
 
     def samples(self) -> list[Sample]:
-        """Return requests with what must become of them."""
+        """Return requests with their expected results."""
 
     def forged(self) -> list[Sample]:
         """Return requests under a secret or key that the receiver does not have."""
 
     def tries(self) -> tuple[Sample, Sample]:
-        """Return two tries of one notification."""
+        """Return two attempts of one notification."""
 
     def unknown(self) -> Sample:
-        """Return something valid that the schemas do not know."""
+        """Return a valid request with keys or a type that no schema describes."""
 
 
 def names() -> list[str]:
@@ -47,6 +47,6 @@ def names() -> list[str]:
 
 
 def side(name: str) -> Side:
-    """Return the provider's side: tests/providers/NAME_side.py."""
+    """Return the provider's side: tests/providers/NAME_fixtures.py."""
     found: Side = importlib.import_module(f"tests.providers.{name}_fixtures").SIDE
     return found

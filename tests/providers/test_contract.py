@@ -1,4 +1,4 @@
-"""What holds for every provider's folder."""
+"""Contract tests: what holds for every provider's folder."""
 
 import base64
 from collections.abc import Callable
@@ -17,7 +17,7 @@ FINGERPRINT_KEY = {"FINGERPRINT_KEY": base64.b64encode(b"f" * 32).decode()}
 
 
 class Request:
-    """A request as the edge shows it."""
+    """A request as the edge passes it on."""
 
     def __init__(self, sample: Sample) -> None:
         segments = sample.path.strip("/").split("/")
@@ -52,7 +52,7 @@ class Folder:
         return self.opener.validate(self.opener.open(authentic.topic, kept, sample.body))
 
     def outcome(self, sample: Sample) -> str:
-        """Return what becomes of a request, as far as it can be told without its entity's history."""
+        """Return what becomes of a request, without the history of its entity."""
         try:
             return "handshake" if self.take(sample) is None else "valid"
         except AuthenticationError:
@@ -66,7 +66,7 @@ def folder(request: pytest.FixtureRequest) -> Folder:
     return Folder(request.param)
 
 
-def test_samples_become_what_they_must(folder: Folder) -> None:
+def test_samples_have_the_expected_outcome(folder: Folder) -> None:
     valid = {"stored": "valid", "duplicate": "valid"}
     for sample in folder.side.samples():
         expected = sample.expect.get("outcome", "refused")
@@ -98,7 +98,7 @@ def test_one_flipped_byte_is_refused_where_content_is_signed(folder: Folder) -> 
             assert folder.outcome(replace(sample, body=bytes(flipped))) == "refused"
 
 
-def test_what_is_forged_gets_nowhere(folder: Folder) -> None:
+def test_forged_requests_are_rejected_or_dead(folder: Folder) -> None:
     for sample in folder.side.forged():
         assert folder.outcome(sample) in ("refused", "dead"), sample.name
     without_headers = replace(folder.side.tries()[0], headers={})
@@ -116,13 +116,13 @@ def test_a_retry_keeps_its_identity(folder: Folder) -> None:
     )
 
 
-def test_what_is_unknown_is_kept_whole(folder: Folder) -> None:
+def test_unknown_keys_and_types_are_kept(folder: Folder) -> None:
     event = folder.take(folder.side.unknown())
     assert event is not None
     assert event.digests.keys() == event.content.keys()
 
 
-def test_rows_can_be_made_of_what_is_kept(folder: Folder) -> None:
+def test_projection_row_accepts_masked_content(folder: Folder) -> None:
     for sample in folder.side.samples():
         if sample.expect.get("outcome") == "stored":
             event = folder.take(sample)
@@ -131,7 +131,7 @@ def test_rows_can_be_made_of_what_is_kept(folder: Folder) -> None:
                 event.projection.row(event.content)
 
 
-def test_no_error_tells_a_secret_or_a_value(folder: Folder) -> None:
+def test_errors_hold_no_secret(folder: Folder) -> None:
     broken = [*folder.side.forged(), *folder.side.samples()]
     texts = [text for sample in broken if (text := _error(lambda it=sample: folder.take(it)))]  # type: ignore[misc]
     assert texts
@@ -147,7 +147,7 @@ def _error(action: Callable[[], object]) -> str:
     return ""
 
 
-def test_unset_secrets_are_told_by_name(folder: Folder) -> None:
+def test_unset_secrets_are_reported_by_name(folder: Folder) -> None:
     environment = Environment(FINGERPRINT_KEY)
     for name in names():
         registry.load_authentication(name, environment)

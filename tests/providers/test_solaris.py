@@ -48,7 +48,7 @@ def test_hexadecimal_of_any_case_is_accepted(change: Any) -> None:
 
 
 @pytest.mark.parametrize("signature", ["", "sha256=", "sha1=00", "00" * 32, "sha256=\xff"])
-def test_no_other_signature_is(signature: str) -> None:
+def test_wrong_signature_is_rejected(signature: str) -> None:
     made = Request(request("a", {"id": "a"}))
     made._headers["solaris-webhook-signature"] = signature
     with pytest.raises(AuthenticationError):
@@ -74,7 +74,7 @@ def test_handshakes_are_sixty_a_minute() -> None:
 
 
 @pytest.mark.parametrize("name", ["evil\nname", "x" * 200, "lower"])
-def test_an_event_type_that_is_none_is_not_repeated_into_logs(name: str) -> None:
+def test_malformed_event_type_is_not_repeated_in_the_error(name: str) -> None:
     made = Request(request("a", {"id": "a"}))
     made._headers["solaris-webhook-event-type"] = name
     with pytest.raises(AuthenticationError) as caught:
@@ -96,7 +96,7 @@ def test_an_event_type_that_is_none_is_not_repeated_into_logs(name: str) -> None
         ({"offered_limit": EURO | {"unit": "euros"}}, ["unknown-unit"]),
     ],
 )
-def test_credit_lines_are_flagged_not_refused(content: dict[str, Any], flags: list[str]) -> None:
+def test_credit_lines_are_flagged_not_rejected(content: dict[str, Any], flags: list[str]) -> None:
     assert all_flags(event(CREDIT_LINE, content).field_flags) == flags
 
 
@@ -136,7 +136,7 @@ def test_times_of_every_shape_are_read(time: str) -> None:
 
 
 @pytest.mark.parametrize("missing", ["id", "interest_accrual_rate", "effective_from"])
-def test_of_an_overdraft_rate_everything_is_required(missing: str) -> None:
+def test_overdraft_rate_requires_every_key(missing: str) -> None:
     content = {"id": "a", "interest_accrual_rate": 0.1, "effective_from": "2019-08-24T14:15:22Z"}
     with pytest.raises(InvalidDeliveryError):
         event(RATE, {key: value for key, value in content.items() if key != missing})
@@ -165,11 +165,13 @@ def test_an_event_type_that_is_not_known_is_kept_whole() -> None:
         ({"id": " "}, {"Solaris_Entity_Id": "", "Solaris_Webhook_Id": "wh"}, "wh"),
     ],
 )
-def test_what_it_is_about(content: dict[str, Any], headers: dict[str, str], entity_id: str) -> None:
+def test_entity_id_comes_from_body_then_headers(
+    content: dict[str, Any], headers: dict[str, str], entity_id: str
+) -> None:
     assert event(REJECTION, content, **headers).entity.entity_id == entity_id
 
 
-def test_nothing_that_names_it_is_no_entity() -> None:
+def test_event_without_any_id_is_missing_id() -> None:
     with pytest.raises(InvalidDeliveryError) as caught:
         SOLARIS.validate(Payload(REJECTION, {}, {"status": "RETURNED"}))
     assert caught.value.reason == "missing-id"

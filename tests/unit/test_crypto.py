@@ -12,14 +12,14 @@ from app.errors import InvalidDeliveryError
 OLD, NEW = ("old", os.urandom(32)), ("new", os.urandom(32))
 
 
-def test_a_sealed_body_opens_under_its_receipt() -> None:
+def test_unseal_opens_a_body_under_its_receipt() -> None:
     receipt = uuid4()
     sealed = SealingKeys((NEW,)).seal(receipt, b"body")
     assert b"body" not in sealed
     assert SealingKeys((OLD, NEW)).unseal(receipt, sealed) == b"body"
 
 
-def test_the_first_key_seals_and_every_key_opens() -> None:
+def test_seal_uses_the_first_key_and_unseal_every_key() -> None:
     receipt = uuid4()
     before = SealingKeys((OLD,)).seal(receipt, b"body")
     rotated = SealingKeys((NEW, OLD))
@@ -28,7 +28,7 @@ def test_the_first_key_seals_and_every_key_opens() -> None:
         SealingKeys((OLD,)).unseal(receipt, rotated.seal(receipt, b"body"))
 
 
-def test_a_seal_is_bound_to_its_receipt_and_breaks_at_any_byte() -> None:
+def test_unseal_fails_for_another_receipt_or_a_changed_byte() -> None:
     receipt, keys = uuid4(), SealingKeys((NEW,))
     sealed = keys.seal(receipt, b"body")
     with pytest.raises(InvalidDeliveryError):

@@ -1,4 +1,4 @@
-"""JSON as it is taken, and its canonical text."""
+"""Accepted JSON and its canonical text."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ from app.errors import InvalidDeliveryError
         b'{"a": ' + b"9" * 5000 + b"}",
     ],
 )
-def test_what_is_no_json_object_is_rejected(text: bytes) -> None:
+def test_parse_object_rejects_other_texts_as_not_json(text: bytes) -> None:
     with pytest.raises(InvalidDeliveryError) as caught:
         parse_object(text)
     assert caught.value.reason == "not-json"
@@ -36,17 +36,17 @@ def test_what_is_no_json_object_is_rejected(text: bytes) -> None:
 @pytest.mark.parametrize(
     "text", [rb'{"a": "\u0000"}', rb'{"\u0000": 1}', rb'{"a": ["\ud800"]}', b'{"a":' + b"[" * 70 + b"]" * 70 + b"}"]
 )
-def test_what_the_database_cannot_hold_is_rejected(text: bytes) -> None:
+def test_parse_object_rejects_unstorable_content_as_invalid(text: bytes) -> None:
     with pytest.raises(InvalidDeliveryError) as caught:
         parse_object(text)
     assert caught.value.reason == "invalid"
 
 
-def test_a_number_is_the_same_however_it_is_written() -> None:
+def test_canonical_is_the_same_for_every_notation_of_a_number() -> None:
     assert canonical(parse_object(b'{"a": 4.0, "b": 1e3}')) == canonical(parse_object(b'{"b":1000,"a":4}'))
 
 
-def test_true_is_not_one() -> None:
+def test_canonical_of_true_differs_from_one() -> None:
     assert canonical(True) != canonical(1)
 
 
@@ -60,19 +60,19 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(names, json_values, max_size=4))
-def test_parsing_is_stable(document: dict[str, object]) -> None:
+def test_parse_object_of_canonical_text_is_stable(document: dict[str, object]) -> None:
     once = parse_object(canonical(document))
     assert canonical(parse_object(canonical(once))) == canonical(once)
 
 
-def test_messages_name_fields_only() -> None:
+def test_flatten_names_fields_only() -> None:
     assert flatten({"amount": ["Not a valid integer."], "guarantors": {0: {"ssn": ["Not a valid string."]}}}) == (
         "amount: Not a valid integer.; guarantors.0.ssn: Not a valid string."
     )
 
 
 def slow_parse(text: bytes) -> Any:
-    """What `parse_object` was: options at every call, every value looked at."""
+    """`parse_object` without its shortcuts: it checks every value."""
     try:
         value = json.loads(text.decode("utf-8"), parse_float=slow_number, parse_constant=no_number)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What is kept of a person."""
+"""Personal data is masked."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ from app.domain.masking import is_personal, mask, mask_text
         (None, None),
     ],
 )
-def test_national_ids_keep_their_birth_date_only(given: object, kept: object) -> None:
+def test_mask_keeps_only_the_birth_date_of_a_national_id(given: object, kept: object) -> None:
     for key in ("ssn", "personal_id", "personnummer"):
         assert mask({"deep": [{"deeper": {key: given}}]}) == {"deep": [{"deeper": {key: kept}}]}
 
@@ -39,17 +39,17 @@ def test_national_ids_keep_their_birth_date_only(given: object, kept: object) ->
 @pytest.mark.parametrize(
     "number", ["8112189876", "811218-9876", "198112189876", "20010101-1234", "0001112223", "1112229990"]
 )
-def test_a_sole_traders_number_is_personal(number: str) -> None:
+def test_is_personal_of_a_sole_traders_number(number: str) -> None:
     assert is_personal(number)
     assert mask({"company_id": number})["company_id"].endswith("-****")
 
 
 @pytest.mark.parametrize("number", ["556036-0793", "5560360793", "165560360793", "9990001113"])
-def test_an_organisations_number_is_not(number: str) -> None:
+def test_is_personal_not_of_an_organisations_number(number: str) -> None:
     assert mask({"company_id": number}) == {"company_id": number}
 
 
-def test_files_are_reduced_to_name_type_size_and_hash() -> None:
+def test_mask_reduces_files_to_name_type_size_and_hash() -> None:
     raw = b"\x00\x01statement"
     file = {"type": "Kontohistorik", "filename": "k.pdf", "data": base64.b64encode(raw).decode(), "file_ext": "pdf"}
     assert mask({"files": [file, "stray"]})["files"] == [
@@ -58,39 +58,39 @@ def test_files_are_reduced_to_name_type_size_and_hash() -> None:
     ]
 
 
-def test_one_file_outside_a_list_is_reduced_too() -> None:
+def test_mask_reduces_a_file_outside_a_list() -> None:
     assert "c2VjcmV0" not in str(mask({"files": {"filename": "k.pdf", "data": "c2VjcmV0"}}))
     assert mask({"files": None}) == {"files": None}
 
 
-def test_what_is_masked_is_a_copy() -> None:
+def test_mask_returns_a_copy() -> None:
     content = {"ssn": "19811218-9876"}
     mask(content)
     assert content == {"ssn": "19811218-9876"}
 
 
 @pytest.mark.parametrize("key", ["19811218-9876", "8112189876", "811218+9876", "holder 19811218-9876"])
-def test_a_key_that_is_a_national_id_is_masked_at_any_depth(key: str) -> None:
+def test_mask_masks_a_key_that_is_a_national_id_at_any_depth(key: str) -> None:
     assert "9876" not in str(mask({"holders": [{key: "x"}], key: 1}))
     assert "9876" not in str(Fingerprints(b"k" * 32).digests({key: 1}))
 
 
 @pytest.mark.parametrize("key", ["amount", "iban_2", "5560360793123", "2026-11-22"])
-def test_other_keys_keep_their_names(key: str) -> None:
+def test_mask_keeps_other_keys(key: str) -> None:
     assert list(mask({key: 1})) == [key]
 
 
-def test_two_keys_masked_alike_are_told_apart_by_their_digests() -> None:
+def test_digests_differ_for_two_keys_that_are_masked_alike() -> None:
     assert len(Fingerprints(b"k" * 32).digests({"19811218-9876": 1, "19811218-9884": 1})) == 2
 
 
 def slow_mask_text(text: str) -> str:
-    """What `mask_text` was: every text searched."""
+    """`mask_text` without its shortcut: it searches every text."""
     return re.sub(r"(?<!\d)((?:\d\d)?\d{6})[-+ ]?\d{4}(?!\d)", r"\1-****", text, flags=re.ASCII)
 
 
 def slow_mask(key: str, value: Any) -> Any:
-    """What masking was: one question after the other, of every value."""
+    """`mask` without its table of rules."""
     if key in {"ssn", "personal_id", "personnummer"}:
         return slow_hidden(value)
     if key == "company_id" and is_personal(value):
@@ -126,17 +126,17 @@ values = st.recursive(
 
 
 @given(keys)
-def test_a_text_is_masked_as_by_the_slow_way(text: str) -> None:
+def test_mask_text_equals_the_simple_implementation(text: str) -> None:
     assert mask_text(text) == slow_mask_text(text)
 
 
 @given(st.dictionaries(keys, values, max_size=4))
-def test_so_is_all_of_a_content(content: dict[str, Any]) -> None:
+def test_mask_equals_the_simple_implementation(content: dict[str, Any]) -> None:
     assert repr(mask(content)) == repr(slow_mask("", content))
 
 
 @given(st.binary(min_size=1, max_size=80), st.dictionaries(keys, values, max_size=4))
-def test_digests_are_those_that_were_stored(key: bytes, content: dict[str, Any]) -> None:
+def test_digests_equal_the_simple_implementation(key: bytes, content: dict[str, Any]) -> None:
     def slow(value: Any) -> str:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return base64.b64encode(hmac.digest(key, text.encode(), "sha256")).decode()
@@ -147,8 +147,8 @@ def test_digests_are_those_that_were_stored(key: bytes, content: dict[str, Any])
     assert Fingerprints(key).digests(content) == {name(text): slow(value) for text, value in content.items()}
 
 
-def test_a_digest_is_what_it_was() -> None:
-    """Written down, in hex: digests of years ago have to be comparable."""
+def test_digests_never_change() -> None:
+    """Fixed values, in hex: digests must stay comparable for years."""
     content = {"ssn": "19811218-9876", "amount": 500000, "å": [1.5, None, {"b": "ö"}]}
     digests = Fingerprints(b"k" * 32).digests(content)
     assert {name: base64.b64decode(digest).hex() for name, digest in digests.items()} == {

@@ -1,4 +1,4 @@
-"""A file of labelled secrets takes one more in, and stays otherwise what it was."""
+"""Adding a secret keeps everything else in its file."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ def listed(path: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("before", ["", "A=1", "A=1\n", "A=1,\n"], ids=repr)
-def test_a_secret_is_added_behind_the_others(tmp_path: Path, before: str) -> None:
+def test_add_appends_a_secret(tmp_path: Path, before: str) -> None:
     path = tmp_path / "secrets"
     path.write_text(before)
     SecretFile(path).add("B", "two")
@@ -25,7 +25,7 @@ def test_a_secret_is_added_behind_the_others(tmp_path: Path, before: str) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_that_is_not_there_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+def test_add_creates_a_missing_file_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "secrets"
     assert SecretFile(path).problem() is None
     SecretFile(path).add("A", "one")
@@ -33,7 +33,7 @@ def test_a_file_that_is_not_there_is_made_for_its_owner_alone(tmp_path: Path) ->
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_mode_and_owner_stay_and_a_link_stays_one(tmp_path: Path) -> None:
+def test_add_keeps_mode_owner_and_link(tmp_path: Path) -> None:
     path, link = tmp_path / "secrets", tmp_path / "link"
     path.write_text("A=1")
     path.chmod(0o640)
@@ -48,7 +48,7 @@ def test_mode_and_owner_stay_and_a_link_stays_one(tmp_path: Path) -> None:
     assert listed(link) == [("A", "1"), ("B", "two")]
 
 
-def test_of_many_who_add_at_once_none_is_lost(tmp_path: Path) -> None:
+def test_add_from_many_threads_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "secrets"
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: SecretFile(path).add("A", f"secret-{number}"), range(40)))
@@ -56,7 +56,7 @@ def test_of_many_who_add_at_once_none_is_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("secret", ["a,b", " a", "a\n", ""], ids=repr)
-def test_what_cannot_stand_in_a_list_is_refused_and_changes_nothing(tmp_path: Path, secret: str) -> None:
+def test_add_rejects_a_secret_that_the_list_cannot_hold(tmp_path: Path, secret: str) -> None:
     path = tmp_path / "secrets"
     path.write_text("A=1")
     with pytest.raises(ValueError, match="comma or a space"):
@@ -64,6 +64,6 @@ def test_what_cannot_stand_in_a_list_is_refused_and_changes_nothing(tmp_path: Pa
     assert path.read_text() == "A=1"
 
 
-def test_what_stands_in_the_way_is_told(tmp_path: Path) -> None:
+def test_problem_names_the_obstacle(tmp_path: Path) -> None:
     assert "is not writable" in str(SecretFile(tmp_path / "none" / "secrets").problem())
     assert "is no readable file" in str(SecretFile(tmp_path).problem())
