@@ -1,4 +1,4 @@
-# Every process of Kvitto in one image: `docker run kvitto worker --provider kompar`.
+# One image for every process of Kvitto: `docker run kvitto worker --provider kompar`.
 FROM python:3.13.11-slim-trixie AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
@@ -15,11 +15,11 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && pip --python /opt/kvitto/bin/python install --no-deps --no-index dist/*.whl
 
 FROM python:3.13.11-slim-trixie
-# Owners of secret files are told by number: deploy/make-secrets knows this one.
+# Secret files belong to a user by number: deploy/make-secrets uses this one.
 RUN groupadd --gid 10001 kvitto \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir / --shell /usr/sbin/nologin kvitto
 COPY --from=build /opt/kvitto /opt/kvitto
-# The file system may be read-only: nothing but /tmp is written to.
+# The file system may be read-only: processes write to /tmp only.
 ENV PATH=/opt/kvitto/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /
 USER 10001:10001

@@ -123,13 +123,25 @@ class _Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class IngestSettings(_Settings):
-    """Ingest. Each provider's folder reads the tokens and secrets of its provider."""
+class LedgerSettings(_Settings):
+    """Commands that use Postgres only; each class below adds what its process needs."""
 
     database_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings(LedgerSettings):
+    """What reads inboxes and the ledger and opens nothing: the audit, a worker's health."""
+
     redis_url: str
-    broker_url: str
     providers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSettings(AuditSettings):
+    """Ingest. Each provider's folder reads the tokens and secrets of its provider."""
+
+    broker_url: str
     sealing_keys: Keys
     body_limit_bytes: int
     ingest_bind: tuple[str, int]
@@ -139,13 +151,10 @@ class IngestSettings(_Settings):
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSettings(_Settings):
+class WorkerSettings(AuditSettings):
     """Workers, and the operators' commands that process deliveries (replay, reveal)."""
 
-    database_url: str
-    redis_url: str
     broker_url: str
-    providers: tuple[str, ...]
     sealing_keys: Keys
     fingerprint_key: bytes
     allow_non_durable: frozenset[str]
@@ -163,55 +172,35 @@ class BeatSettings(_Settings):
 
 
 @dataclass(frozen=True, slots=True)
-class AuditSettings(_Settings):
-    """What reads inboxes and the ledger and opens nothing: the audit, a worker's health."""
+class ConsoleSettings(LedgerSettings):
+    """The operators' page and metrics, on a private port."""
 
-    database_url: str
-    redis_url: str
+    console_bind: tuple[str, int]
+    password: str
     providers: tuple[str, ...]
+    canary_max_age_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerSettings(_Settings):
-    """Commands that use Postgres only."""
-
-    database_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionSettings(_Settings):
+class SubscriptionSettings(LedgerSettings):
     """Subscriptions. Each provider's folder reads the address and login of its API.
 
     `public_url` is where providers reach ingest; empty if it is not set.
     """
 
-    database_url: str
     providers: tuple[str, ...]
     public_url: str
 
 
 @dataclass(frozen=True, slots=True)
-class ResealSettings(_Settings):
+class ResealSettings(LedgerSettings):
     """Sealing again, as the schema's owner: no process may change a body."""
 
-    database_url: str
     sealing_keys: Keys
 
 
 @dataclass(frozen=True, slots=True)
-class MigrateSettings(_Settings):
+class MigrateSettings(LedgerSettings):
     """The schema's owner; `role_passwords` are (role, password) of the other processes' roles."""
 
-    database_url: str
     role_passwords: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ConsoleSettings(_Settings):
-    """The operators' page and metrics, on a private port."""
-
-    database_url: str
-    console_bind: tuple[str, int]
-    password: str
-    providers: tuple[str, ...]
-    canary_max_age_seconds: int

@@ -65,11 +65,7 @@ def _require_fit_redis(redis_url: str, allow_non_durable: bool) -> None:
 )
 @click.option("--provider", "names", multiple=True, help="Whose inbox to drain; repeatable. Default: all in PROVIDERS.")
 @click.option(
-    "--concurrency",
-    type=click.IntRange(min=1),
-    default=2,
-    show_default=True,
-    help="Processes that work in parallel.",
+    "--concurrency", type=click.IntRange(min=1), default=2, show_default=True, help="Processes that work in parallel."
 )
 def worker(names: tuple[str, ...], concurrency: int) -> None:
     """Drain inboxes: open, validate, store, acknowledge."""

@@ -1,9 +1,18 @@
 """Rules for Redis, by its INFO (names with _) and CONFIG GET (names with -)."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-from config.checks.result import CheckLevel, CheckResult, Facts, clock, fault, headroom, ok, warning
+from config.checks.result import (
+    CheckResult,
+    Facts,
+    clock,
+    durability,
+    expect,
+    fault,
+    headroom,
+    ok,
+    warning,
+)
 from config.checks.startup import redis_faults
 
 # `entries-added`, which the audit counts by, came with Redis 7.0; Valkey began as 7.2.
@@ -27,12 +36,16 @@ def blocking_problems(facts: Facts) -> list[CheckResult]:
 def check(facts: Facts, allow_non_durable: bool, body_limit_bytes: int | None) -> Iterator[CheckResult]:
     """Check everything; the limit is ingest's, None if ingest is not checked."""
     yield from blocking_problems(facts)
-    yield from _durability(facts, allow_non_durable)
-    yield from (_role(facts), _loading(facts), _writes(facts), _replicas(facts))
-    yield from (_memory(facts), _clients(facts), _timeout(facts))
+    on_disk = "a reply means that the write is on disk"
+    yield from durability("redis durability", redis_faults(facts), on_disk, allow_non_durable)
+    yield from _writable(facts)
+    yield from _limits(facts)
     if body_limit_bytes is not None:
         yield _body_limit(facts, body_limit_bytes)
-    yield _foreign(facts)
+    foreign = facts.get("foreign", 0)
+    message = f"{foreign} of the {facts.get('looked_at', 0)} keys inspected are not Kvitto's"
+    hint = "Give Kvitto a server of its own: what empties or fills that one takes the inboxes with it"
+    yield warning("redis keys", message, hint) if foreign else ok("redis keys", message)
     yield clock("redis clock", facts["clock"])
 
 
@@ -41,40 +54,32 @@ def _version(facts: Facts) -> CheckResult:
     version = str(facts.get("valkey_version") or facts.get("redis_version") or "")
     if not version:
         return warning("redis version", "is hidden", "Allow INFO, or make sure of Redis 7.0 or Valkey 7.2")
-    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _MIN_VERSION:
-        return fault("redis version", f"{name} {version}", "Use Redis 7.0 or Valkey 7.2 at least")
-    return ok("redis version", f"{name} {version}")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    message = f"{name} {version}"
+    return expect("redis version", numbers >= _MIN_VERSION, message, message, "Use Redis 7.0 or Valkey 7.2 at least")
 
 
 def _mode(facts: Facts) -> CheckResult:
     mode = str(facts.get("server_mode") or facts.get("redis_mode") or "unknown")
-    if mode in ("cluster", "sentinel"):
-        hint = "Name a server that is not part of a cluster: an inbox and its epoch change in one transaction"
-        return fault("redis mode", mode, hint)
-    return ok("redis mode", mode)
+    hint = "Name a server that is not part of a cluster: an inbox and its epoch change in one transaction"
+    return expect("redis mode", mode not in ("cluster", "sentinel"), mode, mode, hint)
 
 
-def _role(facts: Facts) -> CheckResult:
-    if facts.get("role") == "slave":
-        return fault("redis role", "is a replica, which takes no deliveries", "Name the primary in REDIS_URL")
-    return ok("redis role", str(facts.get("role", "unknown")))
+def _writable(facts: Facts) -> Iterator[CheckResult]:
+    """Check what has the server refuse all writes, now or soon."""
+    role = str(facts.get("role", "unknown"))
+    problem, hint = "is a replica, which takes no deliveries", "Name the primary in REDIS_URL"
+    yield expect("redis role", role != "slave", role, problem, hint)
+    loading = facts.get("loading") or facts.get("async_loading")
+    hint = "Wait until it has: it answers nothing before"
+    yield expect("redis loading", not loading, "done", "still reads its file", hint)
+    yield _last_write(facts)
+    needed, connected = int(facts.get("min-replicas-to-write", 0)), int(facts.get("connected_slaves", 0))
+    message, hint = f"{connected} connected", "Start the replicas, or CONFIG SET min-replicas-to-write 0"
+    yield expect("redis replicas", needed <= connected, message, f"{message}, writes need {needed}", hint)
 
 
-def _durability(facts: Facts, allow_non_durable: bool) -> list[CheckResult]:
-    faults = redis_faults(facts)
-    if not faults:
-        return [ok("redis durability", "a reply means that the write is on disk")]
-    return [replace(each, level=CheckLevel.WARNING) for each in faults] if allow_non_durable else faults
-
-
-def _loading(facts: Facts) -> CheckResult:
-    if facts.get("loading") or facts.get("async_loading"):
-        return fault("redis loading", "still reads its file", "Wait until it has: it answers nothing before")
-    return ok("redis loading", "done")
-
-
-def _writes(facts: Facts) -> CheckResult:
-    """Check whether the server could write its own files; if not, it may refuse all writes."""
+def _last_write(facts: Facts) -> CheckResult:
     if facts.get("aof_last_write_status", "ok") != "ok":
         return fault("redis last write", "to the append-only file failed", "Free disk space and read Redis' log")
     if facts.get("rdb_last_bgsave_status", "ok") != "ok":
@@ -86,37 +91,27 @@ def _writes(facts: Facts) -> CheckResult:
     return ok("redis last write", "succeeded")
 
 
-def _replicas(facts: Facts) -> CheckResult:
-    needed, connected = int(facts.get("min-replicas-to-write", 0)), int(facts.get("connected_slaves", 0))
-    if needed > connected:
-        hint = "Start the replicas, or CONFIG SET min-replicas-to-write 0"
-        return fault("redis replicas", f"{connected} connected, writes need {needed}", hint)
-    return ok("redis replicas", f"{connected} connected")
-
-
-def _memory(facts: Facts) -> CheckResult:
+def _limits(facts: Facts) -> Iterator[CheckResult]:
+    """Check memory, connections, and the time-out of idle connections."""
     if "maxmemory" not in facts:
-        return warning("redis memory", "is hidden", "Allow INFO, or monitor its memory elsewhere")
-    if not facts["maxmemory"]:
+        yield warning("redis memory", "is hidden", "Allow INFO, or monitor its memory elsewhere")
+    elif not facts["maxmemory"]:
         hint = "CONFIG SET maxmemory to what the machine can spare, and in redis.conf"
-        return warning("redis memory", "maxmemory is 0: the kernel decides when it is full, by killing", hint)
-    hint = "Start workers to drain the inboxes, or raise maxmemory: a full server refuses deliveries"
-    return headroom("redis memory", facts["used_memory"], facts["maxmemory"], hint)
-
-
-def _clients(facts: Facts) -> CheckResult:
+        yield warning("redis memory", "maxmemory is 0: the kernel decides when it is full, by killing", hint)
+    else:
+        hint = "Start workers to drain the inboxes, or raise maxmemory: a full server refuses deliveries"
+        yield headroom("redis memory", facts["used_memory"], facts["maxmemory"], hint)
     if "maxclients" not in facts:
-        return warning("redis clients", "are hidden", "Allow INFO, or monitor its connections elsewhere")
-    hint = "CONFIG SET maxclients higher, and in redis.conf; each ingest process may hold 256"
-    return headroom("redis clients", facts["connected_clients"], facts["maxclients"], hint)
-
-
-def _timeout(facts: Facts) -> CheckResult:
+        yield warning("redis clients", "are hidden", "Allow INFO, or monitor its connections elsewhere")
+    else:
+        hint = "CONFIG SET maxclients higher, and in redis.conf; each ingest process may hold 256"
+        yield headroom("redis clients", facts["connected_clients"], facts["maxclients"], hint)
     seconds = int(facts.get("timeout", 0))
     if 0 < seconds < _IDLE_SECONDS:
-        hint = "CONFIG SET timeout 0, and in redis.conf"
-        return warning("redis timeout", f"closes connections that are idle for {seconds} s", hint)
-    return ok("redis timeout", f"{seconds} s" if seconds else "none")
+        problem = f"closes connections that are idle for {seconds} s"
+        yield warning("redis timeout", problem, "CONFIG SET timeout 0, and in redis.conf")
+    else:
+        yield ok("redis timeout", f"{seconds} s" if seconds else "none")
 
 
 def _body_limit(facts: Facts, body_limit_bytes: int) -> CheckResult:
@@ -126,12 +121,3 @@ def _body_limit(facts: Facts, body_limit_bytes: int) -> CheckResult:
             hint = f"CONFIG SET {name} {needed} at least, and in redis.conf; or lower BODY_LIMIT_BYTES"
             return fault(f"redis {name}", f"{facts[name]} bytes, less than a body of BODY_LIMIT_BYTES sealed", hint)
     return ok("redis proto-max-bulk-len", "takes a body of BODY_LIMIT_BYTES")
-
-
-def _foreign(facts: Facts) -> CheckResult:
-    foreign, inspected = facts.get("foreign", 0), facts.get("looked_at", 0)
-    message = f"{foreign} of the {inspected} keys inspected are not Kvitto's"
-    if foreign:
-        hint = "Give Kvitto a server of its own: what empties or fills that one takes the inboxes with it"
-        return warning("redis keys", message, hint)
-    return ok("redis keys", message)

@@ -1,7 +1,7 @@
 """The result of one check of a setting or a server."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -43,6 +43,17 @@ def warning(name: str, message: str, hint: str) -> CheckResult:
 def fault(name: str, message: str, hint: str) -> CheckResult:
     """Return a result under which deliveries are rejected, stuck or lost."""
     return CheckResult(CheckLevel.FAULT, name, message, hint)
+
+
+def expect(name: str, holds: bool, message: str, problem: str, hint: str) -> CheckResult:
+    """Return ok with `message` if a condition holds, else a fault with `problem` and how to fix it."""
+    return ok(name, message) if holds else fault(name, problem, hint)
+
+
+def durability(name: str, faults: Sequence[CheckResult], message: str, allow_non_durable: bool) -> list[CheckResult]:
+    """Return ok with `message` if a server has no faults that could lose a write; an exception makes them warnings."""
+    level = CheckLevel.WARNING if allow_non_durable else CheckLevel.FAULT
+    return [replace(result, level=level) for result in faults] or [ok(name, message)]
 
 
 def only_faults(results: Iterable[CheckResult]) -> list[CheckResult]:

@@ -179,7 +179,7 @@ def test_data_folder_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
 def test_command_on_an_unused_data_folder_names_kvitto_up(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     status, error = failure("--data", str(tmp_path / "none"), *arguments, environment={})
     assert status == 78
-    assert f"Nothing was served from {tmp_path}/none yet: kvitto up does" in error
+    assert f"Nothing was served from {tmp_path}/none yet: run kvitto up" in error
     for name in ("DATABASE_URL_FILE", "REDIS_URL"):
         given = {name: "/nowhere", "KOMPAR_TOKENS": ""}
         status, error = failure("--data", str(tmp_path / "none"), *arguments, environment=given)
@@ -192,7 +192,7 @@ def test_subscriptions_without_an_api_names_the_sandbox(tmp_path: Path) -> None:
     assert (status, "KOMPAR_API_USERNAME: is not set" in error) == (78, True)
     assert "start `kvitto sandbox serve` on this data folder" in error
     status, error = failure(*arguments, environment={"KOMPAR_API_USERNAME": "a", "KOMPAR_API_PASSWORD": "b"})
-    assert (status, "kvitto up does" in error, "sandbox" in error) == (78, True, False)
+    assert (status, "run kvitto up" in error, "sandbox" in error) == (78, True, False)
 
 
 @pytest.mark.parametrize(
