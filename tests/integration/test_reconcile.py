@@ -204,7 +204,7 @@ def test_send_shows_progress_and_summary_on_a_terminal(kvitto: Running) -> None:
         assert shown.end() == 0
     assert "sending" in shown.text
     assert "reached" in shown.text
-    plain = kvitto.run("sandbox", "send", "--rate", "20/s", "--duration", "1s", "--weights", "applications=1")
+    plain = kvitto.run("sandbox", "send", "--rate", "20/s", "--duration", "1s", *WEIGHTS)
     assert "sending" not in plain.stderr
     assert "statuses      200: 20" in plain.stdout
 
@@ -237,9 +237,7 @@ def test_send_keeps_its_rate_while_the_receiver_is_stopped(fresh_kvitto: Running
 
 
 def test_send_reports_a_rate_that_it_cannot_keep(kvitto: Running) -> None:
-    done = kvitto.run(
-        "sandbox", "send", "--rate", "1500/s", "--duration", "1s", "--concurrency", "1", "--weights", "applications=1"
-    )
+    done = kvitto.run("sandbox", "send", "--rate", "1500/s", "--duration", "1s", "--concurrency", "1", *WEIGHTS)
     assert done.returncode == 0
     assert "The rate was not kept: a try began" in done.stderr
 
