@@ -111,27 +111,27 @@ SAFEGUARDS = {
     ),
     "a secret that is shown once is kept before anything else can fail": Safeguard(
         "app/subscriptions/service.py",
-        "        keep_secret(made)\n        kept.record_active(self.connection, row, made.reference)",
-        "        kept.record_active(self.connection, row, made.reference)\n        keep_secret(made)",
-        "tests/integration/test_subscriptions.py::test_a_secret_is_kept_whatever_happens_to_the_ledger",
+        "keep_secret(subscription)\n        records.record_active(self.connection, row, subscription.reference)",
+        "records.record_active(self.connection, row, subscription.reference)\n        keep_secret(subscription)",
+        "tests/integration/test_subscriptions.py::test_register_keeps_the_secret_if_the_database_fails",
     ),
     "a subscription whose answer was lost stays in doubt": Safeguard(
         "app/subscriptions/service.py",
         "            if not error.undecided:",
         "            if True:",
-        "tests/integration/test_subscriptions.py::test_a_lost_answer_leaves_a_doubt_that_a_removal_settles",
+        "tests/integration/test_subscriptions.py::test_remove_resolves_a_registration_whose_answer_was_lost",
     ),
     "what a provider may have done is not asked for again": Safeguard(
         "app/providers/http_errors.py",
         "_UNDECIDED, status=status, undecided=True)",
-        "_UNDECIDED, status=status, undecided=True, again_in=0)",
-        "tests/integration/test_api.py::test_what_may_have_been_done_is_never_done_again",
+        "_UNDECIDED, status=status, undecided=True, retry_after_seconds=0)",
+        "tests/integration/test_api.py::test_call_that_may_have_succeeded_is_not_retried",
     ),
     "an answer is told without our secrets": Safeguard(
         "app/providers/http_errors.py",
         'text = text.replace(secret, "***")',
         "pass",
-        "tests/integration/test_api.py::test_an_answer_that_repeats_a_secret_is_told_without_it",
+        "tests/integration/test_api.py::test_error_does_not_repeat_a_secret_of_the_answer",
     ),
 }
 
