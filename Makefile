@@ -32,7 +32,7 @@ check: install     ## lint, types, architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry app workers config
-lock: install      ## write the lock files anew from pyproject.toml: all of it, and what the image installs and is built with
+lock: install      ## write the lock files again from pyproject.toml: all of it, and what the image installs and is built with
 	$(COMPILE) --all-extras --upgrade --output-file requirements.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --output-file requirements.runtime.lock pyproject.toml
 	echo hatchling | $(COMPILE) --constraint requirements.lock --output-file requirements.build.lock -

@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis import Redis
 
 from app.inbox import client as server
 from app.storage.connection import Connection, connect
 from tests import databases, servers
 from tests.kvitto_process import Running, running
+
+# A loaded machine is slow, which is no fault of what is tested.
+settings.register_profile("kvitto", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kvitto")
 
 
 @pytest.fixture(scope="session", autouse=True)

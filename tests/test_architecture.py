@@ -77,7 +77,7 @@ def test_every_task_that_is_sent_exists() -> None:
 
 def test_a_providers_name_stands_in_its_own_folder_only() -> None:
     """Beside its folder: the sandbox that plays it, and the default of PROVIDERS."""
-    allowed = ("app/providers/", "app/sandbox/", "config/settings.py")
+    allowed = ("app/providers/", "app/sandbox/", "config/declarations.py")
     names = [path.parent.name for path in (ROOT / "app" / "providers").glob("*/authentication.py")]
     assert names
     found = set()

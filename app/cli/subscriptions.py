@@ -120,11 +120,11 @@ def list_(include_closed: bool, as_json: bool) -> None:
     if differing:
         click.echo(f"{len(differing)} differ from what the provider reports; remove and register them again", err=True)
     states = {row["state"] for row in rows}
-    if "asked" in states:
+    if "pending" in states:
         hint = "`register --replace` where the provider keeps one, else `remove`, then `register`"
-        click.echo(f"asked: it is not known whether it is registered; {hint}", err=True)
-    if "removing" in states:
-        click.echo("removing: it is not known whether it was removed; repeat `remove`", err=True)
+        click.echo(f"pending: it is not known whether it is registered; {hint}", err=True)
+    if "deleting" in states:
+        click.echo("deleting: it is not known whether it was removed; repeat `remove`", err=True)
     raise SystemExit(1 if differing or failures else 0)
 
 

@@ -89,8 +89,7 @@ def _run(lock: int, *command: str) -> None:
     with subprocess.Popen(  # noqa: S603
         command, stdout=subprocess.PIPE, text=True, errors="replace", pass_fds=[lock]
     ) as process:
-        assert process.stdout is not None  # noqa: S101
-        for line in process.stdout:
+        for line in process.stdout or ():
             packages += line.startswith("Collecting ")
             if line.startswith("Collecting ") and packages % _PROGRESS == 0:
                 _say(f"  {packages} packages are here")

@@ -120,7 +120,7 @@ def modules_found_by_check(image: Installation, folder: Path) -> str:
     line = [f"{image.programs}/kvitto", "check", "--json"]
     done = subprocess.run(line, env=dict(image.environment), cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 78, done.stderr
-    return str(next(finding["found"] for finding in json.loads(done.stdout) if finding["what"] == "modules"))
+    return str(next(finding["message"] for finding in json.loads(done.stdout) if finding["name"] == "modules"))
 
 
 def imported_by_check(image: Installation, folder: Path, process: str) -> set[str]:

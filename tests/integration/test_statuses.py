@@ -3,6 +3,7 @@
 import base64
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from flask import Flask
@@ -99,7 +100,9 @@ headers = st.dictionaries(
 )
 def test_no_request_is_answered_otherwise(edge: FlaskClient, method: str, sample: Sample, sent: dict[str, str]) -> None:
     path = sample.path
-    answer = edge.open(path, method=method, headers=sent | sample.headers, data=sample.body)
+    # As a server has decoded it. The test client would read a path that begins with // as a host.
+    decoded = {"PATH_INFO": unquote(path, "latin-1").encode().decode("latin-1")}
+    answer = edge.open("/", method=method, headers=sent | sample.headers, data=sample.body, environ_overrides=decoded)
     assert answer.status_code in CONTRACT
     assert answer.status_code != 200 or method == "POST" or path in ("/livez", "/readyz")
 

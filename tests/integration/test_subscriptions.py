@@ -471,7 +471,9 @@ def test_register_replaces_the_row_of_a_webhook_that_was_removed_elsewhere(lende
 
 
 def test_register_with_replace_is_rejected_if_the_provider_keeps_several(lender: Lender) -> None:
-    assert "keeps several of a topic" in lender.refused("register", "solaris", EVENT, "--replace", status=2)
+    assert "keeps several subscriptions of a topic" in lender.refused(
+        "register", "solaris", EVENT, "--replace", status=2
+    )
     assert (lender.api.calls, lender.rows()) == ([], [])
 
 
