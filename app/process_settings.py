@@ -60,8 +60,8 @@ READERS: Mapping[str, Callable[[Environment], Any]] = PROCESSES | {"subscription
 # Modules by process, each with all that it imports in turn. Modules that build an application when they are imported
 # (`app.ingest.wsgi`) are replaced by the modules that they import. Every broker that a setting may name is a Redis.
 _BROKER = ("redis", "kombu.transport.redis")  # kombu goes on without redis, and fails at the first connection
-_COMMAND = ("app.cli.serve", "config.logging")
-_GRANIAN = (*_COMMAND, "app.wsgi_server")
+_COMMAND = ("app.cli.__main__", "app.cli.main", "app.cli.serve", "config.logging")
+_GRANIAN = (*_COMMAND, "app.local.ports", "app.wsgi_server")
 _CELERY = (*_COMMAND, "workers.start", "celery.backends.base", *_BROKER)
 _HTTPX = ("httpx", "httpcore", "h11", "certifi")  # httpx imports the others when a client is made
 MODULES: Mapping[str, tuple[str, ...]] = {

@@ -125,7 +125,7 @@ def modules_found_by_check(image: Installation, folder: Path) -> str:
 
 def imported_by_check(image: Installation, folder: Path, process: str) -> set[str]:
     """Return the modules that are there once `kvitto check` has imported a process's."""
-    look = "from app.installation import check; check(sys.argv[1:], ['kompar', 'solaris'])"
+    look = "from app.preflight.installation import check; check(sys.argv[1:], ['kompar', 'solaris'])"
     code = f"import sys; {look}; print(*sys.modules)"
     line = [image.python, "-c", code, process]
     done = subprocess.run(line, env=dict(image.environment), cwd=folder, check=True, capture_output=True, text=True)
