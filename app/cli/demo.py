@@ -26,8 +26,9 @@ from config.environment import Environment
 from config.settings import provider_names
 from config.variables import PYTHON
 
-# The environment may choose the addresses; a tour uses none of its servers and secrets.
-_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "TERM", "INGEST_BIND", "CONSOLE_BIND")
+# The environment may choose the addresses; a tour uses none of its servers and secrets. PYTHONPATH is where this code
+# lies: config.variables has set it.
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "TERM", "PYTHONPATH", "INGEST_BIND", "CONSOLE_BIND")
 _DRAIN_SECONDS = 60
 
 
