@@ -34,7 +34,7 @@ def mounted(*lines: str) -> tuple[str, ...]:
 
 def caged(cage: Path) -> tuple[str, ...]:
     """Return what runs a command below a changed root, where the kernel gives no user namespace, as in a container."""
-    enter = f'exec chroot {shlex.quote(str(cage))} env --chdir="$PWD" "$0" "$@"'
+    enter = f'PATH="$PATH:/usr/sbin:/sbin"; exec chroot {shlex.quote(str(cage))} env --chdir="$PWD" "$0" "$@"'
     return mounted(f"mkdir -p {shlex.quote(str(cage))}", f"mount --rbind / {shlex.quote(str(cage))}", enter)
 
 
