@@ -14,7 +14,8 @@ from tests.kvitto_process import ROOT
 from tests.servers import bare_environment
 
 RUNTIME = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.runtime.lock").read_text(), re.MULTILINE)
-OTHER_SYSTEMS = {"async-timeout", "tzdata"}  # in the lock for old versions of Python, and for Windows
+# The lock also lists packages for other systems and other versions of Python.
+INSTALLED = {each.name.lower().replace("_", "-") for each in metadata.distributions()}
 
 
 def environment_without(package: str, folder: Path) -> Path:
@@ -26,7 +27,7 @@ def environment_without(package: str, folder: Path) -> Path:
     venv.create(folder, with_pip=False)
     here = Path(sysconfig.get_path("platlib"))
     (site,) = (folder / "lib").glob("python*/site-packages")
-    for name in {*RUNTIME} - {package} - OTHER_SYSTEMS:
+    for name in {*RUNTIME} & INSTALLED - {package}:
         for entry in {file.parts[0] for file in metadata.files(name) or ()} - {"..", "__pycache__"}:
             if not (site / entry).exists():
                 (site / entry).symlink_to(here / entry)
