@@ -2,9 +2,13 @@
 
 import contextlib
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +21,7 @@ from psycopg.rows import dict_row
 from redis import Redis
 
 from app.tls import trusting
-from tests import process_tree
+from tests import command_server, process_tree
 from tests.providers.kompar_fixtures import TOKEN
 from tests.providers.provider_fixtures import names, side
 from tests.servers import bare_environment, eventually
@@ -28,6 +32,8 @@ BIND = {"INGEST_BIND": "127.0.0.1:0", "CONSOLE_BIND": "127.0.0.1:0"}
 # The folder that it is run in has the code: a copy, in some tests.
 PROGRAM = (sys.executable, "-m", "app.cli")
 _WORKER = "app.cli worker"
+# Ingest reports every second how much it appended.
+_REPORT_SECONDS = 1.5
 
 
 def command(*arguments: str) -> list[str]:
@@ -39,9 +45,12 @@ def run(
     *arguments: str, environment: Mapping[str, str], seconds: float = 60, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a `kvitto` command with these settings and no others, in a folder; its status is the caller's to check."""
+    settings = bare_environment() | dict(environment)
+    if folder is None or not (folder / "app").exists():  # else it has a copy of the code, which a new Python imports
+        return command_server.run(arguments, settings, folder, seconds)
     return subprocess.run(
         command(*arguments),
-        env=bare_environment() | dict(environment),
+        env=settings,
         cwd=folder,
         capture_output=True,
         text=True,
@@ -117,9 +126,39 @@ class Running:
             return int(info.get("entries-added", 0))
 
     def workers(self) -> list[int]:
-        """Return the workers' processes, once Kompar's are among them: `up` is ready before they are."""
-        eventually(lambda: bool(process_tree.named(self.process.pid, _WORKER, "--provider kompar")), "a worker")
+        """Return the workers' processes, once all of them run: `up` is ready before they are."""
+        eventually(self.has_all_workers, "all workers")
         return process_tree.named(self.process.pid, _WORKER)
+
+    def has_all_workers(self) -> bool:
+        """Return whether each provider's worker has forked its children: they have its command line."""
+        commands = Counter(line for line in process_tree.below(self.process.pid).values() if _WORKER in line)
+        children = [int(found[1]) for line in commands if (found := re.search(r"--concurrency (\d+)", line))]
+        return bool(children) and sum(children) + len(children) == commands.total()
+
+    def empty(self) -> None:
+        """Forget every delivery in both servers, as if this Kvitto had just started; its logs begin again."""
+        eventually(lambda: self.is_ready() and self.has_all_workers(), "ready", 60)
+        with Redis.from_url(self.redis) as client, psycopg.connect(self.database, autocommit=True) as connection:
+            client.flushall()
+            query = "SELECT string_agg(format('kvitto.%I', tablename), ', ') FROM pg_tables WHERE schemaname = 'kvitto'"
+            (tables,) = connection.execute(query).fetchone() or ("",)
+            left = "SELECT FROM kvitto.receipts UNION ALL SELECT FROM kvitto.inbox_high_water_marks WHERE appended > 0"
+            quiet_since = time.monotonic()
+            while time.monotonic() < quiet_since + _REPORT_SECONDS:  # what was under way is recorded until then
+                if connection.execute(left).rowcount:
+                    connection.execute(f"TRUNCATE {tables}".encode())
+                    quiet_since = time.monotonic()
+                time.sleep(0.1)
+            connection.execute(f"TRUNCATE {tables}".encode())
+        for log in self.data.glob("logs/*.log"):
+            os.truncate(log, 0)
+
+    def is_ready(self) -> bool:
+        """Return whether ingest would keep a delivery."""
+        with contextlib.suppress(httpx.HTTPError):
+            return self.client.get("/readyz").status_code == 200
+        return False
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Stop it and return its exit status."""

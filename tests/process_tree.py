@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.servers import eventually
+
 
 def below(pid: int) -> dict[int, str]:
     """Return the running descendants of a process with their command lines: children before their own children."""
@@ -59,10 +61,20 @@ def kill(*pids: int) -> None:
 def stopped(*pids: int) -> Iterator[None]:
     """Have processes stand still for the duration of a block; those that end by themselves meanwhile are let go."""
     _signal(pids, signal.SIGSTOP)
+    eventually(lambda: all(map(_stands_still, pids)), "all processes standing still")
     try:
         yield
     finally:
         _signal(pids, signal.SIGCONT)
+
+
+def _stands_still(pid: int) -> bool:
+    """Return whether no thread of a process runs: on a busy machine a thread runs on for a while after the signal."""
+    try:
+        threads = [(thread / "stat").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return True  # it ended
+    return all(text.rpartition(")")[2].split()[0] in ("T", "Z", "X") for text in threads)
 
 
 def _signal(pids: Iterable[int], which: signal.Signals) -> None:

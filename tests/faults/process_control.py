@@ -77,8 +77,5 @@ def let_no_file_grow(pid: int, beyond: int) -> None:
 @contextmanager
 def frozen(*pids: int) -> Iterator[None]:
     """Stop processes for the duration of a block, as on a host that hangs."""
-    send(signal.SIGSTOP, *pids)
-    try:
+    with process_tree.stopped(*pids):
         yield
-    finally:
-        send(signal.SIGCONT, *pids)

@@ -1,7 +1,5 @@
 """Killed at the worst moment: nothing lost, nothing doubled."""
 
-import os
-import signal
 import socket
 import threading
 import time
@@ -140,15 +138,13 @@ def test_an_append_whose_reply_is_lost_goes_to_the_overflow_too_and_counts_once(
 
 def test_a_full_redis_drains_though_it_refuses_every_wake_up(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
-    worker = kvitto.workers()
-    for pid in worker:
-        os.kill(pid, signal.SIGSTOP)
-    answers = [kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)) for number in range(50)]
     with Redis.from_url(kvitto.redis) as client:
-        client.config_set("maxmemory", 1)
-        client.delete("kompar", "solaris")  # the wake-ups that were sent before: none is left to start a drain
-        for pid in worker:
-            os.kill(pid, signal.SIGCONT)
+        with process_tree.stopped(*kvitto.workers()):
+            answers = [
+                kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)) for number in range(50)
+            ]
+            client.config_set("maxmemory", 1)
+            client.delete("kompar", "solaris")  # the wake-ups that were sent before: none is left to start a drain
         eventually(lambda: client.xlen("inbox:kompar") == 0, "the inbox drained", 60)
         client.config_set("maxmemory", 0)
     check_once(kvitto, [answer.json()["receipt"] for answer in answers], 50)
@@ -168,13 +164,9 @@ def test_a_broker_that_fails_delays_no_answer(tmp_path: Path, hung: bool) -> Non
 
 def test_redis_killed_under_a_backlog(fresh_kvitto: Running) -> None:
     kvitto = fresh_kvitto
-    worker = kvitto.workers()
-    for pid in worker:
-        os.kill(pid, signal.SIGSTOP)  # a backlog builds up
-    answers = [kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)) for number in range(300)]
-    process_tree.kill(*process_tree.named(kvitto.process.pid, "valkey-server"))
-    for pid in worker:
-        os.kill(pid, signal.SIGCONT)
+    with process_tree.stopped(*kvitto.workers()):  # a backlog builds up
+        answers = [kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)) for number in range(300)]
+        process_tree.kill(*process_tree.named(kvitto.process.pid, "valkey-server"))
     eventually(lambda: _answers(kvitto), "ready again")
     check_once(kvitto, [answer.json()["receipt"] for answer in answers], 300)
 

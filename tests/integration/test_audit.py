@@ -123,8 +123,8 @@ def worker_log(kvitto: Running) -> list[dict[str, Any]]:
     return [entry for entry in entries if "missing" in entry]
 
 
-def test_audit_after_a_replaced_redis_reports_what_was_in_flight_everywhere(fresh_kvitto: Running) -> None:
-    kvitto = fresh_kvitto
+def test_audit_after_a_replaced_redis_reports_what_was_in_flight_everywhere(empty_kvitto: Running) -> None:
+    kvitto = empty_kvitto
     deliver(kvitto, 10)
     settled(kvitto)
     with stopped(*kvitto.workers()):
@@ -152,19 +152,19 @@ def test_audit_after_a_replaced_redis_reports_what_was_in_flight_everywhere(fres
     assert f"{N} MISSING: run kvitto audit" in page(kvitto)
 
 
-def test_audit_after_a_replaced_empty_redis_finds_no_loss(fresh_kvitto: Running) -> None:
-    deliver(fresh_kvitto, N)
-    settled(fresh_kvitto)
-    replace_redis(fresh_kvitto)
-    deliver(fresh_kvitto, N)
-    settled(fresh_kvitto)
-    account = fresh_kvitto.audit()
+def test_audit_after_a_replaced_empty_redis_finds_no_loss(empty_kvitto: Running) -> None:
+    deliver(empty_kvitto, N)
+    settled(empty_kvitto)
+    replace_redis(empty_kvitto)
+    deliver(empty_kvitto, N)
+    settled(empty_kvitto)
+    account = empty_kvitto.audit()
     kept = account["appended"] + account["overflowed"]
     assert (kept, account["receipts"], account["missing"]) == (2 * N, 2 * N, 0)
 
 
-def test_audit_shows_an_accepted_loss_as_not_missing(fresh_kvitto: Running) -> None:
-    kvitto = fresh_kvitto
+def test_audit_shows_an_accepted_loss_as_not_missing(empty_kvitto: Running) -> None:
+    kvitto = empty_kvitto
     with stopped(*kvitto.workers()):
         deliver(kvitto, N)
         flush_redis(kvitto)
@@ -190,8 +190,8 @@ def test_audit_shows_an_accepted_loss_as_not_missing(fresh_kvitto: Running) -> N
     assert "nothing is missing" in kvitto.run("audit", "--accept-loss", epoch, "--reason", "twice").stderr
 
 
-def test_audit_reports_the_losses_of_two_epochs_separately(fresh_kvitto: Running) -> None:
-    kvitto = fresh_kvitto
+def test_audit_reports_the_losses_of_two_epochs_separately(empty_kvitto: Running) -> None:
+    kvitto = empty_kvitto
     deliver(kvitto, 10)
     settled(kvitto)
     with stopped(*kvitto.workers()):
@@ -209,8 +209,8 @@ def test_audit_reports_the_losses_of_two_epochs_separately(fresh_kvitto: Running
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
-def test_audit_counts_what_a_stopped_or_killed_edge_confirmed(fresh_kvitto: Running, how: signal.Signals) -> None:
-    kvitto = fresh_kvitto
+def test_audit_counts_what_a_stopped_or_killed_edge_confirmed(empty_kvitto: Running, how: signal.Signals) -> None:
+    kvitto = empty_kvitto
     with stopped(*kvitto.workers()):
         deliver(kvitto, 6)
         if how == signal.SIGKILL:
@@ -232,8 +232,8 @@ def _is_ready(kvitto: Running) -> bool:
         return False
 
 
-def test_audit_of_an_append_that_timed_out_counts_the_overflow_row(fresh_kvitto: Running) -> None:
-    kvitto = fresh_kvitto
+def test_audit_of_an_append_that_timed_out_counts_the_overflow_row(empty_kvitto: Running) -> None:
+    kvitto = empty_kvitto
     with stopped(*kvitto.workers()):
         deliver(kvitto, 4)
         with stopped(*process_tree.named(kvitto.process.pid, "valkey-server")):
@@ -248,8 +248,8 @@ def test_audit_of_an_append_that_timed_out_counts_the_overflow_row(fresh_kvitto:
     assert kvitto.audit()["missing"] == 4
 
 
-def test_high_water_mark_is_reported_after_postgres_is_back(fresh_kvitto: Running) -> None:
-    kvitto = fresh_kvitto
+def test_high_water_mark_is_reported_after_postgres_is_back(empty_kvitto: Running) -> None:
+    kvitto = empty_kvitto
     deliver(kvitto, 1)
     settled(kvitto)
     found = process_tree.below(kvitto.process.pid)
@@ -357,8 +357,8 @@ def test_console_shows_the_result_of_the_last_audit(inbox: Inbox, connection: Co
 
 
 @pytest.mark.parametrize("load", ["settling", "backlog"])
-def test_audit_under_load_finds_nothing_missing(fresh_kvitto: Running, load: str) -> None:
-    kvitto = fresh_kvitto
+def test_audit_under_load_finds_nothing_missing(empty_kvitto: Running, load: str) -> None:
+    kvitto = empty_kvitto
     pids = kvitto.workers() if load == "backlog" else []
     with connect(kvitto.database, "test") as connection, Redis.from_url(kvitto.redis) as client:
         inbox = Inbox(client, "kompar")

@@ -1,9 +1,7 @@
 """Canaries: they arrive while the path works, show where it does not, and appear in no count."""
 
 import json
-import os
 import re
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,13 +86,8 @@ def send(kvitto: Running, body: bytes, provider: str = "kompar", secret: str | N
 def stopped(kvitto: Running, *words: str) -> Iterator[list[int]]:
     pids = process_tree.named(kvitto.process.pid, *words)
     assert pids
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with process_tree.stopped(*pids):
         yield pids
-    finally:
-        for pid in filter(process_tree.is_running, pids):
-            os.kill(pid, signal.SIGCONT)
 
 
 def await_recovery(kvitto: Running) -> None:
@@ -193,8 +186,8 @@ def test_an_old_canary_changes_nothing(watched: Running) -> None:
     await_recovery(watched)
 
 
-def test_canaries_arrive_without_redis(fresh_kvitto: Running) -> None:
-    kvitto = fresh_kvitto
+def test_canaries_arrive_without_redis(empty_kvitto: Running) -> None:
+    kvitto = empty_kvitto
     await_next(kvitto)
     with stopped(kvitto, "valkey-server"):
         await_next(kvitto, 90)

@@ -307,13 +307,13 @@ def test_closed_pipe_is_no_error(kvitto: Running, arguments: str) -> None:
     assert done.stderr == ""
 
 
-def test_dead_letters_beyond_the_limit_are_hinted_at_and_a_replay_can_be_interrupted(fresh_kvitto: Running) -> None:
-    receipts = [str(fresh_kvitto.post("decisions", b"no JSON").json()["receipt"]) for _ in range(300)]
-    fresh_kvitto.outcome(receipts[-1])
-    listed = fresh_kvitto.run("dead-letters", "list", "--limit", "2", "--json")
+def test_dead_letters_beyond_the_limit_are_hinted_at_and_a_replay_can_be_interrupted(empty_kvitto: Running) -> None:
+    receipts = [str(empty_kvitto.post("decisions", b"no JSON").json()["receipt"]) for _ in range(300)]
+    empty_kvitto.outcome(receipts[-1])
+    listed = empty_kvitto.run("dead-letters", "list", "--limit", "2", "--json")
     assert len(json.loads(listed.stdout)) == 2
     assert "the oldest 2" in listed.stderr
-    replay = ("--data", str(fresh_kvitto.data), "dead-letters", "replay", "--all")
+    replay = ("--data", str(empty_kvitto.data), "dead-letters", "replay", "--all")
     with terminal(*replay, environment={}) as shown:
         shown.read(until="  1%")
         shown.process.send_signal(signal.SIGINT)

@@ -68,20 +68,20 @@ def test_migrate_applies_once(postgres_server: str, database: str) -> None:
     assert [line.split()[0] for line in migrate(fresh).splitlines()] == ["applied"] * len(MIGRATIONS)
 
 
-def test_audit_with_a_missing_entry_reports_it_and_exits_1(fresh_kvitto: Running) -> None:
-    answer = fresh_kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
-    fresh_kvitto.outcome(answer.json()["receipt"])
-    assert fresh_kvitto.audit()["missing"] == 0
-    client = server.connect(fresh_kvitto.redis)
+def test_audit_with_a_missing_entry_reports_it_and_exits_1(empty_kvitto: Running) -> None:
+    answer = empty_kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
+    empty_kvitto.outcome(answer.json()["receipt"])
+    assert empty_kvitto.audit()["missing"] == 0
+    client = server.connect(empty_kvitto.redis)
     lost = client.xadd("inbox:kompar", {"appended": "and deleted outside of Kvitto"})
     client.xdel("inbox:kompar", lost)
     client.close()
-    assert fresh_kvitto.audit()["missing"] == 1
-    done = fresh_kvitto.run("audit")
+    assert empty_kvitto.audit()["missing"] == 1
+    done = empty_kvitto.run("audit")
     assert done.returncode == 1
     assert "DOES NOT ADD UP: 1 missing (kompar 1); appended + overflowed must equal receipts" in done.stdout
     formula = "appended + overflowed = receipts + copies + in flight + accepted loss"
-    assert formula in " ".join(fresh_kvitto.run("audit", "--help").stdout.split())
+    assert formula in " ".join(empty_kvitto.run("audit", "--help").stdout.split())
 
 
 def test_dead_letters_are_listed_shown_and_replayed_once_the_key_is_added(kvitto: Running) -> None:
@@ -155,8 +155,8 @@ def test_sandbox_without_a_receiver_reports_it() -> None:
     assert "nothing answers" in done.stderr
 
 
-def test_sandbox_sends_as_kompar(fresh_kvitto: Running) -> None:
-    done = fresh_kvitto.run(
+def test_sandbox_sends_as_kompar(empty_kvitto: Running) -> None:
+    done = empty_kvitto.run(
         "sandbox",
         "send",
         "kompar",
@@ -173,8 +173,8 @@ def test_sandbox_sends_as_kompar(fresh_kvitto: Running) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "16 × 200" in done.stdout
-    eventually(lambda: fresh_kvitto.audit()["in_flight"] == 0, "nothing in flight")
-    account = fresh_kvitto.audit()
+    eventually(lambda: empty_kvitto.audit()["in_flight"] == 0, "nothing in flight")
+    account = empty_kvitto.audit()
     assert (account["stored"], account["duplicate"], account["dead"]) == (12, 3, 1)
 
 

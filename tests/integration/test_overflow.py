@@ -80,8 +80,8 @@ def test_a_redis_that_is_gone_for_good_delays_nothing_for_good(
 
 
 @pytest.mark.parametrize("how", ["hung", "killed", "paused", "full", "not durable"])
-def test_what_redis_cannot_take_goes_to_the_overflow(fresh_kvitto: Running, how: str) -> None:
-    kvitto = fresh_kvitto
+def test_what_redis_cannot_take_goes_to_the_overflow(empty_kvitto: Running, how: str) -> None:
+    kvitto = empty_kvitto
     before = deliver(kvitto, range(20))
     eventually(lambda: kvitto.audit()["in_flight"] == 0, "the worker has begun")
     with Redis.from_url(kvitto.redis) as client, broken(kvitto, client, how):
@@ -121,17 +121,17 @@ def _is_refused(kvitto: Running) -> bool:
     return "redis-not-durable" in log
 
 
-def test_a_broken_redis_costs_a_slow_request_or_two_and_not_every_one(fresh_kvitto: Running) -> None:
-    first = deliver(fresh_kvitto, range(1))
-    with stopped(process_tree.named(fresh_kvitto.process.pid, "valkey-server")[0]):
-        answers = deliver(fresh_kvitto, range(1, 200), at_once=1)
+def test_a_broken_redis_costs_a_slow_request_or_two_and_not_every_one(empty_kvitto: Running) -> None:
+    first = deliver(empty_kvitto, range(1))
+    with stopped(process_tree.named(empty_kvitto.process.pid, "valkey-server")[0]):
+        answers = deliver(empty_kvitto, range(1, 200), at_once=1)
     slow = [seconds for _, seconds in answers if seconds > 1]
     assert len(slow) <= 2  # the one that finds out, and one whose ring waits for the broker
-    check(fresh_kvitto, first + answers)
+    check(empty_kvitto, first + answers)
 
 
-def test_with_both_gone_the_answer_is_503_in_time(fresh_kvitto: Running) -> None:
-    kvitto = fresh_kvitto
+def test_with_both_gone_the_answer_is_503_in_time(empty_kvitto: Running) -> None:
+    kvitto = empty_kvitto
     servers = [
         pid for name in ("valkey-server", "bin/postgres") for pid in process_tree.named(kvitto.process.pid, name)
     ]
@@ -146,8 +146,8 @@ def test_with_both_gone_the_answer_is_503_in_time(fresh_kvitto: Running) -> None
     assert deliver(kvitto, range(1))[0][0].status_code == 200
 
 
-def test_large_bodies_go_to_the_overflow_and_to_redis_when_postgres_is_gone(fresh_kvitto: Running) -> None:
-    kvitto = fresh_kvitto
+def test_large_bodies_go_to_the_overflow_and_to_redis_when_postgres_is_gone(empty_kvitto: Running) -> None:
+    kvitto = empty_kvitto
     large = encrypt({"application_id": "large", "note": "x" * 400_000}, KEY)
     assert kvitto.post("applications", large).status_code == 200
     assert kvitto.audit()["overflowed"] == 1
@@ -162,8 +162,8 @@ def test_large_bodies_go_to_the_overflow_and_to_redis_when_postgres_is_gone(fres
     assert (account["overflowed"] + account["appended"] - account["copies"], account["missing"]) == (2, 0)
 
 
-def test_many_large_bodies_at_once_are_bounded_in_memory(fresh_kvitto: Running) -> None:
-    kvitto = fresh_kvitto
+def test_many_large_bodies_at_once_are_bounded_in_memory(empty_kvitto: Running) -> None:
+    kvitto = empty_kvitto
     edge = next(
         pid
         for pid in process_tree.named(kvitto.process.pid, "app.cli ingest")

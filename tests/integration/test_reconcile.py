@@ -148,26 +148,26 @@ def test_reconcile_finds_an_event_that_is_stored_twice(
 
 
 def test_reconcile_waits_for_deliveries_in_flight_and_finds_a_deleted_receipt(
-    fresh_kvitto: Running, tmp_path: Path
+    empty_kvitto: Running, tmp_path: Path
 ) -> None:
     path = tmp_path / "tries.jsonl"
     sent = ("sandbox", "send", "kompar", "--applications", "3", "--decisions", "0", "--record", str(path))
-    with stopped(*fresh_kvitto.workers()):
-        assert fresh_kvitto.run(*sent).returncode == 0
-        status, sums, _ = compare(fresh_kvitto, path, "--timeout", "0s")
+    with stopped(*empty_kvitto.workers()):
+        assert empty_kvitto.run(*sent).returncode == 0
+        status, sums, _ = compare(empty_kvitto, path, "--timeout", "0s")
         assert (status, sums["accepted"], sums["in_flight"], sums["missing"]) == (1, 6, 6, 0)
-        arguments = ("--data", str(fresh_kvitto.data), "audit", "--against", str(path), "--timeout", "0s")
+        arguments = ("--data", str(empty_kvitto.data), "audit", "--against", str(path), "--timeout", "0s")
         done = run(
             *arguments, environment={"PROVIDERS": "solaris"}
         )  # inboxes are those of the record, whoever is served
         assert "6 are still in flight: check that workers run" in done.stdout
-    status, sums, findings = compare(fresh_kvitto, path)
+    status, sums, findings = compare(empty_kvitto, path)
     assert (status, sums["stored"], sums["duplicate"], sums["in_flight"], findings) == (0, 4, 2, 0, [])
     receipt = tries(path)[0]["receipt"]
-    with psycopg.connect(fresh_kvitto.database) as owner:
+    with psycopg.connect(empty_kvitto.database) as owner:
         for table in ("bodies", "events", "receipts"):
             owner.execute(f"DELETE FROM kvitto.{table} WHERE receipt = %s", [receipt])
-    done = fresh_kvitto.run("audit", "--against", str(path))
+    done = empty_kvitto.run("audit", "--against", str(path))
     assert done.returncode == 1
     assert f"{receipt}" in done.stdout
     assert "is neither in the ledger nor in flight" in done.stdout
@@ -209,10 +209,10 @@ def test_send_shows_progress_and_summary_on_a_terminal(kvitto: Running) -> None:
     assert "statuses      200: 20" in plain.stdout
 
 
-def test_send_keeps_its_rate_while_the_receiver_is_stopped(fresh_kvitto: Running, tmp_path: Path) -> None:
+def test_send_keeps_its_rate_while_the_receiver_is_stopped(empty_kvitto: Running, tmp_path: Path) -> None:
     """An open model: events are sent on time whatever happens, and late answers count as late."""
     path = tmp_path / "tries.jsonl"
-    edges = named(fresh_kvitto.process.pid, "app.cli ingest")
+    edges = named(empty_kvitto.process.pid, "app.cli ingest")
     arguments = (
         "sandbox",
         "send",
@@ -225,7 +225,7 @@ def test_send_keeps_its_rate_while_the_receiver_is_stopped(fresh_kvitto: Running
         "--record",
         str(path),
     )
-    with terminal("--data", str(fresh_kvitto.data), *arguments, environment={}) as shown:
+    with terminal("--data", str(empty_kvitto.data), *arguments, environment={}) as shown:
         shown.read(until="30%")
         with stopped(*edges):
             shown.read(until="90%")

@@ -62,16 +62,16 @@ def test_up_keeps_data_and_secrets_over_a_restart(tmp_path: Path) -> None:
     ],
     ids=["ingest", "worker", "beat", "console", "postgres", "valkey"],
 )
-def test_up_restarts_a_killed_process(fresh_kvitto: Running, words: tuple[str, ...]) -> None:
-    deliver(fresh_kvitto, "before")
-    first = process_tree.named(fresh_kvitto.process.pid, *words)[0]
+def test_up_restarts_a_killed_process(empty_kvitto: Running, words: tuple[str, ...]) -> None:
+    deliver(empty_kvitto, "before")
+    first = process_tree.named(empty_kvitto.process.pid, *words)[0]
     process_tree.kill(first)
-    eventually(lambda: bool(set(process_tree.named(fresh_kvitto.process.pid, *words)) - {first}), "started again")
+    eventually(lambda: bool(set(process_tree.named(empty_kvitto.process.pid, *words)) - {first}), "started again")
     eventually(
-        lambda: fresh_kvitto.client.get("/readyz").status_code == 200 if _reachable(fresh_kvitto) else False, "ready"
+        lambda: empty_kvitto.client.get("/readyz").status_code == 200 if _reachable(empty_kvitto) else False, "ready"
     )
-    deliver(fresh_kvitto, "after")
-    assert fresh_kvitto.audit()["missing"] == 0
+    deliver(empty_kvitto, "after")
+    assert empty_kvitto.audit()["missing"] == 0
 
 
 def _reachable(kvitto: Running) -> bool:

@@ -59,8 +59,8 @@ def test_audit_finds_nothing_missing_afterwards(kvitto: Running) -> None:
         assert account["receipts"] == account["stored"] + account["duplicate"] + account["dead"]
 
 
-def test_solaris_views(fresh_kvitto: Running) -> None:
-    kvitto = fresh_kvitto
+def test_solaris_views(empty_kvitto: Running) -> None:
+    kvitto = empty_kvitto
     for sample in side("solaris").samples():
         answer = kvitto.client.post(sample.path, content=sample.body, headers=sample.headers).json()
         if "receipt" in answer:
