@@ -7,7 +7,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .PHONY: install demo up test slow faults soak bench bench-check check lock help
 install:           ## make .venv and install everything into it from the lock
 	@for each in $(BIN)/python python3 python3.14 python3.13 python3.12 python3.11 "$(PYTHON)"; do \
-	    "$$each" -c "" 2>/dev/null && exec "$$each" -E -m app.local.interpreters "$(PYTHON)" $(MAKECMDGOALS); \
+	    "$$each" -c "" 2>/dev/null && exec "$$each" -E -m deploy.install.interpreters "$(PYTHON)" $(MAKECMDGOALS); \
 	done; echo "no Python runs here: install one (Debian: apt-get install python3-venv)" >&2; exit 1
 demo: install      ## start everything, deliver events, show what landed and the audit
 	@$(BIN)/kvitto demo

@@ -18,7 +18,7 @@ from app.cli.output import print_line, print_rows
 from app.inbox import client
 from app.inbox.stream import Inbox
 from app.local.data_folder import DataFolder
-from app.local.machine import DATA_MB, MachineError, temporary_folder
+from app.local.machine import DATA_MB, temporary_folder
 from app.providers import registry
 from app.storage import dead_letters, reports
 from app.storage.connection import Connection, connect
@@ -39,10 +39,7 @@ def demo() -> None:
     On a terminal it keeps serving until Ctrl-C. Exit 1 if the audit does not add up.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop what it started, as on Ctrl-C
-    try:
-        place = temporary_folder(DATA_MB)
-    except MachineError as error:
-        raise click.ClickException(str(error)) from error
+    place = temporary_folder(DATA_MB)
     with tempfile.TemporaryDirectory(prefix="kvitto-demo-", dir=place) as folder, _serving(folder) as up:
         environment = dict(os.environ) | DataFolder(Path(folder)).published()
         _heading("The sandbox plays the providers: delivers, delivers again, once under a wrong key")

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from app.local.data_folder import DataFolder, DataFolderError
+from app.local.data_folder import DataFolder
+from app.local.machine import LocalError
 from config.variables import setting_of
 
 _DATABASE = frozenset({"DATABASE_URL", "DATABASE_URL_FILE"})
@@ -32,7 +33,7 @@ def adopt(data: DataFolder, apis: bool = False) -> None:
 def sandbox_disabled_reason(data: DataFolder, url: str) -> str | None:
     """Return why the API at `url` is called instead of the data folder's running sandbox; None if there is none."""
     published: Mapping[str, str] = {}
-    with suppress(DataFolderError):
+    with suppress(LocalError):
         published = data.sandbox.published()
     if not published or _host(url) in map(_host, published.values()):
         return None

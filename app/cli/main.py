@@ -11,7 +11,8 @@ from click.exceptions import NoSuchCommand
 from app.audit.attempt_log import AttemptLogWriteError
 from app.cli.local_settings import SERVERS, adopt
 from app.errors import StoreUnavailableError
-from app.local.data_folder import DataFolder, DataFolderError
+from app.local.data_folder import DataFolder
+from app.local.machine import LocalError
 from config.environment import ConfigurationError
 
 # Each command's place, and its line in `kvitto --help`, which imports none of them.
@@ -53,7 +54,7 @@ class _Commands(click.Group):
     """Imports a command's module when the command is used: a process loads only what it needs."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; print errors of settings, servers and the data folder as sentences."""
+        """Run a command; print errors of settings, servers and this machine as sentences."""
         names_servers = bool(SERVERS & os.environ.keys())  # before the data folder's settings are added
         try:
             return super().invoke(ctx)
@@ -63,7 +64,7 @@ class _Commands(click.Group):
         except StoreUnavailableError as error:
             hint = _HINTS.get(error.reason, "Try again").format(up="" if names_servers else " (kvitto up brings one)")
             raise click.ClickException(f"{error}. {hint}.") from error
-        except (DataFolderError, AttemptLogWriteError) as error:
+        except (LocalError, AttemptLogWriteError) as error:
             raise click.ClickException(str(error)) from error
 
     def resolve_command(

@@ -11,12 +11,8 @@ from types import FrameType
 import click
 
 from app.cli.output import print_line
-from app.local.certificates import AuthorityFileError
 from app.local.data_folder import DataFolder
-from app.local.process_list import Scale
-from app.local.stack import NotReadyError, Stack
-from app.local.supervisor import ProgramConfigurationError
-from app.local.wheels import EmbeddedServerError
+from app.local.stack import Stack
 
 
 @click.command(
@@ -45,18 +41,15 @@ def up(default: DataFolder, concurrency: int, ingest_processes: int, https: bool
     _on_stop(_raise_stopped)
     with contextlib.ExitStack() as cleanup:
         try:
-            folder, scale = DataFolder(data) if data else default, Scale(concurrency, ingest_processes)
-            stack = Stack(folder, os.environ, scale, _report, https)
+            stack = Stack(DataFolder(data) if data else default, os.environ, _report)
             cleanup.callback(stack.stop)
             cleanup.callback(_on_stop, signal.SIG_IGN)  # a second signal must not interrupt the stop
-            click.echo(f"kvitto ready {stack.start()}")
+            click.echo(f"kvitto ready {stack.start(concurrency, ingest_processes, https)}")
             while True:
                 time.sleep(0.2)
                 stack.restart_dead()
         except _StoppedError:
             _report("stopping")
-        except (AuthorityFileError, ProgramConfigurationError, NotReadyError, EmbeddedServerError) as error:
-            raise click.ClickException(str(error)) from error
 
 
 class _StoppedError(BaseException):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.local import atomic_file
-from app.local.wheels import EmbeddedServerError
+from app.local.machine import LocalError
 
 if TYPE_CHECKING:
     import trustme
@@ -30,18 +30,13 @@ class Certificate:
         return context
 
 
-class AuthorityFileError(Exception):
-    """The authority's file holds something else; the text says what to do."""
-
-
 class Authority:
     """Signs certificates. It is created once and kept in `sandbox/` of a data folder, for all commands.
 
     `path` is its own certificate, authority.pem: a client that trusts this file trusts what the authority signed.
 
     Raises:
-        EmbeddedServerError: The package that makes certificates is not installed.
-        AuthorityFileError: The existing file is no authority.
+        LocalError: The package that makes certificates is not installed, or the existing file is no authority.
     """
 
     def __init__(self, data: Path) -> None:
@@ -68,7 +63,7 @@ class Authority:
         try:
             ca = importlib.import_module("trustme").CA
         except ModuleNotFoundError as error:  # production needs no authority, and does not install it
-            raise EmbeddedServerError("trustme is not installed: pip install 'kvitto[embedded]'") from error
+            raise LocalError("trustme is not installed: pip install 'kvitto[embedded]'") from error
         created = ca(organization_name="Kvitto on this machine")
         path = self._folder / "authority.key"
         pem = atomic_file.keep(path, created.private_key_pem.bytes() + created.cert_pem.bytes())
@@ -76,4 +71,4 @@ class Authority:
             return ca.from_pem(cert_bytes=pem, private_key_bytes=pem)  # type: ignore[no-any-return]
         except (ValueError, TypeError) as error:
             hint = "remove it and restart what serves HTTPS from this data folder: a new one is made"
-            raise AuthorityFileError(f"{path} is damaged: {hint}") from error
+            raise LocalError(f"{path} is damaged: {hint}") from error

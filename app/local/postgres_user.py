@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.local.wheels import EmbeddedServerError
+from app.local.machine import LocalError
 
 # What PostgreSQL asks of its user, asked the same way: access(2) goes by the real user, unlike an attempt to open.
 _PROBE = """
@@ -60,15 +60,15 @@ def postgres_user(data: Path, programs: Path) -> PostgresUser:
     """Return the user to run PostgreSQL as, with its cluster in the folder `data`; `programs` is where it is installed.
 
     Raises:
-        EmbeddedServerError: No user that this process can run programs as would do; the text says what to do.
+        LocalError: No user that this process can run programs as would do; the text says what to do.
     """
     try:
         for user in _candidates():
             if user.accepts(data, programs):
                 return user
     except OSError as error:
-        raise EmbeddedServerError(f"{data} cannot be written ({error.strerror}): name another folder") from error
-    raise EmbeddedServerError(_why_none())
+        raise LocalError(f"{data} cannot be written ({error.strerror}): name another folder") from error
+    raise LocalError(_why_none())
 
 
 def _candidates() -> Iterator[PostgresUser]:

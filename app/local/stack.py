@@ -5,22 +5,24 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from app.local.data_folder import DataFolder
 from app.local.embedded_servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
+from app.local.machine import LocalError
 from app.local.ports import free_port, hold
-from app.local.process_list import Process, Scale, check, processes
 from app.local.supervisor import Program, Supervisor
+from app.process_settings import read_beat, read_ingest, read_worker
 from app.storage.connection import create_database, session
 from app.storage.migration_runner import migrate
 from app.tls import unverified
 from config.environment import ConfigurationError, Environment
 from config.granian import EDGE_MEMORY
-from config.settings import provider_names
+from config.settings import ConsoleSettings, provider_names
 from config.variables import PYTHON
 
 _START_SECONDS = 60.0
@@ -28,53 +30,61 @@ _REDIS_CONF = Path(__file__).parents[2] / "config" / "redis.conf"
 _SERVERS = ("postgres", "valkey")
 
 
-class NotReadyError(Exception):
-    """A program did not become ready in time; the text names its log."""
-
-
 @dataclass(frozen=True, slots=True)
-class Addresses:
-    """The addresses of everything that runs."""
+class Process:
+    """One process: its command line after `kvitto`, its role in Postgres, and the function that reads its settings."""
 
-    ingest: str
-    console: str
-    database: str
-    redis: str
+    name: str
+    arguments: tuple[str, ...]
+    role: str
+    read: Callable[[Environment], object]
 
-    def __str__(self) -> str:
-        database, redis = (re.sub(r"(?<=://)([^/@]*):[^/@]*@", r"\1:***@", url) for url in (self.database, self.redis))
-        return f"ingest={self.ingest} console={self.console} database={database} redis={redis}"
+    def own_settings(self, variables: Mapping[str, str]) -> set[str]:
+        """Return the names of its settings, set or not."""
+        environment = Environment(variables)
+        self.read(environment)
+        return environment.names_read
+
+
+def processes(providers: Collection[str], workers: int = 2, ingest_processes: int = 1) -> list[Process]:
+    """Return the processes that serve these providers, in the order in which they start."""
+    drain = [
+        Process(
+            f"worker-{name}",
+            ("worker", "--provider", name, "--concurrency", str(workers)),
+            "kvitto_worker",
+            partial(read_worker, names=(name,)),
+        )
+        for name in providers
+    ]
+    return [
+        Process("ingest", ("ingest", "--processes", str(ingest_processes)), "kvitto_ingest", read_ingest),
+        *drain,
+        Process("beat", ("beat",), "", read_beat),
+        Process("console", ("console",), "kvitto_console", ConsoleSettings.read),
+    ]
 
 
 class Stack:
     """Starts everything in order. Servers that the environment names (DATABASE_URL, REDIS_URL) are used as they are."""
 
-    def __init__(
-        self,
-        data: DataFolder,
-        environment: Mapping[str, str],
-        scale: Scale,
-        report: Callable[[str], None],
-        https: bool = False,
-    ) -> None:
+    def __init__(self, data: DataFolder, environment: Mapping[str, str], report: Callable[[str], None]) -> None:
         self._data = data
         self._environment = dict(environment)
-        self._scale = scale
         self._report = report
-        self._https = https
         self._reserved_ports: set[int] = set()
         self._reservations = ExitStack()
         self._embedded_postgres = "DATABASE_URL" not in environment
         self._supervisor = Supervisor(report, keep_open=[data.open()])
 
-    def start(self) -> Addresses:
-        """Start everything and return its addresses once requests are answered.
+    def start(self, workers: int, ingest_processes: int, https: bool) -> str:
+        """Start everything with so many worker processes per provider; return the addresses once requests are answered.
 
         Raises:
-            ProgramConfigurationError, NotReadyError, EmbeddedServerError, ConfigurationError: With what to do about it.
+            LocalError, ConfigurationError: Something cannot start; the text says what to do about it.
         """
-        host, console = self._reserve("INGEST_BIND", 8080), f"http://{self._reserve('CONSOLE_BIND', 8081)}"
-        if self._https:
+        host, console = self._reserve("INGEST_BIND", 8080), self._reserve("CONSOLE_BIND", 8081)
+        if https:
             self._add_certificate(host)
         ingest = f"{'https' if 'INGEST_TLS_CERT' in self._environment else 'http'}://{host}"
         self._start_servers()
@@ -83,19 +93,22 @@ class Stack:
         providers = provider_names(Environment(self._environment))
         self._environment |= self._data.secret_files(providers, self._environment)
         self._environment["PROMETHEUS_MULTIPROC_DIR"] = str(self._data.metrics)
-        started = processes(providers, self._scale)
-        check(started, self._environment)
+        started = processes(providers, workers, ingest_processes)
+        checked = Environment(self._environment)
+        for process in started:
+            process.read(checked)
+        checked.check()
         self._environment.pop("INGEST_URL_FILE", None)
         self._environment["INGEST_URL"] = ingest
-        settings = {process.name: process.own_settings(self._environment) for process in started}
-        all_settings = set().union(*settings.values())
         for process in started:
-            self._run(process, exclude=all_settings - settings[process.name])
+            self._run(process, exclude=checked.names_read - process.own_settings(self._environment))
         self._await("ingest", lambda: _answers(f"{ingest}/readyz"))
-        self._await("console", lambda: _answers(f"{console}/livez"))
-        published = (all_settings | {"PUBLIC_URL"}) & self._environment.keys()
+        self._await("console", lambda: _answers(f"http://{console}/livez"))
+        published = (checked.names_read | {"PUBLIC_URL"}) & self._environment.keys()
         self._data.publish({name: self._environment[name] for name in published})
-        return Addresses(ingest, console, self._environment["DATABASE_URL"], self._environment["REDIS_URL"])
+        servers = f"database={self._environment['DATABASE_URL']} redis={self._environment['REDIS_URL']}"
+        without_passwords = re.sub(r"(?<=://)([^/@ ]*):[^/@ ]*@", r"\1:***@", servers)
+        return f"ingest={ingest} console=http://{console} {without_passwords}"
 
     def restart_dead(self) -> None:
         """Restart programs that have died."""
@@ -159,7 +172,7 @@ class Stack:
             self.restart_dead()
             if time.monotonic() - started > _START_SECONDS:
                 log = self._data.logs / f"{name}.log"
-                raise NotReadyError(f"{name} is not ready after {_START_SECONDS:.0f} s; see {log}")
+                raise LocalError(f"{name} is not ready after {_START_SECONDS:.0f} s; see {log}")
             time.sleep(0.05)
         self._report(f"{name} ready after {time.monotonic() - started:.1f} s")
 

@@ -11,14 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.local.machine import LocalError
+
 # A program's exit status for a wrong configuration: a restart would not help.
 EX_CONFIG = 78
 _LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG = 1
-
-
-class ProgramConfigurationError(Exception):
-    """A program exited because of its configuration; the text is the end of its log."""
 
 
 @dataclass(slots=True)
@@ -62,10 +60,9 @@ class Supervisor:
         )
 
     def restart_dead(self) -> None:
-        """Restart programs that have died; to be called regularly from the main thread.
+        """Restart programs that have died; raise LocalError if one exited because of its configuration.
 
-        Raises:
-            ProgramConfigurationError: A program exited because of its configuration.
+        To be called regularly from the main thread.
         """
         for program in self._programs:
             if program.process is None:
@@ -114,7 +111,7 @@ class Supervisor:
     def _schedule_restart(self, program: Program, status: int) -> None:
         if status == EX_CONFIG:
             lines = program.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise ProgramConfigurationError(f"{program.name} refused to start:\n" + "\n".join(lines[-20:]))
+            raise LocalError(f"{program.name} refused to start:\n" + "\n".join(lines[-20:]))
         if time.monotonic() - program.started_at > 60:
             program.starts = 1
         delay = 0 if program.starts == 1 else min(2 ** (program.starts - 2), 10)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from app.audit.attempt_log import AttemptLog
-from app.local.certificates import LOOPBACK, Authority, AuthorityFileError
+from app.local.certificates import LOOPBACK, Authority
 from app.local.ports import obstacle
-from app.local.wheels import EmbeddedServerError
 from app.sandbox import options
 from app.sandbox.api.provider_api import SharedParts
 from app.sandbox.api.sandbox_app import create_app
@@ -156,7 +155,7 @@ def _startup_errors_explained(folder: Path) -> Iterator[None]:
     """Print what keeps the sandbox from starting, and how to fix it."""
     try:
         yield
-    except (AuthorityFileError, EmbeddedServerError, SubscriptionsFileError) as error:
+    except SubscriptionsFileError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         hint = f"correct that, or name another data folder than {folder} with --data"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from app.local.interpreters import on_path, supported
+from deploy.install.interpreters import on_path, supported
 from tests import process_tree
 from tests.deploy.machines import (
     AS_UNNAMED,
@@ -252,7 +252,7 @@ def test_versions_are_those_that_the_project_names() -> None:
 
 
 def test_any_python_3_can_look_for_the_one_to_install_with() -> None:
-    ast.parse((ROOT / "app" / "local" / "interpreters.py").read_text(), feature_version=(3, 6))
+    ast.parse((ROOT / "deploy" / "install" / "interpreters.py").read_text(), feature_version=(3, 6))
 
 
 # When it installs, and when it does not.
@@ -270,7 +270,9 @@ def test_what_is_installed_stays_until_something_changes(tmp_path: Path, change:
     made = installed(tmp_path / "kvitto")
     stamp = made / ".venv" / "ready"
     stamp.unlink()  # a link to the one of this checkout
-    now = run(made, ".venv/bin/python", "-c", "from app.local.install import stamp; print(stamp(), end='')").stdout
+    now = run(
+        made, ".venv/bin/python", "-c", "from deploy.install.virtual_environment import stamp; print(stamp(), end='')"
+    ).stdout
     stamp.write_text(now.replace(str(PYTHON), "/usr/bin/python3.0") if change == "Python" else now)
     if change == "nothing":
         assert (run(made, "make", "install").stdout, stamp.read_text()) == ("", now)

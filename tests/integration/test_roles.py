@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from app.domain.delivery import StreamId
-from app.local.process_list import Process, Scale, processes
+from app.local.stack import Process, processes
 from app.storage.connection import Connection, connect
 from app.storage.high_water_marks import SWEEP, HighWaterMark, record
 from tests import process_tree as running_processes
@@ -15,7 +15,7 @@ from tests.kvitto_process import Running, run
 from tests.providers.provider_fixtures import names
 from tests.servers import eventually, postgres
 
-PROCESSES = processes(names(), Scale())
+PROCESSES = processes(names())
 BY_NAME = {process.name: process for process in PROCESSES}
 # What each role must not do, tried on the schema as it is.
 REFUSED = {

@@ -7,12 +7,12 @@ import click
 import pytest
 
 from app.cli.main import COMMANDS, kvitto
-from app.cli.settings_reference import reference
 from app.process_settings import READERS
 from app.providers import registry
 from config import declarations
 from config.environment import Environment
 from config.variables import SETTINGS, is_setting, keep_out_foreign, setting_of
+from docs.settings_reference import reference
 from tests.kvitto_process import ROOT
 
 OF_PROVIDERS = [setting for name in registry.known() for setting in registry.declared_settings(name)]
@@ -51,7 +51,7 @@ def test_default_of_an_api_is_the_declared_one(name: str) -> None:
 
 
 def test_configuration_page_is_up_to_date() -> None:
-    """Write it with: python -m app.cli.settings_reference > docs/configuration.md."""
+    """Write it with: python -m docs.settings_reference > docs/configuration.md."""
     assert (ROOT / "docs" / "configuration.md").read_text() == reference()
 
 

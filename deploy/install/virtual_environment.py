@@ -1,6 +1,7 @@
-"""Check the machine, then make .venv from the lock file unless it is there: `python -m app.local.install GOAL…`.
+"""Check the machine, then make .venv from the lock file unless it is there.
 
-The Python that runs this is the one that .venv gets; nothing is installed yet: standard library only.
+`python -m deploy.install.virtual_environment GOAL…`: this Python is the one that .venv gets. Nothing is installed yet:
+standard library only.
 """
 
 import contextlib
@@ -10,11 +11,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from app.local.machine import INSTALL_MB, MachineError, check, require, require_programs
-from app.local.wheels import EmbeddedServerError
+from app.local.machine import DATA_MB, LocalError, require, temporary_folder
+from app.local.postgres_user import postgres_user
 
 _ROOT = Path(__file__).resolve().parents[2]
 _VENV = (_ROOT / ".venv").resolve()
@@ -22,23 +23,40 @@ _LOCK = _ROOT / "requirements.lock"
 _STAMP = _VENV / "ready"
 _PIP = (str(_VENV / "bin" / "python"), "-I", "-m", "pip", "install", "--disable-pip-version-check")
 _PROGRESS = 20  # packages from one line to the next
+# MB of room, measured and rounded up: what is installed with its wheels, what all tests leave.
+_INSTALL_MB = 1100
+_TESTS_MB = 8000
 
 
-class InstallError(Exception):
-    """A step of the installation failed; it said why itself."""
+def check(goals: Collection[str]) -> None:
+    """Raise LocalError unless the machine has what the goals `demo`, `up` and `test` need."""
+    if "up" in goals and "DATABASE_URL" not in os.environ:
+        data = _ROOT / (os.environ.get("KVITTO_DATA") or ".kvitto")
+        place = next(each for each in (data, *data.parents) if each.exists())
+        require(place, DATA_MB, "name a data folder elsewhere with KVITTO_DATA")
+        postgres_user(place, _ROOT)
+    if "demo" in goals:
+        postgres_user(temporary_folder(DATA_MB), _ROOT)
+    if "test" in goals:
+        require(_ROOT, 0, "run tests in a checkout of your own")
+        place = temporary_folder(_TESTS_MB)
+        _require_programs(place, "name another temporary folder with TMPDIR")
+        postgres_user(place, _ROOT)
+
+
+def _require_programs(folder: Path, advice: str) -> None:
+    """Raise LocalError if the mount of a folder keeps programs in it from running (as far as Linux reports it)."""
+    if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
+        raise LocalError(f"{folder} is mounted noexec, and programs run there: {advice}")
 
 
 def install() -> None:
-    """Make .venv, unless it was made from this lock file, by this Python, in this place.
-
-    Raises:
-        MachineError, InstallError: With the sentence that says what to do.
-    """
+    """Make .venv, unless it was made from this lock file, by this Python, in this place; or raise LocalError."""
     with _alone() as lock:
         if _STAMP.exists() and _STAMP.read_text(encoding="utf-8") == stamp():
             return
         _clear()
-        require(_VENV, INSTALL_MB, "move the checkout elsewhere")
+        require(_VENV, _INSTALL_MB, "move the checkout elsewhere")
         version = ".".join(map(str, sys.version_info[:3]))
         _say(f"installing into .venv with Python {version} ({sys.executable}), 1 to 3 minutes")
         temporary = _VENV / "tmp"  # the usual one may be small, or full
@@ -63,7 +81,7 @@ def _clear() -> None:
     require(_VENV if _VENV.exists() else _ROOT, 0, "install in a checkout of your own")
     _STAMP.unlink(missing_ok=True)
     _VENV.mkdir(exist_ok=True)
-    require_programs(_VENV, "move the checkout elsewhere")
+    _require_programs(_VENV, "move the checkout elsewhere")
     for each in _VENV.iterdir():
         if each.is_dir() and not each.is_symlink():
             shutil.rmtree(each)
@@ -96,7 +114,7 @@ def _run(lock: int, *command: str) -> None:
             elif line.startswith("Installing collected packages") and packages:
                 _say(f"  all {packages} packages are here; unpacking them")
     if process.returncode:
-        raise InstallError("the installation stopped; its message above says why: correct that, and run make again")
+        raise LocalError("the installation stopped; its message above says why: correct that, and run make again")
 
 
 def _say(text: str) -> None:
@@ -107,9 +125,9 @@ def _say(text: str) -> None:
 def main() -> None:
     """Check the machine for what the goals need, then install."""
     try:
-        check(sys.argv[1:], _ROOT)
+        check(sys.argv[1:])
         install()
-    except (MachineError, EmbeddedServerError, InstallError) as error:
+    except LocalError as error:
         raise SystemExit(str(error)) from error
     except OSError as error:
         where = error.filename or _ROOT

@@ -1,4 +1,4 @@
-"""Find the Python to install with, and install: `python3 -m app.local.interpreters "$(PYTHON)" GOAL…`.
+"""Find the Python to install with, and install: `python3 -m deploy.install.interpreters "$(PYTHON)" GOAL…`.
 
 Any Python from 3.6 on runs this before anything is installed: standard library only, no newer syntax.
 """
@@ -104,7 +104,7 @@ def main() -> None:
     """Become the installation, run by the Python that was found."""
     named, *goals = sys.argv[1:]
     found = choose(named, " ".join(goals))
-    os.execv(found.path, [found.path, "-E", "-m", "app.local.install", *goals])  # noqa: S606
+    os.execv(found.path, [found.path, "-E", "-m", "deploy.install.virtual_environment", *goals])  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the declared settings: `python -m app.cli.settings_reference > FILE`."""
+"""Writes docs/configuration.md from the declared settings: `python -m docs.settings_reference > FILE`."""
 
 from collections.abc import Iterable, Iterator
 
@@ -14,7 +14,7 @@ from config.settings import AuditSettings, ResealSettings
 _INTRODUCTION = """\
 # Configuration
 
-Every setting is an environment variable. This page is generated: `python -m app.cli.settings_reference`.
+Every setting is an environment variable. This page is generated: `python -m docs.settings_reference`.
 
 - Where *file* says yes, `NAME` may also come from the file that `NAME_FILE` names. Set one of the two.
 - What is missing or wrong is reported at the start, all faults of a process together, each with how to fix it.
