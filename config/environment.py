@@ -4,11 +4,13 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from config.checks.result import CheckResult, fault
 
+T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # By scheme, an example of what follows it.
@@ -39,6 +41,8 @@ class Environment:
         self.faults: list[CheckResult] = []
         # Every name that was read, set or not.
         self.names_read: set[str] = set()
+        # Every value of the secrets that were read, for checks that compare them.
+        self.secret_values: dict[str, tuple[str, ...]] = {}
 
     @classmethod
     def of_process(cls) -> "Environment":
@@ -65,9 +69,7 @@ class Environment:
 
     def url(self, name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
         """Return a URL of one of `schemes`, or the default; it may hold a password, so it is read as a secret."""
-        if default is not None and not self.is_set(name):
-            return default
-        value = self.secret(name)
+        value = self.secret(name, default)
         if value and value.partition("://")[0] not in schemes:
             self.fault(name, f"is no {schemes[0]}:// address", f"Write it like {schemes[0]}://{_EXAMPLES[schemes[0]]}")
         return value
@@ -78,15 +80,22 @@ class Environment:
         self.names_read |= names
         return any(self._variables.get(variable, "").strip() for variable in names)
 
-    def secret(self, name: str) -> str:
-        """Return a required secret, from NAME or from the file that NAME_FILE names."""
-        self.names_read |= {name, f"{name}_FILE"}
+    def secret(self, name: str, default: str | None = None) -> str:
+        """Return a secret, from NAME or from the file that NAME_FILE names; without a default it is required."""
+        if not self.is_set(name) and default is not None:
+            return default
         path = self._variables.get(f"{name}_FILE")
         if path is None:
             value = self._variables.get(name, "").strip()
             if not value:
                 self.fault(name, "is not set", f"Set {name}, or {name}_FILE to a file that holds it")
-            return value
+        else:
+            value = self._content(name, path)
+        self.secret_values[name] = (value,)
+        return value
+
+    def _content(self, name: str, path: str) -> str:
+        """Return the secret that a file holds."""
         if name in self._variables:
             self.fault(name, f"is set beside {name}_FILE", "Keep one of the two")
         try:
@@ -128,23 +137,25 @@ class Environment:
             return "127.0.0.1", 0
         return host.strip("[]"), int(port)
 
-    def secrets(self, name: str) -> tuple[str, ...]:
+    def secrets(self, name: str, default: str | None = None) -> tuple[str, ...]:
         """Return the comma-separated values of a secret; all are valid at once."""
-        secret = self.secret(name)
+        secret = self.secret(name, default)
         values = tuple(value.strip() for value in secret.split(",") if value.strip())
         if secret and not values:
             self.fault(name, "lists nothing", "Give at least one value")
+        self.secret_values[name] = values
         return values
 
-    def labelled_secrets(self, name: str) -> tuple[tuple[str, str], ...]:
+    def labelled_secrets(self, name: str, default: str | None = None) -> tuple[tuple[str, str], ...]:
         """Return the comma-separated `label=value` pairs of a secret, in order."""
         pairs = []
-        for position, item in enumerate(self.secrets(name), start=1):
+        for position, item in enumerate(self.secrets(name, default), start=1):
             label, _, value = item.partition("=")
             if value and _ID.fullmatch(label):
                 pairs.append((label, value))
             else:  # the fault gives its position only: without a label, the item may be the secret itself
                 self.fault(name, f"item {position} is not label=value", "Write it like 2026-11=VALUE,2026-10=VALUE")
+        self.secret_values[name] = tuple(value for _, value in pairs)
         return tuple(pairs)
 
     def keys(self, name: str) -> tuple[tuple[str, bytes], ...]:
@@ -167,3 +178,15 @@ class Environment:
         if len(key) != 32:
             self.fault(name, f"{label} is not the base64 of 32 bytes", "Make one with: openssl rand -base64 32")
         return key
+
+
+def load(read: Callable[[Environment], T], variables: Mapping[str, str] | None = None) -> T:
+    """Return the settings that `read` reads from the variables, by default those of this process.
+
+    Raises:
+        ConfigurationError: With every fault.
+    """
+    environment = Environment(os.environ if variables is None else variables)
+    settings = read(environment)
+    environment.check()
+    return settings

@@ -1,13 +1,12 @@
 """The settings of each process: one frozen class per process, read from the environment."""
 
-import os
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from config.declarations import DEFAULTS
-from config.environment import Environment
+from config.environment import Environment, load
 
 # (id, 32 bytes), newest first: the first seals, all open.
 Keys = tuple[tuple[str, bytes], ...]
@@ -17,7 +16,6 @@ Certificate = tuple[str, str]
 _POSTGRES = ("postgresql", "postgres")
 _REDIS = ("redis", "rediss", "unix")
 _HTTP = ("http", "https")
-_SERVERS = ("redis", "postgres")
 
 
 def provider_names(environment: Environment) -> tuple[str, ...]:
@@ -33,6 +31,11 @@ def ingest_bind(environment: Environment) -> tuple[str, int]:
 def console_bind(environment: Environment) -> tuple[str, int]:
     """Return where the console listens, as (host, port)."""
     return environment.address("CONSOLE_BIND", DEFAULTS["CONSOLE_BIND"])
+
+
+def allow_non_durable(environment: Environment) -> frozenset[str]:
+    """Return the servers that may lose a confirmed write."""
+    return environment.choices("ALLOW_NON_DURABLE", ("redis", "postgres"))
 
 
 def ingest_certificate(environment: Environment) -> Certificate | None:
@@ -69,14 +72,6 @@ def _broker_url(environment: Environment) -> str:
     return url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
 
 
-def _canary_secret(environment: Environment) -> str:
-    return environment.secret("CANARY_SECRET") if environment.is_set("CANARY_SECRET") else ""
-
-
-def _role_passwords(environment: Environment) -> tuple[tuple[str, str], ...]:
-    return environment.labelled_secrets("ROLE_PASSWORDS") if environment.is_set("ROLE_PASSWORDS") else ()
-
-
 def _integer(name: str, minimum: int) -> Callable[[Environment], int]:
     return lambda environment: environment.integer(name, int(DEFAULTS[name]), minimum)
 
@@ -93,13 +88,13 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "ingest_bind": ingest_bind,
     "console_bind": console_bind,
     "certificate": ingest_certificate,
-    "allow_non_durable": lambda environment: environment.choices("ALLOW_NON_DURABLE", _SERVERS),
-    "canary_secret": _canary_secret,
+    "allow_non_durable": allow_non_durable,
+    "canary_secret": lambda environment: environment.secret("CANARY_SECRET", ""),
     "canary_max_age_seconds": _integer("CANARY_MAX_AGE_SECONDS", 0),
     "ingest_url": lambda environment: environment.url("INGEST_URL", _HTTP, DEFAULTS["INGEST_URL"]),
     "authority": trusted_authority,
     "public_url": lambda environment: environment.url("PUBLIC_URL", ("https",), "").rstrip("/"),
-    "role_passwords": _role_passwords,
+    "role_passwords": lambda environment: environment.labelled_secrets("ROLE_PASSWORDS", ""),
     "password": lambda environment: environment.secret("CONSOLE_PASSWORD"),
 }
 
@@ -111,10 +106,7 @@ class _Settings:
     @classmethod
     def load(cls, variables: Mapping[str, str] | None = None) -> Self:
         """Read and check; raises ConfigurationError with every fault."""
-        environment = Environment(os.environ if variables is None else variables)
-        settings = cls.read(environment)
-        environment.check()
-        return settings
+        return load(cls.read, variables)
 
     @classmethod
     def read(cls, environment: Environment) -> Self:

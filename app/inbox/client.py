@@ -22,7 +22,6 @@ from redis.retry import Retry
 from app.errors import StoreUnavailableError
 from config.checks import redis as redis_checks
 from config.checks.result import CheckResult, Facts, fault, only_faults
-from config.checks.startup import REDIS_SETTINGS, redis_faults
 from config.environment import ConfigurationError
 
 # Keys of the inboxes, of pending wake-ups, and of Celery's transport.
@@ -89,7 +88,8 @@ def ping(redis: Redis) -> None:
 def durability_errors(redis: Redis) -> list[CheckResult]:
     """Return which settings of the server could lose a confirmed append."""
     with translate_errors():
-        return redis_faults(_if_allowed(lambda: redis.info("replication")) | _settings(redis, REDIS_SETTINGS))
+        facts = _if_allowed(lambda: redis.info("replication")) | _settings(redis, redis_checks.DURABILITY_SETTINGS)
+        return redis_checks.unsafe_settings(facts)
 
 
 def used_share(redis: Redis) -> float:
@@ -112,7 +112,7 @@ def server_info(redis: Redis, providers: Collection[str]) -> Facts:
     `clock` is the difference to this machine's clock, in seconds. `foreign` of `looked_at` keys are not Kvitto's.
     """
     with translate_errors():
-        facts = _if_allowed(redis.info) | _settings(redis, (*REDIS_SETTINGS, *redis_checks.CONFIG))
+        facts = _if_allowed(redis.info) | _settings(redis, redis_checks.CONFIG)
         facts["clock"] = _clock_difference(redis)
         return facts if facts.get("loading") else facts | _count_keys(redis, providers)
 

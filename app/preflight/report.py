@@ -1,13 +1,27 @@
-"""Runs all checks before a process starts."""
+"""Runs all checks before a process starts: of settings, credentials, folders and servers."""
 
-from collections.abc import Collection, Mapping
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from app.preflight.credentials import check_credentials
-from app.preflight.environment import Configuration
-from app.preflight.folders import check_folders
-from app.preflight.server_queries import ask_broker, ask_postgres, ask_redis
-from config.checks.result import CheckResult, only_faults
+from app.errors import AuthenticationError, StoreUnavailableError
+from app.inbox import client as inbox_server
+from app.inbox import wakeup
+from app.preflight.configuration import Configuration
+from app.processing.saved_request import SavedRequest
+from app.providers import registry
+from app.storage import server_info as ledger_server
+from app.storage.connection import connect, translate_errors
+from config.checks import postgres, redis
+from config.checks.result import CheckResult, fault, ok, only_faults
+from config.environment import Environment
+from config.folders import private_folder
+
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +42,108 @@ class PreflightReport:
 def run_checks(variables: Mapping[str, str], processes: Collection[str]) -> PreflightReport:
     """Check everything that these processes would use if `variables` were their environment."""
     configuration = Configuration(variables, processes)
-    settings = [*configuration.results(), *check_credentials(configuration), *check_folders(configuration)]
-    servers = [*ask_redis(configuration)]
+    settings = [*configuration.results(), *_check_credentials(configuration), *_check_folders(configuration)]
+    servers = [*_ask_redis(configuration)]
     is_shared = configuration.get("broker_url") == configuration.get("redis_url")
     if not is_shared or (servers and not only_faults(servers)):  # a fault of the shared server is reported already
-        servers += ask_broker(configuration)
-    return PreflightReport(settings, [*servers, *ask_postgres(configuration)])
+        servers += _ask_broker(configuration)
+    return PreflightReport(settings, [*servers, *_ask_postgres(configuration)])
+
+
+@runtime_checkable
+class _Samples(Protocol):
+    """An authentication that can make the requests that it must accept; a provider's folder may do without."""
+
+    def sample_requests(self) -> Iterator[tuple[str | None, dict[str, str], bytes]]:
+        """Yield topic, headers and body of one request per credential."""
+
+
+def _check_credentials(configuration: Configuration) -> Iterator[CheckResult]:
+    """Check that ingest would accept a request with each credential of its providers whose secrets are readable."""
+    providers = configuration.get("providers") if "ingest" in configuration.processes else ()
+    for provider in providers:
+        environment = Environment(configuration.variables)
+        authentication = registry.load_authentication(provider, environment)
+        if authentication is None or environment.faults or not isinstance(authentication, _Samples):
+            continue
+        reasons = []
+        for position, (topic, headers, body) in enumerate(authentication.sample_requests(), start=1):
+            received = Message()
+            for header, value in headers.items():
+                received[header] = value.encode().decode("latin-1")  # as WSGI decodes the bytes of headers
+            try:
+                authentication.authenticate(SavedRequest(provider, topic, received, body))
+            except AuthenticationError as error:
+                reasons.append(f"a request with credential {position} is rejected: {error.reason}")
+        name = f"{provider} credentials"
+        hint = "Use credentials of ASCII characters, or ask the provider for others: HTTP headers carry nothing else"
+        yield fault(name, "; ".join(reasons), hint) if reasons else ok(name, "requests with each are accepted")
+
+
+def _check_folders(configuration: Configuration) -> Iterator[CheckResult]:
+    """Check the folders of worker slots, of beat's heartbeat and of the metrics, where processes use them."""
+    for process, name, purpose in (("worker", "worker slots", "slots"), ("beat", "beat's heartbeat", "beat")):
+        if process in configuration.processes:
+            yield _writable(name, private_folder(purpose), "Make it writable, or name another folder in TMPDIR")
+    metrics = configuration.variables.get(_METRICS)
+    if metrics and {"ingest", "worker"} & set(configuration.processes):
+        if Path(metrics).is_dir():
+            yield _writable(_METRICS, Path(metrics), "Make it writable for the processes")
+        else:  # the metrics' library does not create it, and fails at the first count
+            yield fault(_METRICS, "names no folder", "Create it, or name another")
+
+
+def _writable(name: str, folder: Path, hint: str) -> CheckResult:
+    """Create and remove a file in the folder, or in the nearest one that exists: the process creates the others."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        return fault(name, f"{existing} cannot be written ({error.strerror})", hint)
+    return ok(name, f"{existing} is writable")
+
+
+def _ask_redis(configuration: Configuration) -> Iterator[CheckResult]:
+    """Check the server of the inboxes with the client of the processes; no results if its address is not known."""
+    url = configuration.address("redis_url")
+    if url is None:
+        return
+    try:
+        with closing(inbox_server.connect(url)) as client:
+            facts = inbox_server.server_info(client, configuration.get("providers"))
+    except StoreUnavailableError as error:
+        message = f"{error} ({type(error.__cause__).__name__})"
+        yield fault("redis", message, "Start it, or correct host, port, user and password in REDIS_URL")
+        return
+    yield ok("redis", "answers")
+    body_limit_bytes = configuration.get("body_limit_bytes")
+    yield from redis.check(facts, "redis" in configuration.get("allow_non_durable"), body_limit_bytes)
+
+
+def _ask_broker(configuration: Configuration) -> Iterator[CheckResult]:
+    """Check that the broker of the wake-ups answers its publishers; it holds nothing that could be lost."""
+    url = configuration.address("broker_url")
+    if url is None:
+        return
+    try:
+        wakeup.ping(url)
+        yield ok("broker", "answers")
+    except StoreUnavailableError as error:
+        yield fault("broker", str(error), "Start it, or correct CELERY_BROKER_URL; until then only sweeps drain")
+
+
+def _ask_postgres(configuration: Configuration) -> Iterator[CheckResult]:
+    """Check the server of the ledger; no results if its address is not known."""
+    dsn = configuration.address("database_url")
+    if dsn is None:
+        return
+    try:
+        with translate_errors(), connect(dsn, "check") as connection:
+            facts = ledger_server.server_info(connection)
+    except StoreUnavailableError as error:
+        hint = "Start it, or correct host, port, user, password and database in DATABASE_URL"
+        yield fault("postgres", f"{error.reason}: {ledger_server.server_message(error)}", hint)
+        return
+    yield ok("postgres", "answers")
+    migrates = set(configuration.processes) <= {"migrate"}
+    yield from postgres.check(facts, "postgres" in configuration.get("allow_non_durable"), migrates)

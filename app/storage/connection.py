@@ -10,8 +10,8 @@ from psycopg.rows import namedtuple_row
 from psycopg.sql import SQL, Composed, Identifier
 
 from app.errors import DataRejectedError, StoreUnavailableError
+from config.checks import postgres
 from config.checks.result import CheckResult, fault
-from config.checks.startup import POSTGRES_SETTINGS, postgres_faults
 from config.environment import ConfigurationError
 
 Connection = psycopg.Connection[Any]
@@ -156,8 +156,8 @@ def borrow(connection: Connection) -> Iterator[Connection]:
 def durability_errors(connection: Connection) -> list[CheckResult]:
     """Return which of the server's settings could lose a commit."""
     query = "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)"
-    rows = connection.execute(query, [list(POSTGRES_SETTINGS)])
-    return postgres_faults({row.name: row.setting for row in rows})
+    rows = connection.execute(query, [list(postgres.DURABILITY_SETTINGS)])
+    return postgres.unsafe_settings({row.name: row.setting for row in rows})
 
 
 def require_writable(connection: Connection) -> None:

@@ -1,9 +1,22 @@
-"""Rules for Postgres, by its settings (as pg_settings gives them) and state."""
+"""Rules for Postgres, by its settings (as pg_settings gives them) and state.
+
+A worker deletes an entry once Postgres has committed. So a server whose commit is not on disk by then is a fault.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from config.checks.result import CheckResult, Facts, clock, durability, expect, fault, headroom, ok, warning
-from config.checks.startup import POSTGRES_SETTINGS, postgres_faults
+from config.checks.result import (
+    CheckResult,
+    Facts,
+    clock,
+    durability,
+    durability_faults,
+    expect,
+    fault,
+    headroom,
+    ok,
+    warning,
+)
 
 _MIN_MAJOR = 15
 # By setting: the values that keep data out of the server's log, and the one to suggest. Errors quote values in their
@@ -14,9 +27,18 @@ _LOGGED = {
     "log_parameter_max_length_on_error": ({"0"}, "0"),
 }
 _LOGGED_WITH_PARAMETERS = {"log_statement": ({"none", "ddl"}, "none"), "log_min_duration_statement": ({"-1"}, "-1")}
+_DURABLE = {
+    "fsync": (("on",), "Set fsync = on in postgresql.conf and restart"),
+    "full_page_writes": (("on",), "Set full_page_writes = on in postgresql.conf and reload"),
+    "synchronous_commit": (
+        ("on", "local", "remote_write", "remote_apply"),
+        "Set synchronous_commit = on for the server, the database and the role",
+    ),
+}
 
+DURABILITY_SETTINGS = tuple(_DURABLE)
 SETTINGS = (
-    *POSTGRES_SETTINGS, *_LOGGED, *_LOGGED_WITH_PARAMETERS, "log_parameter_max_length", "server_version_num",
+    *DURABILITY_SETTINGS, *_LOGGED, *_LOGGED_WITH_PARAMETERS, "log_parameter_max_length", "server_version_num",
     "server_encoding", "transaction_read_only", "max_connections", "superuser_reserved_connections",
 )  # fmt: skip
 
@@ -30,7 +52,7 @@ def check(facts: Facts, allow_non_durable: bool, migrates: bool) -> Iterator[Che
     """Check everything; `migrates`: for `kvitto migrate` only, which owns the schema."""
     yield from blocking_problems(facts)
     on_disk = "a commit is on disk before it is confirmed"
-    yield from durability("postgres durability", postgres_faults(facts), on_disk, allow_non_durable)
+    yield from durability("postgres durability", unsafe_settings(facts), on_disk, allow_non_durable)
     yield _role(facts)
     if not migrates:
         yield migrations(facts["pending"])
@@ -41,6 +63,11 @@ def check(facts: Facts, allow_non_durable: bool, migrates: bool) -> Iterator[Che
     yield headroom("postgres connections", facts["connections"], limit, hint)
     yield from _logging(facts)
     yield clock("postgres clock", facts["clock"])
+
+
+def unsafe_settings(settings: Mapping[str, str]) -> list[CheckResult]:
+    """Return what could lose a confirmed commit; values as SHOW and pg_settings give them."""
+    return durability_faults("postgres", _DURABLE, settings)
 
 
 def migrations(pending: Sequence[str] | None) -> CheckResult:

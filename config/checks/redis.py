@@ -1,19 +1,23 @@
-"""Rules for Redis, by its INFO (names with _) and CONFIG GET (names with -)."""
+"""Rules for Redis, by its INFO (names with _) and CONFIG GET (names with -).
+
+Ingest answers once Redis has replied. So a server whose reply does not prove that the write is on disk is a fault.
+"""
 
 from collections.abc import Iterator
 
 from config.checks.result import (
+    OVERRIDE,
     CheckResult,
     Facts,
     clock,
     durability,
+    durability_faults,
     expect,
     fault,
     headroom,
     ok,
     warning,
 )
-from config.checks.startup import redis_faults
 
 # `entries-added`, which the audit counts by, came with Redis 7.0; Valkey began as 7.2.
 _MIN_VERSION = (7, 0)
@@ -22,7 +26,15 @@ _ENVELOPE_BYTES = 4096
 # A pooled connection that the server closes costs the next delivery a new one.
 _IDLE_SECONDS = 300
 
+_DURABLE = {
+    "appendonly": (("yes",), "CONFIG SET appendonly yes, and in redis.conf"),
+    "appendfsync": (("always",), "CONFIG SET appendfsync always, and in redis.conf"),
+    "no-appendfsync-on-rewrite": (("no",), "CONFIG SET no-appendfsync-on-rewrite no, and in redis.conf"),
+    "maxmemory-policy": (("noeviction",), "CONFIG SET maxmemory-policy noeviction, and in redis.conf"),
+}
+DURABILITY_SETTINGS = (*_DURABLE, "replica-read-only")
 CONFIG = (
+    *DURABILITY_SETTINGS,
     "timeout", "proto-max-bulk-len", "client-query-buffer-limit", "save", "stop-writes-on-bgsave-error",
     "min-replicas-to-write",
 )  # fmt: skip
@@ -37,7 +49,7 @@ def check(facts: Facts, allow_non_durable: bool, body_limit_bytes: int | None) -
     """Check everything; the limit is ingest's, None if ingest is not checked."""
     yield from blocking_problems(facts)
     on_disk = "a reply means that the write is on disk"
-    yield from durability("redis durability", redis_faults(facts), on_disk, allow_non_durable)
+    yield from durability("redis durability", unsafe_settings(facts), on_disk, allow_non_durable)
     yield from _writable(facts)
     yield from _limits(facts)
     if body_limit_bytes is not None:
@@ -47,6 +59,15 @@ def check(facts: Facts, allow_non_durable: bool, body_limit_bytes: int | None) -
     hint = "Give Kvitto a server of its own: what empties or fills that one takes the inboxes with it"
     yield warning("redis keys", message, hint) if foreign else ok("redis keys", message)
     yield clock("redis clock", facts["clock"])
+
+
+def unsafe_settings(facts: Facts) -> list[CheckResult]:
+    """Return what could lose a confirmed append."""
+    faults = durability_faults("redis", _DURABLE, facts)
+    if facts.get("role") == "slave" and facts.get("replica-read-only") == "no":
+        problem = "is 'no' on a replica, which loses its own writes when it next follows its primary"
+        faults.append(fault("redis replica-read-only", problem, f"Name the primary in REDIS_URL; {OVERRIDE}redis"))
+    return faults
 
 
 def _version(facts: Facts) -> CheckResult:

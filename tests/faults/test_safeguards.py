@@ -98,9 +98,9 @@ SAFEGUARDS = {
         "tests/integration/test_inbox.py::test_an_emptied_server_gets_a_new_epoch",
     ),
     "the edge notices that Redis syncs no longer": Safeguard(
-        "config/checks/startup.py",
-        '    "appendfsync": ("always", ',
-        '    "appendfsync-": ("always", ',
+        "config/checks/redis.py",
+        '    "appendfsync": (("always",), ',
+        '    "appendfsync-": (("always",), ',
         "tests/integration/test_inbox.py::test_durability_errors_report_a_changed_appendfsync",
     ),
     "appended to the overflow again, kept once": Safeguard(

@@ -7,7 +7,7 @@ import pytest
 
 from app.local.certificates import Authority
 from app.providers import registry
-from config.checks.startup import postgres_faults, redis_faults
+from config.checks import postgres, redis
 from config.environment import ConfigurationError, Environment
 from config.settings import BeatSettings, ConsoleSettings, IngestSettings, WorkerSettings
 
@@ -132,19 +132,19 @@ DURABLE = {
     ],
 )
 def test_redis_that_could_lose_a_write_is_a_fault(name: str, value: str) -> None:
-    assert redis_faults(DURABLE) == []
-    (fault,) = redis_faults(DURABLE | {name: value})
+    assert redis.unsafe_settings(DURABLE) == []
+    (fault,) = redis.unsafe_settings(DURABLE | {name: value})
     assert name in fault.name
     assert name in fault.hint
 
 
 def test_redis_that_hides_its_settings_is_a_fault() -> None:
-    assert len(redis_faults({})) == 4
+    assert len(redis.unsafe_settings({})) == 4
 
 
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes", "synchronous_commit"])
 def test_postgres_that_could_lose_a_commit_is_a_fault(name: str) -> None:
     good = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
-    assert postgres_faults(good) == []
-    (fault,) = postgres_faults(good | {name: "off"})
+    assert postgres.unsafe_settings(good) == []
+    (fault,) = postgres.unsafe_settings(good | {name: "off"})
     assert name in fault.name

@@ -1,0 +1,81 @@
+"""The settings of some processes, read from one environment, and what is wrong with them."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from app.inbox import client as inbox_server
+from app.process_settings import READERS
+from app.providers import registry
+from app.storage import server_info as ledger_server
+from config import declarations
+from config.checks import settings as settings_checks
+from config.checks.result import CheckResult, fault, ok
+from config.environment import Environment
+from config.settings import allow_non_durable
+from config.variables import setting_of
+
+# Addresses whose client may be unable to read them, although the scheme is right.
+_IS_ADDRESS = {"REDIS_URL": inbox_server.is_address, "DATABASE_URL": ledger_server.is_address}
+
+
+class Configuration:
+    """The settings of some processes, read from one environment. `faults` says what is wrong with them."""
+
+    def __init__(self, variables: Mapping[str, str], processes: Collection[str]) -> None:
+        self.variables = variables
+        self.processes = processes
+        self._environment = Environment(variables)
+        self._values: dict[str, Any] = {}
+        needed_by: dict[CheckResult, list[str]] = {}
+        for process in processes:
+            self._environment.faults.clear()
+            self._values |= asdict(READERS[process](self._environment))
+            for result in dict.fromkeys(self._environment.faults):
+                needed_by.setdefault(result, []).append(process)
+        self._values["allow_non_durable"] = allow_non_durable(self._environment)
+        self.faults = [
+            fault(result.name, f"{result.message} (needed by {', '.join(names)})", result.hint)
+            for result, names in needed_by.items()
+        ]
+        self._faulty = {setting_of(result.name) for result in self.faults}
+        for name, is_address in _IS_ADDRESS.items():
+            address = self.get(name.lower())
+            if address and name not in self._faulty and not is_address(address):
+                hint = "Percent-encode special characters in user and password, and check the port and what follows it"
+                self.faults.append(fault(name, "cannot be read as an address", hint))
+                self._faulty.add(name)
+
+    def get(self, name: str) -> Any:
+        """Return a setting by its field's name; None if none of the processes has it."""
+        return self._values.get(name)
+
+    def address(self, name: str) -> str | None:
+        """Return a server's address by its field's name; None if none of the processes has it, or if it is wrong."""
+        setting = name.upper()
+        if name == "broker_url":
+            setting = "CELERY_BROKER_URL" if self._environment.is_set("CELERY_BROKER_URL") else "REDIS_URL"
+        return None if setting in self._faulty else self.get(name)
+
+    def results(self) -> Iterator[CheckResult]:
+        """Yield what is wrong with the settings, or dangerous about them."""
+        yield from self.faults or [ok("settings", f"complete for {', '.join(self.processes)}")]
+        yield from settings_checks.check_secrets(self._secrets())
+        yield from settings_checks.check_files(self._file_modes())
+        binds = {name: self.get(name.lower()) for name in ("INGEST_BIND", "CONSOLE_BIND") if name not in self._faulty}
+        yield from settings_checks.check_binds({name: bind for name, bind in binds.items() if bind})
+        if "ALLOW_NON_DURABLE" not in self._faulty:
+            yield settings_checks.check_durability_exceptions(self.get("allow_non_durable"))
+
+    def _secrets(self) -> dict[str, tuple[str, ...]]:
+        """Return the values of secrets. Addresses and names are no secrets: they may be short and shared."""
+        declared = [*declarations.SETTINGS, *(s for name in registry.known() for s in registry.declared_settings(name))]
+        public = {setting.name for setting in declared if not setting.secret} | self._faulty
+        return {name: values for name, values in self._environment.secret_values.items() if name not in public}
+
+    def _file_modes(self) -> dict[str, int]:
+        """Return the permissions of the secret files that were read, by the variable that names each."""
+        names = sorted(name for name in self._environment.names_read & self.variables.keys() if name.endswith("_FILE"))
+        files = {name: Path(self.variables[name]) for name in names}
+        return {name: file.stat().st_mode & 0o777 for name, file in files.items() if file.is_file()}
