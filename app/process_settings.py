@@ -61,13 +61,14 @@ READERS: Mapping[str, Callable[[Environment], Any]] = PROCESSES | {"subscription
 # (`app.ingest.wsgi`) are replaced by the modules that they import. Every broker that a setting may name is a Redis.
 _BROKER = ("redis", "kombu.transport.redis")  # kombu goes on without redis, and fails at the first connection
 _COMMAND = ("app.cli.__main__", "app.cli.main", "app.cli.serve", "config.logging")
-_GRANIAN = (*_COMMAND, "app.local.ports", "app.wsgi_server")
+_GRANIAN = (*_COMMAND, "app.local.ports", "app.cli.wsgi_server")
 _CELERY = (*_COMMAND, "workers.start", "celery.backends.base", *_BROKER)
 _HTTPX = ("httpx", "httpcore", "h11", "certifi")  # httpx imports the others when a client is made
 MODULES: Mapping[str, tuple[str, ...]] = {
     "ingest": (*_GRANIAN, "app.ingest.app", "app.ingest.runtime", *_BROKER),
     "worker": (
-        *_CELERY, "workers.tasks", "workers.lifecycle", "workers.fallback_sweep", "celery.apps.worker",
+        *_CELERY, "app.cli.shared_options", "workers.tasks", "workers.lifecycle", "workers.fallback_sweep",
+        "celery.apps.worker",
         "celery.concurrency.prefork", "celery.worker.components", "celery.worker.consumer",
         "pycparser",  # billiard has cffi load it when it forks
     ),

@@ -16,6 +16,7 @@ from app.audit.conservation import ProviderBalance
 from app.audit.reconcile import Comparison, Reconciler
 from app.cli import param_types
 from app.cli.output import console, print_line, print_rows
+from app.cli.shared_options import json_option
 from app.inbox import client
 from app.inbox.stream import Inbox
 from app.providers import registry
@@ -29,8 +30,8 @@ _LEFT, _RIGHT = "appended + overflowed", "receipts + copies + in flight + accept
 _FINDINGS_SHOWN = 10
 
 
-@click.command(short_help="Check that every 200 has its receipt.", epilog="Example: kvitto audit --json")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.command(epilog="Example: kvitto audit --json")
+@json_option
 @click.option("--accept-loss", type=click.UUID, metavar="EPOCH", help="Record what this epoch lost as accepted.")
 @click.option(
     "--against",
@@ -42,7 +43,6 @@ _FINDINGS_SHOWN = 10
     "--timeout",
     type=param_types.duration,
     default="60s",
-    show_default=True,
     help="With --against: how long to wait for deliveries in flight.",
 )
 @click.option(

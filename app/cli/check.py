@@ -8,6 +8,7 @@ import click
 
 from app.cli.local_settings import adopt
 from app.cli.output import print_rows
+from app.cli.shared_options import json_option
 from app.local.data_folder import DataFolder
 from app.preflight.installation import check as check_installation
 from app.process_settings import PROCESSES, READERS
@@ -19,12 +20,9 @@ _STYLES = {CheckLevel.OK: "green", CheckLevel.WARNING: "yellow", CheckLevel.FAUL
 _COLUMNS, _WRAPPED = ("name", "level", "message", "hint"), ("message", "hint")
 
 
-@click.command(
-    short_help="Check modules, settings and servers before a start.",
-    epilog="Example: kvitto check ingest worker --json",
-)
+@click.command(epilog="Example: kvitto check ingest worker --json")
 @click.argument("processes", metavar="[PROCESS]...", nargs=-1, type=click.Choice(list(READERS)))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_obj
 def check(data: DataFolder, processes: tuple[str, ...], as_json: bool) -> None:
     """Check modules, settings, folders and servers of ingest, worker, beat, console, migrate (default: all).

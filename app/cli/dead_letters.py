@@ -12,10 +12,10 @@ import click
 
 from app.cli import param_types
 from app.cli.output import print_fields, print_rows
+from app.cli.shared_options import json_option, known_provider
 from app.domain.outcome import Outcome
 from app.errors import REASONS
 from app.processing.replay import Replay
-from app.providers import registry
 from app.storage import dead_letters as letters
 from app.storage.connection import Connection, session
 from app.storage.dead_letters import Selection
@@ -25,19 +25,12 @@ from config.settings import LedgerSettings
 _LISTED = ("receipt", "provider", "topic", "reason", "detail", "received_at")
 _REPLAYED = ("receipt", "outcome", "reason", "event_type", "entity_id", "revision", "detail")
 _SINCE = "Received at or after this time, in UTC: like 2026-11-01 or 2026-11-01T08:00:00."
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def _known_provider(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
-    if name is None or registry.is_known(name):
-        return name
-    raise click.BadParameter(f"{name!r} has no folder in app/providers")
 
 
 def _filters(command: Any) -> Any:
     for option in (
         click.option("--since", type=param_types.moment, metavar="TIME", help=_SINCE),
-        click.option("--provider", callback=_known_provider, help="Of this provider."),
+        click.option("--provider", callback=known_provider, help="Of this provider."),
         click.option("--reason", type=click.Choice(REASONS), help="For this reason."),
     ):
         command = option(command)
@@ -52,19 +45,15 @@ def _no_such_letter(receipt: UUID) -> click.ClickException:
     return click.ClickException(f"{receipt} is no dead letter; see: kvitto dead-letters list")
 
 
-@click.group(
-    "dead-letters",
-    short_help="List, show and replay dead letters.",
-    epilog="Example: kvitto dead-letters list --reason cannot-open",
-)
+@click.group("dead-letters", epilog="Example: kvitto dead-letters list --reason cannot-open")
 def dead_letters() -> None:
     """List, show and replay deliveries that are stored as dead letters."""
 
 
 @dead_letters.command("list", epilog="Example: kvitto dead-letters list --provider kompar --since 2026-11-01")
 @_filters
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Largest number of rows.")
-@_json
+@click.option("--limit", type=click.IntRange(min=1), default=100, help="Largest number of rows.")
+@json_option
 def list_(reason: str | None, provider: str | None, since: datetime | None, limit: int, as_json: bool) -> None:
     """List dead letters, oldest first."""
     with _connect() as connection:
@@ -76,7 +65,7 @@ def list_(reason: str | None, provider: str | None, since: datetime | None, limi
 
 @dead_letters.command(epilog="Example: kvitto dead-letters show 01935b3e-7a60-7c3f-8d0a-0123456789ab --json")
 @click.argument("receipt", type=click.UUID)
-@_json
+@json_option
 def show(receipt: UUID, as_json: bool) -> None:
     """Show one dead letter; its body stays sealed."""
     with _connect() as connection:
@@ -94,7 +83,7 @@ def show(receipt: UUID, as_json: bool) -> None:
 @_filters
 @click.option("--all", "replay_all", is_flag=True, help="All dead letters.")
 @click.option("--dry-run", is_flag=True, help="Show the outcome of each, row by row, and change nothing.")
-@_json
+@json_option
 def replay(
     receipt: UUID | None,
     reason: str | None,

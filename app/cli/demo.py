@@ -32,7 +32,7 @@ _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "TERM", "PYTHONPATH", "INGEST_BI
 _DRAIN_SECONDS = 60
 
 
-@click.command(short_help="Show a tour with made-up data.", epilog="Example: kvitto demo")
+@click.command(epilog="Example: kvitto demo")
 def demo() -> None:
     """Start everything, have the sandbox deliver, and show what arrived in Postgres, and the audit.
 

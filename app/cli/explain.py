@@ -7,6 +7,7 @@ from uuid import UUID
 import click
 
 from app.cli.output import print_fields, print_rows
+from app.cli.shared_options import json_option
 from app.processing.explain import Explainer
 from app.processing.saved_request import SavedRequest
 from app.storage.connection import session
@@ -14,15 +15,12 @@ from config.environment import Environment
 from config.settings import LedgerSettings
 
 
-@click.command(
-    short_help="Explain step by step how a delivery is processed.",
-    epilog="Example: kvitto explain --request saved.http",
-)
+@click.command(epilog="Example: kvitto explain --request saved.http")
 @click.argument("receipt", type=click.UUID, required=False)
 @click.option(
     "--request", "file", type=click.File("rb"), help="A request saved as text: line, headers, empty line, body."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def explain(receipt: UUID | None, file: BinaryIO | None, as_json: bool) -> None:
     """Explain a receipt of the ledger, or a saved request as if it arrived now. Changes nothing."""
     if (receipt is None) == (file is None):

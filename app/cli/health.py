@@ -1,25 +1,33 @@
-"""`kvitto health`: does a process do its work? For the health checks of containers."""
+"""`kvitto health`: does a process do its work? For the health checks of containers.
 
-import dataclasses
+Each check reads only the settings of its process. Imports are few, since a container checks its health all the time.
+"""
+
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import NoReturn
 
 import click
 
-from app.health import process as process_health
-from app.health.process import Health
-from config.environment import Environment
+from app.canary import message as canary
+from app.canary.heartbeat import Heartbeat
+from app.cli.shared_options import json_option, require_served
+from app.errors import StoreUnavailableError
+from app.tls import unverified
+from config.environment import load
 from config.settings import AuditSettings, BeatSettings, console_bind, ingest_bind, ingest_certificate
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_ready = click.option("--ready", "path", flag_value="/readyz", default="/livez", help="Ask for /readyz instead.")
-_limit = click.option(
-    "--limit", type=float, default=60, show_default=True, help="Unhealthy if a canary is later than these seconds."
-)
+_TIMEOUT_SECONDS = 3.0
+# Addresses that mean every interface, and how to reach them from this machine.
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104 - compared, not bound
+
+_ready = click.option("--ready", is_flag=True, help="Ask for /readyz instead.")
+_limit = click.option("--limit", type=float, default=60, help="Unhealthy if a canary is later than these seconds.")
 
 
-@click.group(
-    short_help="Check whether a process does its work.", epilog="Example: kvitto health worker --provider kompar"
-)
+@click.group(epilog="Example: kvitto health worker --provider kompar")
 def health() -> None:
     """Check whether a process does its work, in one line. Exit 1 if it should be restarted.
 
@@ -31,50 +39,87 @@ def health() -> None:
 @health.command(epilog="Example: kvitto health worker --provider kompar --limit 60")
 @click.option("--provider", "names", multiple=True, help="Whose worker; repeatable. Default: all in PROVIDERS.")
 @_limit
-@_json
+@json_option
 def worker(names: tuple[str, ...], limit: float, as_json: bool) -> None:
     """Check for canaries that wait although a worker should have consumed them."""
     settings = AuditSettings.load()
-    if unknown := set(names) - set(settings.providers):
-        known = ",".join(settings.providers)
-        raise click.BadParameter(f"{', '.join(sorted(unknown))} not in PROVIDERS ({known})", param_hint="--provider")
-    _report(process_health.check_worker(settings, names or settings.providers, limit), as_json)
+    require_served(names, settings.providers)
+    try:
+        waited_seconds, provider = max(_waiting_times(settings, names or settings.providers))
+    except StoreUnavailableError as error:
+        _report(True, f"a server cannot be reached ({error}), which a restart does not fix", as_json)
+    if waited_seconds > limit:
+        _report(False, f"a canary of {provider} has been waiting for {waited_seconds:.0f} s", as_json)
+    _report(True, "no canary has been waiting for long", as_json)  # and a missing one is no sign of a sick worker
+
+
+def _waiting_times(settings: AuditSettings, providers: Iterable[str]) -> Iterator[tuple[float, str]]:
+    """Yield the wait of the oldest canary in each store, in seconds by the store's clock, and its provider."""
+    # The health check of a server needs neither Redis nor Postgres, and runs every few seconds.
+    from app.inbox import client  # noqa: PLC0415
+    from app.inbox.stream import Inbox  # noqa: PLC0415
+    from app.storage.connection import borrow, connect  # noqa: PLC0415
+    from app.storage.overflow import Overflow  # noqa: PLC0415
+
+    with closing(client.connect(settings.redis_url)) as redis, connect(settings.database_url, "health") as connection:
+        for provider in providers:
+            name = canary.inbox_name(provider)
+            yield Inbox(redis, name).oldest_seconds(), provider
+            yield Overflow(lambda: borrow(connection), name).oldest_seconds(), provider
 
 
 @health.command(epilog="Example: kvitto health beat")
 @_limit
-@_json
+@json_option
 def beat(limit: float, as_json: bool) -> None:
     """Check whether canaries are sent, if there are to be any."""
-    _report(process_health.check_beat(BeatSettings.load(), limit), as_json)
+    settings = BeatSettings.load()
+    if not settings.canary_secret:
+        _report(True, "no canaries are to be sent (CANARY_SECRET is not set)", as_json)
+    age = Heartbeat(settings.ingest_url).age_seconds()
+    if age is None:
+        _report(False, "no canary was ever sent from this machine", as_json)
+    _report(age <= limit, f"canaries were last sent {age:.0f} s ago", as_json)
 
 
 @health.command(epilog="Example: kvitto health ingest --ready")
 @_ready
-@_json
-def ingest(as_json: bool, path: str) -> None:
+@json_option
+def ingest(as_json: bool, ready: bool) -> None:
     """Ask for /livez at INGEST_BIND, by HTTPS if INGEST_TLS_CERT is set."""
-    environment = Environment.of_process()
-    bind, https = ingest_bind(environment), ingest_certificate(environment) is not None
-    environment.check()
-    _report(process_health.check_server(bind, https, path), as_json)
+    bind, certificate = load(lambda environment: (ingest_bind(environment), ingest_certificate(environment)))
+    _check_server(bind, certificate is not None, ready, as_json)
 
 
 @health.command(epilog="Example: kvitto health console --json")
 @_ready
-@_json
-def console(as_json: bool, path: str) -> None:
+@json_option
+def console(as_json: bool, ready: bool) -> None:
     """Ask for /livez at CONSOLE_BIND."""
-    environment = Environment.of_process()
-    bind = console_bind(environment)
-    environment.check()
-    _report(process_health.check_server(bind, path=path), as_json)
+    _check_server(load(console_bind), False, ready, as_json)
 
 
-def _report(result: Health, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(result)))
+def _check_server(bind: tuple[str, int], https: bool, ready: bool, as_json: bool) -> NoReturn:
+    """Report an HTTP server on this machine: unhealthy unless it answers 200 to /livez or /readyz."""
+    host, port = _LOOPBACK.get(bind[0], bind[0]), bind[1]
+    if https:
+        connection: HTTPConnection = HTTPSConnection(host, port, timeout=_TIMEOUT_SECONDS, context=unverified())
     else:
-        word = click.style("healthy", fg="green") if result.healthy else click.style("unhealthy", fg="red")
-        click.echo(f"{word}: {result.words}")
-    raise SystemExit(0 if result.healthy else 1)
+        connection = HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
+    with closing(connection):
+        try:
+            connection.request("GET", "/readyz" if ready else "/livez")
+            status = connection.getresponse().status
+        except (OSError, HTTPException) as error:
+            _report(False, f"{host}:{port} does not answer ({type(error).__name__})", as_json)
+    _report(status == 200, f"{host}:{port} answers {status}", as_json)
+
+
+def _report(healthy: bool, words: str, as_json: bool) -> NoReturn:
+    """Print the result, and exit with 1 unless it is healthy."""
+    if as_json:
+        click.echo(json.dumps({"healthy": healthy, "words": words}))
+    else:
+        word = click.style("healthy", fg="green") if healthy else click.style("unhealthy", fg="red")
+        click.echo(f"{word}: {words}")
+    raise SystemExit(0 if healthy else 1)

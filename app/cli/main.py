@@ -89,16 +89,19 @@ class _Commands(click.Group):
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
+        command.short_help = COMMANDS[cmd_name][1]
         return command
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
+)
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".kvitto"),
     envvar="KVITTO_DATA",
-    show_default=True,
     help="Data folder of `kvitto up`. Other commands use what runs there, unless the environment names servers.",
 )
 @click.version_option(package_name="kvitto")

@@ -10,10 +10,7 @@ from config.environment import ConfigurationError
 from config.settings import MigrateSettings
 
 
-@click.command(
-    short_help="Bring the schema up to date.",
-    epilog="Example: DATABASE_URL=postgresql://owner@db/kvitto kvitto migrate",
-)
+@click.command(epilog="Example: DATABASE_URL=postgresql://owner@db/kvitto kvitto migrate")
 @click.option("--dry-run", is_flag=True, help="Only list what would be applied.")
 def migrate(dry_run: bool) -> None:
     """Apply pending migrations in one transaction, and set the roles' passwords that ROLE_PASSWORDS lists."""

@@ -1,9 +1,12 @@
-"""What commands that call a provider's API share: settings, connections, progress, and errors as messages."""
+"""What commands that call a provider's API share: settings, connections, progress, secrets, and errors as messages."""
 
 import getpass
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
@@ -15,38 +18,30 @@ from app.domain.web_address import address_problem, is_loopback
 from app.errors import ProviderCallError
 from app.local.data_folder import DataFolder
 from app.providers import registry
-from app.providers.base import SubscriptionApi, TriggerUnsupportedError, UnknownTopicError
+from app.providers.base import ProviderSubscription, SubscriptionApi, TriggerUnsupportedError, UnknownTopicError
 from app.storage.connection import Connection, session
+from app.subscriptions.secret_file import SecretFile
 from app.subscriptions.service import AmbiguousSubscriptionError, SubscriptionService
 from config.environment import Environment
 from config.settings import SubscriptionSettings
 
 
-def known_provider(_context: click.Context, _argument: click.Parameter, name: str) -> str:
-    """Return the name if the provider has a folder; the callback of an argument."""
-    if registry.is_known(name):
-        return name
-    raise click.BadParameter(f"{name!r} has no folder in app/providers; name one of {', '.join(registry.known())}")
-
-
 @dataclass(frozen=True, slots=True)
 class ProviderSession:
-    """A provider's API and the ledger, for one topic. `status` is the progress display while the session is open."""
+    """A provider's API and the ledger, for one topic. `status` is the progress display while the session is open.
 
-    provider: str
+    The service registers and removes subscriptions for this operator.
+    """
+
     topic: str
     api: SubscriptionApi
     connection: Connection
+    service: SubscriptionService
     public_url: str
     path: str
     status: Status
 
-    @property
-    def service(self) -> SubscriptionService:
-        """The service that registers and removes subscriptions for this operator."""
-        return SubscriptionService(self.connection, self.provider, self.api, getpass.getuser())
-
-    def delivery_url(self, url: str | None, allow_any_path: bool = False) -> str:
+    def delivery_url(self, url: str | None, allow_any_path: bool) -> str:
         """Return the address to register: `url`, or PUBLIC_URL and the path of ingest.
 
         Raises:
@@ -68,6 +63,40 @@ class ProviderSession:
             raise click.UsageError(f"{message}: {hint}")
         return address
 
+    def secret_saver(self, print_secret: bool) -> Callable[[ProviderSubscription], None]:
+        """Return a function that saves a subscription's secret, which a provider shows once, and never fails.
+
+        It goes to the file that SETTING_FILE names, or to the terminal if there is no such file that can be written.
+
+        Raises:
+            click.ClickException: There is neither a file nor a terminal, and `print_secret` is off.
+        """
+        setting = self.api.secrets
+        path = os.environ.get(f"{setting}_FILE", "").strip() if setting else ""
+        file = SecretFile(Path(path)) if path else None
+        problem = file.problem() if file else f"{setting}_FILE is not set"
+        if setting and problem and not (print_secret or sys.stdout.isatty()):
+            hint = f"Set {setting}_FILE to a writable file, or print the secret with --print-secret"
+            raise click.ClickException(f"its secret, shown once, has no file to go to: {problem}. {hint}.")
+
+        def save(subscription: ProviderSubscription) -> None:
+            topic, secret = subscription.topic, subscription.secret
+            if secret is None:
+                return
+            self.status.stop()  # it would overwrite what is printed
+            if file and not problem:
+                try:
+                    file.add(topic, secret)
+                except (OSError, ValueError) as error:
+                    reason = f"{file.path} could not be changed ({type(error).__name__})"
+                    click.echo(f"{reason}: keep the secret below", err=True)
+                else:
+                    click.echo(f"its secret was added to {file.path}")
+                    return
+            click.echo(f"its secret, shown this once; add to {setting}:\n{topic}={secret}")
+
+        return save
+
 
 @contextmanager
 def open_session(provider: str, topic: str, activity: str) -> Iterator[ProviderSession]:
@@ -87,7 +116,8 @@ def open_session(provider: str, topic: str, activity: str) -> Iterator[ProviderS
         with closing(api), terminal.status(activity) as status:
             path = api.path(topic)
             with session(settings.database_url, "subscriptions") as connection:
-                yield ProviderSession(provider, topic, api, connection, settings.public_url, path, status)
+                service = SubscriptionService(connection, provider, api, getpass.getuser())
+                yield ProviderSession(topic, api, connection, service, settings.public_url, path, status)
     except UnknownTopicError as error:
         raise click.BadParameter(str(error), param_hint="TOPIC") from error
     except (AmbiguousSubscriptionError, ProviderCallError, TriggerUnsupportedError) as error:

@@ -13,10 +13,7 @@ from app.storage.connection import Connection, session
 from config.settings import ResealSettings
 
 
-@click.command(
-    short_help="Seal bodies again under the first key.",
-    epilog="Example: DATABASE_URL=postgresql://owner@db/kvitto kvitto reseal",
-)
+@click.command(epilog="Example: DATABASE_URL=postgresql://owner@db/kvitto kvitto reseal")
 @click.option("--dry-run", is_flag=True, help="Only count the bodies under other keys.")
 def reseal(dry_run: bool) -> None:
     """Seal bodies of other keys again under the first of SEALING_KEYS, as the schema's owner.

@@ -17,10 +17,7 @@ from config.environment import Environment
 from config.settings import WorkerSettings
 
 
-@click.command(
-    short_help="Print one delivery's body in clear.",
-    epilog='Example: kvitto reveal 01935b3e-7a60-7c3f-8d0a-0123456789ab --reason "complaint 4711"',
-)
+@click.command(epilog='Example: kvitto reveal 01935b3e-7a60-7c3f-8d0a-0123456789ab --reason "complaint 4711"')
 @click.argument("receipt", type=click.UUID)
 @click.option(
     "--reason", required=True, callback=without_national_id, help="Why; stored for good with operator and time."

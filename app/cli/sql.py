@@ -3,17 +3,15 @@
 import click
 
 from app.cli.output import print_rows
+from app.cli.shared_options import json_option
 from app.storage import reports
 from app.storage.connection import session
 from config.settings import LedgerSettings
 
 
-@click.command(
-    short_help="Run a read-only query on the ledger.",
-    epilog='Example: kvitto sql "SELECT * FROM reporting.freshness" --json',
-)
+@click.command(epilog='Example: kvitto sql "SELECT * FROM reporting.freshness" --json')
 @click.argument("query")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def sql(query: str, as_json: bool) -> None:
     """Print the rows of one SQL statement, run read-only in the role of DATABASE_URL."""
     with session(LedgerSettings.load().database_url, "sql", default_transaction_read_only="on") as connection:

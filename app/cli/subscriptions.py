@@ -1,18 +1,20 @@
 """`kvitto subscriptions`: registers with providers, through their APIs, where they deliver."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import click
 
+from app.cli import param_types
 from app.cli.output import print_line, print_rows
-from app.cli.provider_session import known_provider, open_session, report_disabled_sandbox
-from app.cli.secret_output import RESTART, SecretOutput
-from app.cli.verify import verify
+from app.cli.provider_session import open_session, report_disabled_sandbox
+from app.cli.shared_options import json_option, known_provider
 from app.errors import AlreadyRegisteredError, ProviderCallError
 from app.providers import registry
 from app.providers.base import ProviderSubscription
+from app.storage import reports
 from app.storage import subscriptions as stored
 from app.storage.connection import session
 from app.subscriptions.service import OPEN, Rows, compare
@@ -21,6 +23,10 @@ from config.settings import SubscriptionSettings
 
 _COLUMNS = ("provider", "topic", "url", "state", "activated_at", "operator", "reference", "provider_says", "api_url")
 _STYLES = {"active": "green", "registered": "green", "pending": "yellow", "deleting": "yellow", "nothing": "red"}
+_VERIFIED = ("provider", "topic", "receipt", "outcome", "reason", "seconds")
+_VERIFIED_STYLES = {"stored": "green", "duplicate": "green", "dead": "bold red"}
+_RESTART = "restart the ingest processes, one after the other (under `kvitto up`: Ctrl-C, then up again)"
+_POLL_SECONDS = 0.2
 _provider = click.argument("provider", callback=known_provider)
 
 
@@ -30,9 +36,6 @@ def subscriptions() -> None:
 
     PROVIDER is the name of a folder in app/providers. TOPIC is what it delivers: Kompar's kind, Solaris' event type.
     """
-
-
-subscriptions.add_command(verify)
 
 
 @subscriptions.command(
@@ -58,16 +61,16 @@ def register(
         if replace and not api.exclusive:
             hint = "register the new one, verify it, then remove the former by its --id"
             raise click.UsageError(f"{provider} keeps several subscriptions of a topic: {hint}")
-        output = SecretOutput(api.secrets, print_secret, opened.status.stop)
+        save_secret = opened.secret_saver(print_secret)
         if topic not in api.described:
             known = ", ".join(sorted(api.described))
             click.echo(f"no schema for {topic}: kept whole, flagged no-schema; there is one for {known}", err=True)
         try:
-            opened.service.register(topic, address, replace, output.save)
+            subscription = opened.service.register(topic, address, replace, save_secret)
         except AlreadyRegisteredError as error:
             raise click.ClickException(f"{error.detail}. Replace it with --replace, or leave it.") from error
     print_line(f"{provider} delivers {topic} to {address} from now on", "green")
-    restart = f"{RESTART}, so that they read it; then " if output.used else ""
+    restart = "" if subscription.secret is None else f"{_RESTART}, so that they read it; then "
     click.echo(f"next: {restart}kvitto subscriptions verify {provider} {topic}")
 
 
@@ -86,7 +89,7 @@ def remove(provider: str, topic: str, url: str | None, reference: str | None) ->
         setting = opened.api.secrets
     print_line(f"{provider} delivers {topic}{f' to {removed.url}' if removed.url else ''} no more", "green")
     if setting:
-        click.echo(f"next: {_obsolete_secret(setting, removed, rows)}; {RESTART}")
+        click.echo(f"next: {_obsolete_secret(setting, removed, rows)}; {_RESTART}")
 
 
 def _obsolete_secret(setting: str, removed: ProviderSubscription, rows: Rows) -> str:
@@ -101,7 +104,7 @@ def _obsolete_secret(setting: str, removed: ProviderSubscription, rows: Rows) ->
 
 @subscriptions.command("list", epilog="Example: kvitto subscriptions list --json")
 @click.option("--all", "include_closed", is_flag=True, help="Include deleted and failed ones.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_(include_closed: bool, as_json: bool) -> None:
     """List registered subscriptions and what providers report. Exit 1 if one differs or a provider did not answer.
 
@@ -146,3 +149,44 @@ def _compared(name: str, known: Rows, failures: list[ProviderCallError]) -> Iter
         click.echo(f"{name} is not asked: {error}", err=True)
         failures.append(error)
     yield from compare([row for row in known if row["provider"] == name], name, api.url if api else "", listed)
+
+
+@subscriptions.command(
+    short_help="Have a test event sent and wait for its row.",
+    epilog="Example: kvitto subscriptions verify kompar applications --timeout 30s",
+)
+@_provider
+@click.argument("topic")
+@click.option("--timeout", type=param_types.duration, default="60s", help="How long to wait for the event.")
+@click.option("--no-trigger", is_flag=True, help="Do not request a test event; wait for the next event that arrives.")
+@json_option
+def verify(provider: str, topic: str, timeout: float, no_trigger: bool, as_json: bool) -> None:
+    """Have the provider's test environment, or the sandbox, send an event; wait until its row is in Postgres.
+
+    Exit 1 if none arrives in time, or if it becomes a dead letter.
+    """
+    with open_session(provider, topic, f"waiting for {topic} of {provider}") as opened:
+        since = stored.clock(opened.connection)
+        started = time.monotonic()
+        if not no_trigger:
+            opened.api.trigger(topic)
+        while (delivery := reports.first_since(opened.connection, provider, topic, since)) is None:
+            if time.monotonic() > started + timeout:
+                raise click.ClickException(_next_steps(provider, topic, timeout, opened.api.secrets))
+            time.sleep(_POLL_SECONDS)
+        elapsed = time.monotonic() - started
+    row = {"provider": provider, "topic": topic, "seconds": round(elapsed, 2)} | delivery
+    print_rows([row], _VERIFIED, as_json, empty="", styles=_VERIFIED_STYLES)
+    if delivery["outcome"] == "dead":
+        raise click.ClickException(f"it became a dead letter; see: kvitto explain {delivery['receipt']}")
+
+
+def _next_steps(provider: str, topic: str, timeout: float, secrets: str | None) -> str:
+    restart = f"  {secrets:<28}was ingest restarted since the secret was added?\n" if secrets else ""
+    return (
+        f"no {topic} of {provider} in Postgres after {timeout:.0f} s. Check, in this order:\n"
+        f"{restart}"
+        f"  kvitto subscriptions list   is it registered, and for the address of this service?\n"
+        f"  the log of ingest           is it rejected (401: another token or secret), or does nothing arrive?\n"
+        f"  kvitto audit                is it in flight, waiting for a worker?"
+    )

@@ -15,20 +15,9 @@ from app.local.data_folder import DataFolder
 from app.local.stack import Stack
 
 
-@click.command(
-    short_help="Serve everything on this machine.",
-    epilog="Example: INGEST_BIND=127.0.0.1:9000 kvitto --data /var/lib/kvitto up",
-)
-@click.option(
-    "--concurrency", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes per provider."
-)
-@click.option(
-    "--ingest-processes",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Ingest processes that share the port.",
-)
+@click.command(epilog="Example: INGEST_BIND=127.0.0.1:9000 kvitto --data /var/lib/kvitto up")
+@click.option("--concurrency", type=click.IntRange(min=1), default=2, help="Worker processes per provider.")
+@click.option("--ingest-processes", type=click.IntRange(min=1), default=1, help="Ingest processes that share the port.")
 @click.option("--https", is_flag=True, help="Serve ingest by HTTPS, with a throw-away certificate.")
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="The same as --data before the command.")
 @click.pass_obj

@@ -11,7 +11,7 @@ from flask import Blueprint, Flask, Response, render_template, request
 from app.console import overview as overviews
 from app.console.metrics import exposition
 from app.errors import StoreUnavailableError
-from app.health import readiness
+from app.storage import reports
 from app.storage.connection import Connection, session
 from config.environment import ConfigurationError
 from config.settings import ConsoleSettings
@@ -67,9 +67,6 @@ def create_app(settings: ConsoleSettings) -> Flask:
 
 
 def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: ConsoleSettings) -> Blueprint:
-    canary_problems = partial(
-        readiness.problems, providers=settings.providers, limit_seconds=settings.canary_max_age_seconds
-    )
     pages = Blueprint("pages", __name__)
 
     @pages.get("/livez")
@@ -78,7 +75,7 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: Console
 
     @pages.get("/readyz")
     def readyz() -> Response:
-        problems = read(canary_problems)
+        problems = read(partial(_canary_problems, settings))
         return Response("\n".join(problems or ["ready"]) + "\n", 503 if problems else 200, content_type="text/plain")
 
     @pages.get("/metrics")
@@ -95,6 +92,25 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: Console
         return _page(current.problems, current)
 
     return pages
+
+
+def _canary_problems(settings: ConsoleSettings, connection: Connection) -> list[str]:
+    """Return a sentence for each provider whose newest canary is too old, or that has none.
+
+    Canaries take the path of deliveries. They are optional: empty if no provider has ever had one, or if the limit is
+    0. The database's clock counts; a sender whose clock is slow makes its canaries look older.
+    """
+    limit = settings.canary_max_age_seconds
+    ages = {row["provider"]: row["age_seconds"] for row in reports.canaries(connection)}
+    problems = []
+    for provider in settings.providers if ages and limit else ():
+        age = ages.get(provider)
+        if age is None:
+            problems.append(f"{provider}: no canary has arrived yet. Check beat, ingest and the worker.")
+        elif age > limit:
+            hint = "Check the worker, beat and ingest, and beat's clock."
+            problems.append(f"{provider}: the newest canary is {age:.0f} s old, more than {limit} s. {hint}")
+    return problems
 
 
 def _page(problems: list[str], overview: overviews.Overview | None) -> str:

@@ -11,7 +11,7 @@ import pytest
 from app.cli.main import kvitto
 from config.celery import worker_settings
 from config.environment import Environment
-from config.granian import server_settings
+from config.granian import WORKERS_KILL_TIMEOUT
 from config.settings import IngestSettings
 from tests.deploy.balancer import TEMPLATE
 from tests.deploy.composition import FILE, MOUNTED, OURS, SERVICES, composition, interpolated, read
@@ -140,10 +140,9 @@ def test_balancer_accepts_bodies_as_large_as_ingest_does() -> None:
 
 
 def test_grace_period_of_a_stop_is_longer_than_the_stop() -> None:
-    granian = server_settings(("127.0.0.1", 1), 1)["workers_kill_timeout"]
     (nginx,) = re.findall(r"worker_shutdown_timeout (\d+)s;", TEMPLATE.read_text())
     grace = {name: seconds(service["stop_grace_period"]) for name, service in SERVICES.items()}
-    assert min(grace["ingest-1"], grace["console"]) > granian + 1
+    assert min(grace["ingest-1"], grace["console"]) > WORKERS_KILL_TIMEOUT + 1
     assert grace["worker-kompar"] > worker_settings("")["task_time_limit"]
     assert grace["nginx"] > int(nginx)
 

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from granian import Granian
@@ -17,7 +18,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.errors import FatalError
 from granian.log import LogLevels
 
-from config.granian import server_settings
+from config.granian import CONNECTIONS, WORKERS_KILL_TIMEOUT
 
 _SIGTERM = {signal.SIGTERM}
 
@@ -33,13 +34,24 @@ def serve(
     if sys.platform == "linux":
         multiprocessing.set_start_method("fork")  # the default up to Python 3.13
     os.register_at_fork(before=_block_sigterm, after_in_parent=_unblock_sigterm, after_in_child=_end_on_sigterm)
-    fixed: dict[str, Any] = {
-        "interface": Interfaces.WSGI,
-        "http": HTTPModes.http1,
-        "websockets": False,
-        "log_level": LogLevels.warning,
-    }
-    server = Granian(target, **fixed, **server_settings(bind, threads, certificate, processes))
+    chain, key = (Path(certificate[0]), Path(certificate[1])) if certificate else (None, None)
+    server = Granian(
+        target,
+        address=bind[0],
+        port=bind[1],
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        workers=processes,
+        blocking_threads=threads,  # one per concurrent request; each waits for one fsync, shared with the others
+        backpressure=max(CONNECTIONS, threads),
+        workers_kill_timeout=WORKERS_KILL_TIMEOUT,
+        respawn_failed_workers=True,
+        respawn_interval=0.1,
+        ssl_cert=chain,
+        ssl_key=key,
+        log_level=LogLevels.warning,
+    )
     try:
         # Granian's own loader would import modules of the current folder before Kvitto's.
         server.serve(target_loader=_load)
