@@ -7,8 +7,8 @@ import click
 import httpx
 
 from app.audit.attempt_log import DeliveryAttempt
-from app.sandbox.failures import cause_text, error_chain
 from app.sandbox.hooks import Hook
+from app.sandbox.http_attempt import cause_text, find_cause
 from app.sandbox.kompar import KomparHook
 from app.sandbox.solaris import SolarisHook
 from app.tls import LOOPBACK_DIRECT, trusting
@@ -78,10 +78,9 @@ def reachable_receiver(url: str | None) -> str:
         with httpx.Client(timeout=5, verify=trust(), mounts=LOOPBACK_DIRECT) as client:
             client.get(f"{url}/livez")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        chain = list(error_chain(error))
-        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain):
+        if find_cause(error, ssl.SSLCertVerificationError):
             problem = f"{url} answers: {cause_text(error)}; name who signed it with CA_FILE"
-        elif any(isinstance(cause, ssl.SSLError) for cause in chain):
+        elif find_cause(error, ssl.SSLError):
             problem = f"{url} answers, but not by HTTPS: write http://{url.partition('://')[2]}"
         else:
             problem = f"nothing answers at {url}: start `kvitto up`, or correct --url"

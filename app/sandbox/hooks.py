@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-# What a provider does after an answer.
-NextStep = Literal["delivered", "try again", "give up", "cancelled"]
+# How a delivery ends: "lost" with its timer, "dropped" with its subscription.
+FinalStatus = Literal["delivered", "given up", "cancelled", "lost", "dropped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingRequest:
-    """One delivery attempt as it goes over the wire.
-
-    becomes: the outcomes that the ledger may record for it; empty if the receiver must reject it.
-    """
+    """One attempt as it goes over the wire, and the outcomes it may have in the ledger; none: it must be rejected."""
 
     headers: Mapping[str, str]
     content: bytes
@@ -51,8 +48,8 @@ class Hook(ABC):
         """Build the request of one attempt; `attempt` counts from 1, `fault` is a fault's name."""
 
     @abstractmethod
-    def next_step(self, status: int) -> NextStep:
-        """Return what the provider does after an answer with this status; 0 means no answer."""
+    def final_status(self, status: int) -> FinalStatus | None:
+        """Return how an answer with this status, 0 for none, ends the delivery; None if the provider tries again."""
 
     @abstractmethod
     def corrected(self, event: Event) -> Event:

@@ -11,7 +11,7 @@ from typing import ClassVar
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from app.sandbox.hooks import Event, Hook, NextStep, OutgoingRequest
+from app.sandbox.hooks import Event, FinalStatus, Hook, OutgoingRequest
 
 # Seconds between a failed attempt and the next: five attempts in all.
 SCHEDULE = (30.0, 120.0, 900.0, 3600.0)
@@ -56,9 +56,9 @@ class KomparHook(Hook):
         content = clear if self.key is None else encrypt(document, self.key)
         return OutgoingRequest(headers, content, () if fault == "wrong-token" else ("stored", "duplicate"))
 
-    def next_step(self, status: int) -> NextStep:
-        """Return what Kompar does after an answer: only 200 confirms."""
-        return "delivered" if status == 200 else "try again"
+    def final_status(self, status: int) -> FinalStatus | None:
+        """Return "delivered" for 200; Kompar tries again after any other answer."""
+        return "delivered" if status == 200 else None
 
     def corrected(self, event: Event) -> Event:
         """Return the same application with another amount, or the opposite decision."""

@@ -33,7 +33,7 @@ _FIGURES = """\
   faults        events with each fault
   left          deliveries that were still pending when the time-out expired
   late_ms       the longest delay of an event or attempt caused by the sender itself"""
-_FAULT_LIST = "\n".join(f"  {fault.name:13}{fault.description}" for fault in FAULTS.values())
+_FAULT_LIST = "\n".join(f"  {name:13}{fault.description}" for name, fault in FAULTS.items())
 
 
 @click.group(

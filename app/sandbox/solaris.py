@@ -11,7 +11,7 @@ from typing import ClassVar
 import httpx
 
 from app.sandbox.fake_solaris import CREDIT_LINE, OVERDRAFT_RATE, REJECTED_TRANSACTION
-from app.sandbox.hooks import Event, Hook, NextStep, OutgoingRequest
+from app.sandbox.hooks import Event, FinalStatus, Hook, OutgoingRequest
 from app.sandbox.http_attempt import NO_ANSWER
 from app.tls import LOOPBACK_DIRECT
 
@@ -31,6 +31,7 @@ def _backoff(first_seconds: float, total_seconds: float) -> tuple[float, ...]:
 
 # Solaris publishes that waits grow exponentially for up to five days; the first wait is a guess.
 SCHEDULE = _backoff(30.0, 432_000.0)
+_FINAL_STATUSES: dict[int, FinalStatus] = {410: "cancelled", 422: "given up"}
 
 _CORRECTIONS: dict[str, dict[str, object]] = {
     CREDIT_LINE: {"status_description": "Corrected"},
@@ -64,13 +65,11 @@ class SolarisHook(Hook):
         }
         return OutgoingRequest(headers, body, () if is_wrong else ("stored", "duplicate"))
 
-    def next_step(self, status: int) -> NextStep:
-        """Return what Solaris does: any 2xx confirms, 410 cancels the subscription, 422 is never retried."""
-        if status == 410:
-            return "cancelled"
-        if status == 422:
-            return "give up"
-        return "delivered" if 200 <= status < 300 else "try again"
+    def final_status(self, status: int) -> FinalStatus | None:
+        """Return "delivered" for any 2xx; 410 cancels the subscription, and 422 is never retried."""
+        if 200 <= status < 300:
+            return "delivered"
+        return _FINAL_STATUSES.get(status)
 
     def corrected(self, event: Event) -> Event:
         """Return another notification on the same entity, with a changed value."""
