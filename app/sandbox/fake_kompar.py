@@ -4,8 +4,10 @@ import base64
 import unicodedata
 from collections.abc import Mapping
 from random import Random
+from uuid import uuid4
 
 from app.sandbox.fake_ids import company_number, personal_number, telephone
+from app.sandbox.hooks import Event
 
 _FIRST = (
     "Adriana", "Alva", "Anders", "Åke", "Åsa", "Björn", "Cecilia", "Elif", "Erik", "Fatima", "Göran", "Håkan", "Ingrid",
@@ -74,6 +76,20 @@ def decision(
     if with_files and random.random() < 0.3:
         details["files"] = [_file(random) for _ in range(random.choice((1, 1, 2, 3)))]
     return {"application_id": application_id, "accepted": accepted} | (details if accepted else {})
+
+
+def application_event(random: Random) -> Event:
+    """Return a new application as an event. It has no id on the wire; this one is for the attempt log alone."""
+    return _event("applications", application(random))
+
+
+def decision_event(random: Random, application: Event, with_files: bool = False) -> Event:
+    """Return the decision on an application as an event."""
+    return _event("decisions", decision(random, application.entity_id, application.document, with_files))
+
+
+def _event(topic: str, document: Mapping[str, object]) -> Event:
+    return Event(str(uuid4()), topic, str(document["application_id"]), document)
 
 
 def _requested_amount(amount: float) -> int:

@@ -106,6 +106,15 @@ def rejected_transaction(random: Random) -> Fact:
     }
 
 
+def fact(random: Random, event_type: str) -> Fact:
+    """Return a fact of any type but a credit line application; of an unknown type, it has an id alone."""
+    if event_type == OVERDRAFT_RATE:
+        return overdraft_rate(random)
+    if event_type == REJECTED_TRANSACTION:
+        return rejected_transaction(random)
+    return event_type, {"id": f"{random.getrandbits(128):032x}"}
+
+
 def _money(cents: int) -> dict[str, object]:
     return {"value": cents, "unit": "cents", "currency": "EUR"}
 

@@ -9,25 +9,30 @@ import httpx
 from app.audit.attempt_log import DeliveryAttempt
 from app.sandbox.hooks import Hook
 from app.sandbox.http_attempt import cause_text, find_cause
-from app.sandbox.kompar import KomparHook
+from app.sandbox.kompar import TOPICS, KomparHook
 from app.sandbox.solaris import SolarisHook
 from app.tls import LOOPBACK_DIRECT, trusting
 from config.environment import Environment
 from config.settings import trusted_authority
 
-KOMPAR_TOPICS = frozenset({"applications", "decisions"})
 # By provider: what authenticates its deliveries, and the setting that holds it.
 _CREDENTIALS = {"kompar": "token in KOMPAR_TOKENS", "solaris": "secret in SOLARIS_SECRETS"}
 
 
-def hooks(environment: Environment, url: str, event_types: Collection[str]) -> dict[str, Hook]:
-    """Return hooks by event type; raises ConfigurationError with every problem of the secrets."""
+def hooks(url: str | None, event_types: Collection[str]) -> dict[str, Hook]:
+    """Return hooks by event type, after the receiver answered.
+
+    Raises:
+        ConfigurationError: Secrets are missing or invalid; it names every problem.
+        ClickException: The receiver does not answer; the text says what to do.
+    """
+    environment = Environment.of_process()
     by_type: dict[str, Hook] = {}
-    kompar_topics = KOMPAR_TOPICS.intersection(event_types)
+    kompar_topics = set(TOPICS).intersection(event_types)
     if kompar_topics:
         secrets = kompar_secrets(environment)
         by_type |= {topic: KomparHook(f"{url}/webhooks/kompar/{topic}", topic, *secrets) for topic in kompar_topics}
-    solaris_types = sorted(set(event_types) - KOMPAR_TOPICS)
+    solaris_types = sorted(set(event_types) - kompar_topics)
     solaris_secrets = dict(environment.labelled_secrets("SOLARIS_SECRETS")) if solaris_types else {}
     for event_type in solaris_types:
         if event_type not in solaris_secrets:
@@ -37,6 +42,7 @@ def hooks(environment: Environment, url: str, event_types: Collection[str]) -> d
         secret = solaris_secrets[event_type]
         by_type[event_type] = SolarisHook(f"{url}/webhooks/solaris", event_type, subscription, secret)
     environment.check()
+    _require_receiver(url)
     return by_type
 
 
@@ -70,8 +76,7 @@ def trust() -> ssl.SSLContext:
     return trusting(authority)
 
 
-def reachable_receiver(url: str | None) -> str:
-    """Return the receiver's address after it answered; raises ClickException with what to do otherwise."""
+def _require_receiver(url: str | None) -> None:
     if url is None:
         raise click.ClickException("nothing to send to: start `kvitto up`, or name the receiver with --url")
     try:
@@ -85,4 +90,3 @@ def reachable_receiver(url: str | None) -> str:
         else:
             problem = f"nothing answers at {url}: start `kvitto up`, or correct --url"
         raise click.ClickException(problem) from error
-    return url

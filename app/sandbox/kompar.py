@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from app.sandbox.hooks import Event, FinalStatus, Hook, OutgoingRequest
 
+TOPICS = ("applications", "decisions")
 # Seconds between a failed attempt and the next: five attempts in all.
 SCHEDULE = (30.0, 120.0, 900.0, 3600.0)
 # What the retry of a decision may lack.

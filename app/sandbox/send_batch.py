@@ -10,11 +10,10 @@ import click
 from app.audit.attempt_log import DeliveryAttempt
 from app.sandbox import fake_kompar, fake_solaris, hook_config, options
 from app.sandbox.dispatcher import Dispatcher
-from app.sandbox.kompar import SCHEDULE
+from app.sandbox.kompar import SCHEDULE, TOPICS
 from app.sandbox.solaris import shake_hands
 from app.sandbox.summary import summarised
-from app.sandbox.workload import Step, kompar_event
-from config.environment import Environment
+from app.sandbox.workload import Step
 
 
 def _count(name: str, default: int, text: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
@@ -43,17 +42,16 @@ def kompar(
     record: Path | None,
 ) -> None:
     """Deliver loan applications and decisions, with retries until each is answered 200."""
-    hooks = hook_config.hooks(Environment.of_process(), url or "", hook_config.KOMPAR_TOPICS)
-    hook_config.reachable_receiver(url)
+    hooks = hook_config.hooks(url, TOPICS)
     random = Random(seed)
-    events = [kompar_event("applications", fake_kompar.application(random)) for _ in range(applications)]
-    decided = [fake_kompar.decision(random, event.entity_id, event.document) for event in events[:decisions]]
+    events = [fake_kompar.application_event(random) for _ in range(applications)]
+    decided = [fake_kompar.decision_event(random, event) for event in events[:decisions]]
     plan = [Step(hooks["applications"], event) for event in events]
     plan += plan[:retried]
     plan += [Step(step.hook, step.hook.corrected(step.event)) for step in plan[: min(corrected, applications)]]
-    plan += [Step(hooks["decisions"], kompar_event("decisions", document)) for document in decided]
+    plan += [Step(hooks["decisions"], event) for event in decided]
     for _ in range(undecryptable):
-        event = kompar_event("applications", fake_kompar.application(random))
+        event = fake_kompar.application_event(random)
         plan.append(Step(hooks["applications"], event, "wrong-key"))
 
     def report_retry(attempt: DeliveryAttempt) -> None:
@@ -87,10 +85,9 @@ def solaris(
     facts += [fake_solaris.overdraft_rate(random) for _ in range(overdraft_rates)]
     facts += [fake_solaris.rejected_transaction(random) for _ in range(rejections)]
     events = [fake_solaris.notification(random, *fact) for fact in facts]
-    hooks = hook_config.hooks(Environment.of_process(), url or "", {event.event_type for event in events})
-    receiver = hook_config.reachable_receiver(url)
-    if (status := shake_hands(f"{receiver}/webhooks/solaris", hook_config.trust())) != 200:
-        raise click.ClickException(f"{receiver} answered the handshake with {status or 'nothing'}: is it ingest's?")
+    hooks = hook_config.hooks(url, {event.event_type for event in events})
+    if (status := shake_hands(f"{url}/webhooks/solaris", hook_config.trust())) != 200:
+        raise click.ClickException(f"{url} answered the handshake with {status or 'nothing'}: is it ingest's?")
     _deliver([Step(hooks[event.event_type], event) for event in events + events[:repeated]], 60, record)
 
 

@@ -15,7 +15,6 @@ from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.faults import FAULTS
 from app.sandbox.summary import summarised
 from app.sandbox.workload import Step, steps
-from config.environment import Environment
 
 # An event or attempt that starts later than this means that the rate was not kept.
 LATE_SECONDS = 0.1
@@ -101,8 +100,7 @@ def send(
     if sum(share for _, share in fault_shares) > 1:
         raise click.BadParameter("the shares come to more than 100%", param_hint="--fault")
     event_types = {event_type for kind in weights for event_type in _EVENT_TYPES.get(kind, (kind,))}
-    hooks = hook_config.hooks(Environment.of_process(), url or "", event_types)
-    hook_config.reachable_receiver(url)
+    hooks = hook_config.hooks(url, event_types)
     with summarised(record, hook_config.CredentialHint()) as summary:
         with Dispatcher(summary.add, speed, hook_config.trust(), concurrency=concurrency) as dispatcher:
             length, hidden = round(rate * duration), not sys.stderr.isatty()

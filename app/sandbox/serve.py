@@ -2,31 +2,38 @@
 
 import os
 import signal
+import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from secrets import token_hex, token_urlsafe
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 import click
+from flask import Flask
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app.audit.attempt_log import AttemptLog
+from app.local import atomic_file
 from app.local.certificates import LOOPBACK, Authority
 from app.local.ports import obstacle
 from app.sandbox import options
 from app.sandbox.api.provider_api import SharedParts
 from app.sandbox.api.sandbox_app import create_app
 from app.sandbox.api.subscription_store import SubscriptionsFileError, SubscriptionStore
-from app.sandbox.credentials import LOGINS, Credentials
 from app.sandbox.dispatcher import Dispatcher
+from app.sandbox.hook_config import kompar_secrets
 from app.sandbox.hooks import Hook
-from app.sandbox.https_server import serving
-from app.sandbox.solaris import SolarisHook, shake_hands
+from app.sandbox.solaris import SolarisHook
 from config.environment import Environment
 
 if TYPE_CHECKING:  # it imports the receiving side, which the sandbox must not
     from app.local.data_folder import DataFolder
 
+# The settings of a client that subscribes; each is kept in a file of that name.
+LOGINS = ("KOMPAR_API_USERNAME", "KOMPAR_API_PASSWORD", "SOLARIS_CLIENT_ID", "SOLARIS_CLIENT_SECRET")
 _DAY_SECONDS = 86_400
 # A sandbox that is just ending may hold the lock for a moment.
 _LOCK_SECONDS = 2.0
@@ -69,26 +76,25 @@ def serve(data: "DataFolder", bind: str, speed: float, record: Path | None, lose
     """
     address = _address(bind)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with (
-        suppress(KeyboardInterrupt),
-        _startup_errors_explained(data.folder),
-        data.sandbox.exclusive(_LOCK_SECONDS),
-        _served(data, address, speed, record) as (dispatcher, ready),
-    ):
-        click.echo(ready)
-        while True:  # until a signal, or until the attempt log cannot be written
-            dispatcher.watch(lose_timers_every)
-            dispatcher.lose_timers()
+    try:
+        with suppress(KeyboardInterrupt), data.sandbox.exclusive(_LOCK_SECONDS):
+            _serve(data, address, speed, record, lose_timers_every)
+    except SubscriptionsFileError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        hint = f"correct that, or name another data folder than {data.folder} with --data"
+        raise click.ClickException(f"{error.filename} cannot be used ({error.strerror}): {hint}") from error
 
 
-@contextmanager
-def _served(
-    data: "DataFolder", address: tuple[str, int], speed: float, record: Path | None
-) -> Iterator[tuple[Dispatcher, str]]:
-    """Serve for the duration of a block; yield the dispatcher and the line that announces readiness."""
+def _serve(
+    data: "DataFolder", address: tuple[str, int], speed: float, record: Path | None, lose_timers_every: float | None
+) -> None:
+    """Serve until a signal, or until the attempt log cannot be written."""
     folder = data.folder / "sandbox"
     authority = Authority(data.folder)
-    credentials = Credentials.read(Environment(os.environ | data.secret_files(("kompar",), os.environ)), folder)
+    environment = Environment(os.environ | data.secret_files(("kompar",), os.environ))
+    secrets = kompar_secrets(environment)
+    environment.check()
     store = SubscriptionStore(folder / "subscriptions.json")
     trust, on_cancelled = authority.trust(), partial(remove_cancelled, store)
     with (
@@ -96,19 +102,55 @@ def _served(
         Dispatcher(
             log.add if log else None, speed, trust, on_cancelled=on_cancelled, on_failure=_print_error
         ) as dispatcher,
+        _serving(
+            create_app(SharedParts(store, dispatcher, *_logins(folder), secrets, trust)),
+            address,
+            authority.issue("sandbox", (*LOOPBACK, address[0])).context(),
+        ) as port,
     ):
-        app = create_app(SharedParts(store, dispatcher, credentials, partial(shake_hands, trust=trust)))
-        certificate = authority.issue("sandbox", (*LOOPBACK, address[0]))
-        with serving(app, *address, certificate.context()) as port:
-            url = f"https://{_local_name(address[0])}:{port}"
-            apis = f"kompar={url}/kompar solaris={url}/solaris"
-            data.sandbox.publish(_client_settings(url, authority.path))
-            try:
-                yield dispatcher, f"kvitto sandbox ready {apis} authority={authority.path}"
-            finally:
-                data.sandbox.withdraw()
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the shutdown
+        url = f"https://{_local_name(address[0])}:{port}"
+        data.sandbox.publish(_client_settings(url, authority.path))
+        try:
+            click.echo(f"kvitto sandbox ready kompar={url}/kompar solaris={url}/solaris authority={authority.path}")
+            while True:
+                dispatcher.watch(lose_timers_every)
+                dispatcher.lose_timers()
+        finally:
+            data.sandbox.withdraw()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the shutdown
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Logs no requests: answers and the attempt log hold all that matters."""
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - named by werkzeug
+        """Drop the message."""
+
+
+@contextmanager
+def _serving(app: Flask, address: tuple[str, int], context: ssl.SSLContext) -> Iterator[int]:
+    """Serve HTTPS with one thread per connection, which is enough for a sandbox; yield the port."""
+    server = make_server(*address, app, threaded=True, request_handler=_QuietHandler, ssl_context=context)
+    # The TLS handshake runs in the connection's own thread, so a silent client blocks no other.
+    server.socket.do_handshake_on_connect = False  # type: ignore[attr-defined]
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="server")
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+def _logins(folder: Path) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return Kompar's login and Solaris' client, as name and secret; they are generated once and kept."""
+    generated = ("lender", token_urlsafe(24), token_hex(16), token_urlsafe(24))
+    username, password, client_id, client_secret = (
+        atomic_file.keep(folder / name, value.encode()).decode().strip()
+        for name, value in zip(LOGINS, generated, strict=True)
+    )
+    return (username, password), (client_id, client_secret)
 
 
 def remove_cancelled(store: SubscriptionStore, hook: Hook) -> None:
@@ -148,15 +190,3 @@ def _local_name(host: str) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
-
-
-@contextmanager
-def _startup_errors_explained(folder: Path) -> Iterator[None]:
-    """Print what keeps the sandbox from starting, and how to fix it."""
-    try:
-        yield
-    except SubscriptionsFileError as error:
-        raise click.ClickException(str(error)) from error
-    except OSError as error:
-        hint = f"correct that, or name another data folder than {folder} with --data"
-        raise click.ClickException(f"{error.filename} cannot be used ({error.strerror}): {hint}") from error

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from uuid import uuid4
 
 from app.sandbox import fake_kompar, fake_solaris
 from app.sandbox.faults import FAULTS
@@ -28,32 +27,32 @@ class EventGenerator:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._undecided: deque[Mapping[str, object]] = deque(maxlen=_MAX_UNDECIDED)
+        self._undecided: deque[Event] = deque(maxlen=_MAX_UNDECIDED)
         self._credit_lines: list[Iterator[fake_solaris.Fact]] = []
 
     def application(self) -> Event:
         """Return a new application."""
-        document = fake_kompar.application(self._random)
-        self._undecided.append(document)
-        return kompar_event("applications", document)
+        self._undecided.append(fake_kompar.application_event(self._random))
+        return self._undecided[-1]
 
     def decision(self) -> Event:
         """Return a decision on the oldest undecided application; if there is none, on one that is never sent."""
-        applicant = self._undecided.popleft() if self._undecided else fake_kompar.application(self._random)
-        document = fake_kompar.decision(self._random, applicant["application_id"], applicant, with_files=True)
-        return kompar_event("decisions", document)
+        application = self._undecided.popleft() if self._undecided else fake_kompar.application_event(self._random)
+        return fake_kompar.decision_event(self._random, application, with_files=True)
 
-    def notification(self) -> Event:
-        """Return a notification of Solaris: mostly the next status of a credit line application."""
-        kinds = (self._credit_line_status, fake_solaris.overdraft_rate, fake_solaris.rejected_transaction)
-        (make_fact,) = self._random.choices(kinds, (7, 1, 2))
-        return fake_solaris.notification(self._random, *make_fact(self._random))
+    def notification(self, event_type: str | None = None) -> Event:
+        """Return a notification of Solaris; by default, mostly the next status of a credit line application."""
+        if event_type is None:
+            (event_type,) = self._random.choices(fake_solaris.EVENT_TYPES, (7, 1, 2))
+        if event_type == fake_solaris.CREDIT_LINE:
+            return fake_solaris.notification(self._random, *self._credit_line_status())
+        return fake_solaris.notification(self._random, *fake_solaris.fact(self._random, event_type))
 
-    def _credit_line_status(self, random: Random) -> fake_solaris.Fact:
+    def _credit_line_status(self) -> fake_solaris.Fact:
         while True:
             while len(self._credit_lines) < _OPEN_CREDIT_LINES:
-                self._credit_lines.append(iter(fake_solaris.credit_line(random)))
-            credit_line = random.choice(self._credit_lines)
+                self._credit_lines.append(iter(fake_solaris.credit_line(self._random)))
+            credit_line = self._random.choice(self._credit_lines)
             if (fact := next(credit_line, None)) is not None:
                 return fact
             self._credit_lines.remove(credit_line)
@@ -64,11 +63,6 @@ KINDS: dict[str, Callable[[EventGenerator], Event]] = {
     "decisions": EventGenerator.decision,
     "solaris": EventGenerator.notification,
 }
-
-
-def kompar_event(topic: str, document: Mapping[str, object]) -> Event:
-    """Return an event of Kompar. It has no id on the wire; this one is for the attempt log alone."""
-    return Event(str(uuid4()), topic, str(document["application_id"]), document)
 
 
 def steps(

@@ -15,7 +15,7 @@ import pytest
 
 from app.audit.attempt_log import DeliveryAttempt, read
 from app.sandbox import kompar, solaris
-from app.sandbox.credentials import LOGINS
+from app.sandbox.serve import LOGINS
 from tests import process_tree
 from tests.kvitto_process import Running, run, start
 from tests.ports import free_port

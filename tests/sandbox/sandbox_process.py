@@ -16,14 +16,13 @@ from app.local.certificates import Authority
 from app.sandbox.api.provider_api import SharedParts
 from app.sandbox.api.sandbox_app import create_app
 from app.sandbox.api.subscription_store import SubscriptionStore
-from app.sandbox.credentials import Credentials
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.serve import remove_cancelled
-from app.sandbox.solaris import shake_hands
 from tests.fake_receiver import Answers, Receiver, receiver
 
 KEY = "k" * 32
-CREDENTIALS = Credentials(("lender", "password"), ("client", "secret"), "delivery-token", KEY)
+KOMPAR_LOGIN = ("lender", "password")
+SOLARIS_CLIENT = ("client", "secret")
 
 
 def basic(name: str, password: str) -> str:
@@ -66,10 +65,10 @@ class Sandbox:
             return {}
         if path.startswith("/solaris"):
             form = {"grant_type": "client_credentials", "scope": "partners"}
-            granted = self.client.post("/solaris/oauth2/token", data=form, auth=CREDENTIALS.solaris_client)
+            granted = self.client.post("/solaris/oauth2/token", data=form, auth=SOLARIS_CLIENT)
             return {"Authorization": f"Bearer {granted.json['access_token']}"} if granted.json else {}
         base = "/kompar/test" if path.startswith("/kompar/test") else "/kompar"
-        granted = self.client.get(f"{base}/token", headers={"Authorization": basic(*CREDENTIALS.kompar_login)})
+        granted = self.client.get(f"{base}/token", headers={"Authorization": basic(*KOMPAR_LOGIN)})
         return {"Authorization": f"Bearer {granted.json['token']}"} if granted.json else {}
 
     @contextmanager
@@ -92,5 +91,6 @@ def sandbox_apis(folder: Path, speed: float = 600) -> Iterator[Sandbox]:
     clock, attempts = Clock(), list[DeliveryAttempt]()
     subscriptions = SubscriptionStore(folder / "subscriptions.json")
     with Dispatcher(attempts.append, speed, trust, on_cancelled=partial(remove_cancelled, subscriptions)) as dispatcher:
-        parts = SharedParts(subscriptions, dispatcher, CREDENTIALS, partial(shake_hands, trust=trust), clock)
+        secrets = ("delivery-token", KEY)
+        parts = SharedParts(subscriptions, dispatcher, KOMPAR_LOGIN, SOLARIS_CLIENT, secrets, trust, clock)
         yield Sandbox(create_app(parts).test_client(), dispatcher, authority, clock, attempts)

@@ -7,10 +7,10 @@ from unittest.mock import ANY
 
 import pytest
 
-from tests.sandbox.sandbox_process import CREDENTIALS, Sandbox, basic, sandbox_apis
+from tests.sandbox.sandbox_process import KOMPAR_LOGIN, Sandbox, basic, sandbox_apis
 
 URL = {"url": "https://lender.example/webhooks"}
-LOGIN = {"Authorization": basic(*CREDENTIALS.kompar_login)}
+LOGIN = {"Authorization": basic(*KOMPAR_LOGIN)}
 DONE = {"success": True}
 
 

@@ -8,13 +8,13 @@ from unittest.mock import ANY
 
 import pytest
 
-from app.sandbox.api.bearer_tokens import BearerTokens
-from tests.sandbox.sandbox_process import CREDENTIALS, Sandbox, basic
+from app.sandbox.api.provider_api import BearerTokens
+from tests.sandbox.sandbox_process import SOLARIS_CLIENT, Sandbox, basic
 
 TYPE = "INCOMING_REJECTED_TRANSACTION"
-BASIC = {"Authorization": basic(*CREDENTIALS.solaris_client)}
+BASIC = {"Authorization": basic(*SOLARIS_CLIENT)}
 GRANT = {"grant_type": "client_credentials", "scope": "partners"}
-IN_FORM = GRANT | dict(zip(("client_id", "client_secret"), CREDENTIALS.solaris_client, strict=True))
+IN_FORM = GRANT | dict(zip(("client_id", "client_secret"), SOLARIS_CLIENT, strict=True))
 GRANTED = {"access_token": ANY, "token_type": "Bearer", "expires_in": 3600, "scope": "partners"}
 UNKNOWN_CLIENT = {"error": "invalid_client"}
 

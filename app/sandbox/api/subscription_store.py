@@ -24,10 +24,6 @@ class SubscriptionsFileError(Exception):
     """The file of subscriptions is damaged; the text says what to do."""
 
 
-class TopicTakenError(Exception):
-    """A topic that allows one subscription has one already."""
-
-
 class SubscriptionStore:
     """Keeps subscriptions in a file, as a provider keeps them over restarts; threads may share it."""
 
@@ -40,19 +36,13 @@ class SubscriptionStore:
         except (ValueError, TypeError, RecursionError) as error:
             raise SubscriptionsFileError(f"{path} is damaged: remove it, and register again what was there") from error
 
-    def select(self, api: str | None = None, topic: str | None = None) -> list[Subscription]:
-        """Return the subscriptions of an API, to a topic, in the order in which they were made."""
-        return [
-            subscription
-            for subscription in self._subscriptions
-            if api in (None, subscription.api) and topic in (None, subscription.topic)
-        ]
+    def select(self, api: str, topic: str | None = None) -> list[Subscription]:
+        """Return the subscriptions of an API, all of them or those to a topic, in the order in which they were made."""
+        return [row for row in self._subscriptions if row.api == api and topic in (None, row.topic)]
 
-    def add(self, subscription: Subscription, alone: bool = False) -> None:
-        """Add a subscription; raises TopicTakenError if it must be `alone` on its topic and is not."""
+    def add(self, subscription: Subscription) -> None:
+        """Add a subscription."""
         with self._lock:
-            if alone and self.select(subscription.api, subscription.topic):
-                raise TopicTakenError
             self._replace([*self._subscriptions, subscription])
 
     def remove(self, is_chosen: Callable[[Subscription], bool]) -> list[Subscription]:
