@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,6 @@ class PositiveNumber(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value} is not a number", param, ctx)
         return number
-
-
-COUNT = click.IntRange(min=0)
 
 
 def weights(text: str) -> Mapping[str, int]:
@@ -55,16 +52,17 @@ def _receiver_url(_context: click.Context, _option: click.Parameter, url: str | 
     return url
 
 
+def count(name: str, default: int, text: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """Return an option for a number of events."""
+    return click.option(name, type=click.IntRange(min=0), default=default, help=text)
+
+
 url = click.option(
     "--url", envvar="INGEST_URL", callback=_receiver_url, help="The receiver; default: the one `kvitto up` serves."
 )
-seed = click.option("--seed", default=1, show_default=True, help="The same seed generates the same events.")
+seed = click.option("--seed", default=1, help="The same seed generates the same events.")
 speed = click.option(
-    "--speed",
-    type=PositiveNumber(),
-    default=60.0,
-    show_default=True,
-    help="Retry this many times faster than the provider's schedule.",
+    "--speed", type=PositiveNumber(), default=60.0, help="Retry this many times faster than the provider's schedule."
 )
 record = click.option(
     "--record",

@@ -24,8 +24,8 @@ from app.sandbox.api.provider_api import SharedParts
 from app.sandbox.api.sandbox_app import create_app
 from app.sandbox.api.subscription_store import SubscriptionsFileError, SubscriptionStore
 from app.sandbox.dispatcher import Dispatcher
-from app.sandbox.hook_config import kompar_secrets
 from app.sandbox.hooks import Hook
+from app.sandbox.sender import kompar_secrets, print_failure
 from app.sandbox.solaris import SolarisHook
 from config.environment import Environment
 
@@ -43,10 +43,8 @@ _LOCK_SECONDS = 2.0
     epilog="\b\nExample: kvitto sandbox serve --speed 60 --record tries.jsonl\n"
     "         curl --cacert .kvitto/sandbox/authority.pem https://127.0.0.1:8443/sandbox"
 )
-@click.option("--bind", default="127.0.0.1:8443", show_default=True, help="Address to serve on; port 0: any free port.")
-@click.option(
-    "--speed", type=options.PositiveNumber(), default=1.0, show_default=True, help="How many times faster waits pass."
-)
+@click.option("--bind", default="127.0.0.1:8443", help="Address to serve on; port 0: any free port.")
+@click.option("--speed", type=options.PositiveNumber(), default=1.0, help="How many times faster waits pass.")
 @options.record
 @click.option(
     "--lose-timers-every",
@@ -100,7 +98,7 @@ def _serve(
     with (
         closing(AttemptLog(record)) if record else nullcontext() as log,
         Dispatcher(
-            log.add if log else None, speed, trust, on_cancelled=on_cancelled, on_failure=_print_error
+            log.add if log else None, speed, trust, on_cancelled=on_cancelled, on_failure=print_failure
         ) as dispatcher,
         _serving(
             create_app(SharedParts(store, dispatcher, *_logins(folder), secrets, trust)),
@@ -168,12 +166,6 @@ def _client_settings(url: str, authority: Path) -> dict[str, str]:
         "CA_FILE": str(authority),
     }
     return apis | {f"{name}_FILE": str(authority.with_name(name)) for name in LOGINS}
-
-
-def _print_error(line: str) -> None:
-    """Write a line to standard error; deliveries go on even if nothing reads it."""
-    with suppress(OSError):
-        click.echo(line, err=True)
 
 
 def _address(bind: str) -> tuple[str, int]:

@@ -12,12 +12,12 @@ import pytest
 from app.audit.attempt_log import AttemptLog, AttemptLogWriteError, DeliveryAttempt
 from app.cli import param_types
 from app.sandbox import fake_solaris, options
+from app.sandbox.commands import send_at_rate
 from app.sandbox.dispatcher import Dispatcher
 from app.sandbox.hooks import Hook
 from app.sandbox.kompar import KomparHook
-from app.sandbox.send_load import send_at_rate
+from app.sandbox.sender import Summary
 from app.sandbox.solaris import SolarisHook
-from app.sandbox.summary import Summary
 from app.sandbox.workload import KINDS, Step, steps
 from tests.fake_receiver import receiver
 
