@@ -1,12 +1,14 @@
-"""Fake applicants and their companies; the same seed gives the same people."""
+"""Fake applicants and their companies; the same seed gives the same people.
+
+Ids have correct check digits, and are from ranges that are reserved for tests or fiction, or never assigned.
+"""
 
 import base64
 import unicodedata
 from collections.abc import Mapping
 from random import Random
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from app.sandbox.fake_ids import company_number, personal_number, telephone
 from app.sandbox.hooks import Event
 
 _FIRST = (
@@ -67,7 +69,7 @@ def decision(
     """Return a client's answer to an offer; it may repeat the applicant's identity and bring files."""
     accepted = random.random() < 0.7
     details: dict[str, object] = {
-        "phone": telephone(random),
+        "phone": f"+467017406{random.randint(5, 99):02}",  # Sweden reserves 070-174 06 05 to 99 for fiction
         "email": "kund@example.com",
         "offer_id": f"of-{random.randint(1, 999)}",
     }
@@ -90,6 +92,33 @@ def decision_event(random: Random, application: Event, with_files: bool = False)
 
 def _event(topic: str, document: Mapping[str, object]) -> Event:
     return Event(str(uuid4()), topic, str(document["application_id"]), document)
+
+
+def personal_number(random: Random) -> str:
+    """Return a personnummer, one in thirty a samordningsnummer; serials from 980 up are reserved for tests."""
+    year, month, day = random.randint(1950, 2000), random.randint(1, 12), random.randint(1, 28)
+    if random.random() < 1 / 30:
+        day += 60
+    ten = _with_check_digit(f"{year % 100:02}{month:02}{day:02}{random.randint(980, 999)}")
+    return f"{year}{ten[2:6]}-{ten[6:]}"
+
+
+def company_number(random: Random, form: str) -> str:
+    """Return an organisationsnummer: with a hyphen, without, or with the prefix 16.
+
+    Numbers of limited companies (AB) begin at 556, those of partnerships (HB, KB) with 916 or 969. Below and between
+    them no number is assigned.
+    """
+    series = random.randint(552, 554) if form == "AB" else random.randint(962, 966)
+    ten = _with_check_digit(f"{series}{random.randint(0, 999_999):06}")
+    (number,) = random.choices((f"{ten[:6]}-{ten[6:]}", ten, f"16{ten}"), (8, 3, 1))
+    return number
+
+
+def _with_check_digit(nine: str) -> str:
+    """Append the check digit of Swedish ten-digit numbers (Luhn)."""
+    total = sum(sum(divmod(int(digit) * (2 - index % 2), 10)) for index, digit in enumerate(nine))
+    return nine + str(-total % 10)
 
 
 def _requested_amount(amount: float) -> int:
@@ -141,8 +170,7 @@ def _file(random: Random) -> dict[str, object]:
 
 def _opaque_id(random: Random) -> str:
     if random.random() < 0.2:
-        digits = f"{random.getrandbits(128):032x}"
-        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+        return str(UUID(int=random.getrandbits(128)))
     return f"{random.randint(10**12, 10**13 - 1)}x{random.randint(10**17, 10**18 - 1)}"
 
 

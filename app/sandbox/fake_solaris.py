@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from random import Random
 
-from app.sandbox.fake_ids import iban
 from app.sandbox.hooks import Event
 
 CREDIT_LINE = "FREELANCER_CREDIT_LINE_APPLICATION"
@@ -22,6 +21,7 @@ _IDENTIFIED = ("identification_creation_pending", "identification_pending", "ide
 _CREATED = ("credit_line_creation_pending", "credit_line_created")
 _SENDERS = ("Jörg Mustermann", "Änne Müller", "Max Groß", "Zoë Weiß", "Søren Østergård")
 _REASONS = ("The debtor name is not matching", "The account is blocked", "The transaction limit is exceeded")
+_MONTH_BEGINS = ("2026-{:02}-01T00:00:00Z", "2026-{:02}-01T00:00:00.000Z")
 
 Fact = tuple[str, dict[str, object]]
 
@@ -29,7 +29,7 @@ Fact = tuple[str, dict[str, object]]
 def notification(random: Random, event_type: str, document: Mapping[str, object]) -> Event:
     """Return a notification of a fact, under a new id."""
     entity = document.get("id") or document["account_id"]
-    return Event(f"{random.getrandbits(128):032x}", event_type, str(entity), document)
+    return Event(_id(random), event_type, str(entity), document)
 
 
 def credit_line(random: Random) -> list[Fact]:
@@ -42,7 +42,7 @@ def credit_line(random: Random) -> list[Fact]:
         "identification_id": None,
         "offered_limit": None,
         "offered_interest_rate": None,
-        "recipient_iban": iban(random),
+        "recipient_iban": _iban(random),
     }
     events: list[Fact] = []
     for changes in _changes(random):
@@ -87,9 +87,7 @@ def overdraft_rate(random: Random) -> Fact:
     return OVERDRAFT_RATE, {
         "id": _id(random, "covd"),
         "interest_accrual_rate": round(random.uniform(0.0002, 0.0005), 7),
-        "effective_from": random.choice(("2026-{:02}-01T00:00:00Z", "2026-{:02}-01T00:00:00.000Z")).format(
-            random.randint(1, 12)
-        ),
+        "effective_from": random.choice(_MONTH_BEGINS).format(random.randint(1, 12)),
     }
 
 
@@ -99,7 +97,7 @@ def rejected_transaction(random: Random) -> Fact:
         "status": "RETURNED",
         "status_reason": random.choice(_REASONS),
         "sender_name": random.choice(_SENDERS),
-        "sender_iban": iban(random),
+        "sender_iban": _iban(random),
         "person_id": _id(random, "cper"),
         "business_id": _id(random, "cbiz"),
         "account_id": _id(random, "cacc"),
@@ -112,12 +110,18 @@ def fact(random: Random, event_type: str) -> Fact:
         return overdraft_rate(random)
     if event_type == REJECTED_TRANSACTION:
         return rejected_transaction(random)
-    return event_type, {"id": f"{random.getrandbits(128):032x}"}
+    return event_type, {"id": _id(random)}
+
+
+def _iban(random: Random) -> str:
+    """Return a German IBAN with correct check digits; no range is reserved for tests, so the account may exist."""
+    account = f"11010100{random.randint(0, 10**10 - 1):010}"
+    return f"DE{98 - int(f'{account}131400') % 97:02}{account}"  # 13, 14 and 00 stand for DE and empty check digits
 
 
 def _money(cents: int) -> dict[str, object]:
     return {"value": cents, "unit": "cents", "currency": "EUR"}
 
 
-def _id(random: Random, kind: str) -> str:
+def _id(random: Random, kind: str = "") -> str:
     return f"{random.getrandbits(128):032x}{kind}"

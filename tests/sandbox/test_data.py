@@ -12,7 +12,7 @@ from stdnum.se import orgnr, personnummer
 
 from app.providers.kompar.schemas import CHECKS, PURPOSES, Application, Decision
 from app.sandbox import fake_kompar, fake_solaris
-from app.sandbox.fake_ids import company_number, personal_number
+from app.sandbox.fake_kompar import company_number, personal_number
 
 MANY = 3000
 
