@@ -170,7 +170,7 @@ def _await_retries(dispatcher: Dispatcher, seconds: float) -> None:
 def _table(figures: Mapping[str, object]) -> str:
     def text(value: object) -> str:
         if isinstance(value, Mapping):
-            return "  ".join(f"{name or 'no answer'}: {count}" for name, count in value.items()) or "-"
+            return "  ".join(f"{name}: {count}" for name, count in value.items()) or "-"
         return str(value)
 
     return "\n".join(f"{name:14}{text(value)}" for name, value in figures.items())

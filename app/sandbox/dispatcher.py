@@ -38,7 +38,6 @@ class _Delivery:
     event: Event
     fault: str | None
     due: float
-    is_waiting: bool = False
     abandoned_as: FinalStatus | None = None
     _abandoned: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -50,13 +49,11 @@ class _Delivery:
     async def wait_until_due(self) -> None:
         """Wait for the next attempt, or until the delivery is abandoned."""
         left = self.due - time.monotonic()
-        self.is_waiting = left > 0
         if left > _POLLED_SECONDS:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._abandoned.wait(), left - _POLLED_SECONDS)
         while self.abandoned_as is None and time.monotonic() < self.due:
             await asyncio.sleep(0)
-        self.is_waiting = False
 
 
 class Dispatcher:
@@ -66,7 +63,7 @@ class Dispatcher:
     on_attempt: receives attempts as they end. on_failure: receives one line for each failed attempt.
     on_cancelled: receives a hook that its receiver cancelled, once nothing more is sent to it.
     All three run in the dispatcher's thread.
-    final_statuses: how many deliveries ended with each status.
+    pending: how many deliveries have not ended. final_statuses: how many ended with each status.
     max_delay_seconds: the longest time by which an attempt started late, as slots or processor time were short.
     """
 
@@ -85,11 +82,10 @@ class Dispatcher:
         self._speed = speed
         # The time-out of an attempt covers all of it; connections are limited by the number of slots.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=concurrency)
-        verify = True if trust is None else trust
-        self._client = httpx.AsyncClient(verify=verify, timeout=None, limits=limits, mounts=LOOPBACK_DIRECT)  # noqa: S113
+        self._client = httpx.AsyncClient(verify=trust or True, timeout=None, limits=limits, mounts=LOOPBACK_DIRECT)  # noqa: S113
         self._slots = asyncio.Semaphore(concurrency)
         self._running: dict[asyncio.Task[None], _Delivery] = {}
-        self._pending = 0
+        self.pending = 0
         self._failure: Exception | None = None
         self._changed = Condition()
         self._loop = asyncio.new_event_loop()
@@ -105,11 +101,6 @@ class Dispatcher:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-    @property
-    def pending(self) -> int:
-        """How many deliveries have not ended."""
-        return self._pending
 
     def send(self, hook: Hook, event: Event, fault: str | None = None) -> None:
         """Start delivering an event; raises KeyError for an unknown fault, and what `wait` raises."""
@@ -132,9 +123,9 @@ class Dispatcher:
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until nothing is pending; return whether that is so. Raises what a hook or `on_attempt` raised."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._pending or self._failure is not None, seconds)
+            self._changed.wait_for(lambda: not self.pending or self._failure is not None, seconds)
             self._raise_failure()
-            return not self._pending
+            return not self.pending
 
     def watch(self, seconds: float | None = None) -> None:
         """Wait for some time, by default for ever; raises what a hook or `on_attempt` raises meanwhile."""
@@ -148,7 +139,7 @@ class Dispatcher:
 
     def _change_pending(self, difference: int) -> None:
         with self._changed:
-            self._pending += difference
+            self.pending += difference
             self._changed.notify_all()
 
     # What follows runs in the dispatcher's thread, to which all deliveries belong.
@@ -235,7 +226,7 @@ class Dispatcher:
                 delivery.abandon("dropped")
 
     async def _lose_timers(self) -> int:
-        waiting = [delivery for delivery in self._running.values() if delivery.is_waiting]
+        waiting = [delivery for delivery in self._running.values() if delivery.due > time.monotonic()]
         for delivery in waiting:
             delivery.abandon("lost")
         return len(waiting)

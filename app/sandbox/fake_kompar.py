@@ -139,14 +139,13 @@ def _duration(random: Random, amount: int) -> int:
 
 def _extra_fields(random: Random, revenue: float) -> dict[str, object]:
     """Return additional fields that some lenders agreed on."""
-    fields: dict[str, object] = {
-        "company_last_year_revenue": round(revenue * 12 * random.lognormvariate(-0.05, 0.2), 2),
-        "company_description": f"Vi är {random.randint(1, 40)} anställda. {random.choice(_TRADES)} sedan länge.",
-        "attachments": [f"https://files.example.com/{random.getrandbits(64):016x}.pdf"],
-        "description_of_property": "Fastighet med verkstad, två våningar och gård.",
-    }
-    shares = (0.3, 0.2, 0.06, 0.03)
-    return {name: value for (name, value), share in zip(fields.items(), shares, strict=True) if random.random() < share}
+    fields: tuple[tuple[str, object, float], ...] = (
+        ("company_last_year_revenue", round(revenue * 12 * random.lognormvariate(-0.05, 0.2), 2), 0.3),
+        ("company_description", f"Vi är {random.randint(1, 40)} anställda. {random.choice(_TRADES)} sedan länge.", 0.2),
+        ("attachments", [f"https://files.example.com/{random.getrandbits(64):016x}.pdf"], 0.06),
+        ("description_of_property", "Fastighet med verkstad, två våningar och gård.", 0.03),
+    )
+    return {name: value for name, value, share in fields if random.random() < share}
 
 
 def _with_gaps(random: Random, document: dict[str, object]) -> dict[str, object]:

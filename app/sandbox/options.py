@@ -13,11 +13,8 @@ from app.sandbox.faults import FAULTS
 from app.sandbox.workload import KINDS
 
 
-class PositiveNumber(click.FloatRange):
-    """A number above 0. Unlike `click.FloatRange` it rejects `nan`."""
-
-    def __init__(self, max: float | None = None) -> None:  # noqa: A002 - named by click
-        super().__init__(min=0, min_open=True, max=max)
+class RealRange(click.FloatRange):
+    """A number in a range. Unlike `click.FloatRange` it rejects `nan`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number; fails for anything else."""
@@ -25,6 +22,9 @@ class PositiveNumber(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value} is not a number", param, ctx)
         return number
+
+
+POSITIVE = RealRange(min=0, min_open=True)
 
 
 def weights(text: str) -> Mapping[str, int]:
@@ -62,7 +62,7 @@ url = click.option(
 )
 seed = click.option("--seed", default=1, help="The same seed generates the same events.")
 speed = click.option(
-    "--speed", type=PositiveNumber(), default=60.0, help="Retry this many times faster than the provider's schedule."
+    "--speed", type=POSITIVE, default=60.0, help="Retry this many times faster than the provider's schedule."
 )
 record = click.option(
     "--record",

@@ -34,7 +34,6 @@ if TYPE_CHECKING:  # it imports the receiving side, which the sandbox must not
 
 # The settings of a client that subscribes; each is kept in a file of that name.
 LOGINS = ("KOMPAR_API_USERNAME", "KOMPAR_API_PASSWORD", "SOLARIS_CLIENT_ID", "SOLARIS_CLIENT_SECRET")
-_DAY_SECONDS = 86_400
 # A sandbox that is just ending may hold the lock for a moment.
 _LOCK_SECONDS = 2.0
 
@@ -44,11 +43,11 @@ _LOCK_SECONDS = 2.0
     "         curl --cacert .kvitto/sandbox/authority.pem https://127.0.0.1:8443/sandbox"
 )
 @click.option("--bind", default="127.0.0.1:8443", help="Address to serve on; port 0: any free port.")
-@click.option("--speed", type=options.PositiveNumber(), default=1.0, help="How many times faster waits pass.")
+@click.option("--speed", type=options.POSITIVE, default=1.0, help="How many times faster waits pass.")
 @options.record
 @click.option(
     "--lose-timers-every",
-    type=options.PositiveNumber(max=_DAY_SECONDS),
+    type=options.RealRange(min=0, min_open=True, max=86_400),
     metavar="SECONDS",
     help="Forget waiting retries at this interval, as restarts do.",
 )
@@ -107,7 +106,11 @@ def _serve(
         ) as port,
     ):
         url = f"https://{_local_name(address[0])}:{port}"
-        data.sandbox.publish(_client_settings(url, authority.path))
+        # With these settings, `kvitto subscriptions` on the same data folder calls these APIs.
+        apis = dict.fromkeys(("SOLARIS_API_URL", "SOLARIS_AUTH_URL"), f"{url}/solaris")
+        apis["KOMPAR_API_URL"] = f"{url}/kompar/test"
+        logins = {f"{name}_FILE": str(folder / name) for name in LOGINS}
+        data.sandbox.publish(apis | logins | {"CA_FILE": str(authority.path)})
         try:
             click.echo(f"kvitto sandbox ready kompar={url}/kompar solaris={url}/solaris authority={authority.path}")
             while True:
@@ -155,17 +158,6 @@ def remove_cancelled(store: SubscriptionStore, hook: Hook) -> None:
     """Remove the subscription that its receiver cancelled."""
     if isinstance(hook, SolarisHook):
         store.remove(lambda subscription: subscription.id == hook.subscription)
-
-
-def _client_settings(url: str, authority: Path) -> dict[str, str]:
-    """Return the settings with which `kvitto subscriptions` on the same data folder calls these APIs."""
-    apis = {
-        "KOMPAR_API_URL": f"{url}/kompar/test",
-        "SOLARIS_API_URL": f"{url}/solaris",
-        "SOLARIS_AUTH_URL": f"{url}/solaris",
-        "CA_FILE": str(authority),
-    }
-    return apis | {f"{name}_FILE": str(authority.with_name(name)) for name in LOGINS}
 
 
 def _address(bind: str) -> tuple[str, int]:

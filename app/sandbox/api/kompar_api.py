@@ -102,7 +102,7 @@ class KomparApi(ProviderApi):
         with self._lock:
             if self.subscriptions(topic):
                 return _error(404, f"You have already registered {topic} webhook.")
-            self.subscribe(topic, str(url))
+            self._parts.store.add(self.path, topic, str(url))
         return _done()
 
     def _remove(self, topic: str) -> ResponseReturnValue:

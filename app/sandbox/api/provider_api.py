@@ -115,12 +115,6 @@ class ProviderApi(ABC):
         """Return the subscriptions of this API, all of them or those to a topic."""
         return self._parts.store.select(self.path, topic)
 
-    def subscribe(self, topic: str, url: str, secret: str = "") -> Subscription:
-        """Make a subscription."""
-        subscription = Subscription(secrets.token_hex(16), self.path, topic, url, secret)
-        self._parts.store.add(subscription)
-        return subscription
-
     def unsubscribe(self, is_chosen: Callable[[Subscription], bool]) -> list[Subscription]:
         """Remove and return subscriptions; nothing more is sent to them, not even a retry."""
         removed = self._parts.store.remove(lambda candidate: candidate.api == self.path and is_chosen(candidate))

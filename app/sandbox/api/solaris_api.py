@@ -35,7 +35,8 @@ class SolarisApi(ProviderApi):
 
     def event(self, topic: str) -> Event | None:
         """Return a generated event of any type."""
-        return self._generator.notification(topic) if _is_event_type(topic) else None
+        with self._lock:  # requests run in threads of their own
+            return self._generator.notification(topic) if _is_event_type(topic) else None
 
     def _routes(self) -> Routes:
         return {
@@ -84,7 +85,7 @@ class SolarisApi(ProviderApi):
             answer = f"answered {status}" if status else "gave no answer"
             return _error(400, "webhook_url_not_available", f"url {answer} when it was tried; 200 is expected")
         secret = secrets.token_hex(16)
-        return _fields(self.subscribe(event_type, str(url), secret), secret), 201
+        return _fields(self._parts.store.add(self.path, event_type, str(url), secret), secret), 201
 
     def _list(self) -> ResponseReturnValue:
         number, size = _positive_query("page[number]", 1), _positive_query("page[size]", _PAGE_SIZE)

@@ -1,6 +1,7 @@
 """The subscriptions at the providers that the sandbox plays."""
 
 import json
+import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ class Subscription:
     api: str
     topic: str
     url: str
-    secret: str = field(default="", repr=False)
+    secret: str = field(repr=False)
 
 
 class SubscriptionsFileError(Exception):
@@ -40,10 +41,12 @@ class SubscriptionStore:
         """Return the subscriptions of an API, all of them or those to a topic, in the order in which they were made."""
         return [row for row in self._subscriptions if row.api == api and topic in (None, row.topic)]
 
-    def add(self, subscription: Subscription) -> None:
-        """Add a subscription."""
+    def add(self, api: str, topic: str, url: str, secret: str = "") -> Subscription:
+        """Add and return a subscription."""
+        subscription = Subscription(secrets.token_hex(16), api, topic, url, secret)
         with self._lock:
             self._replace([*self._subscriptions, subscription])
+        return subscription
 
     def remove(self, is_chosen: Callable[[Subscription], bool]) -> list[Subscription]:
         """Remove the chosen subscriptions, and return them."""
