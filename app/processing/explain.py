@@ -116,7 +116,7 @@ class Explainer:
         event_id = event.provider_event_id
         identity = f"its id, {event_id}" if event_id else f"its content, {len(event.digests)} keys"
         yield Explanation("identity", f"{event.entity.event_type} {event.entity.entity_id}, recognised by {identity}")
-        rows = events.histories(self._connection, [event.entity]).get(event.entity, [])
+        rows = events.select(self._connection, [event.entity])
         others = {row.occurrence.receipt: row.occurrence for row in rows if row.occurrence.receipt != receipt.receipt}
         decisions = fold([*others.values(), receipt], event.horizon)
         earlier = [

@@ -1,13 +1,16 @@
 """Connections to Postgres, and what its errors mean."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
+import orjson
 import psycopg
 import psycopg.errors
 from psycopg.rows import namedtuple_row
 from psycopg.sql import SQL, Composed, Identifier
+from psycopg.types.json import set_json_dumps
 
 from app.errors import DataRejectedError, StoreUnavailableError
 from config.checks import postgres
@@ -35,6 +38,17 @@ _WRONG_ROLE = fault("DATABASE_URL", "names a role that may not do this", "Name o
 _DATA = frozenset({"22", "23", "54"})
 # 08 connection, 25 transaction state, 40 rollback, 53 resources, 55 not now, 57 operator, 58 system: the server's.
 _SERVER = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+
+
+def _to_json(document: Any) -> bytes:
+    """Return a document as JSON; times and ids in it are written as Postgres reads them."""
+    try:
+        return orjson.dumps(document)
+    except TypeError:  # an integer beyond 64 bits: Postgres keeps it, orjson does not write it
+        return json.dumps(document, default=str).encode()
+
+
+set_json_dumps(_to_json)
 
 
 def connect(dsn: str, name: str, **session: str) -> Connection:
@@ -102,6 +116,11 @@ def fetch_one(connection: Connection, query: Query, parameters: Sequence[Any] | 
     if row is None:
         raise LookupError("Postgres returned no row for a query that always returns one")
     return row
+
+
+def columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    """Return the columns of at least one row: psycopg writes a binary array six times as fast as rows of text."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def create_database(dsn: str, name: str) -> None:

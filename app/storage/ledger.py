@@ -1,6 +1,7 @@
 """The ledger of one provider: stores deliveries, each exactly once, one transaction per batch."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -8,12 +9,13 @@ from uuid import UUID
 
 from psycopg.pq import TransactionStatus
 
-from app.domain.event import Entity, Event
+from app.domain.event import Entity, Event, Projection
 from app.domain.outcome import Outcome, ProcessedDelivery
-from app.domain.revisions import EventReceipt, RevisionDecision, fold
+from app.domain.revisions import RevisionDecision, fold
 from app.errors import StoreUnavailableError
 from app.storage import canaries, dead_letters, events, freshness, projections, receipts
 from app.storage.connection import Connection, connect, durability_errors, translate_errors
+from app.storage.projections import Revision
 
 # How long a check of the server's settings is relied on.
 _DURABILITY_CHECK_SECONDS = 60.0
@@ -130,37 +132,29 @@ def _store(
     """
     valid = [delivery for delivery in deliveries if isinstance(delivery.result, Event)]
     moved = [delivery.event for delivery in reassigned if isinstance(delivery.result, Event)]
-    concerned = [delivery.event for delivery in valid] + moved
-    histories = events.histories(connection, {event.entity for event in concerned})
-    decisions = _fold(concerned, histories, valid)
+    by_entity = {event.entity: event for event in (*moved, *(delivery.event for delivery in valid))}
+    stored = events.select(connection, by_entity)
+    new = [events.Row(d.event.entity, d.event_receipt, d.event.content, d.event.field_flags) for d in valid]
+    rows: dict[Entity, list[events.Row]] = defaultdict(list)
+    for row in (*stored, *new):
+        rows[row.entity].append(row)
+    decisions: dict[UUID, RevisionDecision] = {}
+    for entity, of_entity in rows.items():
+        decisions |= fold([row.occurrence for row in of_entity], by_entity[entity].horizon)
     outcomes = {item.receipt: Outcome.of(item.result, decisions.get(item.receipt)) for item in deliveries}
 
     write_receipts(connection, deliveries, outcomes)
     dead_letters.upsert(connection, outcomes)
-    events.insert(connection, valid, decisions)
-    revised = [row for rows in histories.values() for row in rows if row.decision != decisions[row.occurrence.receipt]]
+    events.insert(connection, new, decisions)
+    revised = [row for row in stored if row.decision != decisions[row.occurrence.receipt]]
     events.update_decisions(connection, revised, decisions)
 
     changed = {row.entity for row in revised} | {event.entity for event in moved}
-    changed |= {delivery.event.entity for delivery in valid if decisions[delivery.receipt].revision}
-    changed &= histories.keys()
-    projections.rebuild(connection, [event for event in concerned if event.entity in changed])
-    new = [delivery for delivery in valid if delivery.event.entity not in histories]
-    projections.insert_new(connection, events.revisions(new, decisions))
+    changed |= {row.entity for row in new if decisions[row.occurrence.receipt].revision}
+    revisions: dict[Projection, list[Revision]] = defaultdict(list)
+    for entity in changed & rows.keys():
+        if projection := by_entity[entity].projection:
+            revisions[projection] += events.revisions(rows[entity], decisions)
+    for projection, of_table in revisions.items():
+        projections.replace(connection, projection, of_table)
     return outcomes
-
-
-def _fold(
-    concerned: Sequence[Event], histories: events.Histories, deliveries: Sequence[ProcessedDelivery]
-) -> dict[UUID, RevisionDecision]:
-    """Decide on every receipt of the entities concerned: those stored before and those of the batch."""
-    horizons = {event.entity: event.horizon for event in concerned}
-    occurrences: dict[Entity, list[EventReceipt]] = {
-        entity: [row.occurrence for row in rows] for entity, rows in histories.items()
-    }
-    for delivery in deliveries:
-        occurrences.setdefault(delivery.event.entity, []).append(delivery.event_receipt)
-    decisions: dict[UUID, RevisionDecision] = {}
-    for entity, of_entity in occurrences.items():
-        decisions |= fold(of_entity, horizons[entity])
-    return decisions

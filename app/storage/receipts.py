@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
+
 from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
 from app.domain.event import Event
 from app.domain.outcome import Outcome, ProcessedDelivery
 from app.errors import InvalidDeliveryError
-from app.storage.column_arrays import columns, to_json
-from app.storage.connection import Connection
+from app.storage.connection import Connection, columns
 
 # Where an entry is, in order of receipt: time, epoch, number within the millisecond.
 _Position = tuple[datetime, UUID, int]
@@ -97,10 +98,8 @@ def insert(connection: Connection, deliveries: Sequence[ProcessedDelivery], outc
     connection.execute(
         """
         INSERT INTO receipts (receipt, provider, topic, event_type, entity_id, outcome, reason, received_at, epoch, seq)
-        SELECT receipt, provider, topic, event_type, entity_id, outcome::outcome, reason, received_at, epoch, seq
-        FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-                    %b::timestamptz[], %b::uuid[], %b::bigint[])
-          AS fresh (receipt, provider, topic, event_type, entity_id, outcome, reason, received_at, epoch, seq)
+        SELECT * FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::outcome[], %b::text[],
+                             %b::timestamptz[], %b::uuid[], %b::bigint[])
         """,
         columns(_values(delivery, outcomes[delivery.receipt]) for delivery in deliveries),
     )
@@ -108,10 +107,9 @@ def insert(connection: Connection, deliveries: Sequence[ProcessedDelivery], outc
     connection.execute(
         """
         INSERT INTO bodies (receipt, headers, ciphertext)
-        SELECT receipt, headers::jsonb, ciphertext
-        FROM unnest(%b::uuid[], %b::text[], %b::bytea[]) AS body (receipt, headers, ciphertext)
+        SELECT * FROM unnest(%b::uuid[], %b::jsonb[], %b::bytea[])
         """,
-        columns((delivery.receipt, to_json(dict(delivery.headers)), delivery.sealed) for delivery in sealed),
+        columns((delivery.receipt, Jsonb(dict(delivery.headers)), delivery.sealed) for delivery in sealed),
     )
 
 
