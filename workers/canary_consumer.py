@@ -10,8 +10,8 @@ from app.crypto.sealing import SealingKeys
 from app.domain.delivery import ReceivedDelivery
 from app.errors import StoreUnavailableError
 from app.inbox.stream import Inbox
-from app.storage.canaries import CanaryOverflow
 from app.storage.ledger import Ledger
+from app.storage.overflow import CanaryOverflow
 from workers.batch import Source
 
 # All slots share one name: consuming a canary twice changes nothing, so none has to be claimed from a dead consumer.

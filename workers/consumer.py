@@ -9,7 +9,6 @@ from datetime import timedelta
 from app.errors import StoreUnavailableError
 from app.inbox.stream import Inbox
 from app.storage import high_water_marks
-from app.storage.freshness import Freshness
 from app.storage.high_water_marks import HighWaterMark
 from app.storage.overflow import Overflow
 from config.celery import BATCH_ENTRIES, DRAIN_SECONDS, FEW, GATHER_SECONDS
@@ -114,7 +113,7 @@ class InboxConsumer:
     def _record_progress(self) -> None:
         info, backlog, overflow = self.inbox.info(), self.inbox.backlog(), self.overflow.waiting()
         complete_until = min(backlog.complete_until, overflow.oldest_at or backlog.complete_until) - _UNCOMMITTED
-        self._ledger.record_freshness(Freshness(backlog.entries + overflow.entries, complete_until))
+        self._ledger.record_freshness(backlog.entries + overflow.entries, complete_until)
         with self._ledger.connected() as connection:
             marks = {(self.inbox.provider, info.epoch): HighWaterMark(info.appended, info.last_id)}
             high_water_marks.record(connection, high_water_marks.SWEEP, marks)

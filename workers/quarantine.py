@@ -16,7 +16,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from app.domain.delivery import ReceivedDelivery
 from app.errors import WORKER_CRASH, InvalidDeliveryError, StoreUnavailableError
-from app.storage import isolated_attempts
+from app.storage import dead_letters
 from app.storage.ledger import Ledger
 from workers.batch import BatchProcessor, report_stuck
 
@@ -77,13 +77,13 @@ class Quarantine:
             return []
         receipts = [received.delivery.receipt for _, received in self._quarantined]
         with self._ledger.connected() as connection:
-            crashes = self._failures + Counter(isolated_attempts.counts(connection, receipts))
+            crashes = self._failures + Counter(dead_letters.attempt_counts(connection, receipts))
         return sorted(self._quarantined, key=lambda item: crashes[item[1].delivery.receipt])
 
     def _attempt(self, processor: BatchProcessor, received: ReceivedDelivery) -> None:
         receipt = received.delivery.receipt
         with self._ledger.connected() as connection:
-            attempts = isolated_attempts.begin(connection, receipt, self._worker)
+            attempts = dead_letters.begin_attempt(connection, receipt, self._worker)
         try:
             if attempts > _ATTEMPTS:
                 logger.error("poison_delivery_dead_lettered", extra={"receipt": receipt})
@@ -103,5 +103,5 @@ class Quarantine:
 
     def _remove_record(self, receipt: UUID) -> None:
         with self._ledger.connected() as connection:
-            isolated_attempts.forget(connection, receipt)
+            dead_letters.forget_attempts(connection, receipt)
         self._ended.discard(receipt)

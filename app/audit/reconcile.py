@@ -12,9 +12,9 @@ from typing import Any
 from uuid import UUID
 
 from app.audit.attempt_log import DeliveryAttempt
-from app.storage import lookups
 from app.storage.connection import Connection
-from app.storage.lookups import RecordedReceipt
+from app.storage.overflow import find_waiting
+from app.storage.receipts import RecordedReceipt, find_recorded
 
 COLUMNS = (
     "provider", "topic", "tries", "refused", "accepted", "stored", "duplicate", "dead", "in_flight", "missing", "wrong",
@@ -142,7 +142,7 @@ class Reconciler:
         in neither is missing.
         """
         providers = {attempt.provider for attempt in self._unresolved.values()}
-        waiting = self._waiting(providers) | lookups.waiting(self._connection, self._unresolved)
+        waiting = self._waiting(providers) | find_waiting(self._connection, self._unresolved)
         attempts, self._unresolved = self._unresolved, {}
         self._check_recorded(attempts)
         for receipt in self._unresolved.keys() - waiting:
@@ -151,7 +151,7 @@ class Reconciler:
 
     def _check_recorded(self, attempts: Mapping[UUID, DeliveryAttempt]) -> None:
         """Check the attempts that the ledger has; the others stay unresolved."""
-        recorded = lookups.recorded(self._connection, attempts)
+        recorded = find_recorded(self._connection, attempts)
         for receipt, attempt in attempts.items():
             if receipt not in recorded:
                 self._unresolved[receipt] = attempt
@@ -170,7 +170,7 @@ class Reconciler:
         """Check all receipts of an event in one snapshot: the first may have become a duplicate of an older one."""
         for event, later in self._stored_again.items():
             receipts = self._first_stored[event], *later
-            recorded = lookups.recorded(self._connection, receipts)
+            recorded = find_recorded(self._connection, receipts)
             stored = [receipt for receipt in receipts if receipt in recorded and recorded[receipt].outcome == "stored"]
             for receipt in stored[1:]:
                 problem = f"was stored, and so was another attempt of its event, {stored[0]}"

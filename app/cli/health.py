@@ -65,7 +65,7 @@ def _waiting_times(settings: AuditSettings, providers: Iterable[str]) -> Iterato
         for provider in providers:
             name = canary.inbox_name(provider)
             yield Inbox(redis, name).oldest_seconds(), provider
-            yield Overflow(lambda: borrow(connection), name).oldest_seconds(), provider
+            yield Overflow(lambda: borrow(connection), name).waiting().oldest_seconds, provider
 
 
 @health.command(epilog="Example: kvitto health beat")

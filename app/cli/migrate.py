@@ -4,7 +4,7 @@ import click
 
 from app.storage import migration_runner
 from app.storage.connection import session
-from app.storage.roles import ROLES, set_passwords
+from app.storage.migration_runner import ROLES, set_passwords
 from config.checks.result import fault
 from config.environment import ConfigurationError
 from config.settings import MigrateSettings

@@ -11,7 +11,7 @@ from app.cli.param_types import without_national_id
 from app.crypto.sealing import SealingKeys
 from app.errors import DataRejectedError, InvalidDeliveryError
 from app.providers import registry
-from app.storage import body_access, receipts
+from app.storage import bodies, receipts
 from app.storage.connection import session
 from config.environment import Environment
 from config.settings import WorkerSettings
@@ -33,7 +33,7 @@ def reveal(receipt: UUID, reason: str, raw: bool) -> None:
     environment.check()
     with session(settings.database_url, "reveal") as connection:
         try:
-            body_access.record(connection, receipt, reason, getpass.getuser())
+            bodies.record_access(connection, receipt, reason, getpass.getuser())
         except DataRejectedError as error:
             raise click.ClickException(f"the ledger has no receipt {receipt}") from error
         delivery = receipts.load(connection, [receipt])[0].delivery

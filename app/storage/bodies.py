@@ -1,11 +1,11 @@
-"""Sealed bodies: those that are not yet under the newest key, and their replacement."""
+"""Sealed bodies: which are not yet under the newest key, their replacement, and who opened one."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
 from psycopg.sql import SQL, Identifier
 
-from app.storage.connection import Connection, fetch_one
+from app.storage.connection import Connection, fetch_one, translate_errors
 
 # Where sealed bodies are kept: for good, and until the ledger has them.
 TABLES = ("bodies", "overflow")
@@ -51,3 +51,17 @@ def replace(connection: Connection, table: str, bodies: Sequence[_SealedBody]) -
         """
     ).format(Identifier(table))
     connection.execute(query, [[receipt for receipt, _ in bodies], [ciphertext for _, ciphertext in bodies]])
+
+
+def record_access(connection: Connection, receipt: UUID, reason: str, operator: str) -> None:
+    """Record that `operator` is about to see a body, and why; committed when this returns.
+
+    The worker's role adds rows to this log; it can neither read nor change them.
+
+    Raises:
+        DataRejectedError: The ledger has no such receipt.
+    """
+    with translate_errors():
+        connection.execute(
+            "INSERT INTO body_access_log (receipt, reason, operator) VALUES (%s, %s, %s)", [receipt, reason, operator]
+        )

@@ -1,13 +1,17 @@
-"""Dead letters: deliveries that could not be opened, validated or stored. Their sealed bodies wait for a replay."""
+"""Dead letters: deliveries that could not be opened, validated or stored. Their sealed bodies wait for a replay.
 
-from collections.abc import Mapping
+A delivery that may crash workers is attempted alone, and becomes a dead letter after several crashes. Each attempt is
+recorded before it begins and deleted when it ends, so that a crash leaves its record.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from app.domain.outcome import Outcome
-from app.storage.connection import Connection
+from app.storage.connection import Connection, fetch_one
 
 _COLUMNS = "receipt, provider, topic, dead_letters.reason, detail, received_at, replayed_at"
 
@@ -68,3 +72,31 @@ def record_replayed(connection: Connection, outcomes: Mapping[UUID, Outcome]) ->
     """Record when dead letters became events."""
     replayed = [receipt for receipt, outcome in outcomes.items() if outcome.name != "dead"]
     connection.execute("UPDATE dead_letters SET replayed_at = clock_timestamp() WHERE receipt = ANY(%s)", [replayed])
+
+
+def begin_attempt(connection: Connection, receipt: UUID, worker: UUID) -> int:
+    """Record an attempt by `worker`; return how many attempts of this worker began and did not end, this included."""
+    row = fetch_one(
+        connection,
+        """
+        INSERT INTO isolated_attempts (receipt, worker) VALUES (%s, %s)
+        ON CONFLICT (receipt, worker) DO UPDATE SET attempts = isolated_attempts.attempts + 1
+        RETURNING attempts
+        """,
+        [receipt, worker],
+    )
+    return int(row.attempts)
+
+
+def attempt_counts(connection: Connection, receipts: Sequence[UUID]) -> dict[UUID, int]:
+    """Return how many attempts of each receipt began and did not end, by any worker."""
+    rows = connection.execute(
+        "SELECT receipt, sum(attempts)::integer AS n FROM isolated_attempts WHERE receipt = ANY(%s) GROUP BY receipt",
+        [list(receipts)],
+    )
+    return {row.receipt: row.n for row in rows}
+
+
+def forget_attempts(connection: Connection, receipt: UUID) -> None:
+    """Delete all attempts of a delivery once one of them ended."""
+    connection.execute("DELETE FROM isolated_attempts WHERE receipt = %s", [receipt])

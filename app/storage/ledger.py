@@ -13,7 +13,7 @@ from app.domain.event import Entity, Event, Projection
 from app.domain.outcome import Outcome, ProcessedDelivery
 from app.domain.revisions import RevisionDecision, fold
 from app.errors import StoreUnavailableError
-from app.storage import canaries, dead_letters, events, freshness, projections, receipts
+from app.storage import dead_letters, events, projections, receipts
 from app.storage.connection import Connection, connect, durability_errors, translate_errors
 from app.storage.projections import Revision
 
@@ -73,15 +73,38 @@ class Ledger:
         with self.connected() as connection:
             connection.execute("SELECT 1")
 
-    def record_freshness(self, progress: freshness.Freshness) -> None:
-        """Record how complete the ledger is, for dashboards."""
+    def record_freshness(self, pending: int, complete_until: datetime) -> None:
+        """Record how many deliveries wait, and the watermark: everything received before it is in the ledger.
+
+        The watermark never goes back, unless the server's clock was set back.
+        """
         with self._turn() as connection:
-            freshness.record(connection, self._provider, progress)
+            connection.execute(
+                """
+                INSERT INTO ingest_progress AS kept (provider, complete_until, pending) VALUES (%s, %s, %s)
+                ON CONFLICT (provider) DO UPDATE
+                SET complete_until = least(greatest(kept.complete_until, excluded.complete_until), clock_timestamp()),
+                    pending = excluded.pending, observed_at = excluded.observed_at
+                """,
+                [self._provider, complete_until, pending],
+            )
 
     def record_canary(self, sent_at: datetime) -> None:
-        """Record a canary. It waits for its turn like a batch, so that it measures what a delivery experiences."""
+        """Record a canary, unless a newer one is recorded. It waits for its turn like a batch, to measure the same.
+
+        A time in the future, by this server's clock, counts as now: a sender whose clock is ahead cannot make canaries
+        look younger than they are, and cannot hide those sent after its clock was corrected.
+        """
         with self._turn() as connection:
-            canaries.record(connection, self._provider, sent_at)
+            connection.execute(
+                """
+                INSERT INTO canaries (provider, sent_at) VALUES (%s, least(%s, clock_timestamp()))
+                ON CONFLICT (provider) DO UPDATE SET sent_at = excluded.sent_at, stored_at = excluded.stored_at
+                -- Or this server's clock was set back.
+                WHERE canaries.sent_at < excluded.sent_at OR canaries.sent_at > clock_timestamp()
+                """,
+                [self._provider, sent_at],
+            )
 
     def close(self) -> None:
         """Close the connection."""

@@ -1,10 +1,14 @@
-"""Applies the migrations, files named NNNN_subject.sql, each once and in order."""
+"""Applies the migrations, files named NNNN_subject.sql, each once and in order. They create the roles of processes."""
 
 import re
+from collections.abc import Iterable
 from importlib.resources import files
+
+from psycopg.sql import SQL, Identifier, Literal
 
 from app.storage.connection import Connection, fetch_one
 
+ROLES = ("kvitto_ingest", "kvitto_worker", "kvitto_console", "kvitto_dashboard")
 _FOLDER = files("app.storage") / "migrations"
 _FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
 # Any number that nothing else locks: two processes that start together migrate one after the other.
@@ -33,3 +37,11 @@ def migrate(connection: Connection) -> list[str]:
             connection.execute(_FOLDER.joinpath(name).read_bytes())
             connection.execute("INSERT INTO public.kvitto_migrations (name) VALUES (%s)", [name])
     return names
+
+
+def set_passwords(connection: Connection, passwords: Iterable[tuple[str, str]]) -> None:
+    """Set passwords, by role. Only SCRAM verifiers leave this process, so that no log can quote a password."""
+    for role, password in passwords:
+        verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+        query = SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(role), Literal(verifier.decode()))
+        connection.execute(query)

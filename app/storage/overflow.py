@@ -1,6 +1,6 @@
 """The overflow: deliveries that Redis could not make durable, or that are too large for it, wait in Postgres."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,10 +36,11 @@ _CLAIM = """
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How many deliveries wait, and when the oldest was received."""
+    """How many deliveries wait, when the oldest was received, and how long ago by this server's clock."""
 
     entries: int
     oldest_at: datetime | None
+    oldest_seconds: float
 
 
 def append(connection: Connection, delivery: Delivery, not_before: datetime) -> None:
@@ -112,30 +113,18 @@ class Overflow:
             connection.execute("UPDATE overflow SET ciphertext = NULL WHERE receipt = ANY(%s)", [receipts])
 
     def waiting(self) -> Waiting:
-        """Return what waits."""
+        """Return what waits; 0 seconds if nothing does."""
         with self._connected() as connection:
             row = fetch_one(
                 connection,
                 """
-                SELECT count(*) AS entries, min(received_at) AS oldest_at FROM overflow
-                WHERE provider = %s AND ciphertext IS NOT NULL
-                """,
-                [self.provider],
-            )
-        return Waiting(row.entries, row.oldest_at)
-
-    def oldest_seconds(self) -> float:
-        """Return how long the oldest delivery has waited, by this server's clock; 0 if none waits."""
-        with self._connected() as connection:
-            row = fetch_one(
-                connection,
-                """
-                SELECT coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::double precision AS oldest
+                SELECT count(*), min(received_at),
+                       coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::double precision
                 FROM overflow WHERE provider = %s AND ciphertext IS NOT NULL
                 """,
                 [self.provider],
             )
-        return float(row.oldest)
+        return Waiting(*row)
 
     def _received(self, row: Any) -> ReceivedDelivery:
         return ReceivedDelivery(
@@ -145,3 +134,18 @@ class Overflow:
             StreamId(round(row.received_at.timestamp() * 1000), row.seq),
             row.delivery_count,
         )
+
+
+class CanaryOverflow(Overflow):
+    """Canaries in the overflow: they are in no account, so their rows are deleted."""
+
+    def acknowledge(self, batch: Sequence[ReceivedDelivery]) -> None:
+        """Delete canaries that were recorded."""
+        with self._connected() as connection:
+            connection.execute("SELECT forget_canaries(%s)", [[received.delivery.receipt for received in batch]])
+
+
+def find_waiting(connection: Connection, receipts: Collection[UUID]) -> set[UUID]:
+    """Return those of the receipts that wait in the overflow."""
+    query = "SELECT receipt FROM overflow WHERE receipt = ANY(%s) AND ciphertext IS NOT NULL"
+    return {row.receipt for row in connection.execute(query, [list(receipts)])}

@@ -1,8 +1,9 @@
 """Receipts: a row for every delivery that was answered 200, and its sealed body."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -160,6 +161,28 @@ def load(connection: Connection, receipts: Sequence[UUID]) -> list[ReceivedDeliv
         )
         for row in rows
     ]
+
+
+class RecordedReceipt(NamedTuple):
+    """A receipt in the ledger; a dead letter may have neither event type nor entity."""
+
+    provider: str
+    topic: str
+    event_type: str | None
+    entity_id: str | None
+    outcome: str
+
+
+def find_recorded(connection: Connection, receipts: Collection[UUID]) -> dict[UUID, RecordedReceipt]:
+    """Return those of the receipts that are in the ledger, in one snapshot."""
+    rows = connection.execute(
+        """
+        SELECT receipt, provider, topic, event_type, entity_id, outcome
+        FROM reporting.deliveries WHERE receipt = ANY(%s)
+        """,
+        [list(receipts)],
+    )
+    return {row.receipt: RecordedReceipt(*row[1:]) for row in rows}
 
 
 def outcome(connection: Connection, receipt: UUID) -> Outcome:

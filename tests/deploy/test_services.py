@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from redis import Redis
 
-from app.storage.roles import ROLES
+from app.storage.migration_runner import ROLES
 from tests.deploy import production
 from tests.deploy.composition import MOUNTED, PROCESSES, SERVICES, composition, environment_of
 from tests.deploy.edges import START_SECONDS, Edge
