@@ -5,7 +5,7 @@ import logging
 from app.audit.conservation import audit
 from app.errors import StoreUnavailableError
 from app.inbox.stream import Inbox
-from app.storage import audit_results
+from app.storage import audits
 from app.storage.ledger import Ledger
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ def run_audit(inbox: Inbox, ledger: Ledger) -> None:
     try:
         with ledger.connected() as connection:
             balance = audit(connection, inbox)
-            must_alert = audit_results.record(connection, balance.row())
+            must_alert = audits.record(connection, balance.row())
     except StoreUnavailableError as error:
         logger.warning("audit_skipped", extra=context | {"reason": error.reason, "detail": error.detail})
         return

@@ -17,9 +17,9 @@ from typing import Any
 from uuid import UUID
 
 from app.inbox.stream import Inbox
-from app.storage import audit_results, entry_counts, high_water_marks
+from app.storage import audits, high_water_marks
+from app.storage.audits import EntryCounts, Outcomes
 from app.storage.connection import Connection
-from app.storage.entry_counts import EntryCounts, Outcomes
 from app.storage.high_water_marks import HighWaterMark
 
 COLUMNS = (
@@ -126,24 +126,24 @@ def audit(connection: Connection, inbox: Inbox) -> ProviderBalance:
     commit, so each one is then seen waiting, in the ledger, or in both (and counted once).
     """
     epochs = _balance_epochs(connection, inbox)
-    overflow = entry_counts.overflow_counts(connection, inbox.provider)
+    overflowed, overflow = audits.overflow_counts(connection, inbox.provider)
     return ProviderBalance(
         provider=inbox.provider,
-        overflowed=overflow.rows,
-        overflow=overflow.entries,
+        overflowed=overflowed,
+        overflow=overflow,
         epochs=epochs,
-        outcomes=entry_counts.outcomes(connection, inbox.provider),
+        outcomes=audits.outcomes(connection, inbox.provider),
     )
 
 
 def _balance_epochs(connection: Connection, inbox: Inbox) -> tuple[EpochBalance, ...]:
     marks = high_water_marks.load(connection, inbox.provider)
-    accepted = audit_results.accepted(connection, inbox.provider)
+    accepted = audits.accepted(connection, inbox.provider)
     info = inbox.info()
     waiting = inbox.stream_ids(info.last_id)
     now = HighWaterMark(info.appended, info.last_id, datetime.now(UTC))
     current = marks[info.epoch] = _merge_marks(now, marks.get(info.epoch, now))
-    counts = entry_counts.entry_counts(connection, inbox.provider, info.epoch, current.last_id, waiting)
+    counts = audits.entry_counts(connection, inbox.provider, info.epoch, current.last_id, waiting)
     return tuple(
         EpochBalance.of(epoch, marks.get(epoch), counts.get(epoch, _NO_ENTRIES), accepted.get(epoch, 0))
         for epoch in sorted(marks.keys() | counts.keys())

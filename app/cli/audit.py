@@ -20,8 +20,8 @@ from app.cli.shared_options import json_option
 from app.inbox import client
 from app.inbox.stream import Inbox
 from app.providers import registry
-from app.storage import audit_results, reports
-from app.storage.audit_results import Loss
+from app.storage import audits, reports
+from app.storage.audits import Loss
 from app.storage.connection import Connection, session
 from config.environment import Environment
 from config.settings import AuditSettings
@@ -106,7 +106,7 @@ def _accept_loss(connection: Connection, balances: Sequence[ProviderBalance], ep
     for balance in balances:
         for life in balance.epochs:
             if life.epoch == epoch and life.missing:
-                audit_results.accept(connection, Loss(balance.provider, epoch, life.missing), reason, getpass.getuser())
+                audits.accept(connection, Loss(balance.provider, epoch, life.missing), reason, getpass.getuser())
                 return
     raise click.ClickException(f"nothing is missing of epoch {epoch}; `kvitto audit` lists those that lost something")
 

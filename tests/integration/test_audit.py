@@ -21,7 +21,7 @@ from app.domain.delivery import StreamId
 from app.inbox.stream import Inbox
 from app.local.embedded_servers import valkey_answers
 from app.sandbox.kompar import encrypt
-from app.storage import audit_results, high_water_marks, reports
+from app.storage import audits, high_water_marks, reports
 from app.storage.connection import Connection, connect
 from app.storage.high_water_marks import SWEEP, HighWaterMark
 from tests import process_tree
@@ -332,7 +332,7 @@ def test_alert_is_due_at_once_after_a_change_and_repeated_every_five_minutes(
     row = audit(connection, inbox).row()
 
     def tells(missing: int) -> bool:
-        return audit_results.record(connection, row | {"missing": missing})
+        return audits.record(connection, row | {"missing": missing})
 
     assert [tells(missing) for missing in (0, 3, 3, 4, 4, 0, 0, 4)] == [
         False, True, False, True, False, False, False, True,
@@ -345,7 +345,7 @@ def test_console_shows_the_result_of_the_last_audit(inbox: Inbox, connection: Co
     row = audit(connection, inbox).row()
 
     def told(**found: int) -> list[str]:
-        audit_results.record(connection, row | found)
+        audits.record(connection, row | found)
         return list(audit_problems(reports.audits(connection)))
 
     assert told() == []

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.audit.conservation import EpochBalance, ProviderBalance
 from app.domain.delivery import StreamId
-from app.storage.entry_counts import EntryCounts, Outcomes
+from app.storage.audits import EntryCounts, Outcomes
 from app.storage.high_water_marks import HighWaterMark
 
 COUNTS = st.integers(0, 50)

@@ -1,15 +1,17 @@
-"""The ledger's side of the conservation audit: which entries it has, and which still wait."""
+"""The ledger's side of the conservation audit: its entries and those that wait, results, and accepted losses."""
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from app.domain.delivery import StreamId
 from app.storage.connection import Connection, fetch_one
 from app.storage.overflow import EPOCH
 
+# How often the log repeats that entries are missing, while their number stays the same.
+_REPEAT_SECONDS = 300
 
-@dataclass(frozen=True, slots=True)
-class EntryCounts:
+
+class EntryCounts(NamedTuple):
     """Entries of an inbox or of the overflow, each counted once.
 
     receipts: entries that became receipts. copies: further entries of a receipt. in_flight: entries that were seen
@@ -68,19 +70,11 @@ def entry_counts(
             "seqs": [stream_id.seq for stream_id in waiting],
         },
     )
-    return {row.epoch: EntryCounts(row.receipts, row.copies, row.in_flight) for row in rows}
+    return {row.epoch: EntryCounts(*row[1:]) for row in rows}
 
 
-@dataclass(frozen=True, slots=True)
-class OverflowCounts:
-    """The rows of the overflow: each is a receipt, a copy of one, or waits."""
-
-    rows: int
-    entries: EntryCounts
-
-
-def overflow_counts(connection: Connection, provider: str) -> OverflowCounts:
-    """Count the rows of the overflow, in one snapshot."""
+def overflow_counts(connection: Connection, provider: str) -> tuple[int, EntryCounts]:
+    """Count the rows of the overflow, in one snapshot: all, and those that are a receipt, a copy of one, or wait."""
     row = fetch_one(
         connection,
         """
@@ -98,11 +92,10 @@ def overflow_counts(connection: Connection, provider: str) -> OverflowCounts:
         """,
         {"provider": provider, "epoch": EPOCH},
     )
-    return OverflowCounts(row.rows, EntryCounts(row.receipts, row.copies, row.in_flight))
+    return row.rows, EntryCounts(*row[1:])
 
 
-@dataclass(frozen=True, slots=True)
-class Outcomes:
+class Outcomes(NamedTuple):
     """A provider's receipts by outcome, counted row by row; `miscounted`: the counts for dashboards differ."""
 
     stored: int
@@ -129,4 +122,53 @@ def outcomes(connection: Connection, provider: str) -> Outcomes:
         """,
         {"provider": provider},
     )
-    return Outcomes(row.stored, row.duplicate, row.dead, row.miscounted)
+    return Outcomes(*row)
+
+
+def record(connection: Connection, account: dict[str, Any]) -> bool:
+    """Record an audit, a value per column; return whether the log has to report missing entries now."""
+    row = fetch_one(
+        connection,
+        """
+        INSERT INTO audits AS kept (provider, audited_at, appended, overflowed, receipts, copies, in_flight,
+                                    accepted_loss, missing, alerted_at)
+        SELECT %(provider)s, now, %(appended)s, %(overflowed)s, %(receipts)s, %(copies)s, %(in_flight)s,
+               %(accepted_loss)s, %(missing)s, CASE WHEN %(missing)s::bigint <> 0 THEN now END
+        FROM clock_timestamp() AS now
+        ON CONFLICT (provider) DO UPDATE
+        SET (audited_at, appended, overflowed, receipts, copies, in_flight, accepted_loss, missing, alerted_at)
+          = (excluded.audited_at, excluded.appended, excluded.overflowed, excluded.receipts, excluded.copies,
+             excluded.in_flight, excluded.accepted_loss, excluded.missing,
+             CASE WHEN kept.missing = excluded.missing
+                   AND kept.alerted_at > excluded.audited_at - make_interval(secs => %(repeat)s)
+                  THEN kept.alerted_at ELSE excluded.alerted_at END)
+        RETURNING missing <> 0 AND alerted_at = audited_at AS is_alert_due
+        """,
+        account | {"repeat": _REPEAT_SECONDS},
+    )
+    return bool(row.is_alert_due)
+
+
+class Loss(NamedTuple):
+    """How many entries an epoch lost."""
+
+    provider: str
+    epoch: UUID
+    entries: int
+
+
+def accept(connection: Connection, loss: Loss, reason: str, operator: str) -> None:
+    """Record that an operator accepts a loss; entries lost beyond it stay missing."""
+    connection.execute(
+        "INSERT INTO accepted_losses (provider, epoch, entries, reason, operator) VALUES (%s, %s, %s, %s, %s)",
+        [*loss, reason, operator],
+    )
+
+
+def accepted(connection: Connection, provider: str) -> dict[UUID, int]:
+    """Return how many lost entries of each epoch were accepted."""
+    rows = connection.execute(
+        "SELECT epoch, sum(entries)::bigint AS entries FROM accepted_losses WHERE provider = %s GROUP BY epoch",
+        [provider],
+    )
+    return {row.epoch: row.entries for row in rows}
