@@ -172,11 +172,14 @@ def borrow(connection: Connection) -> Iterator[Connection]:
         yield connection
 
 
+def read_settings(connection: Connection, names: Iterable[str]) -> dict[str, Any]:
+    """Return the server's settings by name."""
+    return dict(connection.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(names)]))
+
+
 def durability_errors(connection: Connection) -> list[CheckResult]:
     """Return which of the server's settings could lose a commit."""
-    query = "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)"
-    rows = connection.execute(query, [list(postgres.DURABILITY_SETTINGS)])
-    return postgres.unsafe_settings({row.name: row.setting for row in rows})
+    return postgres.unsafe_settings(read_settings(connection, postgres.DURABILITY_SETTINGS))
 
 
 def require_writable(connection: Connection) -> None:

@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege
 
 from app.errors import StoreUnavailableError
-from app.storage.connection import SESSION, Connection, durability_errors, fetch_one
+from app.storage.connection import SESSION, Connection, durability_errors, fetch_one, read_settings
 from app.storage.migration_runner import pending
 from config.checks import postgres
 from config.checks.result import CheckResult, Facts, only_faults
@@ -32,7 +32,8 @@ def server_message(error: StoreUnavailableError) -> str:
 
 def startup_errors(connection: Connection, allow_non_durable: bool) -> list[CheckResult]:
     """Return why a process must not start on this server."""
-    results = [*postgres.blocking_problems(_settings(connection)), postgres.migrations(_pending(connection))]
+    settings = read_settings(connection, postgres.SETTINGS)
+    results = [*postgres.blocking_problems(settings), postgres.migrations(_pending(connection))]
     return only_faults(results) + ([] if allow_non_durable else durability_errors(connection))
 
 
@@ -40,48 +41,31 @@ def server_info(connection: Connection) -> Facts:
     """Return the server's settings by name, and its state, for config.checks.postgres.
 
     Beside its settings' names: `in_recovery`, `superuser`, `owner`, `connections`, `pending` migrations, `clock`,
-    seconds that it differs from this machine's, and `session`, what the session's settings should be and are.
+    seconds by which it differs from this machine's at least, and `session`: what each of the session's settings should
+    be and is, since a pooler may drop requests.
     """
-    more = {"pending": _pending(connection), "clock": _clock(connection), "session": _session(connection)}
-    return _settings(connection) | _state(connection) | more
-
-
-def _session(connection: Connection) -> dict[str, tuple[str, str]]:
-    """Return (requested, actual) of each setting that every connection requests; a pooler may drop requests."""
-    rows = connection.execute(
-        "SELECT name, current_setting(name) AS it FROM unnest(%s::text[]) AS name", [list(SESSION)]
-    )
-    return {row.name: (SESSION[row.name].replace("\\ ", " "), row.it) for row in rows}
-
-
-def _settings(connection: Connection) -> dict[str, Any]:
-    query = "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)"
-    return {row.name: row.setting for row in connection.execute(query, [list(postgres.SETTINGS)])}
-
-
-def _state(connection: Connection) -> dict[str, Any]:
-    """Return the state that one query can read; every role may read how many connections there are."""
-    row = fetch_one(
+    before = time.time()
+    state: dict[str, Any] = fetch_one(
         connection,
         """
         SELECT pg_is_in_recovery() AS in_recovery,
                current_setting('is_superuser')::boolean AS superuser,
                coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'kvitto'), false)
                    AS owner,
-               (SELECT sum(numbackends)::int FROM pg_stat_database) AS connections
+               (SELECT sum(numbackends)::int FROM pg_stat_database) AS connections,  -- every role may read it
+               extract(epoch FROM clock_timestamp())::double precision AS clock
         """,
+    )._asdict()
+    state["clock"] = max(0.0, before - state["clock"], state["clock"] - time.time())
+    session = dict(
+        connection.execute("SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name", [list(SESSION)])
     )
-    return dict(row._asdict())
+    state["session"] = {name: (value.replace("\\ ", " "), session[name]) for name, value in SESSION.items()}
+    return read_settings(connection, postgres.SETTINGS) | state | {"pending": _pending(connection)}
 
 
 def _pending(connection: Connection) -> list[str] | None:
+    """Return the pending migrations, None if this role may not read which were applied."""
     with suppress(InsufficientPrivilege):
         return pending(connection)
     return None
-
-
-def _clock(connection: Connection) -> float:
-    """Return by how many seconds at least the server's clock differs from this machine's."""
-    before = time.time()
-    now: float = fetch_one(connection, "SELECT extract(epoch FROM clock_timestamp())::double precision AS now").now
-    return max(0.0, before - now, now - time.time())
