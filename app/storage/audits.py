@@ -35,8 +35,7 @@ def entry_counts(
 
     Of the current epoch entries up to `until` count; of other epochs all count, and none can wait any more.
     """
-    rows = connection.execute(
-        """
+    query = """
         SELECT epoch, count(*) FILTER (WHERE kind = 'receipt') AS receipts,
                count(*) FILTER (WHERE kind = 'copy') AS copies,
                count(*) FILTER (WHERE kind = 'in flight') AS in_flight
@@ -59,25 +58,22 @@ def entry_counts(
                                 AND entry.received_at = waiting.received_at AND entry.seq = waiting.seq)
         ) AS entries
         GROUP BY epoch
-        """,
-        {
-            "provider": provider,
-            "overflow": EPOCH,
-            "current": current,
-            "until": until.received_at,
-            "seq": until.seq,
-            "times": [stream_id.received_at for stream_id in waiting],
-            "seqs": [stream_id.seq for stream_id in waiting],
-        },
-    )
-    return {row.epoch: EntryCounts(*row[1:]) for row in rows}
+    """
+    parameters = {
+        "provider": provider,
+        "overflow": EPOCH,
+        "current": current,
+        "until": until.received_at,
+        "seq": until.seq,
+        "times": [stream_id.received_at for stream_id in waiting],
+        "seqs": [stream_id.seq for stream_id in waiting],
+    }
+    return {row.epoch: EntryCounts(*row[1:]) for row in connection.execute(query, parameters)}
 
 
 def overflow_counts(connection: Connection, provider: str) -> tuple[int, EntryCounts]:
     """Count the rows of the overflow, in one snapshot: all, and those that are a receipt, a copy of one, or wait."""
-    row = fetch_one(
-        connection,
-        """
+    query = """
         WITH ledger AS (
             SELECT received_at, seq, false AS copy FROM receipts WHERE provider = %(provider)s AND epoch = %(epoch)s
             UNION ALL
@@ -89,9 +85,8 @@ def overflow_counts(connection: Connection, provider: str) -> tuple[int, EntryCo
         SELECT count(*) AS rows, count(*) FILTER (WHERE NOT copy) AS receipts, count(*) FILTER (WHERE copy) AS copies,
                count(*) FILTER (WHERE copy IS NULL AND waiting) AS in_flight
         FROM matched
-        """,
-        {"provider": provider, "epoch": EPOCH},
-    )
+    """
+    row = fetch_one(connection, query, {"provider": provider, "epoch": EPOCH})
     return row.rows, EntryCounts(*row[1:])
 
 
@@ -106,9 +101,7 @@ class Outcomes(NamedTuple):
 
 def outcomes(connection: Connection, provider: str) -> Outcomes:
     """Count a provider's receipts and compare them with receipt_counts, in one snapshot."""
-    row = fetch_one(
-        connection,
-        """
+    query = """
         WITH counted AS (
             SELECT outcome, count(*) AS receipts FROM receipts WHERE provider = %(provider)s GROUP BY outcome
         ), kept AS (
@@ -119,17 +112,13 @@ def outcomes(connection: Connection, provider: str) -> Outcomes:
                coalesce(sum(receipts) FILTER (WHERE outcome = 'dead'), 0)::bigint AS dead,
                coalesce(bool_or(coalesce(receipts, 0) <> coalesce(kept_count, 0)), false) AS miscounted
         FROM counted FULL JOIN kept USING (outcome)
-        """,
-        {"provider": provider},
-    )
-    return Outcomes(*row)
+    """
+    return Outcomes(*fetch_one(connection, query, {"provider": provider}))
 
 
 def record(connection: Connection, account: dict[str, Any]) -> bool:
     """Record an audit, a value per column; return whether the log has to report missing entries now."""
-    row = fetch_one(
-        connection,
-        """
+    query = """
         INSERT INTO audits AS kept (provider, audited_at, appended, overflowed, receipts, copies, in_flight,
                                     accepted_loss, missing, alerted_at)
         SELECT %(provider)s, now, %(appended)s, %(overflowed)s, %(receipts)s, %(copies)s, %(in_flight)s,
@@ -143,10 +132,8 @@ def record(connection: Connection, account: dict[str, Any]) -> bool:
                    AND kept.alerted_at > excluded.audited_at - make_interval(secs => %(repeat)s)
                   THEN kept.alerted_at ELSE excluded.alerted_at END)
         RETURNING missing <> 0 AND alerted_at = audited_at AS is_alert_due
-        """,
-        account | {"repeat": _REPEAT_SECONDS},
-    )
-    return bool(row.is_alert_due)
+    """
+    return bool(fetch_one(connection, query, account | {"repeat": _REPEAT_SECONDS}).is_alert_due)
 
 
 class Loss(NamedTuple):
@@ -159,16 +146,11 @@ class Loss(NamedTuple):
 
 def accept(connection: Connection, loss: Loss, reason: str, operator: str) -> None:
     """Record that an operator accepts a loss; entries lost beyond it stay missing."""
-    connection.execute(
-        "INSERT INTO accepted_losses (provider, epoch, entries, reason, operator) VALUES (%s, %s, %s, %s, %s)",
-        [*loss, reason, operator],
-    )
+    query = "INSERT INTO accepted_losses (provider, epoch, entries, reason, operator) VALUES (%s, %s, %s, %s, %s)"
+    connection.execute(query, [*loss, reason, operator])
 
 
 def accepted(connection: Connection, provider: str) -> dict[UUID, int]:
     """Return how many lost entries of each epoch were accepted."""
-    rows = connection.execute(
-        "SELECT epoch, sum(entries)::bigint AS entries FROM accepted_losses WHERE provider = %s GROUP BY epoch",
-        [provider],
-    )
-    return {row.epoch: row.entries for row in rows}
+    query = "SELECT epoch, sum(entries)::bigint FROM accepted_losses WHERE provider = %s GROUP BY epoch"
+    return dict(connection.execute(query, [provider]))

@@ -59,13 +59,11 @@ def upsert(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
     """Write why receipts are dead letters; the reason of a replay that failed again replaces the older one."""
     for receipt, outcome in outcomes.items():
         if outcome.name == "dead":
-            connection.execute(
-                """
+            query = """
                 INSERT INTO dead_letters (receipt, reason, detail) VALUES (%s, %s, %s)
                 ON CONFLICT (receipt) DO UPDATE SET reason = excluded.reason, detail = excluded.detail
-                """,
-                [receipt, outcome.reason, outcome.detail],
-            )
+            """
+            connection.execute(query, [receipt, outcome.reason, outcome.detail])
 
 
 def record_replayed(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
@@ -76,15 +74,12 @@ def record_replayed(connection: Connection, outcomes: Mapping[UUID, Outcome]) ->
 
 def begin_attempt(connection: Connection, receipt: UUID, worker: UUID) -> int:
     """Record an attempt by `worker`; return how many attempts of this worker began and did not end, this included."""
-    row = fetch_one(
-        connection,
-        """
+    query = """
         INSERT INTO isolated_attempts (receipt, worker) VALUES (%s, %s)
         ON CONFLICT (receipt, worker) DO UPDATE SET attempts = isolated_attempts.attempts + 1
         RETURNING attempts
-        """,
-        [receipt, worker],
-    )
+    """
+    row = fetch_one(connection, query, [receipt, worker])
     return int(row.attempts)
 
 

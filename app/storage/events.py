@@ -35,17 +35,15 @@ def select(connection: Connection, entities: Collection[Entity]) -> list[Row]:
     """Return all valid receipts of the entities."""
     if not entities:
         return []
-    rows = connection.execute(
-        """
+    query = """
         SELECT events.receipt, events.provider, events.event_type, events.entity_id, events.received_at,
                events.revision, events.provider_event_id, events.content, events.digests, events.field_flags,
                receipts.reason
         FROM unnest(%b::text[], %b::text[], %b::text[]) AS wanted (provider, event_type, entity_id)
         JOIN events USING (provider, event_type, entity_id)
         JOIN receipts USING (receipt)
-        """,
-        columns(entities),
-    )
+    """
+    rows = connection.execute(query, columns(entities))
     events = []
     for row in rows:
         occurrence = EventReceipt(row.receipt, row.received_at, row.digests, row.provider_event_id)
@@ -59,8 +57,7 @@ def insert(connection: Connection, rows: Sequence[Row], decisions: Decisions) ->
     """Insert events that the ledger lacks."""
     if not rows:
         return
-    connection.execute(
-        """
+    query = """
         INSERT INTO events (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
                             content, digests, field_flags, flags)
         SELECT receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
@@ -69,9 +66,8 @@ def insert(connection: Connection, rows: Sequence[Row], decisions: Decisions) ->
                     %b::jsonb[], %b::jsonb[], %b::jsonb[], %b::text[])
           AS event (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
                     content, digests, field_flags, flags)
-        """,
-        columns(_values(row, decisions[row.occurrence.receipt]) for row in rows),
-    )
+    """
+    connection.execute(query, columns(_values(row, decisions[row.occurrence.receipt]) for row in rows))
 
 
 def _values(row: Row, decision: RevisionDecision) -> tuple[object, ...]:

@@ -79,15 +79,13 @@ class Ledger:
         The watermark never goes back, unless the server's clock was set back.
         """
         with self._turn() as connection:
-            connection.execute(
-                """
+            query = """
                 INSERT INTO ingest_progress AS kept (provider, complete_until, pending) VALUES (%s, %s, %s)
                 ON CONFLICT (provider) DO UPDATE
                 SET complete_until = least(greatest(kept.complete_until, excluded.complete_until), clock_timestamp()),
                     pending = excluded.pending, observed_at = excluded.observed_at
-                """,
-                [self._provider, complete_until, pending],
-            )
+            """
+            connection.execute(query, [self._provider, complete_until, pending])
 
     def record_canary(self, sent_at: datetime) -> None:
         """Record a canary, unless a newer one is recorded. It waits for its turn like a batch, to measure the same.
@@ -96,15 +94,13 @@ class Ledger:
         look younger than they are, and cannot hide those sent after its clock was corrected.
         """
         with self._turn() as connection:
-            connection.execute(
-                """
+            query = """
                 INSERT INTO canaries (provider, sent_at) VALUES (%s, least(%s, clock_timestamp()))
                 ON CONFLICT (provider) DO UPDATE SET sent_at = excluded.sent_at, stored_at = excluded.stored_at
                 -- Or this server's clock was set back.
                 WHERE canaries.sent_at < excluded.sent_at OR canaries.sent_at > clock_timestamp()
-                """,
-                [self._provider, sent_at],
-            )
+            """
+            connection.execute(query, [self._provider, sent_at])
 
     def close(self) -> None:
         """Close the connection."""
@@ -155,15 +151,17 @@ def _store(
     """
     valid = [delivery for delivery in deliveries if isinstance(delivery.result, Event)]
     moved = [delivery.event for delivery in reassigned if isinstance(delivery.result, Event)]
-    by_entity = {event.entity: event for event in (*moved, *(delivery.event for delivery in valid))}
-    stored = events.select(connection, by_entity)
-    new = [events.Row(d.event.entity, d.event_receipt, d.event.content, d.event.field_flags) for d in valid]
+    concerned = {event.entity: event for event in (*moved, *(delivery.event for delivery in valid))}
+    stored = events.select(connection, concerned)
+    new = [
+        events.Row(item.event.entity, item.event_receipt, item.event.content, item.event.field_flags) for item in valid
+    ]
     rows: dict[Entity, list[events.Row]] = defaultdict(list)
     for row in (*stored, *new):
         rows[row.entity].append(row)
     decisions: dict[UUID, RevisionDecision] = {}
     for entity, of_entity in rows.items():
-        decisions |= fold([row.occurrence for row in of_entity], by_entity[entity].horizon)
+        decisions |= fold([row.occurrence for row in of_entity], concerned[entity].horizon)
     outcomes = {item.receipt: Outcome.of(item.result, decisions.get(item.receipt)) for item in deliveries}
 
     write_receipts(connection, deliveries, outcomes)
@@ -174,10 +172,10 @@ def _store(
 
     changed = {row.entity for row in revised} | {event.entity for event in moved}
     changed |= {row.entity for row in new if decisions[row.occurrence.receipt].revision}
-    revisions: dict[Projection, list[Revision]] = defaultdict(list)
+    by_table: dict[Projection, list[Revision]] = defaultdict(list)
     for entity in changed & rows.keys():
-        if projection := by_entity[entity].projection:
-            revisions[projection] += events.revisions(rows[entity], decisions)
-    for projection, of_table in revisions.items():
-        projections.replace(connection, projection, of_table)
+        if projection := concerned[entity].projection:
+            by_table[projection] += events.revisions(rows[entity], decisions)
+    for projection, revisions in by_table.items():
+        projections.replace(connection, projection, revisions)
     return outcomes

@@ -13,10 +13,10 @@ from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
 from app.storage.connection import Connection, fetch_one
 from config.celery import ABANDONED_SECONDS, BATCH_ENTRIES
 
-# A batch ends at either bound.
-_BATCH_BYTES = 8 * 1024 * 1024
 # The epoch of every row: unlike an inbox, the overflow is never replaced without the ledger.
 EPOCH = UUID(int=0)
+# A batch ends at either bound.
+_LIMITS = {"abandoned": ABANDONED_SECONDS, "entries": BATCH_ENTRIES, "bytes": 8 * 1024 * 1024, "epoch": EPOCH}
 # A claim from the future is abandoned as well: the clock was set back.
 _CLAIM = """
     WITH waiting AS (
@@ -30,7 +30,8 @@ _CLAIM = """
     )
     UPDATE overflow SET delivery_count = delivery_count + 1, claimed_by = %(consumer)s, claimed_at = clock_timestamp()
     FROM summed WHERE overflow.receipt = summed.receipt AND summed.before < %(bytes)s
-    RETURNING overflow.receipt, topic, headers, ciphertext, received_at, seq, delivery_count
+    RETURNING overflow.receipt, provider, topic, headers, ciphertext, received_at, %(epoch)s AS epoch, seq,
+              delivery_count
 """
 
 
@@ -48,17 +49,21 @@ def append(connection: Connection, delivery: Delivery, not_before: datetime) -> 
 
     Appending it again changes nothing.
     """
-    connection.execute(
-        """
+    query = """
         INSERT INTO overflow (receipt, provider, topic, headers, ciphertext, received_at)
         VALUES (%s, %s, %s, %s, %b, greatest(date_trunc('milliseconds', clock_timestamp()), %s))
         ON CONFLICT DO NOTHING
-        """,
-        [
-            delivery.receipt, delivery.provider, delivery.topic, Jsonb(dict(delivery.headers)), delivery.sealed,
-            not_before,
-        ],
-    )  # fmt: skip
+    """
+    headers = Jsonb(dict(delivery.headers))
+    row = [delivery.receipt, delivery.provider, delivery.topic, headers, delivery.sealed, not_before]
+    connection.execute(query, row)
+
+
+def to_received(row: Any) -> ReceivedDelivery:
+    """Return the delivery of a row of the overflow, or of receipts joined with bodies."""
+    delivery = Delivery(row.receipt, row.provider, row.topic, row.headers, row.ciphertext)
+    stream_id = StreamId(round(row.received_at.timestamp() * 1000), row.seq)
+    return ReceivedDelivery(delivery, row.received_at, row.epoch, stream_id, row.delivery_count)
 
 
 class Overflow:
@@ -71,40 +76,26 @@ class Overflow:
     def claim(self, consumer: str) -> list[ReceivedDelivery]:
         """Claim a batch in order of receipt: what is unclaimed, or was claimed too long ago."""
         with self._connected() as connection:
-            rows = connection.execute(
-                _CLAIM,
-                {
-                    "provider": self.provider,
-                    "consumer": consumer,
-                    "abandoned": ABANDONED_SECONDS,
-                    "entries": BATCH_ENTRIES,
-                    "bytes": _BATCH_BYTES,
-                },
-            ).fetchall()
-        return sorted(map(self._received, rows), key=lambda received: received.stream_id)
+            rows = connection.execute(_CLAIM, _LIMITS | {"provider": self.provider, "consumer": consumer}).fetchall()
+        return sorted(map(to_received, rows), key=lambda received: received.stream_id)
 
     def consumers_with_claims(self) -> list[str]:
         """Return the consumers that hold claims."""
         with self._connected() as connection:
-            rows = connection.execute(
-                """
+            query = """
                 SELECT DISTINCT claimed_by FROM overflow
                 WHERE provider = %s AND ciphertext IS NOT NULL AND claimed_at IS NOT NULL
-                """,
-                [self.provider],
-            )
-            return [row.claimed_by for row in rows]
+            """
+            return [row.claimed_by for row in connection.execute(query, [self.provider])]
 
     def release(self, consumer: str) -> None:
         """Give up what `consumer` claimed, for the first consumer that claims it."""
         with self._connected() as connection:
-            connection.execute(
-                """
+            query = """
                 UPDATE overflow SET claimed_at = NULL
                 WHERE provider = %s AND ciphertext IS NOT NULL AND claimed_by = %s AND claimed_at IS NOT NULL
-                """,
-                [self.provider, consumer],
-            )
+            """
+            connection.execute(query, [self.provider, consumer])
 
     def acknowledge(self, batch: Sequence[ReceivedDelivery]) -> None:
         """Delete the bodies of deliveries that are in the ledger now."""
@@ -115,25 +106,13 @@ class Overflow:
     def waiting(self) -> Waiting:
         """Return what waits; 0 seconds if nothing does."""
         with self._connected() as connection:
-            row = fetch_one(
-                connection,
-                """
+            query = """
                 SELECT count(*), min(received_at),
                        coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::double precision
                 FROM overflow WHERE provider = %s AND ciphertext IS NOT NULL
-                """,
-                [self.provider],
-            )
+            """
+            row = fetch_one(connection, query, [self.provider])
         return Waiting(*row)
-
-    def _received(self, row: Any) -> ReceivedDelivery:
-        return ReceivedDelivery(
-            Delivery(row.receipt, self.provider, row.topic, row.headers, row.ciphertext),
-            row.received_at,
-            EPOCH,
-            StreamId(round(row.received_at.timestamp() * 1000), row.seq),
-            row.delivery_count,
-        )
 
 
 class CanaryOverflow(Overflow):

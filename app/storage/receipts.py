@@ -8,11 +8,11 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
-from app.domain.event import Event
+from app.domain.delivery import ReceivedDelivery
 from app.domain.outcome import Outcome, ProcessedDelivery
 from app.errors import InvalidDeliveryError
 from app.storage.connection import Connection, columns
+from app.storage.overflow import to_received
 
 # Where an entry is, in order of receipt: time, epoch, number within the millisecond.
 _Position = tuple[datetime, UUID, int]
@@ -43,10 +43,8 @@ def partition(connection: Connection, deliveries: Sequence[ProcessedDelivery]) -
     An entry that the ledger has (its acknowledgement was lost) is left out. A receipt has several entries if the answer
     to an append was lost and the delivery was appended again.
     """
-    rows = connection.execute(
-        "SELECT receipt, epoch, received_at, seq, outcome FROM receipts WHERE receipt = ANY(%b)",
-        [[delivery.receipt for delivery in deliveries]],
-    ).fetchall()
+    query = "SELECT receipt, epoch, received_at, seq, outcome FROM receipts WHERE receipt = ANY(%b)"
+    rows = connection.execute(query, [[delivery.receipt for delivery in deliveries]]).fetchall()
     valid = {row.receipt for row in rows if row.outcome != "dead"}
     positions: dict[UUID, _Position] = {row.receipt: (row.received_at, row.epoch, row.seq) for row in rows}
     known = set(positions.values())
@@ -78,13 +76,11 @@ def reassign(connection: Connection, earlier: Sequence[ProcessedDelivery]) -> No
     """
     for delivery in earlier:
         received_at, epoch, seq = _position(delivery)
-        connection.execute(
-            """
+        query = """
             INSERT INTO duplicate_entries (provider, epoch, received_at, seq, receipt)
             SELECT provider, epoch, received_at, seq, receipt FROM receipts WHERE receipt = %s
-            """,
-            [delivery.receipt],
-        )
+        """
+        connection.execute(query, [delivery.receipt])
         connection.execute(
             "UPDATE receipts SET received_at = %s, epoch = %s, seq = %s WHERE receipt = %s",
             [received_at, epoch, seq, delivery.receipt],
@@ -96,71 +92,53 @@ def insert(connection: Connection, deliveries: Sequence[ProcessedDelivery], outc
     """Insert receipts and their bodies."""
     if not deliveries:
         return
-    connection.execute(
-        """
+    query = """
         INSERT INTO receipts (receipt, provider, topic, event_type, entity_id, outcome, reason, received_at, epoch, seq)
         SELECT * FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::outcome[], %b::text[],
                              %b::timestamptz[], %b::uuid[], %b::bigint[])
-        """,
-        columns(_values(delivery, outcomes[delivery.receipt]) for delivery in deliveries),
-    )
-    sealed = [delivery.received.delivery for delivery in deliveries]
-    connection.execute(
-        """
+    """
+    connection.execute(query, columns(_values(delivery, outcomes[delivery.receipt]) for delivery in deliveries))
+    query = """
         INSERT INTO bodies (receipt, headers, ciphertext)
         SELECT * FROM unnest(%b::uuid[], %b::jsonb[], %b::bytea[])
-        """,
-        columns((delivery.receipt, Jsonb(dict(delivery.headers)), delivery.sealed) for delivery in sealed),
-    )
+    """
+    sealed = [delivery.received.delivery for delivery in deliveries]
+    connection.execute(query, columns((item.receipt, Jsonb(dict(item.headers)), item.sealed) for item in sealed))
 
 
 def _values(delivery: ProcessedDelivery, outcome: Outcome) -> tuple[object, ...]:
     received_at, epoch, seq = _position(delivery)
     return (
         delivery.receipt, delivery.received.delivery.provider, delivery.received.delivery.topic,
-        *_entity(delivery), outcome.name, outcome.reason, received_at, epoch, seq,
+        *_entity(outcome), outcome.name, outcome.reason, received_at, epoch, seq,
     )  # fmt: skip
 
 
-def _entity(delivery: ProcessedDelivery) -> tuple[str | None, str | None]:
-    """Return event type and entity id, which only valid deliveries have."""
-    entity = delivery.result.entity if isinstance(delivery.result, Event) else None
-    return (entity.event_type, entity.entity_id) if entity else (None, None)
+def _entity(outcome: Outcome) -> tuple[str | None, str | None]:
+    return (outcome.entity.event_type, outcome.entity.entity_id) if outcome.entity else (None, None)
 
 
 def record_duplicate_entries(connection: Connection, entries: Sequence[ProcessedDelivery]) -> None:
     """Record further entries of receipts, so that the audit can account for every entry."""
     if not entries:
         return
-    connection.execute(
-        """
+    query = """
         INSERT INTO duplicate_entries (provider, received_at, epoch, seq, receipt)
         SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::uuid[], %s::bigint[], %s::uuid[])
         ON CONFLICT DO NOTHING
-        """,
-        columns((entry.received.delivery.provider, *_position(entry), entry.receipt) for entry in entries),
-    )
+    """
+    rows = ((entry.received.delivery.provider, *_position(entry), entry.receipt) for entry in entries)
+    connection.execute(query, columns(rows))
 
 
 def load(connection: Connection, receipts: Sequence[UUID]) -> list[ReceivedDelivery]:
     """Return deliveries as they were received."""
-    rows = connection.execute(
-        """
-        SELECT receipt, provider, topic, headers, ciphertext, received_at, epoch, seq
+    query = """
+        SELECT receipt, provider, topic, headers, ciphertext, received_at, epoch, seq, 1 AS delivery_count
         FROM receipts JOIN bodies USING (receipt)
         WHERE receipt = ANY(%s)
-        """,
-        [list(receipts)],
-    )
-    return [
-        ReceivedDelivery(
-            Delivery(row.receipt, row.provider, row.topic, row.headers, row.ciphertext),
-            row.received_at,
-            row.epoch,
-            StreamId(round(row.received_at.timestamp() * 1000), row.seq),
-        )
-        for row in rows
-    ]
+    """
+    return [to_received(row) for row in connection.execute(query, [list(receipts)])]
 
 
 class RecordedReceipt(NamedTuple):
@@ -175,13 +153,11 @@ class RecordedReceipt(NamedTuple):
 
 def find_recorded(connection: Connection, receipts: Collection[UUID]) -> dict[UUID, RecordedReceipt]:
     """Return those of the receipts that are in the ledger, in one snapshot."""
-    rows = connection.execute(
-        """
+    query = """
         SELECT receipt, provider, topic, event_type, entity_id, outcome
         FROM reporting.deliveries WHERE receipt = ANY(%s)
-        """,
-        [list(receipts)],
-    )
+    """
+    rows = connection.execute(query, [list(receipts)])
     return {row.receipt: RecordedReceipt(*row[1:]) for row in rows}
 
 
@@ -195,11 +171,8 @@ def outcome(connection: Connection, receipt: UUID) -> Outcome:
 
 def still_dead(connection: Connection, deliveries: Sequence[ProcessedDelivery]) -> list[ProcessedDelivery]:
     """Return the deliveries whose receipts are dead letters in the ledger."""
-    rows = connection.execute(
-        "SELECT receipt FROM receipts WHERE receipt = ANY(%s) AND outcome = 'dead'",
-        [[delivery.receipt for delivery in deliveries]],
-    )
-    dead = {row.receipt for row in rows}
+    query = "SELECT receipt FROM receipts WHERE receipt = ANY(%s) AND outcome = 'dead'"
+    dead = {row.receipt for row in connection.execute(query, [[delivery.receipt for delivery in deliveries]])}
     return [delivery for delivery in deliveries if delivery.receipt in dead]
 
 
@@ -211,5 +184,5 @@ def update_outcome(
         outcome = outcomes[delivery.receipt]
         connection.execute(
             "UPDATE receipts SET outcome = %s, reason = %s, event_type = %s, entity_id = %s WHERE receipt = %s",
-            [outcome.name, outcome.reason, *_entity(delivery), delivery.receipt],
+            [outcome.name, outcome.reason, *_entity(outcome), delivery.receipt],
         )

@@ -36,82 +36,66 @@ def _rows(connection: Connection, query: Query, *parameters: Any) -> Rows:
 
 def delivery_counts(connection: Connection) -> Rows:
     """Return how many deliveries had which outcome, by provider."""
-    return _rows(
-        connection, "SELECT provider, stored, duplicate, dead FROM reporting.delivery_counts ORDER BY provider"
-    )
+    query = "SELECT provider, stored, duplicate, dead FROM reporting.delivery_counts ORDER BY provider"
+    return _rows(connection, query)
 
 
 def freshness(connection: Connection) -> Rows:
     """Return how complete the ledger is, by provider; `behind_seconds` is the age of the watermark."""
-    return _rows(
-        connection,
-        """
+    query = """
         SELECT provider, complete_until, pending,
                greatest(0, extract(epoch FROM clock_timestamp() - complete_until))::double precision AS behind_seconds
         FROM reporting.freshness ORDER BY provider
-        """,
-    )
+    """
+    return _rows(connection, query)
 
 
 def audits(connection: Connection) -> Rows:
     """Return each provider's last audit, and how long ago it was."""
-    return _rows(
-        connection,
-        """
+    query = """
         SELECT provider, missing, accepted_loss, in_flight, audited_at,
                extract(epoch FROM clock_timestamp() - audited_at)::double precision AS seconds_ago
         FROM reporting.audits ORDER BY provider
-        """,
-    )
+    """
+    return _rows(connection, query)
 
 
 def canaries(connection: Connection) -> Rows:
     """Return when each provider's newest canary was sent, its age and how long it travelled, both in seconds."""
-    return _rows(
-        connection,
-        """
+    query = """
         SELECT provider, sent_at, extract(epoch FROM clock_timestamp() - sent_at)::double precision AS age_seconds,
                extract(epoch FROM stored_at - sent_at)::double precision AS seconds
         FROM reporting.canaries ORDER BY provider
-        """,
-    )
+    """
+    return _rows(connection, query)
 
 
 def throughput(connection: Connection) -> Rows:
     """Return the ten newest rows of the last hour, newest first."""
-    return _rows(
-        connection,
-        """
+    query = """
         SELECT minute, provider, outcome, deliveries, round(p50_ms) AS p50_ms, round(p99_ms) AS p99_ms
         FROM reporting.throughput_per_minute
         WHERE minute > now() - interval '1 hour' ORDER BY minute DESC, provider, outcome LIMIT 10
-        """,
-    )
+    """
+    return _rows(connection, query)
 
 
-def newest_events(connection: Connection, limit: int = 10) -> Rows:
-    """Return the last events that are revisions, newest first."""
-    return _rows(
-        connection,
-        """
+def newest_events(connection: Connection) -> Rows:
+    """Return the ten last events that are revisions, newest first."""
+    query = """
         SELECT provider, event_type, entity_id, revision, flags, received_at
-        FROM reporting.events ORDER BY received_at DESC, receipt DESC LIMIT %s
-        """,
-        limit,
-    )
+        FROM reporting.events ORDER BY received_at DESC, receipt DESC LIMIT 10
+    """
+    return _rows(connection, query)
 
 
-def newest_deliveries(connection: Connection, outcome: str, limit: int = 10) -> Rows:
-    """Return the last deliveries of one outcome, newest first."""
-    return _rows(
-        connection,
-        """
+def newest_deliveries(connection: Connection, outcome: str) -> Rows:
+    """Return the ten last deliveries of one outcome, newest first."""
+    query = """
         SELECT receipt, provider, topic, entity_id, outcome, reason, received_at
-        FROM reporting.deliveries WHERE outcome = %s ORDER BY received_at DESC, receipt DESC LIMIT %s
-        """,
-        outcome,
-        limit,
-    )
+        FROM reporting.deliveries WHERE outcome = %s ORDER BY received_at DESC, receipt DESC LIMIT 10
+    """
+    return _rows(connection, query, outcome)
 
 
 def first_since(connection: Connection, provider: str, topic: str, since: datetime) -> dict[str, Any] | None:
@@ -119,24 +103,19 @@ def first_since(connection: Connection, provider: str, topic: str, since: dateti
 
     Deliveries are received by the clock of Redis, which may be a few seconds behind that of this server.
     """
-    row = connection.execute(
-        """
+    query = """
         SELECT receipt, outcome, reason, received_at FROM reporting.deliveries
         WHERE provider = %s AND topic = %s AND processed_at >= %s AND received_at >= %s::timestamptz - interval '5 s'
         ORDER BY received_at, receipt LIMIT 1
-        """,
-        [provider, topic, since, since],
-    ).fetchone()
+    """
+    row = connection.execute(query, [provider, topic, since, since]).fetchone()
     return row._asdict() if row else None
 
 
-def newest_dead_letters(connection: Connection, limit: int = 10) -> Rows:
-    """Return the last dead letters that wait for a replay, newest first; `detail` quotes no value."""
-    return _rows(
-        connection,
-        """
+def newest_dead_letters(connection: Connection) -> Rows:
+    """Return the ten last dead letters that wait for a replay, newest first; `detail` quotes no value."""
+    query = """
         SELECT receipt, provider, topic, reason, detail, received_at
-        FROM reporting.dead_letters WHERE replayed_at IS NULL ORDER BY received_at DESC, receipt DESC LIMIT %s
-        """,
-        limit,
-    )
+        FROM reporting.dead_letters WHERE replayed_at IS NULL ORDER BY received_at DESC, receipt DESC LIMIT 10
+    """
+    return _rows(connection, query)

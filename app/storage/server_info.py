@@ -45,22 +45,19 @@ def server_info(connection: Connection) -> Facts:
     be and is, since a pooler may drop requests.
     """
     before = time.time()
-    state: dict[str, Any] = fetch_one(
-        connection,
-        """
+    query = """
         SELECT pg_is_in_recovery() AS in_recovery,
                current_setting('is_superuser')::boolean AS superuser,
                coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'kvitto'), false)
                    AS owner,
                (SELECT sum(numbackends)::int FROM pg_stat_database) AS connections,  -- every role may read it
                extract(epoch FROM clock_timestamp())::double precision AS clock
-        """,
-    )._asdict()
+    """
+    state: dict[str, Any] = fetch_one(connection, query)._asdict()
     state["clock"] = max(0.0, before - state["clock"], state["clock"] - time.time())
-    session = dict(
-        connection.execute("SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name", [list(SESSION)])
-    )
-    state["session"] = {name: (value.replace("\\ ", " "), session[name]) for name, value in SESSION.items()}
+    query = "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name"
+    actual = dict(connection.execute(query, [list(SESSION)]))
+    state["session"] = {name: (value.replace("\\ ", " "), actual[name]) for name, value in SESSION.items()}
     return read_settings(connection, postgres.SETTINGS) | state | {"pending": _pending(connection)}
 
 

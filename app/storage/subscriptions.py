@@ -61,15 +61,13 @@ def record_deleted(connection: Connection, subscription: UUID) -> None:
 
 def select(connection: Connection, provider: str | None = None, topic: str | None = None) -> list[dict[str, Any]]:
     """Return subscriptions, oldest first, deleted and failed ones included."""
-    rows = connection.execute(
-        """
+    query = """
         SELECT id, provider, topic, url, api_url, reference, state, reason, operator, requested_at, activated_at,
                deletion_operator, deleted_at
         FROM subscriptions
         WHERE provider = coalesce(%s, provider) AND topic = coalesce(%s, topic) ORDER BY requested_at, id
-        """,
-        [provider, topic],
-    )
+    """
+    rows = connection.execute(query, [provider, topic])
     return [row._asdict() for row in rows]
 
 
