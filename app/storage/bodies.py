@@ -5,15 +5,13 @@ from uuid import UUID
 
 from psycopg.sql import SQL, Identifier
 
-from app.storage.connection import Connection, fetch_one, translate_errors
+from app.storage.connection import Connection, columns, fetch_one, translate_errors
 
 # Where sealed bodies are kept: for good, and until the ledger has them.
 TABLES = ("bodies", "overflow")
 _FIRST = UUID(int=0)
 _SealedBody = tuple[UUID, bytes]
-_OTHER_PREFIX = SQL(
-    "ciphertext IS NOT NULL AND substring(ciphertext FROM 1 FOR octet_length(%(prefix)b)) <> %(prefix)b"
-)
+_OTHER_PREFIX = SQL("ciphertext IS NOT NULL AND substring(ciphertext, 1, octet_length(%(prefix)b)) <> %(prefix)b")
 
 
 def count_excluding(connection: Connection, table: str, prefix: bytes) -> int:
@@ -38,8 +36,7 @@ def select_excluding(connection: Connection, table: str, prefix: bytes, after: U
         ) AS summed WHERE before < 16 * 1024 * 1024 ORDER BY receipt
         """
     ).format(Identifier(table), _OTHER_PREFIX)
-    rows = connection.execute(query, {"prefix": prefix, "after": after})
-    return [(row.receipt, row.ciphertext) for row in rows]
+    return connection.execute(query, {"prefix": prefix, "after": after}).fetchall()
 
 
 def replace(connection: Connection, table: str, bodies: Sequence[_SealedBody]) -> None:
@@ -50,7 +47,7 @@ def replace(connection: Connection, table: str, bodies: Sequence[_SealedBody]) -
         WHERE {0}.receipt = fresh.receipt AND {0}.ciphertext IS NOT NULL
         """
     ).format(Identifier(table))
-    connection.execute(query, [[receipt for receipt, _ in bodies], [ciphertext for _, ciphertext in bodies]])
+    connection.execute(query, columns(bodies))
 
 
 def record_access(connection: Connection, receipt: UUID, reason: str, operator: str) -> None:
@@ -62,6 +59,5 @@ def record_access(connection: Connection, receipt: UUID, reason: str, operator: 
         DataRejectedError: The ledger has no such receipt.
     """
     with translate_errors():
-        connection.execute(
-            "INSERT INTO body_access_log (receipt, reason, operator) VALUES (%s, %s, %s)", [receipt, reason, operator]
-        )
+        query = "INSERT INTO body_access_log (receipt, reason, operator) VALUES (%s, %s, %s)"
+        connection.execute(query, [receipt, reason, operator])

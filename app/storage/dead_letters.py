@@ -5,9 +5,8 @@ recorded before it begins and deleted when it ends, so that a crash leaves its r
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from app.domain.outcome import Outcome
@@ -16,8 +15,7 @@ from app.storage.connection import Connection, fetch_one
 _COLUMNS = "receipt, provider, topic, dead_letters.reason, detail, received_at, replayed_at"
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """Which dead letters to select; None selects all."""
 
     receipt: UUID | None = None
@@ -28,30 +26,25 @@ class Selection:
 
 def select(connection: Connection, selection: Selection, limit: int | None = None) -> list[dict[str, Any]]:
     """Return dead letters, oldest first; those replayed since are left out."""
-    rows = connection.execute(
-        f"""
+    query = f"""
         SELECT {_COLUMNS} FROM dead_letters JOIN receipts USING (receipt)
         WHERE outcome = 'dead'
           AND receipt = coalesce(%(receipt)s, receipt) AND provider = coalesce(%(provider)s, provider)
           AND dead_letters.reason = coalesce(%(reason)s, dead_letters.reason)
           AND received_at >= coalesce(%(since)s, received_at)
         ORDER BY received_at, receipt LIMIT %(limit)s
-        """,  # noqa: S608 - a constant
-        asdict(selection) | {"limit": limit},
-    )
-    return [row._asdict() for row in rows]
+    """  # noqa: S608 - a constant
+    return [row._asdict() for row in connection.execute(query, selection._asdict() | {"limit": limit})]
 
 
 def find(connection: Connection, receipt: UUID) -> dict[str, Any] | None:
     """Return a receipt that is or was a dead letter, with the size of its sealed body in bytes."""
-    row = connection.execute(
-        f"""
+    query = f"""
         SELECT {_COLUMNS}, outcome::text AS outcome, processed_at, octet_length(ciphertext) AS sealed_bytes
         FROM dead_letters JOIN receipts USING (receipt) JOIN bodies USING (receipt)
         WHERE receipt = %s
-        """,  # noqa: S608 - a constant
-        [receipt],
-    ).fetchone()
+    """  # noqa: S608 - a constant
+    row = connection.execute(query, [receipt]).fetchone()
     return row and row._asdict()
 
 
@@ -79,17 +72,13 @@ def begin_attempt(connection: Connection, receipt: UUID, worker: UUID) -> int:
         ON CONFLICT (receipt, worker) DO UPDATE SET attempts = isolated_attempts.attempts + 1
         RETURNING attempts
     """
-    row = fetch_one(connection, query, [receipt, worker])
-    return int(row.attempts)
+    return int(fetch_one(connection, query, [receipt, worker]).attempts)
 
 
 def attempt_counts(connection: Connection, receipts: Sequence[UUID]) -> dict[UUID, int]:
     """Return how many attempts of each receipt began and did not end, by any worker."""
-    rows = connection.execute(
-        "SELECT receipt, sum(attempts)::integer AS n FROM isolated_attempts WHERE receipt = ANY(%s) GROUP BY receipt",
-        [list(receipts)],
-    )
-    return {row.receipt: row.n for row in rows}
+    query = "SELECT receipt, sum(attempts)::integer FROM isolated_attempts WHERE receipt = ANY(%s) GROUP BY receipt"
+    return dict(connection.execute(query, [list(receipts)]))
 
 
 def forget_attempts(connection: Connection, receipt: UUID) -> None:

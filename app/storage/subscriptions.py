@@ -1,15 +1,13 @@
 """Subscriptions as the ledger knows them. Each request is recorded before the provider is called, its result after."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from app.storage.connection import Connection, fetch_one
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriptionRequest:
+class SubscriptionRequest(NamedTuple):
     """What a provider is to deliver where, the API that is called for it, and who requests it."""
 
     provider: str
@@ -21,12 +19,11 @@ class SubscriptionRequest:
 
 def insert_pending(connection: Connection, request: SubscriptionRequest) -> UUID:
     """Record that a provider is about to be called; committed when this returns."""
-    row = fetch_one(
-        connection,
-        "INSERT INTO subscriptions (provider, topic, url, api_url, operator) VALUES (%s, %s, %s, %s, %s) RETURNING id",
-        [request.provider, request.topic, request.url, request.api_url, request.operator],
-    )
-    return UUID(str(row.id))
+    query = """
+        INSERT INTO subscriptions (provider, topic, url, api_url, operator) VALUES (%s, %s, %s, %s, %s) RETURNING id
+    """
+    subscription: UUID = fetch_one(connection, query, request).id
+    return subscription
 
 
 def record_active(connection: Connection, subscription: UUID, reference: str | None) -> None:
@@ -67,8 +64,7 @@ def select(connection: Connection, provider: str | None = None, topic: str | Non
         FROM subscriptions
         WHERE provider = coalesce(%s, provider) AND topic = coalesce(%s, topic) ORDER BY requested_at, id
     """
-    rows = connection.execute(query, [provider, topic])
-    return [row._asdict() for row in rows]
+    return [row._asdict() for row in connection.execute(query, [provider, topic])]
 
 
 def clock(connection: Connection) -> datetime:
