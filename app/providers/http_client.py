@@ -1,16 +1,24 @@
-"""Client of a provider's API: time-outs, retries where they are safe, and errors with a hint."""
+"""Client of a provider's API: time-outs, retries where they are safe, and errors with a hint.
 
+Errors quote the provider's own message without our secrets.
+"""
+
+import ssl
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
+from app.domain.web_address import address_problem
 from app.errors import ProviderCallError
-from app.providers.api_address import ApiAddress
-from app.providers.http_errors import connection_error, redact, status_error, unreadable_error
 from app.tls import LOOPBACK_DIRECT, trusting
+from config.environment import Environment
+from config.settings import trusted_authority
 
 # Gets a text for every wait before a retry.
 ReportWait = Callable[[str], None]
@@ -21,7 +29,30 @@ _CONNECT_SECONDS = 10.0
 _MAX_ATTEMPTS = 4
 _MAX_WAIT_SECONDS = 120.0
 _FIRST_WAIT_SECONDS = 0.5
+# The wait after a 429 without Retry-After: providers count calls per minute.
+_THROTTLED_SECONDS = 20.0
 _IDEMPOTENT = frozenset({"GET", "DELETE"})
+_MAX_TEXT_LENGTH = 200
+_UNDECIDED = "Whether it was done is not known: remove the subscription, and register it again"
+# Keys under which an API explains an error, best first.
+_MESSAGE_KEYS = ("message", "detail", "error_description", "title", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiAddress:
+    """Base URL of an API and the setting it comes from; `authority` is a file with a CA to trust as well."""
+
+    setting: str
+    url: str
+    authority: str = ""
+
+    @classmethod
+    def read(cls, environment: Environment, setting: str, default: str) -> "ApiAddress":
+        """Read the setting, which must be an HTTPS address, and CA_FILE."""
+        url = environment.url(setting, ("https",), default).rstrip("/")
+        if url and (problem := address_problem(url)):
+            environment.fault(setting, problem, "Write it like https://host/path")
+        return cls(setting, url, trusted_authority(environment))
 
 
 class ProviderApi:
@@ -34,16 +65,13 @@ class ProviderApi:
         report: ReportWait,
         timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> None:
-        self._address = address
-        self._credentials = tuple(credentials)
+        self.url = address.url
+        self._setting = address.setting
+        self._authority = address.authority
+        self._credentials = " or ".join(credentials)
         self._secrets = {secret for secret in credentials.values() if secret}
         self._report = report
         self._timeout = httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS)
-
-    @property
-    def url(self) -> str:
-        """The base URL."""
-        return self._address.url
 
     def call(self, method: str, path: str, repeatable: bool | None = None, **request: Any) -> Any:
         """Make a call and return its JSON, None if the answer is empty. `request` takes httpx's options.
@@ -75,9 +103,8 @@ class ProviderApi:
 
     def unexpected(self, problem: str, undecided: bool = False) -> ProviderCallError:
         """Return the error for an answer that does not follow the API's documentation."""
-        hint = f"Correct {self._address.setting}, or ask the provider"
-        detail = redact(f"{self._client.base_url.netloc.decode()}: {problem}", self._secrets)
-        return ProviderCallError("api-unexpected", detail, hint, undecided=undecided)
+        hint = f"Correct {self._setting}, or ask the provider"
+        return ProviderCallError("api-unexpected", self._redact(f"{self._host}: {problem}"), hint, undecided=undecided)
 
     def close(self) -> None:
         """Close the connections."""
@@ -87,43 +114,116 @@ class ProviderApi:
     @cached_property
     def _client(self) -> httpx.Client:
         """Created at first use, which is after all settings were checked."""
-        verify = trusting(self._address.authority)
+        verify = trusting(self._authority)
         return httpx.Client(base_url=self.url, timeout=self._timeout, verify=verify, mounts=LOOPBACK_DIRECT)
 
+    @property
+    def _host(self) -> str:
+        return httpx.URL(self.url).netloc.decode()
+
     def _attempt(self, method: str, path: str, repeatable: bool, request: dict[str, Any]) -> Any:
-        setting = self._address.setting
         try:
             answer = self._client.request(method, path, **request)
         except httpx.TransportError as error:
-            raise connection_error(error, self.url, setting, repeatable) from error
+            raise self._connection_error(error, repeatable) from error
         if not answer.is_success:
-            raise status_error(answer, setting, repeatable, self._secrets, self._credentials)
+            raise self._status_error(answer, repeatable)
         try:
             return answer.json() if answer.content else None
         except ValueError as error:
-            raise unreadable_error(answer, setting, repeatable) from error
+            status = answer.status_code
+            detail = f"{self._host} answers {status} with something that is no JSON"
+            hint = f"Correct {self._setting}, which leads elsewhere" if repeatable else _UNDECIDED
+            raise ProviderCallError("api-elsewhere", detail, hint, status=status, undecided=not repeatable) from error
+
+    def _connection_error(self, error: httpx.TransportError, repeatable: bool) -> ProviderCallError:
+        """Return the error for a call without an answer."""
+        if _is_untrusted_certificate(error):
+            hint = f"Correct {self._setting}, or name a file with its authority's certificate in CA_FILE"
+            return ProviderCallError("api-not-trusted", f"the certificate of {self._host} is not trusted", hint)
+        kind = type(error).__name__
+        if not repeatable and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return ProviderCallError("api-silent", f"{self._host} gave no answer ({kind})", _UNDECIDED, undecided=True)
+        hint = f"Correct {self._setting}, or try again once it answers"
+        return ProviderCallError("api-silent", f"{self._host} does not answer ({kind})", hint, retry_after_seconds=0)
+
+    def _status_error(self, answer: httpx.Response, repeatable: bool) -> ProviderCallError:
+        """Return the error for a status other than 2xx."""
+        status = answer.status_code
+        message = self._redact(_provider_message(answer)).strip(" .")
+        detail = f"{self._host} answers {status}{f': {message}' if message else ''}"
+        if status == 429:
+            seconds = _retry_after(answer)
+            hint = f"It takes no more calls for now; try again in {seconds:.0f} s"
+            return ProviderCallError("api-throttled", detail, hint, status=status, retry_after_seconds=seconds)
+        if status >= 500 and repeatable:
+            hint = "Try again later; the fault is the provider's"
+            return ProviderCallError("api-broken", detail, hint, status=status, retry_after_seconds=0)
+        if status >= 500:
+            return ProviderCallError("api-broken", detail, _UNDECIDED, status=status, undecided=True)
+        if status == 401:
+            return ProviderCallError("api-unauthorized", detail, f"Correct {self._credentials}", status=status)
+        if status < 400:
+            hint = f"Correct {self._setting}, which leads elsewhere"
+            return ProviderCallError("api-elsewhere", detail, hint, status=status)
+        hint = f"Correct what was asked for, or {self._setting}"
+        return ProviderCallError("api-refused", detail, hint, status=status)
+
+    def _redact(self, text: str) -> str:
+        """Return a text without secrets, on one line, cut to 200 characters."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        text = "".join(letter if letter.isprintable() else " " for letter in text)
+        return text if len(text) <= _MAX_TEXT_LENGTH else text[:_MAX_TEXT_LENGTH] + "…"
 
     def _report_wait(self, state: RetryCallState) -> None:
-        if (error := _call_error(state)) and state.next_action:
-            self._report(f"{error.detail}; next try in {state.next_action.sleep:.1f} s")
+        self._report(f"{_error(state).detail}; next try in {state.upcoming_sleep:.1f} s")
 
 
 def _is_retryable(error: BaseException) -> bool:
     """Return whether a retry is safe and may succeed soon enough."""
-    return (
-        isinstance(error, ProviderCallError)
-        and error.retry_after_seconds is not None
-        and error.retry_after_seconds <= _MAX_WAIT_SECONDS
-    )
+    seconds = error.retry_after_seconds if isinstance(error, ProviderCallError) else None
+    return seconds is not None and seconds <= _MAX_WAIT_SECONDS
 
 
 def _wait_seconds(state: RetryCallState) -> float:
     """Return the longer of what the API asked for and a back-off that doubles with every attempt."""
-    error = _call_error(state)
     backoff: float = _FIRST_WAIT_SECONDS * 2 ** (state.attempt_number - 1)
-    return max(error.retry_after_seconds or 0 if error else 0, backoff)
+    return max(_error(state).retry_after_seconds or 0, backoff)
 
 
-def _call_error(state: RetryCallState) -> ProviderCallError | None:
-    error = state.outcome.exception() if state.outcome else None
-    return error if isinstance(error, ProviderCallError) else None
+def _error(state: RetryCallState) -> Any:
+    """Return the ProviderCallError of an attempt that is retried."""
+    return state.outcome.exception() if state.outcome else None
+
+
+def _is_untrusted_certificate(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _provider_message(answer: httpx.Response) -> str:
+    """Return the API's own message; empty if it gives none."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return ""
+    errors = body.get("errors") if isinstance(body, dict) else None  # some APIs list several
+    body = errors[0] if isinstance(errors, list) and errors else body
+    messages = [body[key] for key in _MESSAGE_KEYS if isinstance(body.get(key), str)] if isinstance(body, dict) else []
+    return messages[0] if messages else ""
+
+
+def _retry_after(answer: httpx.Response) -> float:
+    """Return the wait that the API asks for, in seconds; its header holds seconds or a date."""
+    value = answer.headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return _THROTTLED_SECONDS
+    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from psycopg.sql import SQL, Identifier
 
-from app.storage.connection import Connection, columns, fetch_one, translate_errors
+from app.storage.connection import Connection, fetch_one, translate_errors
 
 # Where sealed bodies are kept: for good, and until the ledger has them.
 TABLES = ("bodies", "overflow")
@@ -47,7 +47,7 @@ def replace(connection: Connection, table: str, bodies: Sequence[_SealedBody]) -
         WHERE {0}.receipt = fresh.receipt AND {0}.ciphertext IS NOT NULL
         """
     ).format(Identifier(table))
-    connection.execute(query, columns(bodies))
+    connection.execute(query, [[receipt for receipt, _ in bodies], [ciphertext for _, ciphertext in bodies]])
 
 
 def record_access(connection: Connection, receipt: UUID, reason: str, operator: str) -> None:

@@ -122,13 +122,13 @@ SAFEGUARDS = {
         "tests/integration/test_subscriptions.py::test_remove_resolves_a_registration_whose_answer_was_lost",
     ),
     "what a provider may have done is not asked for again": Safeguard(
-        "app/providers/http_errors.py",
+        "app/providers/http_client.py",
         "_UNDECIDED, status=status, undecided=True)",
         "_UNDECIDED, status=status, undecided=True, retry_after_seconds=0)",
         "tests/integration/test_api.py::test_call_that_may_have_succeeded_is_not_retried",
     ),
     "an answer is told without our secrets": Safeguard(
-        "app/providers/http_errors.py",
+        "app/providers/http_client.py",
         'text = text.replace(secret, "***")',
         "pass",
         "tests/integration/test_api.py::test_error_does_not_repeat_a_secret_of_the_answer",

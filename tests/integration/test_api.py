@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import ProviderCallError
-from app.providers.api_address import ApiAddress
-from app.providers.http_client import ProviderApi
+from app.providers.http_client import ApiAddress, ProviderApi
 from tests.fake_api import CUT_OFF, HANGS, Answer, FakeApi, fake_api
 from tests.ports import free_port
 

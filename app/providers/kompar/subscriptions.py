@@ -7,9 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.errors import AlreadyRegisteredError, NotRegisteredError, ProviderCallError
-from app.providers.api_address import ApiAddress
 from app.providers.base import ProviderSubscription, TriggerUnsupportedError, UnknownTopicError
-from app.providers.http_client import ProviderApi, ReportWait
+from app.providers.http_client import ApiAddress, ProviderApi, ReportWait
 from config.environment import Environment
 
 _HOST = "api.kompar.se"

@@ -6,9 +6,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.errors import NotRegisteredError, ProviderCallError
-from app.providers.api_address import ApiAddress
 from app.providers.base import ProviderSubscription, TriggerUnsupportedError, UnknownTopicError
-from app.providers.http_client import ProviderApi, ReportWait
+from app.providers.http_client import ApiAddress, ProviderApi, ReportWait
 from app.providers.solaris.events import EVENT_TYPES
 from config.environment import Environment
 
