@@ -55,7 +55,7 @@ os.environ |= {"KOMPAR_TOKENS": "t", "SOLARIS_SECRETS": "T=s"}
 import app.ingest.wsgi
 banned = ("marshmallow", "stdnum", "app.domain.json_content", "app.domain.masking", "app.providers.schema",
           "app.domain.event",
-          "app.domain.revisions", "app.crypto.envelopes", "app.crypto.digests")
+          "app.domain.revisions", "app.crypto.digests")
 openers = [name for name in sys.modules if name.startswith("app.providers.") and name.count(".") == 3]
 stores = [name for name in sys.modules if name.startswith("app.storage.")]
 known = {"app.storage.connection", "app.storage.overflow", "app.storage.pool", "app.storage.high_water_marks"}

@@ -18,12 +18,14 @@ from config.environment import Environment
 
 def load_authentication(name: str, environment: Environment) -> Authentication | None:
     """Return the provider's authentication with its secrets; None, with a fault noted, if it has no folder."""
-    return _read(name, "authentication", environment)  # type: ignore[return-value]
+    module = _require(name, "authentication", environment)
+    return module.read(environment) if module else None
 
 
 def load(name: str, environment: Environment) -> Provider | None:
     """Return the provider with its keys; None, with a fault noted, if it has no folder."""
-    return _read(name, "events", environment)  # type: ignore[return-value]
+    module = _require(name, "events", environment)
+    return module.read(environment) if module else None
 
 
 def load_subscriptions(name: str, environment: Environment, report: Callable[[str], None]) -> SubscriptionApi | None:
@@ -45,8 +47,7 @@ def known() -> list[str]:
 def check_names(names: tuple[str, ...], environment: Environment) -> None:
     """Note a fault for every name that has no folder."""
     for name in names:
-        if not is_known(name):
-            _note_unknown(name, environment)
+        _require(name, "authentication", environment)
 
 
 def development_secrets(name: str) -> dict[str, str]:
@@ -67,16 +68,11 @@ def declared_settings(name: str) -> tuple[Setting, ...]:
     return module.SETTINGS if module else ()
 
 
-def _read(name: str, part: str, environment: Environment) -> object | None:
+def _require(name: str, part: str, environment: Environment) -> Any:
     module = _module(name, part)
     if module is None:
-        _note_unknown(name, environment)
-        return None
-    return module.read(environment)  # type: ignore[no-any-return]
-
-
-def _note_unknown(name: str, environment: Environment) -> None:
-    environment.fault("PROVIDERS", f"names {name!r}, which has no folder in app/providers", "Correct the name")
+        environment.fault("PROVIDERS", f"names {name!r}, which has no folder in app/providers", "Correct the name")
+    return module
 
 
 def _module(name: str, part: str) -> Any:

@@ -1,9 +1,13 @@
-"""The base of all providers' schemas: it keeps unknown keys, and loads content with the usual types quickly."""
+"""What providers' schemas share: a base that keeps unknown keys and loads quickly, and rows of projections."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, missing, types
+
+from app.domain.event import Content
+from app.domain.json_content import flatten
+from app.errors import INVALID, InvalidDeliveryError
 
 # The JSON type that a field loads unchanged. It is compared by identity, because isinstance takes True for an int.
 _UNCHANGED_TYPES: dict[type[fields.Field[Any]], type] = {
@@ -50,6 +54,21 @@ class LenientSchema(Schema):
         except ValidationError:
             # Nested schemas get `partial` too, so they skip the fast path and no level is tried twice.
             return super().load(data, partial=False)
+
+    def check(self, content: Content) -> None:
+        """Raise InvalidDeliveryError `invalid` for content that does not fit."""
+        try:
+            self.load(content)
+        except ValidationError as error:
+            raise InvalidDeliveryError(INVALID, flatten(error.messages_dict)) from error
+
+
+def table_row(
+    content: Content, loaded: Content, columns: Collection[str], elsewhere: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the row of a projection: loaded values by column, and `extra` with all keys that are not `elsewhere`."""
+    extra = {key: value for key, value in content.items() if key not in columns and key not in elsewhere}
+    return {column: loaded.get(column) for column in columns} | {"extra": extra}
 
 
 def _make_plan(schema: Schema) -> _Plan | None:

@@ -18,7 +18,6 @@ from app.domain.delivery import Delivery
 from app.inbox.stream import Inbox
 from app.processing.processor import DeliveryProcessor
 from app.providers.kompar.events import Kompar
-from app.providers.kompar.settings import KomparSettings
 from app.storage import overflow
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
@@ -28,7 +27,7 @@ from workers.consumer import InboxConsumer
 from workers.consumer_slots import ConsumerSlot
 
 SEALS = SealingKeys((("a", b"s" * 32),))
-KOMPAR = Kompar(KomparSettings((("a", b"k" * 32),)), Fingerprints(b"k" * 32))
+KOMPAR = Kompar((("a", b"k" * 32),), Fingerprints(b"k" * 32))
 
 
 @pytest.fixture

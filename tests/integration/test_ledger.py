@@ -16,7 +16,6 @@ from app.domain.delivery import Delivery, Payload, ReceivedDelivery, StreamId
 from app.domain.outcome import ProcessedDelivery
 from app.errors import DataRejectedError, InvalidDeliveryError, StoreUnavailableError
 from app.providers.kompar.events import Kompar
-from app.providers.kompar.settings import KomparSettings
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from app.storage.overflow import EPOCH as OVERFLOW
@@ -24,7 +23,7 @@ from tests.servers import eventually
 
 EPOCH = UUID(int=1)
 START_MS = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp() * 1000)
-KOMPAR = Kompar(KomparSettings((("a", b"k" * 32),)), Fingerprints(b"k" * 32))
+KOMPAR = Kompar((("a", b"k" * 32),), Fingerprints(b"k" * 32))
 
 
 @pytest.fixture

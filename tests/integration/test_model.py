@@ -32,7 +32,6 @@ from app.inbox.stream import Inbox
 from app.processing.processor import DeliveryProcessor
 from app.providers.base import Provider
 from app.providers.kompar.events import Kompar
-from app.providers.kompar.settings import KomparSettings
 from app.providers.solaris.authentication import WEBHOOK_ID
 from app.providers.solaris.events import Solaris
 from app.sandbox.kompar import encrypt
@@ -79,7 +78,7 @@ providers = st.sampled_from(PROVIDERS)
 
 
 def kompar(keys: Sequence[bytes]) -> Kompar:
-    return Kompar(KomparSettings(tuple((str(number), key) for number, key in enumerate(keys))), Fingerprints(SECRET))
+    return Kompar(tuple((str(number), key) for number, key in enumerate(keys)), Fingerprints(SECRET))
 
 
 class Deliveries(RuleBasedStateMachine):

@@ -18,7 +18,6 @@ from app.providers.kompar.authentication import KomparAuthentication
 from app.providers.kompar.envelope import open_body
 from app.providers.kompar.events import Kompar
 from app.providers.kompar.schemas import CHECKS
-from app.providers.kompar.settings import KomparSettings
 from app.sandbox.kompar import encrypt
 from tests.providers.kompar_fixtures import KEY, TOKEN
 
@@ -26,7 +25,7 @@ SAMPLES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "samples" / 
     "deliveries"
 ]
 KEYS = (("other", b"o" * 32), ("sample", KEY.encode()))
-KOMPAR = Kompar(KomparSettings(KEYS), Fingerprints(b"k" * 32))
+KOMPAR = Kompar(KEYS, Fingerprints(b"k" * 32))
 APPLICATION = SAMPLES[0]["expect"]["content"]
 
 

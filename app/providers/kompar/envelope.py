@@ -9,10 +9,15 @@ import binascii
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.crypto.envelopes import decrypt_cbc
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.padding import PKCS7
+
 from app.domain.json_content import parse_object
 from app.errors import CANNOT_OPEN, NOT_JSON, InvalidDeliveryError
 
+_PADDING = PKCS7(AES.block_size)
 _UNOPENED = "no key opens it"
 
 
@@ -28,7 +33,7 @@ def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> tuple[dict[str,
     iv, ciphertext = _decode_iv(outer), _decode(outer, "data")
     for key_id, key in keys:
         try:
-            return parse_object(decrypt_cbc(key, iv, ciphertext)), key_id
+            return parse_object(_decrypt(key, iv, ciphertext)), key_id
         except ValueError:
             continue  # wrong padding: try the next key
         except InvalidDeliveryError as error:
@@ -56,3 +61,11 @@ def _decode(envelope: Mapping[str, Any], key: str) -> bytes:
         return base64.b64decode(envelope[key], validate=True)
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
         raise InvalidDeliveryError(CANNOT_OPEN, _UNOPENED) from error
+
+
+def _decrypt(key: bytes, iv: bytes, ciphertext: bytes) -> bytes:
+    """Return the plaintext of AES-CBC with PKCS#7 padding; raise ValueError if the padding is wrong."""
+    decryptor = Cipher(AES(key), CBC(iv)).decryptor()
+    padded = decryptor.update(ciphertext) + decryptor.finalize()
+    unpadder = _PADDING.unpadder()
+    return unpadder.update(padded) + unpadder.finalize()

@@ -8,17 +8,14 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from marshmallow import Schema, ValidationError
-
 from app.crypto.digests import Fingerprints
 from app.domain.delivery import Payload
 from app.domain.event import Content, Entity, Event, Projection, field_flags
-from app.domain.json_content import flatten
 from app.domain.masking import mask
-from app.errors import INVALID, MISSING_ID, InvalidDeliveryError
+from app.errors import MISSING_ID, InvalidDeliveryError
 from app.providers.kompar.envelope import open_body
 from app.providers.kompar.schemas import CHECKS, Application, Decision
-from app.providers.kompar.settings import KomparSettings
+from app.providers.schema import LenientSchema, table_row
 from config.environment import Environment
 
 # The retry schedule ends 1 h 18 min after the first attempt; the rest allows for slow answers.
@@ -33,32 +30,30 @@ _APPLICATION_COLUMNS = (
 _DECISION_COLUMNS = ("accepted", "phone", "email", "offer_id")
 
 
-def _row(schema: Schema, columns: tuple[str, ...], content: Content) -> dict[str, Any]:
-    """Return the columns of a projection; `extra` holds every key that has no column."""
-    loaded = schema.load(content)
-    row = {column: None if (value := loaded.get(column)) in _NO_VALUE else value for column in columns}
-    row["extra"] = {key: value for key, value in content.items() if key != "application_id" and key not in row}
-    return row
+def _row(topic: str, columns: tuple[str, ...], content: Content) -> dict[str, Any]:
+    row = table_row(content, _SCHEMAS[topic].load(content), columns, elsewhere=("application_id",))
+    return {column: None if value in _NO_VALUE else value for column, value in row.items()}
 
 
-def _application_row(schema: Schema, content: Content) -> dict[str, Any]:
+def _application_row(content: Content) -> dict[str, Any]:
     guarantors = content.get("guarantors")
     count = None if guarantors is None else len(guarantors)
-    return _row(schema, _APPLICATION_COLUMNS, content) | {"guarantor_count": count}
+    return _row("applications", _APPLICATION_COLUMNS, content) | {"guarantor_count": count}
 
 
-_SCHEMAS: dict[str, Schema] = {"applications": Application(), "decisions": Decision()}
+_SCHEMAS: dict[str, LenientSchema] = {"applications": Application(), "decisions": Decision()}
 _PROJECTIONS = {
-    "applications": Projection("kompar_applications", "state", partial(_application_row, _SCHEMAS["applications"])),
-    "decisions": Projection("kompar_decisions", "state", partial(_row, _SCHEMAS["decisions"], _DECISION_COLUMNS)),
+    "applications": Projection("kompar_applications", "state", _application_row),
+    "decisions": Projection("kompar_decisions", "state", partial(_row, "decisions", _DECISION_COLUMNS)),
 }
 
 
 class Kompar:
     """Opens and validates Kompar's deliveries."""
 
-    def __init__(self, settings: KomparSettings, fingerprints: Fingerprints) -> None:
-        self._keys = settings.keys
+    def __init__(self, keys: tuple[tuple[str, bytes], ...], fingerprints: Fingerprints) -> None:
+        """Open with any of the keys, (id, 32 bytes), newest first."""
+        self._keys = keys
         self._fingerprints = fingerprints
 
     def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> Payload:
@@ -72,10 +67,7 @@ class Kompar:
         application_id = content.get("application_id")
         if not isinstance(application_id, str) or not application_id.strip():
             raise InvalidDeliveryError(MISSING_ID, "application_id is missing or not a text")
-        try:
-            _SCHEMAS[payload.topic].load(content)
-        except ValidationError as error:
-            raise InvalidDeliveryError(INVALID, flatten(error.messages_dict)) from error
+        _SCHEMAS[payload.topic].check(content)
         return Event(
             entity=Entity("kompar", payload.topic, application_id),
             content=mask(content),
@@ -87,5 +79,10 @@ class Kompar:
 
 
 def read(environment: Environment) -> Kompar:
-    """Read KOMPAR_KEYS and FINGERPRINT_KEY."""
-    return Kompar(KomparSettings.read(environment), Fingerprints(environment.key("FINGERPRINT_KEY")))
+    """Read KOMPAR_KEYS, `id=key` pairs, and FINGERPRINT_KEY. Kompar's keys are texts, used unchanged."""
+    keys = tuple((key_id, value.encode()) for key_id, value in environment.labelled_secrets("KOMPAR_KEYS"))
+    for key_id, key in keys:
+        if len(key) != 32:
+            hint = "Give the 32-character text as Kompar sent it"
+            environment.fault("KOMPAR_KEYS", f"{key_id} has {len(key)} characters", hint)
+    return Kompar(keys, Fingerprints(environment.key("FINGERPRINT_KEY")))

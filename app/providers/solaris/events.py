@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from marshmallow import Schema, ValidationError
+from marshmallow import ValidationError
 
 from app.crypto.digests import Fingerprints
 from app.domain.delivery import Payload
 from app.domain.event import Checks, Content, Entity, Event, FieldFlags, Projection, field_flags
-from app.domain.json_content import flatten, parse_object
+from app.domain.json_content import parse_object
 from app.domain.masking import mask
-from app.errors import INVALID, MISSING_ID, InvalidDeliveryError
+from app.errors import MISSING_ID, InvalidDeliveryError
+from app.providers.schema import LenientSchema, table_row
 from app.providers.solaris import schemas
 from app.providers.solaris.authentication import ENTITY_ID, WEBHOOK_ID
 from config.environment import Environment
@@ -30,19 +31,15 @@ _MONEY_COLUMNS = ("offered_limit", "net_disposable_income")
 _REJECTION_COLUMNS = tuple(schemas.RejectedTransaction().fields)
 
 
-def _extra(content: Content, columns: tuple[str, ...]) -> dict[str, Any]:
-    return {key: value for key, value in content.items() if key not in columns}
-
-
 def _credit_line_row(content: Content) -> dict[str, Any]:
     loaded = _CREDIT_LINE.load(content)
-    row = {column: loaded.get(column) for column in _CREDIT_LINE_COLUMNS}
+    row = table_row(content, loaded, _CREDIT_LINE_COLUMNS, elsewhere=("id", *_MONEY_COLUMNS))
     for column in _MONEY_COLUMNS:
         money = loaded.get(column) or {}
         # A column of cents holds no other unit. The event keeps such an amount, flagged.
         row[f"{column}_cents"] = money["value"] if money and schemas.in_cents(money) else None
         row[f"{column}_currency"] = money.get("currency")
-    return row | {"extra": _extra(content, ("id", *_CREDIT_LINE_COLUMNS, *_MONEY_COLUMNS))}
+    return row
 
 
 def _overdraft_rate_row(content: Content) -> dict[str, Any]:
@@ -55,18 +52,16 @@ def _overdraft_rate_row(content: Content) -> dict[str, Any]:
 
 def _rejected_transaction_row(content: Content) -> dict[str, Any]:
     try:
-        loaded = _REJECTED_TRANSACTION.load(content)
+        return table_row(content, _REJECTED_TRANSACTION.load(content), _REJECTION_COLUMNS)
     except ValidationError:  # the unpublished shape: all of it goes to `extra`
         return {"extra": dict(content)}
-    row = {column: loaded.get(column) for column in _REJECTION_COLUMNS}
-    return row | {"extra": _extra(content, _REJECTION_COLUMNS)}
 
 
 @dataclass(frozen=True, slots=True)
 class _EventType:
     """Schema, projection and checks of an event type. If `strict`, content that does not fit the schema is invalid."""
 
-    schema: Schema
+    schema: LenientSchema
     projection: Projection
     checks: Checks
     strict: bool = True
@@ -119,10 +114,10 @@ def _validated_flags(event_type: _EventType | None, content: Content) -> FieldFl
     if event_type is None or not (event_type.strict or content.keys() & event_type.schema.fields.keys()):
         return _NO_SCHEMA
     try:
-        event_type.schema.load(content)
-    except ValidationError as error:
+        event_type.schema.check(content)
+    except InvalidDeliveryError:
         if event_type.strict:
-            raise InvalidDeliveryError(INVALID, flatten(error.messages_dict)) from error
+            raise
         return _NO_SCHEMA
     return field_flags(content, event_type.checks)
 
