@@ -1,6 +1,5 @@
 """`kvitto explain`: how Kvitto processes one delivery, step by step."""
 
-import dataclasses
 from typing import BinaryIO
 from uuid import UUID
 
@@ -36,6 +35,6 @@ def explain(receipt: UUID | None, file: BinaryIO | None, as_json: bool) -> None:
         except (LookupError, ValueError) as error:
             raise click.ClickException(str(error)) from error
     if as_json:
-        print_rows([dataclasses.asdict(step) for step in steps], (), as_json, empty="")
+        print_rows([{"step": step, "finding": finding} for step, finding in steps], (), as_json, empty="")
     else:
-        print_fields({step.step: step.finding for step in steps})
+        print_fields(dict(steps))

@@ -5,7 +5,7 @@ Each check reads only the settings of its process. Imports are few, since a cont
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import NoReturn
 
@@ -58,14 +58,18 @@ def _waiting_times(settings: AuditSettings, providers: Iterable[str]) -> Iterato
     # The health check of a server needs neither Redis nor Postgres, and runs every few seconds.
     from app.inbox import client  # noqa: PLC0415
     from app.inbox.stream import Inbox  # noqa: PLC0415
-    from app.storage.connection import borrow, connect  # noqa: PLC0415
+    from app.storage.connection import connect, translate_errors  # noqa: PLC0415
     from app.storage.overflow import Overflow  # noqa: PLC0415
 
-    with closing(client.connect(settings.redis_url)) as redis, connect(settings.database_url, "health") as connection:
+    with (
+        closing(client.connect(settings.redis_url)) as redis,
+        translate_errors(),
+        connect(settings.database_url, "health") as connection,
+    ):
         for provider in providers:
             name = canary.inbox_name(provider)
             yield Inbox(redis, name).oldest_seconds(), provider
-            yield Overflow(lambda: borrow(connection), name).waiting().oldest_seconds, provider
+            yield Overflow(lambda: nullcontext(connection), name).waiting().oldest_seconds, provider
 
 
 @health.command(epilog="Example: kvitto health beat")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.domain.delivery import ReceivedDelivery
 from app.domain.event import Entity, Event
-from app.domain.revisions import EventReceipt, RevisionDecision
+from app.domain.revisions import RevisionDecision
 from app.errors import InvalidDeliveryError
 
 
@@ -28,11 +28,6 @@ class ProcessedDelivery:
         if isinstance(self.result, Event):
             return self.result
         raise TypeError("a dead letter has no event")
-
-    @property
-    def event_receipt(self) -> EventReceipt:
-        """The receipt of a valid delivery, as input of the revision decision."""
-        return EventReceipt(self.receipt, self.received.received_at, self.event.digests, self.event.provider_event_id)
 
 
 @dataclass(frozen=True, slots=True)

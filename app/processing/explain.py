@@ -1,7 +1,6 @@
 """Explain step by step how a delivery is processed: a receipt of the ledger, or a request saved as a file."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -20,13 +19,8 @@ from app.storage.connection import Connection
 from config.environment import Environment
 from config.settings import IngestSettings
 
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """One step and its result. It never holds a secret, or a value that is masked elsewhere."""
-
-    step: str
-    finding: str
+# A step and its result. It never holds a secret, or a value that is masked elsewhere.
+Explanation = tuple[str, str]
 
 
 class Explainer:
@@ -42,27 +36,27 @@ class Explainer:
         authentication = registry.load_authentication(request.provider, self._environment)
         self._environment.check()
         if authentication is None or request.provider not in settings.providers:
-            yield Explanation("outcome", f"404: {request.provider} is not among PROVIDERS; nothing is stored")
+            yield ("outcome", f"404: {request.provider} is not among PROVIDERS; nothing is stored")
             return
         if request.topic not in authentication.topics:
-            yield Explanation("outcome", f"404: {request.provider} has no topic {request.topic!r}; nothing is stored")
+            yield ("outcome", f"404: {request.provider} has no topic {request.topic!r}; nothing is stored")
             return
         topic = request.topic or "named by a header"
-        yield Explanation("request", f"provider {request.provider}, topic {topic}")
+        yield ("request", f"provider {request.provider}, topic {topic}")
         try:
             authentic = authentication.authenticate(request)
         except AuthenticationError as error:
-            yield Explanation("authentication", f"rejected: {error}")
-            yield Explanation("outcome", "401: nothing is stored")
+            yield ("authentication", f"rejected: {error}")
+            yield ("outcome", "401: nothing is stored")
             return
         if authentic is None:
-            yield Explanation("authentication", "a handshake: unsigned and empty")
-            yield Explanation("outcome", "200: nothing is stored")
+            yield ("authentication", "a handshake: unsigned and empty")
+            yield ("outcome", "200: nothing is stored")
             return
         if len(request.body) > settings.body_limit_bytes:
-            yield Explanation("outcome", f"413: {len(request.body)} bytes exceed BODY_LIMIT_BYTES; nothing is stored")
+            yield ("outcome", f"413: {len(request.body)} bytes exceed BODY_LIMIT_BYTES; nothing is stored")
             return
-        yield Explanation("authentication", f"{authentic.credential} matched; it covers {authentic.covers}")
+        yield ("authentication", f"{authentic.credential} matched; it covers {authentic.covers}")
         headers = {name: value for name in authentication.kept_headers if (value := request.header(name))}
         receipt = uuid7()
         sealed = self._seals().seal(receipt, request.body)
@@ -79,11 +73,11 @@ class Explainer:
         if not loaded:
             raise LookupError(f"the ledger has no receipt {receipt}")
         delivery, received_at = loaded[0].delivery, loaded[0].received_at
-        yield Explanation("request", f"provider {delivery.provider}, topic {delivery.topic}, received {received_at}")
-        yield Explanation("authentication", "passed at the time of receipt; the credentials are not stored")
+        yield ("request", f"provider {delivery.provider}, topic {delivery.topic}, received {received_at}")
+        yield ("authentication", "passed at the time of receipt; the credentials are not stored")
         outcome = receipts.outcome(self._connection, receipt)
-        yield Explanation("ledger", _join(outcome.name, outcome.reason))
-        yield Explanation("now", "a replay would do this:" if outcome.name == "dead" else "it was processed so:")
+        yield ("ledger", _join(outcome.name, outcome.reason))
+        yield ("now", "a replay would do this:" if outcome.name == "dead" else "it was processed so:")
         yield from self._explain_processing(delivery, received_at)
 
     def _seals(self) -> SealingKeys:
@@ -97,25 +91,25 @@ class Explainer:
         if provider is None:
             raise LookupError(f"{delivery.provider} has no folder in app/providers")
         key_id = SealingKeys.key_of(delivery.sealed)
-        yield Explanation("seal", f"sealed with key {key_id}, {len(delivery.sealed)} bytes")
+        yield ("seal", f"sealed with key {key_id}, {len(delivery.sealed)} bytes")
         try:
             body = self._seals().unseal(delivery.receipt, delivery.sealed)
             payload = provider.open(delivery.topic, delivery.headers, body)
             how = f"with key {payload.opened_by}" if payload.opened_by else "without a key: it is not encrypted"
-            yield Explanation("open", f"opened {how}; keys: {mask_text(', '.join(payload.content))}")
+            yield ("open", f"opened {how}; keys: {mask_text(', '.join(payload.content))}")
             event = provider.validate(payload)
         except InvalidDeliveryError as error:
-            yield Explanation("outcome", f"dead: {error}")
+            yield ("outcome", f"dead: {error}")
             return
         flags = "; ".join(f"{key}: {', '.join(flags)}" for key, flags in event.field_flags.items() if flags)
-        yield Explanation("validation", f"valid; flags: {flags or 'none'}")
+        yield ("validation", f"valid; flags: {flags or 'none'}")
         receipt = EventReceipt(delivery.receipt, received_at, event.digests, event.provider_event_id)
         yield from self._explain_revision(event, receipt)
 
     def _explain_revision(self, event: Event, receipt: EventReceipt) -> Iterator[Explanation]:
         event_id = event.provider_event_id
         identity = f"its id, {event_id}" if event_id else f"its content, {len(event.digests)} keys"
-        yield Explanation("identity", f"{event.entity.event_type} {event.entity.entity_id}, recognised by {identity}")
+        yield ("identity", f"{event.entity.event_type} {event.entity.entity_id}, recognised by {identity}")
         rows = events.select(self._connection, [event.entity])
         others = {row.occurrence.receipt: row.occurrence for row in rows if row.occurrence.receipt != receipt.receipt}
         decisions = fold([*others.values(), receipt], event.horizon)
@@ -125,12 +119,12 @@ class Explainer:
             if decision.revision is not None and other in others and others[other].order < receipt.order
         ]
         decision = decisions[receipt.receipt]
-        yield Explanation("history", _compare_with_earlier(decision, receipt, earlier))
+        yield ("history", _compare_with_earlier(decision, receipt, earlier))
         if decision.revision is None:
-            yield Explanation("outcome", _join("duplicate", decision.reason))
+            yield ("outcome", _join("duplicate", decision.reason))
         else:
             flags = ", ".join(sorted({*all_flags(event.field_flags), *decision.flags}))
-            yield Explanation("outcome", _join(f"stored as revision {decision.revision}", flags and f"flagged {flags}"))
+            yield ("outcome", _join(f"stored as revision {decision.revision}", flags and f"flagged {flags}"))
 
 
 def _compare_with_earlier(

@@ -5,7 +5,6 @@ Errors quote the provider's own message without our secrets.
 
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -38,40 +37,39 @@ _UNDECIDED = "Whether it was done is not known: remove the subscription, and reg
 _MESSAGE_KEYS = ("message", "detail", "error_description", "title", "error")
 
 
-@dataclass(frozen=True, slots=True)
-class ApiAddress:
-    """Base URL of an API and the setting it comes from; `authority` is a file with a CA to trust as well."""
-
-    setting: str
-    url: str
-    authority: str = ""
-
-    @classmethod
-    def read(cls, environment: Environment, setting: str, default: str) -> "ApiAddress":
-        """Read the setting, which must be an HTTPS address, and CA_FILE."""
-        url = environment.url(setting, ("https",), default).rstrip("/")
-        if url and (problem := address_problem(url)):
-            environment.fault(setting, problem, "Write it like https://host/path")
-        return cls(setting, url, trusted_authority(environment))
-
-
 class ProviderApi:
-    """One API. `credentials` are its secrets by setting; errors and reports name the settings only."""
+    """One API, whose base URL is the value of `setting`. `authority` is a file with a CA to trust as well.
 
-    def __init__(
+    `credentials` are its secrets by setting; errors and reports name the settings only.
+    """
+
+    def __init__(  # noqa: PLR0913 - the options are keywords
         self,
-        address: ApiAddress,
+        setting: str,
+        url: str,
         credentials: Mapping[str, str],
         report: ReportWait,
+        *,
+        authority: str = "",
         timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> None:
-        self.url = address.url
-        self._setting = address.setting
-        self._authority = address.authority
+        self.url = url
+        self._setting = setting
+        self._authority = authority
         self._credentials = " or ".join(credentials)
         self._secrets = {secret for secret in credentials.values() if secret}
         self._report = report
         self._timeout = httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS)
+
+    @classmethod
+    def read(
+        cls, environment: Environment, setting: str, default: str, credentials: Mapping[str, str], report: ReportWait
+    ) -> "ProviderApi":
+        """Read the setting, which must be an HTTPS address, and CA_FILE."""
+        url = environment.url(setting, ("https",), default).rstrip("/")
+        if url and (problem := address_problem(url)):
+            environment.fault(setting, problem, "Write it like https://host/path")
+        return cls(setting, url, credentials, report, authority=trusted_authority(environment))
 
     def call(self, method: str, path: str, repeatable: bool | None = None, **request: Any) -> Any:
         """Make a call and return its JSON, None if the answer is empty. `request` takes httpx's options.

@@ -1,9 +1,9 @@
 """What providers' schemas share: a base that keeps unknown keys and loads quickly, and rows of projections."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, missing, types
+from marshmallow import INCLUDE, Schema, ValidationError, fields, missing
 
 from app.domain.event import Content
 from app.domain.json_content import flatten
@@ -35,20 +35,14 @@ class LenientSchema(Schema):
     _plan: _Plan | None = None
     _planned_fields: Mapping[str, fields.Field[Any]] | None = None
 
-    def load(
-        self,
-        data: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-        *,
-        many: bool | None = None,
-        partial: bool | types.StrSequenceOrSet | None = None,
-        unknown: types.UnknownOption | None = None,
-    ) -> Any:
+    def load(self, data: Any, **options: Any) -> Any:
         """Return the content with the values of declared fields converted; raise ValidationError."""
         # Nesting a schema with `only` copies it and replaces `load_fields`: the plan of the original does not fit.
         if self._planned_fields is not self.load_fields:
             self._plan, self._planned_fields = _make_plan(self), self.load_fields
-        if self._plan is None or type(data) is not dict or (many, partial, unknown) != (None, None, None):
-            return super().load(data, many=many, partial=partial, unknown=unknown)
+        has_options = any(option is not None for option in options.values())
+        if self._plan is None or type(data) is not dict or has_options:
+            return super().load(data, **options)
         try:
             return _load_fast(self._plan, data)
         except ValidationError:

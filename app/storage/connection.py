@@ -165,13 +165,6 @@ def _connection_failure(error: psycopg.Error) -> str:
     return "no connection"
 
 
-@contextmanager
-def borrow(connection: Connection) -> Iterator[Connection]:
-    """Yield a connection that its owner closes, with errors translated."""
-    with translate_errors():
-        yield connection
-
-
 def read_settings(connection: Connection, names: Iterable[str]) -> dict[str, Any]:
     """Return the server's settings by name."""
     return dict(connection.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(names)]))

@@ -1,18 +1,23 @@
-"""Events: the content of every valid receipt, and which of them are revisions of their entity."""
+"""Events: the content of every valid receipt, and the tables that dashboards read, which are made from revisions."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
-from app.domain.event import Content, Entity, FieldFlags, all_flags
+from app.domain.event import Content, Entity, FieldFlags, Projection, all_flags
+from app.domain.outcome import ProcessedDelivery
 from app.domain.revisions import EventReceipt, RevisionDecision
 from app.storage.connection import Connection, columns
-from app.storage.projections import Revision
 
 # The key of the decision's own flags among the flags of fields.
 _DECISION = "(verdict)"
+# The columns of a projection that storage fills, of either kind of table.
+_STATE_COLUMNS = ("entity_id", "flags", "revision", "received_at", "updated_at")
+_HISTORY_COLUMNS = (*_STATE_COLUMNS, "receipt", "provider_event_id")
 Decisions = Mapping[UUID, RevisionDecision]
 
 
@@ -25,6 +30,14 @@ class Row:
     content: Content
     field_flags: FieldFlags
     decision: RevisionDecision | None = None
+
+    @classmethod
+    def of(cls, delivery: ProcessedDelivery) -> "Row":
+        """Return the event of a valid delivery that the ledger lacks."""
+        event = delivery.event
+        received_at = delivery.received.received_at
+        occurrence = EventReceipt(delivery.receipt, received_at, event.digests, event.provider_event_id)
+        return cls(event.entity, occurrence, event.content, event.field_flags)
 
     def flags_under(self, decision: RevisionDecision) -> FieldFlags:
         """Return the flags of fields, and those of the decision."""
@@ -96,14 +109,32 @@ def update_decisions(connection: Connection, rows: Sequence[Row], decisions: Dec
         )
 
 
-def revisions(rows: Iterable[Row], decisions: Decisions) -> list[Revision]:
-    """Return the revisions among the events, in order."""
-    found = []
-    for row in rows:
+def replace_rows(connection: Connection, projection: Projection, rows: Iterable[Row], decisions: Decisions) -> None:
+    """Replace the rows of entities in a table, from all their events."""
+    filled: dict[Any, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: row.occurrence.order):
         occurrence, decision = row.occurrence, decisions[row.occurrence.receipt]
-        if decision.revision is not None:
-            found.append(Revision(
-                row.entity.entity_id, occurrence.receipt, occurrence.provider_event_id, row.content,
-                row.flags_under(decision), decision.revision, occurrence.received_at, occurrence.received_at,
-            ))  # fmt: skip
-    return sorted(found, key=lambda revision: revision.revision)
+        if decision.revision is None:
+            continue
+        key = row.entity if projection.kind == "state" else occurrence.receipt
+        earlier = filled.get(key, {"content": {}, "field_flags": {}, "received_at": occurrence.received_at})
+        filled[key] = {
+            # A key that a later revision lacks keeps its value and flags.
+            "content": earlier["content"] | row.content,
+            "field_flags": earlier["field_flags"] | row.flags_under(decision),
+            "entity_id": row.entity.entity_id,
+            "revision": decision.revision,
+            "received_at": earlier["received_at"],
+            "updated_at": occurrence.received_at,
+            "receipt": occurrence.receipt,
+            "provider_event_id": occurrence.provider_event_id,
+        }
+    names = _STATE_COLUMNS if projection.kind == "state" else _HISTORY_COLUMNS
+    table = []
+    for values in filled.values():
+        values["flags"] = all_flags(values["field_flags"])
+        table.append(projection.row(values["content"]) | {name: values[name] for name in names})
+    name, entity_ids = Identifier(projection.name), sorted({row["entity_id"] for row in table})
+    connection.execute(SQL("DELETE FROM {} WHERE entity_id = ANY(%b)").format(name), [entity_ids])
+    insert = SQL("INSERT INTO {0} SELECT * FROM jsonb_populate_recordset(NULL::{0}, %s)").format(name)
+    connection.execute(insert, [Jsonb(table)])

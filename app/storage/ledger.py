@@ -13,9 +13,8 @@ from app.domain.event import Entity, Event, Projection
 from app.domain.outcome import Outcome, ProcessedDelivery
 from app.domain.revisions import RevisionDecision, fold
 from app.errors import StoreUnavailableError
-from app.storage import dead_letters, events, projections, receipts
+from app.storage import dead_letters, events, receipts
 from app.storage.connection import Connection, connect, durability_errors, translate_errors
-from app.storage.projections import Revision
 
 # How long a check of the server's settings is relied on.
 _DURABILITY_CHECK_SECONDS = 60.0
@@ -46,10 +45,10 @@ class Ledger:
             StoreUnavailableError: Postgres failed; nothing was stored, or the answer to the commit was lost.
         """
         with self._turn() as connection:
-            batch = receipts.partition(connection, deliveries)
-            receipts.reassign(connection, batch.earlier)
-            outcomes = _store(connection, batch.fresh, receipts.insert, reassigned=batch.earlier)
-            receipts.record_duplicate_entries(connection, batch.duplicate_entries)
+            fresh, earlier, further = receipts.partition(connection, deliveries)
+            receipts.reassign(connection, earlier)
+            outcomes = _store(connection, fresh, receipts.insert, reassigned=earlier)
+            receipts.record_duplicate_entries(connection, further)
         return outcomes
 
     def replay(self, deliveries: Sequence[ProcessedDelivery], dry_run: bool = False) -> dict[UUID, Outcome]:
@@ -152,10 +151,7 @@ def _store(
     valid = [delivery for delivery in deliveries if isinstance(delivery.result, Event)]
     moved = [delivery.event for delivery in reassigned if isinstance(delivery.result, Event)]
     concerned = {event.entity: event for event in (*moved, *(delivery.event for delivery in valid))}
-    stored = events.select(connection, concerned)
-    new = [
-        events.Row(item.event.entity, item.event_receipt, item.event.content, item.event.field_flags) for item in valid
-    ]
+    stored, new = events.select(connection, concerned), list(map(events.Row.of, valid))
     rows: dict[Entity, list[events.Row]] = defaultdict(list)
     for row in (*stored, *new):
         rows[row.entity].append(row)
@@ -172,10 +168,10 @@ def _store(
 
     changed = {row.entity for row in revised} | {event.entity for event in moved}
     changed |= {row.entity for row in new if decisions[row.occurrence.receipt].revision}
-    by_table: dict[Projection, list[Revision]] = defaultdict(list)
+    by_table: dict[Projection, list[events.Row]] = defaultdict(list)
     for entity in changed & rows.keys():
         if projection := concerned[entity].projection:
-            by_table[projection] += events.revisions(rows[entity], decisions)
-    for projection, revisions in by_table.items():
-        projections.replace(connection, projection, revisions)
+            by_table[projection] += rows[entity]
+    for projection, of_table in by_table.items():
+        events.replace_rows(connection, projection, of_table, decisions)
     return outcomes

@@ -1,7 +1,6 @@
 """Receipts: a row for every delivery that was answered 200, and its sealed body."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -16,6 +15,7 @@ from app.storage.overflow import to_received
 
 # Where an entry is, in order of receipt: time, epoch, number within the millisecond.
 _Position = tuple[datetime, UUID, int]
+_Deliveries = Sequence[ProcessedDelivery]
 
 
 def _position(delivery: ProcessedDelivery) -> _Position:
@@ -23,25 +23,15 @@ def _position(delivery: ProcessedDelivery) -> _Position:
     return received.received_at, received.epoch, received.stream_id.seq
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
-    """A batch, by what the ledger has of it.
+def partition(connection: Connection, deliveries: _Deliveries) -> tuple[_Deliveries, _Deliveries, _Deliveries]:
+    """Partition a batch by what the ledger has of it, into three lists.
 
-    fresh: deliveries that the ledger lacks.
-    duplicate_entries: further entries of a receipt, behind the entry that it has.
-    earlier: entries of a receipt before the entry that it has.
-    """
+    1. Deliveries that the ledger lacks.
+    2. Entries of a receipt before the entry that the ledger has. A receipt has several entries if the answer to an
+       append was lost and the delivery was appended again.
+    3. Further entries of a receipt, behind the entry that the ledger has.
 
-    fresh: list[ProcessedDelivery] = field(default_factory=list)
-    duplicate_entries: list[ProcessedDelivery] = field(default_factory=list)
-    earlier: list[ProcessedDelivery] = field(default_factory=list)
-
-
-def partition(connection: Connection, deliveries: Sequence[ProcessedDelivery]) -> Partition:
-    """Partition a batch by what the ledger has of it.
-
-    An entry that the ledger has (its acknowledgement was lost) is left out. A receipt has several entries if the answer
-    to an append was lost and the delivery was appended again.
+    An entry that the ledger has (its acknowledgement was lost) is left out.
     """
     query = "SELECT receipt, epoch, received_at, seq, outcome FROM receipts WHERE receipt = ANY(%b)"
     rows = connection.execute(query, [[delivery.receipt for delivery in deliveries]]).fetchall()
@@ -51,25 +41,27 @@ def partition(connection: Connection, deliveries: Sequence[ProcessedDelivery]) -
     if positions:
         query = "SELECT received_at, epoch, seq FROM duplicate_entries WHERE receipt = ANY(%s)"
         known.update(map(tuple, connection.execute(query, [list(positions)])))
-    parts = Partition()
+    fresh: list[ProcessedDelivery] = []
+    earlier: list[ProcessedDelivery] = []
+    further: list[ProcessedDelivery] = []
     for delivery in sorted(deliveries, key=_position):
         position, receipt = _position(delivery), delivery.receipt
         if receipt not in positions:
             positions[receipt] = position
-            parts.fresh.append(delivery)
+            fresh.append(delivery)
         elif position in known or position == positions[receipt]:
             continue
         # An earlier entry that cannot be opened here, though its receipt was, does not name its entity: the entity
         # could not be folded again, so the entry counts as a duplicate, too.
         elif position > positions[receipt] or (receipt in valid and isinstance(delivery.result, InvalidDeliveryError)):
-            parts.duplicate_entries.append(delivery)
+            further.append(delivery)
         else:
             positions[receipt] = position
-            parts.earlier.append(delivery)
-    return parts
+            earlier.append(delivery)
+    return fresh, earlier, further
 
 
-def reassign(connection: Connection, earlier: Sequence[ProcessedDelivery]) -> None:
+def reassign(connection: Connection, earlier: _Deliveries) -> None:
     """Give receipts the position of an earlier entry, and record their former position as a duplicate entry.
 
     So the time of receipt is that of the first entry, whichever was stored first.
@@ -88,7 +80,7 @@ def reassign(connection: Connection, earlier: Sequence[ProcessedDelivery]) -> No
         connection.execute("UPDATE events SET received_at = %s WHERE receipt = %s", [received_at, delivery.receipt])
 
 
-def insert(connection: Connection, deliveries: Sequence[ProcessedDelivery], outcomes: dict[UUID, Outcome]) -> None:
+def insert(connection: Connection, deliveries: _Deliveries, outcomes: dict[UUID, Outcome]) -> None:
     """Insert receipts and their bodies."""
     if not deliveries:
         return
@@ -118,7 +110,7 @@ def _entity(outcome: Outcome) -> tuple[str | None, str | None]:
     return (outcome.entity.event_type, outcome.entity.entity_id) if outcome.entity else (None, None)
 
 
-def record_duplicate_entries(connection: Connection, entries: Sequence[ProcessedDelivery]) -> None:
+def record_duplicate_entries(connection: Connection, entries: _Deliveries) -> None:
     """Record further entries of receipts, so that the audit can account for every entry."""
     if not entries:
         return
@@ -169,16 +161,14 @@ def outcome(connection: Connection, receipt: UUID) -> Outcome:
     return Outcome(row.outcome, row.reason)
 
 
-def still_dead(connection: Connection, deliveries: Sequence[ProcessedDelivery]) -> list[ProcessedDelivery]:
+def still_dead(connection: Connection, deliveries: _Deliveries) -> list[ProcessedDelivery]:
     """Return the deliveries whose receipts are dead letters in the ledger."""
     query = "SELECT receipt FROM receipts WHERE receipt = ANY(%s) AND outcome = 'dead'"
     dead = {row.receipt for row in connection.execute(query, [[delivery.receipt for delivery in deliveries]])}
     return [delivery for delivery in deliveries if delivery.receipt in dead]
 
 
-def update_outcome(
-    connection: Connection, deliveries: Sequence[ProcessedDelivery], outcomes: dict[UUID, Outcome]
-) -> None:
+def update_outcome(connection: Connection, deliveries: _Deliveries, outcomes: dict[UUID, Outcome]) -> None:
     """Give dead letters their new outcome."""
     for delivery in deliveries:
         outcome = outcomes[delivery.receipt]

@@ -1,59 +1,41 @@
 """Subscriptions as the ledger knows them. Each request is recorded before the provider is called, its result after."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
+
+from psycopg.sql import SQL
 
 from app.storage.connection import Connection, fetch_one
 
+# What a change of a subscription sets. `detail` is the provider's id, a reason or an operator.
+_CHANGES = {
+    "active": SQL("activated_at = clock_timestamp(), reference = %(detail)s"),
+    "failed": SQL("failed_at = clock_timestamp(), reason = %(detail)s"),
+    "deletion-requested": SQL("deletion_requested_at = clock_timestamp(), deletion_operator = %(detail)s"),
+    "deletion-failed": SQL("deletion_requested_at = NULL, deletion_operator = NULL"),
+    "deleted": SQL("deleted_at = coalesce(deleted_at, clock_timestamp())"),
+}
 
-class SubscriptionRequest(NamedTuple):
-    """What a provider is to deliver where, the API that is called for it, and who requests it."""
 
-    provider: str
-    topic: str
-    url: str
-    api_url: str
-    operator: str
+def insert_pending(connection: Connection, request: Mapping[str, str]) -> UUID:
+    """Record that a provider is about to be called; committed when this returns.
 
-
-def insert_pending(connection: Connection, request: SubscriptionRequest) -> UUID:
-    """Record that a provider is about to be called; committed when this returns."""
+    `request` holds `provider`, `topic`, `url`, `operator`, and `api_url`, the API that is called.
+    """
     query = """
-        INSERT INTO subscriptions (provider, topic, url, api_url, operator) VALUES (%s, %s, %s, %s, %s) RETURNING id
+        INSERT INTO subscriptions (provider, topic, url, api_url, operator)
+        VALUES (%(provider)s, %(topic)s, %(url)s, %(api_url)s, %(operator)s) RETURNING id
     """
     subscription: UUID = fetch_one(connection, query, request).id
     return subscription
 
 
-def record_active(connection: Connection, subscription: UUID, reference: str | None) -> None:
-    """Record that the provider registered it."""
-    query = "UPDATE subscriptions SET activated_at = clock_timestamp(), reference = %s WHERE id = %s"
-    connection.execute(query, [reference, subscription])
-
-
-def record_failed(connection: Connection, subscription: UUID, reason: str) -> None:
-    """Record that the provider did not register it."""
-    query = "UPDATE subscriptions SET failed_at = clock_timestamp(), reason = %s WHERE id = %s"
-    connection.execute(query, [reason, subscription])
-
-
-def record_deletion_requested(connection: Connection, subscription: UUID, operator: str) -> None:
-    """Record that a provider is about to be called to remove it; committed when this returns."""
-    query = "UPDATE subscriptions SET deletion_requested_at = clock_timestamp(), deletion_operator = %s WHERE id = %s"
-    connection.execute(query, [operator, subscription])
-
-
-def record_deletion_failed(connection: Connection, subscription: UUID) -> None:
-    """Record that the provider did not remove it."""
-    query = "UPDATE subscriptions SET deletion_requested_at = NULL, deletion_operator = NULL WHERE id = %s"
-    connection.execute(query, [subscription])
-
-
-def record_deleted(connection: Connection, subscription: UUID) -> None:
-    """Record that the provider has it no more."""
-    query = "UPDATE subscriptions SET deleted_at = clock_timestamp() WHERE id = %s AND deleted_at IS NULL"
-    connection.execute(query, [subscription])
+def record(connection: Connection, subscription: UUID, change: str, detail: str | None = None) -> None:
+    """Record a change of a subscription, or that a provider is about to be called; committed when this returns."""
+    query = SQL("UPDATE subscriptions SET {} WHERE id = %(id)s").format(_CHANGES[change])
+    connection.execute(query, {"id": subscription, "detail": detail})
 
 
 def select(connection: Connection, provider: str | None = None, topic: str | None = None) -> list[dict[str, Any]]:

@@ -2,8 +2,6 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -35,17 +33,11 @@ class SecretFile:
         """
         if "," in secret or secret != secret.strip() or not secret:
             raise ValueError("the secret holds a comma or a space")
-        with self._locked():
-            present = self.path.read_text(encoding="utf-8").strip().strip(",") if self.path.exists() else ""
-            self._replace(f"{present},{label}={secret}\n".lstrip(","))
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Lock the folder against other writers, and sync it to disk at the end."""
         folder = os.open(self.path.parent, os.O_RDONLY)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
+            fcntl.flock(folder, fcntl.LOCK_EX)  # one writer at a time
+            present = self.path.read_text(encoding="utf-8").strip().strip(",") if self.path.exists() else ""
+            self._replace(f"{present},{label}={secret}\n".lstrip(","))
             os.fsync(folder)
         finally:
             os.close(folder)

@@ -7,7 +7,6 @@ that says that a subscription may exist.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from app.errors import AlreadyRegisteredError, NotRegisteredError, ProviderCallError
 from app.providers.base import ProviderSubscription, SubscriptionApi
@@ -43,18 +42,18 @@ class SubscriptionService:
             ProviderCallError: The provider refused. If the result is unknown (`undecided`), the row stays open.
         """
         others = self._open_rows(topic)
-        request = records.SubscriptionRequest(self.provider, topic, url, self.api.url, self.operator)
-        row = records.insert_pending(self.connection, request)
+        request = {"provider": self.provider, "topic": topic, "url": url, "api_url": self.api.url}
+        row = records.insert_pending(self.connection, request | {"operator": self.operator})
         try:
             subscription = self._register(topic, url, others if replace else None)
         except ProviderCallError as error:
             if not error.undecided:
-                records.record_failed(self.connection, row, error.reason)
+                records.record(self.connection, row, "failed", error.reason)
             raise
         keep_secret(subscription)
-        records.record_active(self.connection, row, subscription.reference)
+        records.record(self.connection, row, "active", subscription.reference)
         if self.api.exclusive:  # the provider keeps only the new one
-            self._record(records.record_deleted, others)
+            self._record(others, "deleted")
         return subscription
 
     def remove(self, topic: str, url: str | None = None, reference: str | None = None) -> ProviderSubscription:
@@ -77,7 +76,7 @@ class SubscriptionService:
             ]
             if not matching:  # the provider's list proves that rows in doubt were removed
                 gone = [row for row in rows if url in (None, row["url"]) and reference in (None, row["reference"])]
-                self._record(records.record_deleted, gone)
+                self._record(gone, "deleted")
             subscription = _require_one(matching, topic)
             rows = [row for row in rows if _belongs_to(row, subscription)]
         self._remove(subscription, rows)
@@ -117,22 +116,21 @@ class SubscriptionService:
 
     def _remove(self, subscription: ProviderSubscription, rows: Rows) -> None:
         """Call the API, and record the request and its result in the rows."""
-        for row in rows:
-            records.record_deletion_requested(self.connection, row["id"], self.operator)
+        self._record(rows, "deletion-requested", self.operator)
         try:
             self.api.remove(subscription)
         except NotRegisteredError:
-            self._record(records.record_deleted, rows)
+            self._record(rows, "deleted")
             raise
         except ProviderCallError as error:
             if _is_refusal(error):
-                self._record(records.record_deletion_failed, rows)
+                self._record(rows, "deletion-failed")
             raise
-        self._record(records.record_deleted, rows)
+        self._record(rows, "deleted")
 
-    def _record(self, record: Callable[[Connection, UUID], None], rows: Rows) -> None:
+    def _record(self, rows: Rows, change: str, detail: str | None = None) -> None:
         for row in rows:
-            record(self.connection, row["id"])
+            records.record(self.connection, row["id"], change, detail)
 
     def _open_rows(self, topic: str) -> Rows:
         rows = records.select(self.connection, self.provider, topic)

@@ -111,8 +111,8 @@ SAFEGUARDS = {
     ),
     "a secret that is shown once is kept before anything else can fail": Safeguard(
         "app/subscriptions/service.py",
-        "keep_secret(subscription)\n        records.record_active(self.connection, row, subscription.reference)",
-        "records.record_active(self.connection, row, subscription.reference)\n        keep_secret(subscription)",
+        'keep_secret(subscription)\n        records.record(self.connection, row, "active", subscription.reference)',
+        'records.record(self.connection, row, "active", subscription.reference)\n        keep_secret(subscription)',
         "tests/integration/test_subscriptions.py::test_register_keeps_the_secret_if_the_database_fails",
     ),
     "a subscription whose answer was lost stays in doubt": Safeguard(

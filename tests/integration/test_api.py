@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import ProviderCallError
-from app.providers.http_client import ApiAddress, ProviderApi
+from app.providers.http_client import ProviderApi
 from tests.fake_api import CUT_OFF, HANGS, Answer, FakeApi, fake_api
 from tests.ports import free_port
 
@@ -28,8 +28,14 @@ class Caller:
 
     def __init__(self, url: str, authority: str, timeout_seconds: float = 20) -> None:
         self.reported: list[str] = []
-        address, credentials = ApiAddress("KOMPAR_API_URL", url, authority), {"KOMPAR_API_PASSWORD": SECRET}
-        self._api = ProviderApi(address, credentials, self.reported.append, timeout_seconds)
+        self._api = ProviderApi(
+            "KOMPAR_API_URL",
+            url,
+            {"KOMPAR_API_PASSWORD": SECRET},
+            self.reported.append,
+            authority=authority,
+            timeout_seconds=timeout_seconds,
+        )
 
     def call(self, method: str = "GET", path: str = "/it", **request: Any) -> Any:
         try:

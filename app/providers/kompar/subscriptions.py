@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from app.errors import AlreadyRegisteredError, NotRegisteredError, ProviderCallError
 from app.providers.base import ProviderSubscription, TriggerUnsupportedError, UnknownTopicError
-from app.providers.http_client import ApiAddress, ProviderApi, ReportWait
+from app.providers.http_client import ProviderApi, ReportWait
 from config.environment import Environment
 
 _HOST = "api.kompar.se"
@@ -91,6 +91,6 @@ class KomparSubscriptions:
 
 def read(environment: Environment, report: ReportWait) -> KomparSubscriptions:
     """Read KOMPAR_API_URL, KOMPAR_API_USERNAME and KOMPAR_API_PASSWORD."""
-    address = ApiAddress.read(environment, "KOMPAR_API_URL", _PRODUCTION)
     credentials = {name: environment.secret(name) for name in ("KOMPAR_API_USERNAME", "KOMPAR_API_PASSWORD")}
-    return KomparSubscriptions(ProviderApi(address, credentials, report), *credentials.values())
+    api = ProviderApi.read(environment, "KOMPAR_API_URL", _PRODUCTION, credentials, report)
+    return KomparSubscriptions(api, *credentials.values())

@@ -33,13 +33,15 @@ class SolarisAuthentication:
         self._secrets: dict[str, list[bytes]] = defaultdict(list)
         for event_type, secret in secrets:
             self._secrets[event_type].append(secret.encode())
-        self._handshakes = _RateLimit(_HANDSHAKES_PER_MINUTE, clock)
+        self._clock = clock
+        self._handshakes: deque[float] = deque(maxlen=_HANDSHAKES_PER_MINUTE)
+        self._lock = threading.Lock()
 
     def authenticate(self, request: IncomingRequest) -> AuthenticationResult | None:
         """Return the event type as the topic, or None for a handshake."""
         event_type = request.header(EVENT_TYPE)
         if event_type == _HANDSHAKE and not request.body:
-            self._handshakes.take()
+            self._count_handshake()
             return None
         secrets = self._secrets.get(event_type)
         if secrets is None:
@@ -60,22 +62,13 @@ class SolarisAuthentication:
             for secret in secrets:
                 yield None, {EVENT_TYPE: event_type, _SIGNATURE: _signature(secret, b"{}").decode()}, b"{}"
 
-
-class _RateLimit:
-    """Limits the handshakes per minute: they are unsigned, so anyone could send them."""
-
-    def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._taken_at: deque[float] = deque(maxlen=per_minute)
-        self._lock = threading.Lock()
-
-    def take(self) -> None:
-        """Count one; raise AuthenticationError if the last minute had too many."""
+    def _count_handshake(self) -> None:
+        """Limit the handshakes per minute: they are unsigned, so anyone could send them."""
         now = self._clock()
         with self._lock:
-            if len(self._taken_at) == self._taken_at.maxlen and now - self._taken_at[0] < 60:
+            if len(self._handshakes) == self._handshakes.maxlen and now - self._handshakes[0] < 60:
                 raise AuthenticationError("too-many-handshakes")
-            self._taken_at.append(now)
+            self._handshakes.append(now)
 
 
 def _signature(secret: bytes, body: bytes) -> bytes:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from app.errors import NotRegisteredError, ProviderCallError
 from app.providers.base import ProviderSubscription, TriggerUnsupportedError, UnknownTopicError
-from app.providers.http_client import ApiAddress, ProviderApi, ReportWait
+from app.providers.http_client import ProviderApi, ReportWait
 from app.providers.solaris.events import EVENT_TYPES
 from config.environment import Environment
 
@@ -25,10 +25,10 @@ class SolarisSubscriptions:
     described = frozenset(EVENT_TYPES)
     secrets = "SOLARIS_SECRETS"
 
-    def __init__(self, api: ProviderApi, authorization: ProviderApi, client: tuple[str, str]) -> None:
+    def __init__(self, api: ProviderApi, authorization: ProviderApi, client_id: str, secret: str) -> None:
         self._api = api
         self._authorization = authorization
-        self._client = client
+        self._client = (client_id, secret)
         self._token = ""
         self.url = api.url
 
@@ -101,10 +101,7 @@ class SolarisSubscriptions:
 
 def read(environment: Environment, report: ReportWait) -> SolarisSubscriptions:
     """Read SOLARIS_API_URL, SOLARIS_AUTH_URL, SOLARIS_CLIENT_ID and SOLARIS_CLIENT_SECRET."""
-    api = ApiAddress.read(environment, "SOLARIS_API_URL", _API)
-    authorization = ApiAddress.read(environment, "SOLARIS_AUTH_URL", _AUTHORIZATION)
-    client = environment.secret("SOLARIS_CLIENT_ID"), environment.secret("SOLARIS_CLIENT_SECRET")
-    credentials = {"SOLARIS_CLIENT_ID": client[0], "SOLARIS_CLIENT_SECRET": client[1]}
-    return SolarisSubscriptions(
-        ProviderApi(api, credentials, report), ProviderApi(authorization, credentials, report), client
-    )
+    credentials = {name: environment.secret(name) for name in ("SOLARIS_CLIENT_ID", "SOLARIS_CLIENT_SECRET")}
+    api = ProviderApi.read(environment, "SOLARIS_API_URL", _API, credentials, report)
+    authorization = ProviderApi.read(environment, "SOLARIS_AUTH_URL", _AUTHORIZATION, credentials, report)
+    return SolarisSubscriptions(api, authorization, *credentials.values())
