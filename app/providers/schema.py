@@ -43,11 +43,18 @@ class LenientSchema(Schema):
         has_options = any(option is not None for option in options.values())
         if self._plan is None or type(data) is not dict or has_options:
             return super().load(data, **options)
+        loaded = dict(data)
         try:
-            return _load_fast(self._plan, data)
+            for name, unchanged_types, field in self._plan:
+                value = data.get(name, missing)
+                if type(value) not in unchanged_types:
+                    value = field.deserialize(value, name, data)
+                    if value is not missing:
+                        loaded[name] = value
         except ValidationError:
             # Nested schemas get `partial` too, so they skip the fast path and no level is tried twice.
             return super().load(data, partial=False)
+        return loaded
 
     def check(self, content: Content) -> None:
         """Raise InvalidDeliveryError `invalid` for content that does not fit."""
@@ -81,14 +88,3 @@ def _unchanged_types(field: fields.Field[Any]) -> frozenset[type]:
     if json_type is None or has_own_booleans or field.validators or field.pre_load or field.post_load:
         return frozenset()
     return frozenset((json_type, type(None)) if field.allow_none else (json_type,))
-
-
-def _load_fast(plan: _Plan, data: dict[str, Any]) -> dict[str, Any]:
-    loaded = dict(data)
-    for name, unchanged_types, field in plan:
-        value = data.get(name, missing)
-        if type(value) not in unchanged_types:
-            value = field.deserialize(value, name, data)
-            if value is not missing:
-                loaded[name] = value
-    return loaded

@@ -25,8 +25,7 @@ def select_excluding(connection: Connection, table: str, prefix: bytes, after: U
 
     At most 500, and 16 MiB together; a larger one comes alone.
     """
-    query = SQL(
-        """
+    query = SQL("""
         SELECT receipt, ciphertext FROM (
             SELECT receipt, ciphertext,
                    sum(octet_length(ciphertext)) OVER (ORDER BY receipt) - octet_length(ciphertext) AS before
@@ -34,19 +33,16 @@ def select_excluding(connection: Connection, table: str, prefix: bytes, after: U
                 SELECT receipt, ciphertext FROM {} WHERE receipt > %(after)s AND {} ORDER BY receipt LIMIT 500
             ) AS next
         ) AS summed WHERE before < 16 * 1024 * 1024 ORDER BY receipt
-        """
-    ).format(Identifier(table), _OTHER_PREFIX)
+    """).format(Identifier(table), _OTHER_PREFIX)
     return connection.execute(query, {"prefix": prefix, "after": after}).fetchall()
 
 
 def replace(connection: Connection, table: str, bodies: Sequence[_SealedBody]) -> None:
     """Replace the bodies of receipts; one that was removed in the meantime stays removed."""
-    query = SQL(
-        """
+    query = SQL("""
         UPDATE {0} SET ciphertext = fresh.ciphertext FROM unnest(%s::uuid[], %b::bytea[]) AS fresh (receipt, ciphertext)
         WHERE {0}.receipt = fresh.receipt AND {0}.ciphertext IS NOT NULL
-        """
-    ).format(Identifier(table))
+    """).format(Identifier(table))
     connection.execute(query, [[receipt for receipt, _ in bodies], [ciphertext for _, ciphertext in bodies]])
 
 

@@ -144,15 +144,12 @@ def translate_errors() -> Iterator[None]:
         state = error.sqlstate or ""
         if state[:2] in _DATA:
             raise DataRejectedError(state, error.diag.constraint_name or "") from error
-        if state[:2] in _SERVER or _is_connection_lost(error):
+        # No answer came. A statement behind a failed one in a pipeline has no SQLSTATE either.
+        is_aborted = isinstance(error, psycopg.errors.PipelineAborted)
+        is_lost = error.sqlstate is None and isinstance(error, psycopg.OperationalError) and not is_aborted
+        if state[:2] in _SERVER or is_lost:
             raise StoreUnavailableError("postgres-unavailable", state or _connection_failure(error)) from error
         raise
-
-
-def _is_connection_lost(error: psycopg.Error) -> bool:
-    """Return whether no answer came. A statement behind a failed one in a pipeline has no SQLSTATE either."""
-    aborted = isinstance(error, psycopg.errors.PipelineAborted)
-    return error.sqlstate is None and isinstance(error, psycopg.OperationalError) and not aborted
 
 
 def _connection_failure(error: psycopg.Error) -> str:

@@ -73,11 +73,9 @@ def in_cents(money: Any) -> bool:
     return bool(money["unit"] == "cents")
 
 
-def _is_euro(money: Any) -> bool:
-    return bool(money["currency"] == "EUR")
-
-
-_MONEY: list[tuple[str, Callable[[Any], bool]]] = [("unknown-unit", in_cents), ("unknown-currency", _is_euro)]
+_MONEY: list[tuple[str, Callable[[Any], bool]]] = [
+    ("unknown-unit", in_cents), ("unknown-currency", lambda money: bool(money["currency"] == "EUR")),
+]  # fmt: skip
 CREDIT_LINE_CHECKS: Checks = {
     "status": [("unknown-status", STATUSES.__contains__)],
     "decision": [("unknown-decision", DECISIONS.__contains__)],

@@ -64,8 +64,12 @@ class SolarisSubscriptions:
         by_reference: dict[str | None, ProviderSubscription] = {}
         for number in itertools.count(1):
             size = len(by_reference)
-            for subscription in self._page(number):
-                by_reference.setdefault(subscription.reference, subscription)
+            page = self._call("GET", _PATH, params={"page[number]": number, "page[size]": _PAGE_SIZE})
+            if not isinstance(page, list) or not all(isinstance(item, dict) and "id" in item for item in page):
+                raise self._api.unexpected("no list of subscriptions in its answer")
+            for item in page:
+                topic, url, reference = str(item.get("event_type")), str(item.get("url")), str(item["id"])
+                by_reference.setdefault(reference, ProviderSubscription(topic, url, reference))
             if len(by_reference) == size:
                 break
         return list(by_reference.values())
@@ -81,14 +85,6 @@ class SolarisSubscriptions:
         """Close the connections."""
         self._api.close()
         self._authorization.close()
-
-    def _page(self, number: int) -> list[ProviderSubscription]:
-        page = self._call("GET", _PATH, params={"page[number]": number, "page[size]": _PAGE_SIZE})
-        if not isinstance(page, list) or not all(isinstance(item, dict) and "id" in item for item in page):
-            raise self._api.unexpected("no list of subscriptions in its answer")
-        return [
-            ProviderSubscription(str(item.get("event_type")), str(item.get("url")), str(item["id"])) for item in page
-        ]
 
     def _call(self, method: str, path: str, **request: Any) -> Any:
         if not self._token:
