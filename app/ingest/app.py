@@ -7,21 +7,20 @@ reaches 0.67 times the rate of an empty Flask view (benchmarks/results/RESULTS.m
 
 from functools import partial
 
-from flask import Flask
+from flask import Flask, Response, request
+from werkzeug.exceptions import NotFound
 
 from app.canary import message as canary
 from app.crypto.sealing import SealingKeys
 from app.errors import StoreUnavailableError
 from app.inbox import client, wakeup
 from app.inbox.stream import Inbox
-from app.ingest.canary_receiver import CanaryReceiver
 from app.ingest.circuit_breaker import CircuitBreaker, probe_postgres, probe_redis
 from app.ingest.durable_store import DurableStore
-from app.ingest.endpoint import Receivers, WebhookEndpoint, unknown_webhooks
-from app.ingest.health import health
+from app.ingest.endpoint import Receivers, WebhookEndpoint
 from app.ingest.high_water_reporter import HighWaterReporter
-from app.ingest.problem_details import register_error_handler
-from app.ingest.receiver import DeliveryReceiver
+from app.ingest.problem_details import Problem, to_problem
+from app.ingest.receiver import CanaryReceiver, DeliveryReceiver
 from app.providers import registry
 from app.storage.pool import Pool
 from config.environment import Environment
@@ -71,18 +70,41 @@ def create_app(environment: Environment) -> Flask:
         canary_stores = {name: store(name, inbox) for name, inbox in canary_inboxes.items()}
         receivers[canary.PROVIDER] = CanaryReceiver(settings.canary_secret, keys, canary_stores)
 
-    def check_stores() -> None:
-        """Raise StoreUnavailableError while neither store can take a delivery."""
-        redis_breaker, postgres_breaker = breakers
+    app = _flask_app(*breakers)
+    app.wsgi_app = WebhookEndpoint(app.wsgi_app, receivers, settings.body_limit_bytes)  # type: ignore[method-assign]
+    return app
+
+
+def _flask_app(redis_breaker: CircuitBreaker, postgres_breaker: CircuitBreaker) -> Flask:
+    """Return the Flask app: it answers the load balancer's health checks, and every other request with an error.
+
+    A backlog never makes an edge unready: all edges would leave the balancer at once, and every rejected delivery is
+    a lost loan.
+    """
+    app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # a doubled slash is a 404, not a redirect
+    app.register_error_handler(Exception, lambda error: to_problem(error, request.path).to_response())
+
+    @app.get("/livez", provide_automatic_options=False)
+    def livez() -> Response:
+        return Response('{"alive": true}', content_type="application/json")
+
+    @app.get("/readyz", provide_automatic_options=False)
+    def readyz() -> Response:
         try:
             redis_breaker.check()
         except StoreUnavailableError:
-            postgres_breaker.check()
+            try:
+                postgres_breaker.check()
+            except StoreUnavailableError as error:
+                return Problem(503, error.reason).to_response()
+        return Response('{"ready": true}', content_type="application/json")
 
-    app = Flask(__name__, static_folder=None)
-    app.url_map.merge_slashes = False  # a doubled slash is a 404, not a redirect
-    app.register_blueprint(unknown_webhooks())
-    app.register_blueprint(health(check_stores))
-    register_error_handler(app)
-    app.wsgi_app = WebhookEndpoint(app.wsgi_app, receivers, settings.body_limit_bytes)  # type: ignore[method-assign]
+    # No known webhook: 404 for a POST, 405 for other methods. By default Flask would answer OPTIONS itself, and
+    # redirect a path with a trailing slash.
+    @app.route("/webhooks/<provider>", methods=["POST"], provide_automatic_options=False, strict_slashes=False)
+    @app.route("/webhooks/<provider>/<topic>", methods=["POST"], provide_automatic_options=False, strict_slashes=False)
+    def unknown_webhook(**_segments: str) -> Response:
+        raise NotFound
+
     return app

@@ -1,22 +1,28 @@
 """The WSGI fast path for webhooks, in front of Flask; `app.ingest.app` says why."""
 
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response
 from werkzeug.datastructures import EnvironHeaders
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.sansio.utils import get_content_length
 
 from app import metrics
-from app.ingest.canary_receiver import CanaryReceiver
+from app.errors import StoreUnavailableError
 from app.ingest.problem_details import to_problem
-from app.ingest.receiver import DeliveryReceiver
-from app.ingest.request_body import LargeBodyLimiter, read_body
+from app.ingest.receiver import CanaryReceiver, DeliveryReceiver
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_CHUNK_BYTES = 64 * 1024
+# Larger bodies are limited in number. The memory of the others is bounded by the number of requests in progress.
+_LARGE_BYTES = 1024 * 1024
+_MAX_LARGE_BODIES = 2
+_WAIT_SECONDS = 1.0
 
 Receivers = dict[str, DeliveryReceiver | CanaryReceiver]
 
@@ -31,7 +37,6 @@ class _Request:
         self._body: bytes | None = None
 
     def header(self, name: str) -> str:
-        """Return a header's value; empty if it is missing."""
         return self._headers.get(name, "")
 
     @property
@@ -49,7 +54,7 @@ class WebhookEndpoint:
         """Route by name of provider: `receivers` has one for each."""
         self._flask_app = flask_app
         self._body_limit_bytes = body_limit_bytes
-        self._large_bodies = LargeBodyLimiter()
+        self._large_bodies = threading.BoundedSemaphore(_MAX_LARGE_BODIES)
         self._routes = {
             "/".join(("/webhooks", provider, *segments)): (provider, receiver, topic)
             for provider, receiver in receivers.items()
@@ -64,10 +69,9 @@ class WebhookEndpoint:
         if route is None:
             return self._flask_app(environ, start_response)
         provider, receiver, topic = route
-        with ExitStack() as held:  # a large body's slot
-            read = partial(read_body, environ, self._body_limit_bytes, self._large_bodies, held)
+        with ExitStack() as answered:
             try:
-                receipt = receiver.receive(_Request(environ, topic, read))
+                receipt = receiver.receive(_Request(environ, topic, partial(self._read_body, environ, answered)))
             except Exception as error:
                 problem = to_problem(error, path)
                 metrics.WEBHOOK_REQUESTS.labels(provider, str(problem.status), problem.reason).inc()
@@ -76,17 +80,32 @@ class WebhookEndpoint:
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
 
+    def _read_body(self, environ: "WSGIEnvironment", answered: ExitStack) -> bytes:
+        """Return the raw body, declared or chunked, still content-encoded. It never holds more than the limit.
 
-def unknown_webhooks() -> Blueprint:
-    """Return Flask's routes for webhooks of no known provider or topic: 404 for a POST, 405 for other methods."""
-    blueprint = Blueprint("webhooks", __name__)
+        A body takes one of the slots for large bodies at its 1 MiB mark, and frees it when `answered` closes.
+        Werkzeug's own limit is not used: it truncates a chunked body silently.
 
-    def not_found(**_segments: str) -> Response:
-        raise NotFound
-
-    for rule in ("/webhooks/<provider>", "/webhooks/<provider>/<topic>"):
-        # By default Flask would answer OPTIONS itself, and redirect a path with a trailing slash.
-        blueprint.add_url_rule(
-            rule, view_func=not_found, methods=["POST"], provide_automatic_options=False, strict_slashes=False
-        )
-    return blueprint
+        Raises:
+            RequestEntityTooLarge: More than the limit was declared or sent.
+            ClientDisconnected: Fewer bytes were sent than declared.
+            StoreUnavailableError: No slot is free for a large body.
+        """
+        declared = get_content_length(environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"))
+        if declared is not None and declared > self._body_limit_bytes:
+            raise RequestEntityTooLarge
+        chunks: list[bytes] = []
+        size = 0
+        # Every read releases the GIL, so a declared body is not read once more to find its end.
+        while size != declared and (chunk := environ["wsgi.input"].read(_CHUNK_BYTES)):
+            size += len(chunk)
+            if size > self._body_limit_bytes:
+                raise RequestEntityTooLarge
+            if size > _LARGE_BYTES >= size - len(chunk):
+                if not self._large_bodies.acquire(timeout=_WAIT_SECONDS):
+                    raise StoreUnavailableError("busy", "too many large bodies at once")
+                answered.callback(self._large_bodies.release)
+            chunks.append(chunk)
+        if declared is not None and size != declared:
+            raise ClientDisconnected
+        return b"".join(chunks)

@@ -17,19 +17,23 @@ _REPORT_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
-class HighWaterReporter:
-    """Keeps the highest count per provider and epoch. A background thread reports it, so that no answer waits."""
+class HighWaterReporter(threading.Thread):
+    """Keeps the highest count per provider and epoch. This thread reports it, so that no answer waits."""
 
     def __init__(self, pool: Pool) -> None:
+        super().__init__(name="high-water-reporter")
         self._pool = pool
         self._edge = uuid7()
         self._lock = threading.Lock()
         self._marks: dict[tuple[str, UUID], HighWaterMark] = {}
         self._reported: dict[tuple[str, UUID], HighWaterMark] = {}
 
-    def start(self) -> None:
+    def run(self) -> None:
         """Report every second, and once more when the process ends."""
-        threading.Thread(target=self._run, name="high-water-reporter").start()
+        main = threading.main_thread()
+        while main.is_alive():
+            main.join(_REPORT_SECONDS)
+            self._report()
 
     def observe(self, provider: str, result: AppendResult) -> None:
         """Keep the count of a confirmed append if it is the highest so far."""
@@ -39,7 +43,7 @@ class HighWaterReporter:
             if mark is None or mark.appended < result.count:
                 self._marks[key] = HighWaterMark(result.count, result.stream_id)
 
-    def report(self) -> None:
+    def _report(self) -> None:
         """Report the marks that changed since the last report. After a failure, the next report includes them."""
         with self._lock:
             changed = {key: mark for key, mark in self._marks.items() if self._reported.get(key) != mark}
@@ -53,9 +57,3 @@ class HighWaterReporter:
             logger.exception("high_water_report_failed")
             return
         self._reported |= changed
-
-    def _run(self) -> None:
-        main = threading.main_thread()
-        while main.is_alive():
-            main.join(_REPORT_SECONDS)
-            self.report()

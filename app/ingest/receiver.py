@@ -1,32 +1,30 @@
-"""Accepts the deliveries of one provider: authenticates, seals and stores each, and returns its receipt."""
+"""Receivers: each authenticates a request, seals its body, stores it durably and returns its receipt."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from app import metrics
+from app.canary import message as canary
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery
+from app.errors import AuthenticationError
 from app.ingest.durable_store import DurableStore
 from app.providers.base import Authentication, IncomingRequest
 
 
 class DeliveryReceiver:
-    """Accepts requests that a provider's authentication confirms."""
+    """Accepts the requests that a provider's authentication confirms; `topics` is what its URLs name."""
 
     def __init__(self, provider: str, authentication: Authentication, keys: SealingKeys, store: DurableStore) -> None:
+        self.topics = authentication.topics
         self._provider = provider
         self._authentication = authentication
         self._keys = keys
         self._store = store
         self._duration = metrics.WEBHOOK_DURATION.labels(provider)
         self._accepted = metrics.WEBHOOK_REQUESTS.labels(provider, "200", "accepted")
-
-    @property
-    def topics(self) -> Collection[str | None]:
-        """The provider's topics, as URLs name them; None means a URL without a topic."""
-        return self._authentication.topics
 
     def receive(self, request: IncomingRequest) -> UUID | None:
         """Store a delivery durably and return its receipt; None for a handshake, which is not stored.
@@ -45,4 +43,26 @@ class DeliveryReceiver:
             headers = {name: value for name in self._authentication.kept_headers if (value := request.header(name))}
             self._store.store(Delivery(receipt, self._provider, authentic.topic, headers, sealed))
         self._accepted.inc()
+        return receipt
+
+
+class CanaryReceiver:
+    """Accepts signed canaries for inboxes of their own: `stores` by provider. They are in no provider's counts."""
+
+    def __init__(self, secret: str, keys: SealingKeys, stores: Mapping[str, DurableStore]) -> None:
+        self.topics = stores.keys()
+        self._secret = secret
+        self._keys = keys
+        self._stores = stores
+
+    def receive(self, request: IncomingRequest) -> UUID:
+        """Store a canary durably and return its receipt; raises the errors of a delivery."""
+        signature = request.header(canary.SIGNATURE)
+        if not signature:
+            raise AuthenticationError("no-signature")
+        if not canary.is_signed(self._secret, request.body, signature):
+            raise AuthenticationError("wrong-signature")
+        receipt, provider = uuid7(), str(request.topic)  # the endpoint routes only the topics above
+        sealed = self._keys.seal(receipt, request.body)
+        self._stores[provider].store(Delivery(receipt, canary.inbox_name(provider), provider, {}, sealed))
         return receipt
