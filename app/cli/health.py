@@ -68,7 +68,7 @@ def _waiting_times(settings: AuditSettings, providers: Iterable[str]) -> Iterato
     ):
         for provider in providers:
             name = canary.inbox_name(provider)
-            yield Inbox(redis, name).oldest_seconds(), provider
+            yield Inbox(redis, name).backlog().oldest_seconds, provider
             yield Overflow(lambda: nullcontext(connection), name).waiting().oldest_seconds, provider
 
 

@@ -5,18 +5,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from redis import Redis
+from redis import Redis, exceptions
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    NoPermissionError,
-    OutOfMemoryError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from app.errors import StoreUnavailableError
@@ -65,15 +55,15 @@ def translate_errors() -> Iterator[None]:
     """Turn every error of the server or the connection into StoreUnavailableError."""
     try:
         yield
-    except OutOfMemoryError as error:
+    except exceptions.OutOfMemoryError as error:
         raise StoreUnavailableError("redis-full") from error
-    except BusyLoadingError as error:
+    except exceptions.BusyLoadingError as error:
         raise StoreUnavailableError("redis-loading") from error
-    except AuthenticationError as error:  # a subclass of ConnectionError, although the server answered
+    except exceptions.AuthenticationError as error:  # a subclass of ConnectionError, although the server answered
         raise StoreUnavailableError("redis-refuses", "wrong user or password") from error
-    except (RedisConnectionError, RedisTimeoutError) as error:
+    except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
         raise StoreUnavailableError("redis-unreachable") from error
-    except RedisError as error:
+    except exceptions.RedisError as error:
         # Of "Command # 1 (…) of pipeline caused error: CODE …" only the code is kept: the command quotes values.
         code = str(error).rpartition("caused error: ")[2].partition(" ")[0]
         raise StoreUnavailableError("redis-refuses", code) from error
@@ -125,7 +115,7 @@ def _if_allowed(query: Callable[[], Any]) -> dict[str, Any]:
     """Return the reply; empty if the server hides it, as managed services do. A hidden setting counts as not proven."""
     try:
         return dict(query())
-    except (NoPermissionError, ResponseError):
+    except exceptions.ResponseError:
         return {}
 
 

@@ -4,6 +4,7 @@ An entry stays until the ledger has committed it. If a consumer dies, its claime
 consumer claims them.
 """
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +19,8 @@ from uuid_utils.compat import uuid7
 
 from app import metrics
 from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
-from app.inbox import lua, wakeup
+from app.inbox import lua
 from app.inbox.client import translate_errors
-from app.inbox.codec import to_delivery, to_fields
 from config.celery import ABANDONED_SECONDS, BATCH_ENTRIES
 
 _GROUP = "workers"
@@ -29,9 +29,10 @@ _BATCH_BYTES = 8 * 1024 * 1024
 # Released entries count as idle for longer than this.
 _ABANDONED_MS = ABANDONED_SECONDS * 1000
 _MAX_REASSIGNED = 10_000
+# A wake-up counts as pending for this long if no worker clears it.
+_WAKEUP_SECONDS = 5
 _FIRST_ID = StreamId(0, 0)
-# An entry as the server returns it: its id, and its fields' names and values in turn; None if it was deleted.
-_Entry = tuple[bytes, list[bytes] | None]
+_FORMAT_VERSION = b"1"
 logger = logging.getLogger(__name__)
 
 
@@ -46,10 +47,14 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How many entries wait; everything received before `complete_until` has been acknowledged."""
+    """How many entries wait, and how long the oldest has waited, 0 without one, by the server's clock.
+
+    Everything received before `complete_until` has been acknowledged.
+    """
 
     entries: int
     complete_until: datetime
+    oldest_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class Inbox:
         self._epoch_key = f"inbox:{provider}:epoch"
         # XADD does not return the server's own count of entries, so that appends count here.
         self._count_key = f"inbox:{provider}:appended"
+        self._wakeup_key = f"wakeup:{provider}"
 
     def open(self) -> None:
         """Create stream, group and epoch if they are missing.
@@ -102,9 +108,9 @@ class Inbox:
         Raises:
             StoreUnavailableError: Not proven. The entries may be there nevertheless, under the same receipts.
         """
-        fields = [part for delivery in deliveries for pair in to_fields(delivery).items() for part in pair]
-        keys = self._stream, wakeup.key(self.provider), self._epoch_key, self._count_key
-        arguments = str(uuid7()), self._max_entries or "", wakeup.MARK_SECONDS, len(fields) // len(deliveries)
+        fields = [part for delivery in deliveries for pair in _to_fields(delivery).items() for part in pair]
+        keys = self._stream, self._wakeup_key, self._epoch_key, self._count_key
+        arguments = str(uuid7()), self._max_entries or "", _WAKEUP_SECONDS, len(fields) // len(deliveries)
         with translate_errors():
             reply: Any = self._redis.eval(lua.APPEND, len(keys), *keys, *arguments, *fields)
         epoch, last_count, marked, ids = reply
@@ -117,21 +123,27 @@ class Inbox:
     def mark_wakeup_pending(self) -> bool:
         """Mark a wake-up as pending for a delivery in the overflow; return whether to publish it."""
         with translate_errors():
-            return wakeup.mark_pending(self._redis, self.provider)
+            return self._redis.set(self._wakeup_key, 1, nx=True, ex=_WAKEUP_SECONDS) is True
 
     def clear_wakeup(self) -> None:
-        """Let the next append publish a wake-up."""
+        """Let the next append publish a wake-up. Call it before `claim`, so that a later append does."""
         with translate_errors():
-            wakeup.clear(self._redis, self.provider)
+            self._redis.delete(self._wakeup_key)
 
     def claim(self, consumer: str) -> list[ReceivedDelivery]:
         """Claim a batch of entries that no consumer has claimed; empty if there are none."""
-        return self._read(consumer, lambda _: ">")
+        return self._read(consumer)
 
     def pending(self, consumer: str, after: StreamId = _FIRST_ID) -> list[ReceivedDelivery]:
         """Return a batch of entries after `after` that `consumer` has claimed and not acknowledged."""
-        batch = self._read(consumer, lambda last: str(last or after))
-        return self._with_delivery_counts(consumer, batch) if batch else []
+        batch = self._read(consumer, after)
+        if not batch:
+            return []
+        first, last = str(batch[0].stream_id), str(batch[-1].stream_id)
+        with translate_errors():
+            pending: Any = self._redis.xpending_range(self._stream, _GROUP, first, last, _MAX_REASSIGNED, consumer)
+        counts = {StreamId.parse(entry["message_id"]): entry["times_delivered"] for entry in pending}
+        return [replace(received, delivery_count=counts.get(received.stream_id, 1)) for received in batch]
 
     def claim_abandoned(self, consumer: str) -> None:
         """Claim for `consumer` the entries that other consumers released, or have left idle for ABANDONED_SECONDS."""
@@ -151,14 +163,16 @@ class Inbox:
             pipeline.execute()
 
     def backlog(self) -> Backlog:
-        """Return how many entries wait, and until when the ledger is complete."""
-        now, entries, oldest_at = self._waiting()
-        return Backlog(entries, oldest_at or now)
-
-    def oldest_seconds(self) -> float:
-        """Return how long the oldest entry has waited, by the server's clock; 0 if none waits."""
-        now, _, oldest_at = self._waiting()
-        return (now - oldest_at).total_seconds() if oldest_at else 0.0
+        """Return how many entries wait, for how long, and until when the ledger is complete."""
+        with translate_errors():
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.time()
+            pipeline.xlen(self._stream)
+            pipeline.xrange(self._stream, count=1)
+            (seconds, micros), entries, oldest = pipeline.execute()
+        now = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros // 1000 * 1000)
+        complete_until = StreamId.parse(oldest[0][0]).received_at if oldest else now
+        return Backlog(entries, complete_until, (now - complete_until).total_seconds())
 
     def idle_seconds(self, exclude: str) -> float:
         """Return how long ago a consumer other than `exclude` last read the inbox; infinity if there is no other."""
@@ -171,8 +185,7 @@ class Inbox:
 
     def info(self) -> StreamInfo:
         """Return the server's own count of appends, for the audit."""
-        with translate_errors():
-            epoch, info = self._in_group(lambda pipeline: pipeline.xinfo_stream(self._stream))
+        epoch, info = self._in_group(lambda pipeline: pipeline.xinfo_stream(self._stream))
         return StreamInfo(epoch, info["entries-added"], StreamId.parse(info["last-generated-id"]))
 
     def stream_ids(self, until: StreamId) -> list[StreamId]:
@@ -193,68 +206,44 @@ class Inbox:
             yield from zip(reply[::2], reply[1::2], strict=True)
             start = f"({reply[-2].decode()}"
 
-    def _waiting(self) -> tuple[datetime, int, datetime | None]:
-        """Return the server's time in milliseconds, the number of entries, and when the oldest was received."""
-        with translate_errors():
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.time()
-            pipeline.xlen(self._stream)
-            pipeline.xrange(self._stream, count=1)
-            (seconds, micros), entries, oldest = pipeline.execute()
-        now = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros // 1000 * 1000)
-        return now, entries, StreamId.parse(oldest[0][0]).received_at if oldest else None
-
     def _consumers(self) -> list[Any]:
-        with translate_errors():
-            consumers: list[Any] = self._in_group(lambda pipeline: pipeline.xinfo_consumers(self._stream, _GROUP))[1]
+        consumers: list[Any] = self._in_group(lambda pipeline: pipeline.xinfo_consumers(self._stream, _GROUP))[1]
         return consumers
 
     def _reassign(self, consumer: str, min_idle_ms: int, which: dict[str, Any], idle: int | None = None) -> None:
         """Assign pending entries to `consumer`; their delivery counts stay."""
-        with translate_errors():
-            _, pending = self._in_group(
-                lambda pipeline: pipeline.xpending_range(self._stream, _GROUP, "-", "+", _MAX_REASSIGNED, **which)
-            )
-            if pending:
-                ids = [entry["message_id"] for entry in pending]
+        _, pending = self._in_group(
+            lambda pipeline: pipeline.xpending_range(self._stream, _GROUP, "-", "+", _MAX_REASSIGNED, **which)
+        )
+        if pending:
+            ids = [entry["message_id"] for entry in pending]
+            with translate_errors():
                 self._redis.xclaim(self._stream, _GROUP, consumer, min_idle_ms, ids, idle=idle, justid=True)
 
-    def _read(self, consumer: str, start: Callable[[StreamId | None], str]) -> list[ReceivedDelivery]:
+    def _read(self, consumer: str, after: StreamId | None = None) -> list[ReceivedDelivery]:
+        """Return a batch: what `consumer` has claimed after an entry, or without one, what it claims now."""
         batch: list[ReceivedDelivery] = []
-        last: StreamId | None = None
         size, more = 0, True
         while more and len(batch) < BATCH_ENTRIES and size < _BATCH_BYTES:
-            epoch, entries, more = self._read_some(consumer, start(last))
+            epoch, (entries, more) = self._read_some(consumer, ">" if after is None else str(after))
             for stream_id, fields in entries:
                 size += sum(map(len, fields or ()))
                 batch += self._to_received(epoch, stream_id, fields)
-            last = StreamId.parse(entries[-1][0]) if entries else None
+            if after is not None and entries:
+                after = StreamId.parse(entries[-1][0])
         return batch
 
-    def _with_delivery_counts(self, consumer: str, batch: list[ReceivedDelivery]) -> list[ReceivedDelivery]:
-        """Return the deliveries with the server's count of how often each was claimed."""
-        first, last = str(batch[0].stream_id), str(batch[-1].stream_id)
-        with translate_errors():
-            pending: Any = self._redis.xpending_range(self._stream, _GROUP, first, last, _MAX_REASSIGNED, consumer)
-        counts = {StreamId.parse(entry["message_id"]): entry["times_delivered"] for entry in pending}
-        return [replace(received, delivery_count=counts.get(received.stream_id, 1)) for received in batch]
-
-    def _read_some(self, consumer: str, start: str) -> tuple[UUID, list[_Entry], bool]:
-        """Return the epoch, some entries, and whether there may be more."""
-        with translate_errors():
-            epoch, (entries, more) = self._in_group(
-                lambda pipeline: pipeline.eval(lua.READ, 1, self._stream, _GROUP, consumer, start)
-            )
-        return epoch, entries, bool(more)
+    def _read_some(self, consumer: str, start: str) -> tuple[UUID, Any]:
+        return self._in_group(lambda pipeline: pipeline.eval(lua.READ, 1, self._stream, _GROUP, consumer, start))
 
     def _to_received(self, epoch: UUID, stream_id: bytes, fields: list[bytes] | None) -> list[ReceivedDelivery]:
-        """Return the delivery of an entry; empty if the entry is deleted or unreadable."""
+        """Return the delivery of an entry, whose fields are names and values in turn; empty if it is unreadable."""
         if not fields:  # deleted, but still pending
             with translate_errors():
                 self._redis.xack(self._stream, _GROUP, stream_id)
             return []
         try:
-            delivery = to_delivery(self.provider, dict(zip(fields[::2], fields[1::2], strict=True)))
+            delivery = _to_delivery(self.provider, dict(zip(fields[::2], fields[1::2], strict=True)))
         except (KeyError, ValueError):
             metrics.PROCESSING_ERRORS.labels(self.provider, "not-readable").inc()
             context = {"provider": self.provider, "entry": stream_id.decode()}
@@ -269,13 +258,14 @@ class Inbox:
         The group is created only after the command failed: a full server refuses to create it, and a worker that
         starts then must still drain.
         """
-        try:
+        with translate_errors():
+            try:
+                return self._in_epoch(command)
+            except ResponseError as error:
+                if "NOGROUP" not in str(error) and "no such key" not in str(error):
+                    raise
+            self.open()
             return self._in_epoch(command)
-        except ResponseError as error:
-            if "NOGROUP" not in str(error) and "no such key" not in str(error):
-                raise
-        self.open()
-        return self._in_epoch(command)
 
     def _in_epoch(self, command: Callable[[Pipeline], Any]) -> tuple[UUID, Any]:
         pipeline = self._redis.pipeline(transaction=True)
@@ -285,3 +275,29 @@ class Inbox:
         if epoch is None:
             raise ResponseError("NOGROUP the inbox is not open")
         return UUID(epoch.decode()), reply
+
+
+# The fields of a stream entry.
+
+
+def _to_fields(delivery: Delivery) -> dict[str, bytes]:
+    return {
+        "v": _FORMAT_VERSION,
+        "receipt": delivery.receipt.bytes,
+        "topic": delivery.topic.encode(),
+        "headers": json.dumps(dict(delivery.headers)).encode(),
+        "sealed": delivery.sealed,
+    }
+
+
+def _to_delivery(provider: str, fields: dict[bytes, bytes]) -> Delivery:
+    """Return the delivery; raises KeyError or ValueError for an entry of another format."""
+    if fields[b"v"] != _FORMAT_VERSION:
+        raise ValueError("written by a newer version")
+    return Delivery(
+        receipt=UUID(bytes=fields[b"receipt"]),
+        provider=provider,
+        topic=fields[b"topic"].decode(),
+        headers=json.loads(fields[b"headers"]),
+        sealed=fields[b"sealed"],
+    )

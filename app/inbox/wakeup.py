@@ -8,32 +8,13 @@ import logging
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from redis import Redis
-
 from app import metrics
 from app.errors import StoreUnavailableError
 from config.celery import PUBLISHER_OPTIONS, PUBLISHERS
 
-# A mark lasts for this long if no worker clears it.
-MARK_SECONDS = 5
 # A worker drops a task that is older: sweeps have drained the inbox meanwhile.
 _EXPIRES_SECONDS = 30
 logger = logging.getLogger(__name__)
-
-
-def key(provider: str) -> str:
-    """Return the Redis key of a provider's mark."""
-    return f"wakeup:{provider}"
-
-
-def mark_pending(redis: Redis, provider: str) -> bool:
-    """Set the mark; return whether there was none, so that a wake-up is to be published."""
-    return redis.set(key(provider), 1, nx=True, ex=MARK_SECONDS) is True
-
-
-def clear(redis: Redis, provider: str) -> None:
-    """Remove the mark. Call it before reading the inbox, so that an append after the read publishes a wake-up."""
-    redis.delete(key(provider))
 
 
 class WakeupPublisher:
