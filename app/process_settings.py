@@ -62,7 +62,7 @@ READERS: Mapping[str, Callable[[Environment], Any]] = PROCESSES | {"subscription
 _BROKER = ("redis", "kombu.transport.redis")  # kombu goes on without redis, and fails at the first connection
 _COMMAND = ("app.cli.__main__", "app.cli.main", "app.cli.serve", "config.logging")
 _GRANIAN = (*_COMMAND, "app.local.ports", "app.cli.wsgi_server")
-_CELERY = (*_COMMAND, "workers.start", "celery.backends.base", *_BROKER)
+_CELERY = (*_COMMAND, "workers.celery", "celery.backends.base", *_BROKER)
 _HTTPX = ("httpx", "httpcore", "h11", "certifi")  # httpx imports the others when a client is made
 MODULES: Mapping[str, tuple[str, ...]] = {
     "ingest": (*_GRANIAN, "app.ingest.app", "app.ingest.runtime", *_BROKER),

@@ -1,7 +1,6 @@
 """Workers that end at a chosen step, as if they were killed there; all in one process, on real servers."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -69,7 +68,7 @@ class Worker:
         self.held: tuple[Source, list[ReceivedDelivery]] | None = None
         self._ledgers = {name: MortalLedger(self.fate, database, name) for name in providers}
         self._pipelines = {
-            name: partial(BatchProcessor, DeliveryProcessor(seals, provider), self._ledgers[name])
+            name: BatchProcessor(DeliveryProcessor(seals, provider), self._ledgers[name])
             for name, provider in providers.items()
         }
         self.stations = {name: self._station(redis, name) for name in providers}
@@ -90,7 +89,7 @@ class Worker:
     def go_on(self) -> None:
         """Take in what was claimed."""
         if self.held and self.held[1]:
-            self._pipelines[self.held[0].provider](self.held[0]).process(self.held[1])
+            self._pipelines[self.held[0].provider].process(*self.held)
         self.held = None
 
     def end(self) -> None:

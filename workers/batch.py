@@ -40,14 +40,13 @@ class Source(Protocol):
 
 
 class BatchProcessor:
-    """Processes batches from one source."""
+    """Processes batches of one provider."""
 
-    def __init__(self, processor: DeliveryProcessor, ledger: Ledger, source: Source) -> None:
+    def __init__(self, processor: DeliveryProcessor, ledger: Ledger) -> None:
         self._processor = processor
         self.ledger = ledger
-        self.source = source
 
-    def process(self, batch: Sequence[ReceivedDelivery]) -> None:
+    def process(self, source: Source, batch: Sequence[ReceivedDelivery]) -> None:
         """Process a batch. Only deliveries that fail because of a bug of ours stay in the source, and are reported.
 
         A delivery whose data the database rejects becomes a dead letter, if no other delivery of the batch fails in
@@ -56,40 +55,40 @@ class BatchProcessor:
         Raises:
             StoreUnavailableError: A server failed. What is not acknowledged stays as it is.
         """
-        failures = self._bisect(batch)
+        failures = self._bisect(source, batch)
         causes = Counter(cause_of(error) for _, error in failures)
         for received, error in failures:
             cause = cause_of(error)
             if isinstance(error, DataRejectedError) and causes[cause] == 1:
-                self.dead_letter(received, InvalidDeliveryError(REJECTED_BY_DATABASE, cause))
+                self.dead_letter(source, received, InvalidDeliveryError(REJECTED_BY_DATABASE, cause))
             else:
                 report_stuck(received, error)
 
-    def dead_letter(self, received: ReceivedDelivery, cause: InvalidDeliveryError) -> None:
+    def dead_letter(self, source: Source, received: ReceivedDelivery, cause: InvalidDeliveryError) -> None:
         """Store a delivery as a dead letter without opening it, and acknowledge it."""
-        self._store([ProcessedDelivery(received, cause)])
+        self._store(source, [ProcessedDelivery(received, cause)])
 
-    def _bisect(self, batch: Sequence[ReceivedDelivery]) -> list[tuple[ReceivedDelivery, Exception]]:
+    def _bisect(self, source: Source, batch: Sequence[ReceivedDelivery]) -> list[tuple[ReceivedDelivery, Exception]]:
         """Store what can be stored. Return each delivery that fails alone, with its error."""
         try:
-            self._store([self._processor.process(received) for received in batch])
+            self._store(source, [self._processor.process(received) for received in batch])
         except (StoreUnavailableError, SoftTimeLimitExceeded):
             raise
         except Exception as error:  # a bug in one delivery must not stop the others
             if len(batch) == 1:
                 return [(batch[0], error)]
             middle = len(batch) // 2
-            return self._bisect(batch[:middle]) + self._bisect(batch[middle:])
+            return self._bisect(source, batch[:middle]) + self._bisect(source, batch[middle:])
         return []
 
-    def _store(self, processed: Sequence[ProcessedDelivery]) -> None:
+    def _store(self, source: Source, processed: Sequence[ProcessedDelivery]) -> None:
         try:
             outcomes = self.ledger.store(processed)
         except SoftTimeLimitExceeded as error:  # the server was slow, the delivery is not at fault
             raise StoreUnavailableError("postgres-slow", "the task reached its time limit") from error
         for outcome in outcomes.values():
-            metrics.DELIVERIES_PROCESSED.labels(self.source.provider, outcome.name).inc()
-        self.source.acknowledge([delivery.received for delivery in processed])
+            metrics.DELIVERIES_PROCESSED.labels(source.provider, outcome.name).inc()
+        source.acknowledge([delivery.received for delivery in processed])
 
 
 def cause_of(error: Exception) -> str:

@@ -1,16 +1,26 @@
-"""Beat: schedules sweeps and audits, and sends canaries."""
+"""Beat: schedules sweeps and audits, and sends a canary along each provider's path every few seconds."""
 
+import logging
+import threading
+import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 from celery import beat
 from celery.signals import beat_init
 
+from app.canary import message as canary
 from app.canary.heartbeat import Heartbeat
+from app.canary.message import Canary
+from app.tls import trusting
 from config.settings import BeatSettings
-from workers.canary_sender import CanarySender
 
 _MAX_QUEUED = 20
+_CANARY_INTERVAL_SECONDS = 5.0
+_CANARY_TIMEOUT_SECONDS = 5.0
+logger = logging.getLogger(__name__)
 
 
 class Scheduler(beat.Scheduler):
@@ -25,10 +35,38 @@ class Scheduler(beat.Scheduler):
 
 
 @beat_init.connect
-def _start_canary_sender(**_: Any) -> None:
+def _start_canaries(**_: Any) -> None:
     settings = BeatSettings.load()
     if settings.canary_secret:
-        heartbeat = Heartbeat(settings.ingest_url)
-        CanarySender(
-            settings.ingest_url, settings.canary_secret, settings.providers, heartbeat, settings.authority
-        ).start()
+        # Ingest is our own server: it is reached directly, whatever proxy the environment names.
+        ingest = httpx.Client(
+            base_url=settings.ingest_url,
+            timeout=_CANARY_TIMEOUT_SECONDS,
+            verify=trusting(settings.authority),
+            trust_env=False,
+        )
+        threading.Thread(target=_send_canaries, args=(settings, ingest), name="canary-sender", daemon=True).start()
+
+
+def _send_canaries(settings: BeatSettings, ingest: httpx.Client) -> None:
+    """Send canaries as a provider would, until the process ends. Log when the answer changes from 200, and back."""
+    heartbeat = Heartbeat(settings.ingest_url)
+    statuses = dict.fromkeys(settings.providers, "200")
+    while True:
+        for provider, last_status in statuses.items():
+            heartbeat.beat()
+            statuses[provider] = status = _send_canary(ingest, settings.canary_secret, provider)
+            if status != last_status:
+                logger.warning("canary_status_changed", extra={"provider": provider, "status": status})
+        time.sleep(_CANARY_INTERVAL_SECONDS)
+
+
+def _send_canary(ingest: httpx.Client, secret: str, provider: str) -> str:
+    """Send one canary; return the status of the answer, or the name of the error."""
+    body = Canary(provider, datetime.now(UTC)).to_body()
+    headers = {canary.SIGNATURE: canary.sign(secret, body), "Content-Type": "application/json"}
+    try:
+        answer = ingest.post(f"/webhooks/{canary.PROVIDER}/{provider}", content=body, headers=headers)
+    except httpx.HTTPError as error:
+        return type(error).__name__
+    return str(answer.status_code)

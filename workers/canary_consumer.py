@@ -23,8 +23,8 @@ class CanaryConsumer:
     """Consumes canaries from an inbox and an overflow of their own, into the provider's ledger."""
 
     def __init__(self, inbox: Inbox, ledger: Ledger, keys: SealingKeys, provider: str) -> None:
-        self._inbox = inbox
-        self._overflow = CanaryOverflow(ledger.connected, canary.inbox_name(provider))
+        self.inbox = inbox
+        self.overflow = CanaryOverflow(ledger.connected, canary.inbox_name(provider))
         self._ledger = ledger
         self._keys = keys
         self._provider = provider
@@ -32,21 +32,13 @@ class CanaryConsumer:
     def consume(self) -> None:
         """Consume a batch from each store. An error is logged, and the next drain tries again."""
         try:
-            self._consume(self._overflow, self._overflow.claim(_CONSUMER))
-            self._inbox.clear_wakeup()
-            self._consume(self._inbox, self._inbox.pending(_CONSUMER) + self._inbox.claim(_CONSUMER))
+            self._consume(self.overflow, self.overflow.claim(_CONSUMER))
+            self.inbox.clear_wakeup()
+            self._consume(self.inbox, self.inbox.pending(_CONSUMER) + self.inbox.claim(_CONSUMER))
         except StoreUnavailableError as error:
             logger.info("canaries_skipped", extra={"provider": self._provider, "reason": error.reason})
         except Exception:
             logger.exception("canaries_failed", extra={"provider": self._provider})
-
-    def waiting_in_overflow(self) -> int:
-        """Return how many wait in the overflow."""
-        return self._overflow.waiting().entries
-
-    def waiting_in_inbox(self) -> int:
-        """Return how many wait in the inbox."""
-        return self._inbox.backlog().entries
 
     def _consume(self, source: Source, batch: Sequence[ReceivedDelivery]) -> None:
         if not batch:

@@ -1,5 +1,11 @@
-"""The Celery app of workers and beat; `workers.start` runs it."""
+"""The Celery app of workers and beat, and how they run: in this process, without Celery's command line.
 
+Celery's command line reads its own variables (BROKER_URL, LOADER, …), and imports modules of the current folder before
+Kvitto's.
+"""
+
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery
@@ -23,3 +29,31 @@ app.add_defaults(_settings)  # read at first use, so that importing this module 
 @setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
     config.logging.configure()
+
+
+def run_worker(queues: Sequence[str], concurrency: int) -> int:
+    """Run a worker for these queues in `concurrency` processes until SIGTERM; return the exit status."""
+    import workers.tasks  # noqa: F401
+    from workers import lifecycle
+
+    lifecycle.check_servers()
+    node = app.Worker(
+        hostname=f"{'+'.join(queues)}@%h",
+        pool="prefork",
+        optimization="fair",
+        queues=list(queues),
+        concurrency=concurrency,
+        loglevel=logging.INFO,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    node.start()
+    return node.exitcode or 0
+
+
+def run_beat() -> None:
+    """Run beat until SIGTERM."""
+    import workers.beat  # noqa: F401
+
+    app.Beat(loglevel="WARNING").run()

@@ -28,17 +28,15 @@ class InboxConsumer:
     def __init__(
         self,
         inbox: Inbox,
-        batch_processor: Callable[[Source], BatchProcessor],
+        processor: BatchProcessor,
         slot: ConsumerSlot,
         publish_wakeup: Callable[[], None],
         canaries: CanaryConsumer,
     ) -> None:
         self.inbox = inbox
-        self._from_inbox = batch_processor(inbox)
-        self._ledger = self._from_inbox.ledger
-        self.overflow = Overflow(self._ledger.connected, inbox.provider)
-        self._from_overflow = batch_processor(self.overflow)
-        self._quarantine = Quarantine(self._ledger, slot.worker)
+        self.ledger = processor.ledger
+        self.overflow = Overflow(self.ledger.connected, inbox.provider)
+        self._quarantine = Quarantine(processor, slot.worker)
         self._slot = slot
         self._name = slot.name
         self._publish_wakeup = publish_wakeup
@@ -62,10 +60,10 @@ class InboxConsumer:
             self.inbox.clear_wakeup()  # before the inbox is read, so that a later append publishes a wake-up
         with self._unless_unavailable(self.overflow):
             self._quarantine.begin()
-            emptied = self._process_new(self._from_overflow, half)
+            emptied = self._process_new(self.overflow, half)
             with self._unless_unavailable(self.inbox):
                 self._process_pending(half)
-                emptied &= self._process_new(self._from_inbox, until)
+                emptied &= self._process_new(self.inbox, until)
             if not emptied:
                 self._publish_wakeup()
             self._quarantine.run_isolated(until + DRAIN_SECONDS / 2)
@@ -86,26 +84,26 @@ class InboxConsumer:
 
     def has_overflow(self) -> bool:
         """Return whether the overflow holds anything, a canary included."""
-        return self.overflow.waiting().entries + self._canaries.waiting_in_overflow() > 0
+        return any(overflow.waiting().entries for overflow in (self.overflow, self._canaries.overflow))
 
     def has_entries(self) -> bool:
         """Return whether the inbox holds anything, a canary included."""
-        return self.inbox.backlog().entries + self._canaries.waiting_in_inbox() > 0
+        return any(inbox.backlog().entries for inbox in (self.inbox, self._canaries.inbox))
 
     def _process_pending(self, until: float) -> None:
         """Process what this consumer has claimed already. What stays pending is tried once per drain."""
         batch = self.inbox.pending(self._name)
         while batch and time.monotonic() < until:
-            self._quarantine.process(self._from_inbox, batch)
+            self._quarantine.process(self.inbox, batch)
             batch = self.inbox.pending(self._name, after=batch[-1].stream_id)
 
-    def _process_new(self, processor: BatchProcessor, until: float) -> bool:
+    def _process_new(self, source: Source, until: float) -> bool:
         """Claim and process batches until a monotonic time. Return whether the source was emptied."""
         while time.monotonic() < until:
-            batch = processor.source.claim(self._name)
+            batch = source.claim(self._name)
             if not batch:
                 return True
-            self._quarantine.process(processor, batch)
+            self._quarantine.process(source, batch)
             if FEW < len(batch) < BATCH_ENTRIES:
                 time.sleep(GATHER_SECONDS)  # see config.celery: fewer and larger commits
         return False
@@ -113,8 +111,8 @@ class InboxConsumer:
     def _record_progress(self) -> None:
         info, backlog, overflow = self.inbox.info(), self.inbox.backlog(), self.overflow.waiting()
         complete_until = min(backlog.complete_until, overflow.oldest_at or backlog.complete_until) - _UNCOMMITTED
-        self._ledger.record_freshness(backlog.entries + overflow.entries, complete_until)
-        with self._ledger.connected() as connection:
+        self.ledger.record_freshness(backlog.entries + overflow.entries, complete_until)
+        with self.ledger.connected() as connection:
             marks = {(self.inbox.provider, info.epoch): HighWaterMark(info.appended, info.last_id)}
             high_water_marks.record(connection, high_water_marks.SWEEP, marks)
 

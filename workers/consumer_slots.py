@@ -1,6 +1,7 @@
 """Stable consumer names for worker processes, so that a process continues with the claims of its predecessor."""
 
 import fcntl
+import itertools
 import socket
 from pathlib import Path
 from typing import IO
@@ -19,7 +20,11 @@ class ConsumerSlot:
         self.worker = worker or uuid4()
         self._folder = directory or private_folder("slots")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file, number = _lock_first_free(self._folder)
+        for number in itertools.count():
+            self._file = (self._folder / str(number)).open("ab")
+            if _try_lock(self._file):
+                break
+            self._file.close()
         self.name = f"{socket.gethostname()}/{number}"
 
     def release(self) -> None:
@@ -33,14 +38,6 @@ class ConsumerSlot:
             return False
         with (self._folder / number).open("ab") as file:
             return _try_lock(file)
-
-
-def _lock_first_free(folder: Path) -> tuple[IO[bytes], int]:
-    number = 0
-    while not _try_lock(file := (folder / str(number)).open("ab")):
-        file.close()
-        number += 1
-    return file, number
 
 
 def _try_lock(file: IO[bytes]) -> bool:

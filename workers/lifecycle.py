@@ -2,13 +2,11 @@
 
 import gc
 import logging
-import sys
-from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 from uuid import uuid4
 
-from celery.signals import celeryd_init, worker_init, worker_process_init, worker_process_shutdown
+from celery.signals import worker_init, worker_process_init, worker_process_shutdown
 
 from app import metrics
 from app.canary import message as canary
@@ -16,16 +14,13 @@ from app.crypto.sealing import SealingKeys
 from app.errors import StoreUnavailableError
 from app.inbox import client, wakeup
 from app.inbox.stream import Inbox
-from app.process_settings import read_worker
 from app.processing.processor import DeliveryProcessor
 from app.providers import registry
 from app.storage import server_info
 from app.storage.connection import connect
 from app.storage.ledger import Ledger
-from config.checks.result import CheckResult
 from config.environment import ConfigurationError, Environment
 from config.settings import WorkerSettings
-from workers.audit_task import run_audit
 from workers.batch import BatchProcessor
 from workers.canary_consumer import CanaryConsumer
 from workers.consumer import InboxConsumer
@@ -56,16 +51,6 @@ def consumer(provider: str) -> InboxConsumer:
     return make_consumer(provider, _slot())
 
 
-@cache
-def audit_task(provider: str) -> Callable[[], None]:
-    """Return this process's audit of a provider, created at first use: after the fork."""
-    return partial(run_audit, Inbox(client.connect(_settings().redis_url), provider), _ledger(provider))
-
-
-def _ledger(provider: str) -> Ledger:
-    return Ledger(_settings().database_url, provider, "postgres" in _settings().allow_non_durable)
-
-
 def make_consumer(provider: str, slot: ConsumerSlot) -> InboxConsumer:
     """Return a consumer of a provider, with its own connections."""
     settings = _settings()
@@ -74,40 +59,28 @@ def make_consumer(provider: str, slot: ConsumerSlot) -> InboxConsumer:
     environment.check()
     if events is None:
         raise LookupError(f"no folder {provider} in app/providers")
-    redis, ledger, keys = client.connect(settings.redis_url), _ledger(provider), SealingKeys(settings.sealing_keys)
+    redis, keys = client.connect(settings.redis_url), SealingKeys(settings.sealing_keys)
+    ledger = Ledger(settings.database_url, provider, "postgres" in settings.allow_non_durable)
     return InboxConsumer(
         Inbox(redis, provider),
-        partial(BatchProcessor, DeliveryProcessor(keys, events), ledger),
+        BatchProcessor(DeliveryProcessor(keys, events), ledger),
         slot,
         partial(wakeup.WakeupPublisher(settings.broker_url).publish, provider),
         CanaryConsumer(Inbox(redis, canary.inbox_name(provider)), ledger, keys, provider),
     )
 
 
-@celeryd_init.connect
-def _check_settings_and_servers(**_: Any) -> None:
-    """Exit 78 on settings or servers that could lose a delivery. A server that is down now does not stop the start."""
-    try:
-        environment = Environment.of_process()
-        settings = read_worker(environment)
-        environment.check()
-        problems = _server_problems(settings)
-        if problems:
-            raise ConfigurationError(problems)
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - for the operator who starts it
-        raise SystemExit(78) from error
-
-
-def _server_problems(settings: WorkerSettings) -> list[CheckResult]:
-    problems = []
+def check_servers() -> None:
+    """Raise ConfigurationError if a server could lose a delivery. A server that is down does not stop the start."""
+    settings, problems = _settings(), []
     try:
         problems += client.startup_errors(client.connect(settings.redis_url), "redis" in settings.allow_non_durable)
         with connect(settings.database_url, "check") as connection:
             problems += server_info.startup_errors(connection, "postgres" in settings.allow_non_durable)
     except StoreUnavailableError as error:
         logger.warning("started_without_store", extra={"reason": error.reason, "detail": error.detail})
-    return problems
+    if problems:
+        raise ConfigurationError(problems)
 
 
 @worker_init.connect

@@ -17,8 +17,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from app.domain.delivery import ReceivedDelivery
 from app.errors import WORKER_CRASH, InvalidDeliveryError, StoreUnavailableError
 from app.storage import dead_letters
-from app.storage.ledger import Ledger
-from workers.batch import BatchProcessor, report_stuck
+from workers.batch import BatchProcessor, Source, report_stuck
 
 # A delivery that was claimed more often than this runs alone.
 _TRUSTED_CLAIMS = 3
@@ -34,10 +33,11 @@ class Quarantine:
     produces dead letters.
     """
 
-    def __init__(self, ledger: Ledger, worker: UUID) -> None:
-        self._ledger = ledger
+    def __init__(self, processor: BatchProcessor, worker: UUID) -> None:
+        self._processor = processor
+        self._ledger = processor.ledger
         self._worker = worker
-        self._quarantined: list[tuple[BatchProcessor, ReceivedDelivery]] = []
+        self._quarantined: list[tuple[Source, ReceivedDelivery]] = []
         # Attempts that ended while Postgres was unavailable. Their records are removed when it is back.
         self._ended: set[UUID] = set()
         # How often Postgres failed on this delivery alone, while it answered others.
@@ -49,12 +49,12 @@ class Quarantine:
         for receipt in list(self._ended):
             self._remove_record(receipt)
 
-    def process(self, processor: BatchProcessor, batch: Sequence[ReceivedDelivery]) -> None:
+    def process(self, source: Source, batch: Sequence[ReceivedDelivery]) -> None:
         """Process the deliveries that are above suspicion, and set the others aside."""
         trusted = [received for received in batch if received.delivery_count <= _TRUSTED_CLAIMS]
-        self._quarantined += [(processor, received) for received in batch if received.delivery_count > _TRUSTED_CLAIMS]
+        self._quarantined += [(source, received) for received in batch if received.delivery_count > _TRUSTED_CLAIMS]
         if trusted:
-            processor.process(trusted)
+            self._processor.process(source, trusted)
 
     def run_isolated(self, until: float) -> None:
         """Run quarantined deliveries one by one, fewest crashes first, until a monotonic time; at least one per call.
@@ -62,9 +62,9 @@ class Quarantine:
         Raises:
             StoreUnavailableError: A server failed, whatever the delivery.
         """
-        for processor, received in self._fewest_crashes_first():
+        for source, received in self._fewest_crashes_first():
             try:
-                self._attempt(processor, received)
+                self._attempt(source, received)
             except StoreUnavailableError as error:
                 self._ledger.check()  # raises if the server fails for everyone
                 report_stuck(received, error)
@@ -72,7 +72,7 @@ class Quarantine:
             if time.monotonic() > until:
                 return
 
-    def _fewest_crashes_first(self) -> list[tuple[BatchProcessor, ReceivedDelivery]]:
+    def _fewest_crashes_first(self) -> list[tuple[Source, ReceivedDelivery]]:
         if not self._quarantined:
             return []
         receipts = [received.delivery.receipt for _, received in self._quarantined]
@@ -80,7 +80,7 @@ class Quarantine:
             crashes = self._failures + Counter(dead_letters.attempt_counts(connection, receipts))
         return sorted(self._quarantined, key=lambda item: crashes[item[1].delivery.receipt])
 
-    def _attempt(self, processor: BatchProcessor, received: ReceivedDelivery) -> None:
+    def _attempt(self, source: Source, received: ReceivedDelivery) -> None:
         receipt = received.delivery.receipt
         with self._ledger.connected() as connection:
             attempts = dead_letters.begin_attempt(connection, receipt, self._worker)
@@ -88,9 +88,9 @@ class Quarantine:
             if attempts > _ATTEMPTS:
                 logger.error("poison_delivery_dead_lettered", extra={"receipt": receipt})
                 detail = f"{_ATTEMPTS} workers that processed it alone crashed"
-                processor.dead_letter(received, InvalidDeliveryError(WORKER_CRASH, detail))
+                self._processor.dead_letter(source, received, InvalidDeliveryError(WORKER_CRASH, detail))
             else:
-                processor.process([received])
+                self._processor.process(source, [received])
         except SoftTimeLimitExceeded:
             raise  # the record stays: the delivery made the task reach its time limit
         except BaseException:

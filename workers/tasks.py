@@ -2,8 +2,12 @@
 
 import logging
 
+from app.audit import conservation
+from app.errors import StoreUnavailableError
+from app.storage import audits
 from workers import lifecycle
 from workers.celery import app
+from workers.consumer import InboxConsumer
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +34,26 @@ def sweep(provider: str) -> None:
 def audit(provider: str) -> None:
     """Account for every entry that the provider's inbox ever held."""
     try:
-        lifecycle.audit_task(provider)()
+        _audit(lifecycle.consumer(provider), {"provider": provider})
     except Exception:
         logger.exception("audit_failed", extra={"provider": provider})
+
+
+def _audit(consumer: InboxConsumer, context: dict[str, object]) -> None:
+    """Audit, store the result, and log an error if deliveries are missing.
+
+    While a server is unavailable nothing is stored; the console shows the age of the last result.
+    """
+    try:
+        with consumer.ledger.connected() as connection:
+            balance = conservation.audit(connection, consumer.inbox)
+            must_alert = audits.record(connection, balance.row())
+    except StoreUnavailableError as error:
+        logger.warning("audit_skipped", extra=context | {"reason": error.reason, "detail": error.detail})
+        return
+    if must_alert:
+        epochs = {str(epoch.epoch): epoch.missing for epoch in balance.epochs if epoch.missing}
+        missing = {"missing": balance.missing, "epochs": epochs, "hint": "run kvitto audit"}
+        logger.error("deliveries_missing", extra=context | missing)
+    if balance.outcomes.miscounted:
+        logger.error("receipt_counts_mismatch", extra=context)

@@ -65,7 +65,7 @@ def worker(names: tuple[str, ...], concurrency: int) -> None:
     load(partial(read_worker, names=names))
     queues = names or known
     os.environ["PROVIDERS"] = ",".join(queues)  # its children read the keys of these providers only
-    sys.exit(importlib.import_module("workers.start").worker(queues, concurrency))
+    sys.exit(importlib.import_module("workers.celery").run_worker(queues, concurrency))
 
 
 @click.command(epilog="Example: kvitto beat")
@@ -74,7 +74,7 @@ def beat() -> None:
     from app.process_settings import read_beat
 
     load(read_beat)
-    importlib.import_module("workers.start").beat()
+    importlib.import_module("workers.celery").run_beat()
 
 
 @click.command(epilog="Example: CONSOLE_BIND=127.0.0.1:8081 kvitto console")

@@ -43,7 +43,7 @@ SAFEGUARDS = {
     "stored before it is acknowledged": Safeguard(
         "workers/batch.py",
         "        try:\n            outcomes = self.ledger.store(processed)",
-        "        self.source.acknowledge([delivery.received for delivery in processed])\n"
+        "        source.acknowledge([delivery.received for delivery in processed])\n"
         "        try:\n            outcomes = self.ledger.store(processed)",
         "tests/integration/test_consumer.py::test_an_unexpected_error_leaves_all_deliveries_in_the_inbox",
     ),

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +50,8 @@ def consumer(redis: Redis, database: str, slot: ConsumerSlot) -> Iterator[InboxC
 
 def consumer_of(slot: ConsumerSlot, ledger: Ledger, redis: Redis) -> InboxConsumer:
     canaries = CanaryConsumer(Inbox(redis, "canary/kompar"), ledger, SEALS, "kompar")
-    pipeline = partial(BatchProcessor, DeliveryProcessor(SEALS, KOMPAR), ledger)
-    return InboxConsumer(Inbox(redis, "kompar"), pipeline, slot, lambda: None, canaries)
+    processor = BatchProcessor(DeliveryProcessor(SEALS, KOMPAR), ledger)
+    return InboxConsumer(Inbox(redis, "kompar"), processor, slot, lambda: None, canaries)
 
 
 def append(inbox: Inbox, *application_ids: str) -> None:
@@ -157,7 +156,8 @@ def test_a_lost_acknowledgement_is_repeated(
 ) -> None:
     append(inbox, "a")
     claimed = inbox.claim(slot.name)
-    BatchProcessor(DeliveryProcessor(SEALS, KOMPAR), consumer._ledger, _UnacknowledgingInbox(inbox)).process(claimed)
+    processor = BatchProcessor(DeliveryProcessor(SEALS, KOMPAR), consumer.ledger)
+    processor.process(_UnacknowledgingInbox(inbox), claimed)
     assert inbox.backlog().entries == 1
     consumer.drain()
     assert inbox.backlog().entries == 0
@@ -253,7 +253,7 @@ def test_a_delivery_that_never_ends_blocks_no_other(
         CREATE TRIGGER slow BEFORE INSERT ON kvitto.kompar_decisions FOR EACH ROW EXECUTE FUNCTION kvitto.slow()
         """
     )
-    with consumer._ledger.connected() as own:
+    with consumer.ledger.connected() as own:
         own.execute("SET statement_timeout = '300ms'")
     append(inbox, "slow", "a", "b")
     for _ in range(8):
