@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, get_type_hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,8 @@ def _ends_with_newline(path: Path) -> bool:
         return file.read() == b"\n"
 
 
-_FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
-    "provider": str, "topic": str, "event_type": str, "entity_id": (str, type(None)), "event": str, "attempt": int,
-    "status": int, "receipt": (str, type(None)), "seconds": (int, float), "becomes": list,
-    "fault": (str, type(None)),
-}  # fmt: skip
+# As they stand in JSON.
+_FIELD_TYPES = get_type_hints(DeliveryAttempt) | {"at": str, "seconds": int | float, "becomes": list}
 
 
 def read(path: Path) -> Iterator[DeliveryAttempt]:

@@ -21,6 +21,7 @@ from app.storage import audits, high_water_marks
 from app.storage.audits import EntryCounts, Outcomes
 from app.storage.connection import Connection
 from app.storage.high_water_marks import HighWaterMark
+from app.storage.overflow import EPOCH as OVERFLOW_EPOCH
 
 COLUMNS = (
     "provider", "appended", "overflowed", "receipts", "copies", "in_flight", "accepted_loss", "missing",
@@ -71,38 +72,33 @@ class EpochBalance:
 
 @dataclass(frozen=True, slots=True)
 class ProviderBalance:
-    """The balance of one provider: all its epochs and its overflow.
+    """The balance of one provider: all its epochs, and its overflow, which is an epoch of its own.
 
     Each epoch is balanced on its own, so a surplus in one epoch cannot hide a loss in another.
     """
 
     provider: str
-    overflowed: int
-    overflow: EntryCounts
     epochs: tuple[EpochBalance, ...]
+    overflow: EpochBalance
     outcomes: Outcomes
 
     @property
     def missing(self) -> int:
-        """Entries that are not accounted for and that no operator accepted."""
-        return self._total("missing") + self.overflowed - self.overflow.known
+        """Lost entries that no operator accepted."""
+        return self._total("missing")
 
     @property
     def in_flight(self) -> int:
         """Entries that still wait."""
-        return self._total("in_flight") + self.overflow.in_flight
+        return self._total("in_flight")
 
     def row(self) -> dict[str, Any]:
         """Return the balance as a row of COLUMNS."""
         return {
             "provider": self.provider,
-            "appended": self._total("appended"),
-            "overflowed": self.overflowed,
-            "receipts": self._total("receipts") + self.overflow.receipts,
-            "copies": self._total("copies") + self.overflow.copies,
-            "in_flight": self.in_flight,
-            "accepted_loss": self._total("accepted_loss"),
-            "missing": self.missing,
+            "appended": self._total("appended") - self.overflow.appended,
+            "overflowed": self.overflow.appended,
+            **{name: self._total(name) for name in ("receipts", "copies", "in_flight", "accepted_loss", "missing")},
             "stored": self.outcomes.stored,
             "duplicate": self.outcomes.duplicate,
             "dead": self.outcomes.dead,
@@ -115,7 +111,7 @@ class ProviderBalance:
                 yield {"provider": self.provider} | asdict(epoch) | {"missing": epoch.missing}
 
     def _total(self, name: str) -> int:
-        return sum(getattr(epoch, name) for epoch in self.epochs)
+        return sum(getattr(epoch, name) for epoch in (*self.epochs, self.overflow))
 
 
 def audit(connection: Connection, inbox: Inbox) -> ProviderBalance:
@@ -125,31 +121,23 @@ def audit(connection: Connection, inbox: Inbox) -> ProviderBalance:
     that they counted, unless it was lost. The ledger comes last, in one snapshot: an entry is deleted only after its
     commit, so each one is then seen waiting, in the ledger, or in both (and counted once).
     """
-    epochs = _balance_epochs(connection, inbox)
-    overflowed, overflow = audits.overflow_counts(connection, inbox.provider)
-    return ProviderBalance(
-        provider=inbox.provider,
-        overflowed=overflowed,
-        overflow=overflow,
-        epochs=epochs,
-        outcomes=audits.outcomes(connection, inbox.provider),
-    )
-
-
-def _balance_epochs(connection: Connection, inbox: Inbox) -> tuple[EpochBalance, ...]:
     marks = high_water_marks.load(connection, inbox.provider)
     accepted = audits.accepted(connection, inbox.provider)
     info = inbox.info()
     waiting = inbox.stream_ids(info.last_id)
     now = HighWaterMark(info.appended, info.last_id, datetime.now(UTC))
-    current = marks[info.epoch] = _merge_marks(now, marks.get(info.epoch, now))
-    counts = audits.entry_counts(connection, inbox.provider, info.epoch, current.last_id, waiting)
-    return tuple(
-        EpochBalance.of(epoch, marks.get(epoch), counts.get(epoch, _NO_ENTRIES), accepted.get(epoch, 0))
-        for epoch in sorted(marks.keys() | counts.keys())
+    before = marks.get(info.epoch, now)
+    # The higher mark: a server that was restored to an earlier state counts fewer entries than were seen.
+    last_id = max(now.last_id, before.last_id)
+    marks[info.epoch] = HighWaterMark(max(now.appended, before.appended), last_id, now.observed_at)
+    counts = audits.entry_counts(connection, inbox.provider, info.epoch, last_id, waiting)
+    overflow_rows, overflow = audits.overflow_counts(connection, inbox.provider)
+    return ProviderBalance(
+        provider=inbox.provider,
+        epochs=tuple(
+            EpochBalance.of(epoch, marks.get(epoch), counts.get(epoch, _NO_ENTRIES), accepted.get(epoch, 0))
+            for epoch in sorted(marks.keys() | counts.keys())
+        ),
+        overflow=EpochBalance(OVERFLOW_EPOCH, None, overflow_rows, **overflow._asdict(), accepted_loss=0),
+        outcomes=audits.outcomes(connection, inbox.provider),
     )
-
-
-def _merge_marks(now: HighWaterMark, before: HighWaterMark) -> HighWaterMark:
-    """Return the higher mark: a server that was restored to an earlier state counts fewer entries than were seen."""
-    return HighWaterMark(max(now.appended, before.appended), max(now.last_id, before.last_id), now.observed_at)

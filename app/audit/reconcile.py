@@ -5,9 +5,8 @@ Every attempt that was answered 200 must be in the ledger exactly once, with the
 
 import itertools
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -30,54 +29,16 @@ _MAX_DISCREPANCIES = 100
 WaitingReceipts = Callable[[Collection[str]], set[UUID]]
 
 
-@dataclass(frozen=True, slots=True)
-class Discrepancy:
-    """An accepted attempt that the ledger lacks, or whose receipt in the ledger is wrong."""
-
-    receipt: str | None
-    provider: str
-    topic: str
-    problem: str
-
-
-@dataclass(slots=True)
-class Comparison:
-    """The result: counts by provider and topic, and the first discrepancies."""
-
-    counts: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
-    discrepancies: list[Discrepancy] = field(default_factory=list)
-
-    def count(self, attempt: DeliveryAttempt, *names: str) -> None:
-        """Count an attempt under these names."""
-        self.counts.setdefault((attempt.provider, attempt.topic), Counter()).update(names)
-
-    def add_discrepancy(self, attempt: DeliveryAttempt, kind: str, problem: str) -> None:
-        """Count an attempt as `missing` or `wrong`, and keep the problem of the first ones."""
-        self.count(attempt, kind)
-        if len(self.discrepancies) < _MAX_DISCREPANCIES:
-            self.discrepancies.append(Discrepancy(attempt.receipt, attempt.provider, attempt.topic, problem))
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the counts as rows of COLUMNS."""
-        return [
-            {"provider": provider, "topic": topic} | {name: self.counts[provider, topic][name] for name in COLUMNS[2:]}
-            for provider, topic in sorted(self.counts)
-        ]
-
-    @property
-    def passed(self) -> bool:
-        """Whether no attempt is missing, wrong or in flight."""
-        return not any(count[name] for count in self.counts.values() for name in ("missing", "wrong", "in_flight"))
-
-
 class Reconciler:
     """Compares attempts with the ledger in batches, and waits a limited time for deliveries in flight.
 
     It keeps every receipt and the id of every stored event in memory: about 400 MB for a million attempts.
+    `discrepancies` has rows of DISCREPANCY_COLUMNS, for the first attempts that are missing or wrong.
     """
 
     def __init__(self, connection: Connection, waiting: WaitingReceipts) -> None:
-        self.comparison = Comparison()
+        self.discrepancies: list[dict[str, str | None]] = []
+        self._counts: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         self._connection = connection
         self._waiting = waiting
         self._seen: set[bytes] = set()
@@ -105,24 +66,46 @@ class Reconciler:
             if self._unresolved:
                 time.sleep(_POLL_SECONDS)
         for attempt in self._unresolved.values():
-            self.comparison.count(attempt, "in_flight")
+            self._count(attempt, "in_flight")
         self._confirm_stored_again()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the counts by provider and topic as rows of COLUMNS."""
+        return [
+            {"provider": provider, "topic": topic} | {name: counts[name] for name in COLUMNS[2:]}
+            for (provider, topic), counts in sorted(self._counts.items())
+        ]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no attempt is missing, wrong or in flight."""
+        return not any(counts[name] for counts in self._counts.values() for name in ("missing", "wrong", "in_flight"))
+
+    def _count(self, attempt: DeliveryAttempt, name: str) -> None:
+        self._counts[attempt.provider, attempt.topic][name] += 1
+
+    def _add_discrepancy(self, attempt: DeliveryAttempt, kind: str, problem: str) -> None:
+        """Count an attempt as `missing` or `wrong`, and keep the problem of the first ones."""
+        self._count(attempt, kind)
+        if len(self.discrepancies) < _MAX_DISCREPANCIES:
+            values = attempt.receipt, attempt.provider, attempt.topic, problem
+            self.discrepancies.append(dict(zip(DISCREPANCY_COLUMNS, values, strict=True)))
 
     def _accepted(self, batch: Iterable[DeliveryAttempt]) -> Iterator[tuple[UUID, DeliveryAttempt]]:
         """Yield the attempts whose receipts the ledger must have; count all others."""
         for attempt in batch:
-            self.comparison.count(attempt, "tries")
+            self._count(attempt, "tries")
             if attempt.status != 200:
                 self._check_other_status(attempt)
                 continue
-            self.comparison.count(attempt, "accepted")
+            self._count(attempt, "accepted")
             receipt = _receipt(attempt)
             if not attempt.becomes:
-                self.comparison.add_discrepancy(attempt, "wrong", "was accepted, and had to be rejected")
+                self._add_discrepancy(attempt, "wrong", "was accepted, and had to be rejected")
             elif receipt is None:
-                self.comparison.add_discrepancy(attempt, "wrong", "was answered 200 without a receipt")
+                self._add_discrepancy(attempt, "wrong", "was answered 200 without a receipt")
             elif receipt.bytes in self._seen:
-                self.comparison.add_discrepancy(attempt, "wrong", "has the receipt of another attempt")
+                self._add_discrepancy(attempt, "wrong", "has the receipt of another attempt")
             else:
                 self._seen.add(receipt.bytes)
                 yield receipt, attempt
@@ -131,9 +114,9 @@ class Reconciler:
         """Check a status other than 200. A provider may take another 2xx for a 200, or give up after a 4xx."""
         if 200 < attempt.status < 300:
             problem = f"was answered {attempt.status}, which is neither a receipt nor a rejection"
-            self.comparison.add_discrepancy(attempt, "wrong", problem)
+            self._add_discrepancy(attempt, "wrong", problem)
         elif 400 <= attempt.status < 500 and attempt.becomes:
-            self.comparison.count(attempt, "refused")
+            self._count(attempt, "refused")
 
     def _poll(self) -> None:
         """Check all unresolved attempts again.
@@ -147,7 +130,7 @@ class Reconciler:
         self._check_recorded(attempts)
         for receipt in self._unresolved.keys() - waiting:
             attempt = self._unresolved.pop(receipt)
-            self.comparison.add_discrepancy(attempt, "missing", "is neither in the ledger nor in flight")
+            self._add_discrepancy(attempt, "missing", "is neither in the ledger nor in flight")
 
     def _check_recorded(self, attempts: Mapping[UUID, DeliveryAttempt]) -> None:
         """Check the attempts that the ledger has; the others stay unresolved."""
@@ -156,10 +139,10 @@ class Reconciler:
             if receipt not in recorded:
                 self._unresolved[receipt] = attempt
                 continue
-            self.comparison.count(attempt, recorded[receipt].outcome)
+            self._count(attempt, recorded[receipt].outcome)
             problem = _problem(attempt, recorded[receipt])
             if problem is not None:
-                self.comparison.add_discrepancy(attempt, "wrong", problem)
+                self._add_discrepancy(attempt, "wrong", problem)
             elif recorded[receipt].outcome == "stored" and attempt.fault != "fewer-fields":
                 # An attempt with fewer fields is exempt: the full one may arrive later, and is then stored too.
                 event = attempt.provider, attempt.event
@@ -174,7 +157,7 @@ class Reconciler:
             stored = [receipt for receipt in receipts if receipt in recorded and recorded[receipt].outcome == "stored"]
             for receipt in stored[1:]:
                 problem = f"was stored, and so was another attempt of its event, {stored[0]}"
-                self.comparison.add_discrepancy(later[receipt], "wrong", problem)
+                self._add_discrepancy(later[receipt], "wrong", problem)
 
 
 def _receipt(attempt: DeliveryAttempt) -> UUID | None:

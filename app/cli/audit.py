@@ -2,7 +2,6 @@
 
 import getpass
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from redis import Redis
 from app.audit import attempt_log, conservation, reconcile
 from app.audit.attempt_log import AttemptLogFormatError
 from app.audit.conservation import ProviderBalance
-from app.audit.reconcile import Comparison, Reconciler
+from app.audit.reconcile import Reconciler
 from app.cli import param_types
 from app.cli.output import console, print_line, print_rows
 from app.cli.shared_options import json_option
@@ -68,9 +67,9 @@ def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: 
     registry.check_names(settings.providers, environment)
     environment.check()
     if against is not None:
-        comparison = _compare(against, settings, timeout)
-        _print_comparison(comparison, as_json)
-        raise SystemExit(0 if comparison.passed else 1)
+        reconciler = _reconcile(against, settings, timeout)
+        _print_reconciliation(reconciler, as_json)
+        raise SystemExit(0 if reconciler.passed else 1)
     redis = client.connect(settings.redis_url, timeout_seconds=10)
     progress = console(stderr=True).status("comparing inboxes with the ledger")
     with progress, session(settings.database_url, "audit") as connection:
@@ -132,7 +131,7 @@ def _print_balances(balances: Sequence[ProviderBalance], as_json: bool) -> None:
         print_line(f"adds up: {_LEFT} = {_RIGHT}", "green")
 
 
-def _compare(path: Path, settings: AuditSettings, timeout: float) -> Comparison:
+def _reconcile(path: Path, settings: AuditSettings, timeout: float) -> Reconciler:
     """Compare a record with the ledger; wait up to `timeout` seconds for what is in flight."""
     redis = client.connect(settings.redis_url, timeout_seconds=10)
     progress = console(stderr=True).status("comparing the record with the ledger")
@@ -149,17 +148,16 @@ def _compare(path: Path, settings: AuditSettings, timeout: float) -> Comparison:
             raise click.ClickException(f"{error}; name a file that `kvitto sandbox send --record` wrote") from error
         for in_flight in reconciler.await_in_flight(timeout):
             progress.update(f"{in_flight} of {compared} attempts are in flight")
-    return reconciler.comparison
+    return reconciler
 
 
 def _receipts_in_inboxes(redis: Redis, providers: Collection[str]) -> set[UUID]:
     return set().union(*(Inbox(redis, provider).receipts() for provider in providers))
 
 
-def _print_comparison(comparison: Comparison, as_json: bool) -> None:
+def _print_reconciliation(reconciler: Reconciler, as_json: bool) -> None:
     """Print the counts; as JSON with all findings, on a terminal with the first and a summary in words."""
-    rows = comparison.rows()
-    findings = [asdict(finding) for finding in comparison.discrepancies]
+    rows, findings = reconciler.rows(), reconciler.discrepancies
     if as_json:
         for row in rows:
             place = row["provider"], row["topic"]
@@ -177,5 +175,5 @@ def _print_comparison(comparison: Comparison, as_json: bool) -> None:
     if refused := sum(row["refused"] for row in rows):
         hint = "does the receiver have the sender's token or secret?"
         click.echo(f"{refused} attempts were rejected that should have been accepted: {hint}")
-    verdict, style = ("adds up", "green") if comparison.passed else ("DOES NOT ADD UP", "bold red")
+    verdict, style = ("adds up", "green") if reconciler.passed else ("DOES NOT ADD UP", "bold red")
     print_line(f"{verdict}: accepted = stored + duplicate + dead, each as it was sent", style)
