@@ -40,7 +40,7 @@ class InboxConsumer:
         self._slot = slot
         self._name = slot.name
         self._publish_wakeup = publish_wakeup
-        self._canaries = canaries
+        self.canaries = canaries
 
     def start(self) -> None:
         """Release what an earlier process with this slot had claimed."""
@@ -67,7 +67,7 @@ class InboxConsumer:
             if not emptied:
                 self._publish_wakeup()
             self._quarantine.run_isolated(until + DRAIN_SECONDS / 2)
-        self._canaries.consume()
+        self.canaries.consume()
 
     def sweep(self) -> None:
         """Claim what dead consumers left, drain, and record how complete the ledger is."""
@@ -81,14 +81,6 @@ class InboxConsumer:
         self.drain()
         with self._unless_unavailable(self.inbox):
             self._record_progress()
-
-    def has_overflow(self) -> bool:
-        """Return whether the overflow holds anything, a canary included."""
-        return any(overflow.waiting().entries for overflow in (self.overflow, self._canaries.overflow))
-
-    def has_entries(self) -> bool:
-        """Return whether the inbox holds anything, a canary included."""
-        return any(inbox.backlog().entries for inbox in (self.inbox, self._canaries.inbox))
 
     def _process_pending(self, until: float) -> None:
         """Process what this consumer has claimed already. What stays pending is tried once per drain."""

@@ -56,9 +56,9 @@ class FallbackSweep(threading.Thread):
 
     def _is_neglected(self, consumer: InboxConsumer) -> bool:
         """Return whether something waits and no consumer reads. Without Redis no wake-up can come."""
-        waits = consumer.has_overflow()
+        waits = any(overflow.waiting().entries for overflow in (consumer.overflow, consumer.canaries.overflow))
         try:
-            waits = waits or consumer.has_entries()
+            waits = waits or any(inbox.backlog().entries for inbox in (consumer.inbox, consumer.canaries.inbox))
             own = self._child_slots.get(consumer.inbox.provider, "")
             return waits and consumer.inbox.idle_seconds(exclude=own) > _IDLE_SECONDS
         except StoreUnavailableError:

@@ -99,12 +99,22 @@ def startup_errors(redis: Redis, allow_non_durable: bool) -> list[CheckResult]:
 def server_info(redis: Redis, providers: Collection[str]) -> Facts:
     """Return INFO, CONFIG GET and more of the server, as config.checks.redis expects them.
 
-    `clock` is the difference to this machine's clock, in seconds. `foreign` of `looked_at` keys are not Kvitto's.
+    `clock`: by how many seconds at least the server's clock differs from this machine's. `foreign` of `looked_at` keys,
+    a sample, are not Kvitto's.
     """
     with translate_errors():
         facts = _if_allowed(redis.info) | _settings(redis, redis_checks.CONFIG)
-        facts["clock"] = _clock_difference(redis)
-        return facts if facts.get("loading") else facts | _count_keys(redis, providers)
+        before = time.time()
+        seconds, micros = redis.time()
+        clock, after = seconds + micros / 1e6, time.time()
+        facts["clock"] = max(0.0, before - clock, clock - after)
+        if facts.get("loading"):
+            return facts
+        reply: Any = redis.scan(count=1000)
+    keys: list[bytes] = reply[1]
+    # Celery's queues are named like their providers.
+    own = [key for key in keys if key.startswith(_OWN_KEYS) or key.decode(errors="replace") in providers]
+    return facts | {"looked_at": len(keys), "foreign": len(keys) - len(own)}
 
 
 def _settings(redis: Redis, names: Collection[str]) -> dict[str, Any]:
@@ -117,19 +127,3 @@ def _if_allowed(query: Callable[[], Any]) -> dict[str, Any]:
         return dict(query())
     except exceptions.ResponseError:
         return {}
-
-
-def _clock_difference(redis: Redis) -> float:
-    """Return by how many seconds at least the server's clock differs from this machine's."""
-    before = time.time()
-    seconds, micros = redis.time()
-    after = time.time()
-    return max(0.0, before - (seconds + micros / 1e6), seconds + micros / 1e6 - after)
-
-
-def _count_keys(redis: Redis, providers: Collection[str]) -> dict[str, int]:
-    """Sample about 1000 keys. Celery's queues are named like their providers."""
-    reply: Any = redis.scan(count=1000)
-    keys: list[bytes] = reply[1]
-    own = [key for key in keys if key.startswith(_OWN_KEYS) or key.decode(errors="replace") in providers]
-    return {"looked_at": len(keys), "foreign": len(keys) - len(own)}
