@@ -6,7 +6,7 @@ from uuid import UUID
 
 from redis import Redis
 
-from app.canary import message as canary
+from app import canary
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import ReceivedDelivery
 from app.domain.outcome import Outcome, ProcessedDelivery

@@ -11,9 +11,8 @@ import httpx
 from celery import beat
 from celery.signals import beat_init
 
-from app.canary import message as canary
-from app.canary.heartbeat import Heartbeat
-from app.canary.message import Canary
+from app import canary
+from app.canary import Canary, Heartbeat
 from app.tls import trusting
 from config.settings import BeatSettings
 

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-from app.canary import message as canary
-from app.canary.message import Canary
+from app import canary
+from app.canary import Canary
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import ReceivedDelivery
 from app.errors import StoreUnavailableError

@@ -8,8 +8,7 @@ from uuid import uuid4
 
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown
 
-from app import metrics
-from app.canary import message as canary
+from app import canary, metrics
 from app.crypto.sealing import SealingKeys
 from app.errors import StoreUnavailableError
 from app.inbox import client, wakeup
@@ -19,6 +18,7 @@ from app.providers import registry
 from app.storage import server_info
 from app.storage.connection import connect
 from app.storage.ledger import Ledger
+from config.checks.result import CheckResult
 from config.environment import ConfigurationError, Environment
 from config.settings import WorkerSettings
 from workers.batch import BatchProcessor
@@ -72,7 +72,8 @@ def make_consumer(provider: str, slot: ConsumerSlot) -> InboxConsumer:
 
 def check_servers() -> None:
     """Raise ConfigurationError if a server could lose a delivery. A server that is down does not stop the start."""
-    settings, problems = _settings(), []
+    settings = _settings()
+    problems: list[CheckResult] = []
     try:
         problems += client.startup_errors(client.connect(settings.redis_url), "redis" in settings.allow_non_durable)
         with connect(settings.database_url, "check") as connection:

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import click
 
-from app.canary import message as canary
-from app.canary.heartbeat import Heartbeat
+from app import canary
+from app.canary import Heartbeat
 from app.cli.shared_options import json_option, require_served
 from app.errors import StoreUnavailableError
 from app.tls import unverified

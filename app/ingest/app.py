@@ -10,7 +10,7 @@ from functools import partial
 from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
-from app.canary import message as canary
+from app import canary
 from app.crypto.sealing import SealingKeys
 from app.errors import StoreUnavailableError
 from app.inbox import client, wakeup

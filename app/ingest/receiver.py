@@ -5,8 +5,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from app import metrics
-from app.canary import message as canary
+from app import canary, metrics
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery
 from app.errors import AuthenticationError

@@ -15,8 +15,8 @@ import pytest
 from redis import Redis
 from uuid_utils.compat import uuid7
 
-from app.canary import message as canary
-from app.canary.message import Canary
+from app import canary
+from app.canary import Canary
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery
 from app.inbox.stream import Inbox

@@ -1,9 +1,13 @@
-"""A canary: a delivery of our own that travels the whole path every few seconds. Its age shows if the path works."""
+"""Canaries: deliveries of our own that travel the whole path every few seconds. Their age shows if the path works."""
 
+import hashlib
 import hmac
 import json
+import time
 from dataclasses import dataclass
 from datetime import datetime
+
+from config.folders import private_folder
 
 # The first segment of its URL, where a provider's name would be. The second is the provider whose path it travels.
 PROVIDER = "canary"
@@ -46,3 +50,26 @@ def sign(secret: str, body: bytes) -> str:
 def is_signed(secret: str, body: bytes, signature: str) -> bool:
     """Return whether the signature is the body's, in constant time."""
     return hmac.compare_digest(signature.encode("utf-8", "replace"), sign(secret, body).encode())
+
+
+class Heartbeat:
+    """A file that beat touches before every canary, for a health check on the same machine.
+
+    A machine may run several beats, with one file for each `ingest_url` that they send to.
+    """
+
+    def __init__(self, ingest_url: str) -> None:
+        folder = private_folder("beat")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file = folder / hashlib.sha256(ingest_url.encode()).hexdigest()[:16]
+
+    def beat(self) -> None:
+        """Record that a canary is being sent, whether or not it arrives."""
+        self._file.touch(mode=0o600)
+
+    def age_seconds(self) -> float | None:
+        """Return how long ago the last canary was sent; None if none ever was."""
+        try:
+            return max(0.0, time.time() - self._file.stat().st_mtime)
+        except FileNotFoundError:
+            return None

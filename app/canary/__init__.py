@@ -1,1 +1,0 @@
-"""Canaries: deliveries of our own that show whether the whole path works."""
