@@ -37,7 +37,7 @@ class Scheduler(beat.Scheduler):
 def _start_canaries(**_: Any) -> None:
     settings = BeatSettings.load()
     if settings.canary_secret:
-        # Ingest is our own server: it is reached directly, whatever proxy the environment names.
+        # Ingest is our own server: no proxy that the environment names is used.
         ingest = httpx.Client(
             base_url=settings.ingest_url,
             timeout=_CANARY_TIMEOUT_SECONDS,

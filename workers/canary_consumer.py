@@ -59,7 +59,7 @@ class CanaryConsumer:
             if parsed.provider == self._provider:
                 return parsed.sent_at
             cause = "another provider's"
-        except Exception as error:  # signed with our own secret; whatever is wrong with it, it must not stay
+        except Exception as error:  # it is signed with our own secret: a broken one must not stay
             cause = type(error).__name__
         logger.error("broken_canary_dropped", extra={"provider": self._provider, "cause": cause})
         return None

@@ -33,7 +33,7 @@ class FallbackSweep(threading.Thread):
         super().__init__(name="fallback-sweep", daemon=True)
         self._consumers = consumers
         self._worker = worker
-        # The slot of the last child process per provider: its own reads do not count as somebody else's.
+        # The slot of the last child process per provider: its own reads are not those of another consumer.
         self._child_slots: dict[str, str] = {}
 
     def run(self) -> None:

@@ -50,7 +50,7 @@ class Quarantine:
             self._remove_record(receipt)
 
     def process(self, source: Source, batch: Sequence[ReceivedDelivery]) -> None:
-        """Process the deliveries that are above suspicion, and set the others aside."""
+        """Process the deliveries that were claimed at most _TRUSTED_CLAIMS times, and set the others aside."""
         trusted = [received for received in batch if received.delivery_count <= _TRUSTED_CLAIMS]
         self._quarantined += [(source, received) for received in batch if received.delivery_count > _TRUSTED_CLAIMS]
         if trusted:
@@ -60,13 +60,13 @@ class Quarantine:
         """Run quarantined deliveries one by one, fewest crashes first, until a monotonic time; at least one per call.
 
         Raises:
-            StoreUnavailableError: A server failed, whatever the delivery.
+            StoreUnavailableError: A server fails with every delivery.
         """
         for source, received in self._fewest_crashes_first():
             try:
                 self._attempt(source, received)
             except StoreUnavailableError as error:
-                self._ledger.check()  # raises if the server fails for everyone
+                self._ledger.check()  # raises if the server fails without the delivery, too
                 report_stuck(received, error)
                 self._failures[received.delivery.receipt] += 1
             if time.monotonic() > until:
