@@ -53,10 +53,7 @@ def is_signed(secret: str, body: bytes, signature: str) -> bool:
 
 
 class Heartbeat:
-    """A file that beat touches before every canary, for a health check on the same machine.
-
-    A machine may run several beats, with one file for each `ingest_url` that they send to.
-    """
+    """A file that beat touches before every canary, for a health check. Each beat of a machine has its own URL."""
 
     def __init__(self, ingest_url: str) -> None:
         folder = private_folder("beat")

@@ -59,7 +59,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
     def ledger_unavailable(error: StoreUnavailableError | ConfigurationError) -> Response:
         problem = f"The ledger cannot be read now: {error}"
         if request.endpoint == "pages.overview":
-            return Response(_page([problem], None), 503)
+            return Response(_page({"problems": [problem]}), 503)
         return Response(f"{problem}\n", 503, content_type="text/plain; charset=utf-8")
 
     app.register_blueprint(_pages(read, settings))
@@ -88,8 +88,7 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: Console
 
     @pages.get("/")
     def overview() -> str:
-        current: overviews.Overview = read(overviews.read)
-        return _page(current.problems, current)
+        return _page(read(overviews.read))
 
     return pages
 
@@ -113,7 +112,6 @@ def _canary_problems(settings: ConsoleSettings, connection: Connection) -> list[
     return problems
 
 
-def _page(problems: list[str], overview: overviews.Overview | None) -> str:
+def _page(shown: dict[str, Any]) -> str:
     now = datetime.now(UTC)
-    ago = partial(overviews.ago, now=now)
-    return render_template("overview.html", problems=problems, overview=overview, now=now, ago=ago)
+    return render_template("overview.html", now=now, ago=partial(overviews.ago, now=now), **shown)

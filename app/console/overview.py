@@ -1,7 +1,6 @@
 """The operators' overview: the state of every provider, and a sentence for every problem."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,29 +13,18 @@ _LATE_SECONDS = 60.0
 _UNAUDITED_SECONDS = 180.0
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """The state of the ledger; `problems` is empty if all is well."""
-
-    problems: list[str]
-    providers: reports.Rows
-    dead_letters: reports.Rows
-    throughput: reports.Rows
-    events: reports.Rows
-
-
-def read(connection: Connection) -> Overview:
-    """Read the current state."""
+def read(connection: Connection) -> dict[str, Any]:
+    """Return what the page shows: `problems` as sentences, none if all is well, and the rows of its tables."""
     counts = {row["provider"]: row for row in reports.delivery_counts(connection)}
     freshness = {row["provider"]: row for row in reports.freshness(connection)}
     providers = [_provider(name, counts.get(name, {}), freshness.get(name)) for name in sorted(counts | freshness)]
-    return Overview(
-        problems=[*audit_problems(reports.audits(connection)), *provider_problems(providers)],
-        providers=providers,
-        dead_letters=reports.newest_dead_letters(connection),
-        throughput=reports.throughput(connection),
-        events=reports.newest_events(connection),
-    )
+    return {
+        "problems": [*audit_problems(reports.audits(connection)), *provider_problems(providers)],
+        "providers": providers,
+        "dead_letters": reports.newest_dead_letters(connection),
+        "throughput": reports.throughput(connection),
+        "events": reports.newest_events(connection),
+    }
 
 
 def provider_problems(providers: reports.Rows) -> Iterator[str]:
