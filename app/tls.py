@@ -1,6 +1,9 @@
-"""TLS contexts of Kvitto's clients, and the addresses that they reach without a proxy."""
+"""How Kvitto's clients reach servers: TLS contexts, and servers on this machine without a proxy."""
 
 import ssl
+from contextlib import closing
+from http.client import HTTPConnection, HTTPSConnection
+from urllib.parse import urlsplit
 
 # For httpx: servers on this machine are reached directly, whatever proxy the environment names.
 LOOPBACK_DIRECT = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
@@ -16,8 +19,25 @@ def trusting(authority: str) -> ssl.SSLContext:
     return context
 
 
-def unverified() -> ssl.SSLContext:
-    """Return a client's context that accepts any certificate: for health checks of our own servers, without secrets."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
+def own_address(bind: tuple[str, int]) -> str:
+    """Return the host:port by which this machine reaches what it serves at (host, port)."""
+    every_interface = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+    host = every_interface.get(bind[0], bind[0])
+    return f"[{host}]:{bind[1]}" if ":" in host else f"{host}:{bind[1]}"
+
+
+def own_server_status(url: str) -> int:
+    """Return what a server of ours on this machine answers to GET, whatever its certificate: nothing secret is sent.
+
+    Raises:
+        OSError, HTTPException: It does not answer within 3 s.
+    """
+    address = urlsplit(url)
+    connection = HTTPConnection(address.netloc, timeout=3)
+    if address.scheme == "https":
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = HTTPSConnection(address.netloc, timeout=3, context=context)
+    with closing(connection):
+        connection.request("GET", address.path)
+        return connection.getresponse().status

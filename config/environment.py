@@ -107,12 +107,12 @@ class Environment:
             self.fault(f"{name}_FILE", "names an empty file", "Write the secret into it")
         return value
 
-    def integer(self, name: str, default: int, minimum: int) -> int:
+    def integer(self, name: str, default: str, minimum: int) -> int:
         """Return a whole number of at least `minimum`."""
-        value = self.text(name, str(default))
+        value = self.text(name, default)
         if not value.isascii() or not value.isdigit() or int(value) < minimum:
             self.fault(name, "is not a whole number in range", f"Give a number of at least {minimum}")
-            return default
+            return int(default)
         return int(value)
 
     def choices(self, name: str, allowed: Collection[str]) -> frozenset[str]:
@@ -181,11 +181,7 @@ class Environment:
 
 
 def load(read: Callable[[Environment], T], variables: Mapping[str, str] | None = None) -> T:
-    """Return the settings that `read` reads from the variables, by default those of this process.
-
-    Raises:
-        ConfigurationError: With every fault.
-    """
+    """Read settings from variables, by default those of this process; raise ConfigurationError with every fault."""
     environment = Environment(os.environ if variables is None else variables)
     settings = read(environment)
     environment.check()

@@ -4,6 +4,7 @@ import json
 import logging
 import logging.config
 import time
+import traceback
 from typing import Any
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -35,11 +36,8 @@ def _places(error: BaseException) -> list[str]:
     current: BaseException | None = error
     while current is not None:
         lines.append(type(current).__qualname__)
-        frame = current.__traceback__
-        while frame is not None:
-            code = frame.tb_frame.f_code
-            lines.append(f"{code.co_filename}:{frame.tb_lineno} {code.co_name}")
-            frame = frame.tb_next
+        for frame, line in traceback.walk_tb(current.__traceback__):
+            lines.append(f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}")
         current = current.__cause__
     return lines
 

@@ -13,9 +13,7 @@ Keys = tuple[tuple[str, bytes], ...]
 # Two files in PEM: a server's certificate chain, and its key.
 Certificate = tuple[str, str]
 
-_POSTGRES = ("postgresql", "postgres")
 _REDIS = ("redis", "rediss", "unix")
-_HTTP = ("http", "https")
 
 
 def provider_names(environment: Environment) -> tuple[str, ...]:
@@ -72,26 +70,24 @@ def _broker_url(environment: Environment) -> str:
     return url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
 
 
-def _integer(name: str, minimum: int) -> Callable[[Environment], int]:
-    return lambda environment: environment.integer(name, int(DEFAULTS[name]), minimum)
-
-
 # How each field of the classes below is read.
 _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
-    "database_url": lambda environment: environment.url("DATABASE_URL", _POSTGRES),
+    "database_url": lambda environment: environment.url("DATABASE_URL", ("postgresql", "postgres")),
     "redis_url": lambda environment: environment.url("REDIS_URL", _REDIS),
     "broker_url": _broker_url,
     "providers": provider_names,
     "sealing_keys": lambda environment: environment.keys("SEALING_KEYS"),
     "fingerprint_key": lambda environment: environment.key("FINGERPRINT_KEY"),
-    "body_limit_bytes": _integer("BODY_LIMIT_BYTES", 1024),
+    "body_limit_bytes": lambda environment: environment.integer("BODY_LIMIT_BYTES", DEFAULTS["BODY_LIMIT_BYTES"], 1024),
     "ingest_bind": ingest_bind,
     "console_bind": console_bind,
     "certificate": ingest_certificate,
     "allow_non_durable": allow_non_durable,
     "canary_secret": lambda environment: environment.secret("CANARY_SECRET", ""),
-    "canary_max_age_seconds": _integer("CANARY_MAX_AGE_SECONDS", 0),
-    "ingest_url": lambda environment: environment.url("INGEST_URL", _HTTP, DEFAULTS["INGEST_URL"]),
+    "canary_max_age_seconds": lambda environment: environment.integer(
+        "CANARY_MAX_AGE_SECONDS", DEFAULTS["CANARY_MAX_AGE_SECONDS"], 0
+    ),
+    "ingest_url": lambda environment: environment.url("INGEST_URL", ("http", "https"), DEFAULTS["INGEST_URL"]),
     "authority": trusted_authority,
     "public_url": lambda environment: environment.url("PUBLIC_URL", ("https",), "").rstrip("/"),
     "role_passwords": lambda environment: environment.labelled_secrets("ROLE_PASSWORDS", ""),

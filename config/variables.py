@@ -8,7 +8,7 @@ imports a library.
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from pathlib import Path
 
 from config import declarations
@@ -51,15 +51,11 @@ def keep_out_foreign(variables: MutableMapping[str, str], path: list[str]) -> No
     foreign = {os.path.abspath(item) for item in variables.get("PYTHONPATH", ".").split(os.pathsep)}
     current = path[:1] == [""] or path[:1] == [os.getcwd()]  # `python -m` puts the current folder first
     path[:] = [item for item in path[current:] if os.path.abspath(item) not in foreign]
-    providers = tuple(_provider_folders())
+    # Settings of a provider begin with its name. Nothing is imported yet.
+    providers = [entry.name for entry in os.scandir(_ROOT / "app" / "providers") if entry.is_dir()]
     for name in list(variables):
         if not (name.upper() in _SYSTEM or name.startswith(_SYSTEM_PREFIXES) or is_setting(name, providers)):
             del variables[name]
     if _ROOT.name not in ("site-packages", "dist-packages"):
         path.insert(0, str(_ROOT))
         variables["PYTHONPATH"] = str(_ROOT)
-
-
-def _provider_folders() -> Iterator[str]:
-    """Yield the providers' names, without importing anything: settings of a provider begin with its name."""
-    return (entry.name for entry in os.scandir(_ROOT / "app" / "providers") if entry.is_dir())

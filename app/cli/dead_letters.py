@@ -13,7 +13,6 @@ import click
 from app.cli import param_types
 from app.cli.output import print_fields, print_rows
 from app.cli.shared_options import json_option, known_provider
-from app.domain.outcome import Outcome
 from app.errors import REASONS
 from app.processing.replay import Replay
 from app.storage import dead_letters as letters
@@ -41,8 +40,10 @@ def _connect() -> AbstractContextManager[Connection]:
     return session(LedgerSettings.load().database_url, "dead-letters")
 
 
-def _no_such_letter(receipt: UUID) -> click.ClickException:
-    return click.ClickException(f"{receipt} is no dead letter; see: kvitto dead-letters list")
+def _find(connection: Connection, receipt: UUID) -> dict[str, Any]:
+    if row := letters.find(connection, receipt):
+        return row
+    raise click.ClickException(f"{receipt} is no dead letter; see: kvitto dead-letters list")
 
 
 @click.group("dead-letters", epilog="Example: kvitto dead-letters list --reason cannot-open")
@@ -69,9 +70,7 @@ def list_(reason: str | None, provider: str | None, since: datetime | None, limi
 def show(receipt: UUID, as_json: bool) -> None:
     """Show one dead letter; its body stays sealed."""
     with _connect() as connection:
-        row = letters.find(connection, receipt)
-    if row is None:
-        raise _no_such_letter(receipt)
+        row = _find(connection, receipt)
     if as_json:
         print_rows([row], (), as_json, empty="")
     else:
@@ -97,8 +96,8 @@ def replay(
     if replay_all == any((receipt, reason, provider, since)):
         raise click.UsageError("name a receipt, a reason, a provider or a time; or --all of them")
     with _connect() as connection:
-        if receipt and letters.find(connection, receipt) is None:
-            raise _no_such_letter(receipt)
+        if receipt:
+            _find(connection, receipt)
         selected = [row["receipt"] for row in letters.select(connection, Selection(receipt, provider, reason, since))]
         rows: list[dict[str, Any]] = []
         interrupted = False
@@ -123,16 +122,12 @@ def _replayed(receipts: list[UUID], dry_run: bool) -> Iterator[dict[str, Any]]:
     with click.progressbar(outcomes, len(receipts), "replaying", file=sys.stderr, hidden=hidden) as progress:
         for receipt, outcome in progress:
             if outcome is not None:
-                yield _row(receipt, outcome)
-
-
-def _row(receipt: UUID, outcome: Outcome) -> dict[str, Any]:
-    return {
-        "receipt": receipt,
-        "outcome": outcome.name,
-        "reason": outcome.reason,
-        "event_type": outcome.entity.event_type if outcome.entity else None,
-        "entity_id": outcome.entity.entity_id if outcome.entity else None,
-        "revision": outcome.revision,
-        "detail": outcome.detail,
-    }
+                yield {
+                    "receipt": receipt,
+                    "outcome": outcome.name,
+                    "reason": outcome.reason,
+                    "event_type": outcome.entity.event_type if outcome.entity else None,
+                    "entity_id": outcome.entity.entity_id if outcome.entity else None,
+                    "revision": outcome.revision,
+                    "detail": outcome.detail,
+                }

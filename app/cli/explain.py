@@ -26,12 +26,11 @@ def explain(receipt: UUID | None, file: BinaryIO | None, as_json: bool) -> None:
         raise click.UsageError("name a receipt, or a file with --request")
     with session(LedgerSettings.load().database_url, "explain") as connection:
         explainer = Explainer(Environment.of_process(), connection)
-        steps = []
         try:
-            if file is not None:
-                steps = list(explainer.request(SavedRequest.parse(file.read())))
-            elif receipt is not None:
+            if receipt is not None:
                 steps = list(explainer.receipt(receipt))
+            elif file is not None:
+                steps = list(explainer.request(SavedRequest.parse(file.read())))
         except (LookupError, ValueError) as error:
             raise click.ClickException(str(error)) from error
     if as_json:

@@ -6,7 +6,7 @@ Each check reads only the settings of its process. Imports are few, since a cont
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import closing, nullcontext
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPException
 from typing import NoReturn
 
 import click
@@ -15,13 +15,9 @@ from app import canary
 from app.canary import Heartbeat
 from app.cli.shared_options import json_option, require_served
 from app.errors import StoreUnavailableError
-from app.tls import unverified
+from app.tls import own_address, own_server_status
 from config.environment import load
 from config.settings import AuditSettings, BeatSettings, console_bind, ingest_bind, ingest_certificate
-
-_TIMEOUT_SECONDS = 3.0
-# Addresses that mean every interface, and how to reach them from this machine.
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104 - compared, not bound
 
 _ready = click.option("--ready", is_flag=True, help="Ask for /readyz instead.")
 _limit = click.option("--limit", type=float, default=60, help="Unhealthy if a canary is later than these seconds.")
@@ -105,18 +101,12 @@ def console(as_json: bool, ready: bool) -> None:
 
 def _check_server(bind: tuple[str, int], https: bool, ready: bool, as_json: bool) -> NoReturn:
     """Report an HTTP server on this machine: unhealthy unless it answers 200 to /livez or /readyz."""
-    host, port = _LOOPBACK.get(bind[0], bind[0]), bind[1]
-    if https:
-        connection: HTTPConnection = HTTPSConnection(host, port, timeout=_TIMEOUT_SECONDS, context=unverified())
-    else:
-        connection = HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
-    with closing(connection):
-        try:
-            connection.request("GET", "/readyz" if ready else "/livez")
-            status = connection.getresponse().status
-        except (OSError, HTTPException) as error:
-            _report(False, f"{host}:{port} does not answer ({type(error).__name__})", as_json)
-    _report(status == 200, f"{host}:{port} answers {status}", as_json)
+    server = own_address(bind)
+    try:
+        status = own_server_status(f"{'https' if https else 'http'}://{server}/{'readyz' if ready else 'livez'}")
+    except (OSError, HTTPException) as error:
+        _report(False, f"{server} does not answer ({type(error).__name__})", as_json)
+    _report(status == 200, f"{server} answers {status}", as_json)
 
 
 def _report(healthy: bool, words: str, as_json: bool) -> NoReturn:

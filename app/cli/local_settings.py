@@ -1,8 +1,9 @@
 """Settings that commands take from the data folder of a running `kvitto up`."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 from app.local.data_folder import DataFolder
 from app.local.machine import LocalError
@@ -35,7 +36,7 @@ def sandbox_disabled_reason(data: DataFolder, url: str) -> str | None:
     published: Mapping[str, str] = {}
     with suppress(LocalError):
         published = data.sandbox.published()
-    if not published or _host(url) in map(_host, published.values()):
+    if not published or urlsplit(url).netloc in {urlsplit(value).netloc for value in published.values()}:
         return None
     names = _overrides(published) or sorted(SERVERS & os.environ.keys())
     return f"{', '.join(names)} in the environment disable{'s' if len(names) == 1 else ''} the sandbox"
@@ -46,19 +47,11 @@ def _overrides(published: Mapping[str, str]) -> list[str]:
 
     One is enough to use none of the sandbox's: its logins are valid at its own APIs only.
     """
-    names = _settings(published) - {"CA_FILE"}
+    names = set(map(setting_of, published)) - {"CA_FILE"}
     return sorted(name for name in os.environ if setting_of(name) in names)
 
 
 def _add_missing(published: Mapping[str, str]) -> None:
     """Add settings that the environment gives neither as NAME nor as NAME_FILE."""
-    given = _settings(os.environ)
+    given = set(map(setting_of, os.environ))
     os.environ |= {name: value for name, value in published.items() if setting_of(name) not in given}
-
-
-def _settings(variables: Iterable[str]) -> set[str]:
-    return {setting_of(name) for name in variables}
-
-
-def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0]

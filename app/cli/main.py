@@ -1,7 +1,7 @@
 """The group `kvitto`: imports a command's module when the command is used, and reports errors as sentences."""
 
-import importlib
 import os
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,14 @@ COMMANDS = {
     "audit": ("app.cli.audit:audit", "Check that every 200 has its receipt."),
     "dead-letters": ("app.cli.dead_letters:dead_letters", "List, show and replay dead letters."),
     "explain": ("app.cli.explain:explain", "Explain step by step how a delivery is processed."),
-    "reveal": ("app.cli.reveal:reveal", "Print one delivery's body in clear."),
-    "reseal": ("app.cli.reseal:reseal", "Seal bodies again under the first key."),
+    "reveal": ("app.cli.bodies:reveal", "Print one delivery's body in clear."),
+    "reseal": ("app.cli.bodies:reseal", "Seal bodies again under the first key."),
     "sql": ("app.cli.sql:sql", "Run a read-only query on the ledger."),
     "subscriptions": ("app.cli.subscriptions:subscriptions", "Register with providers where they deliver."),
     "sandbox": ("app.sandbox.commands:sandbox", "Play the providers' side."),
 }
-# Commands that use a running Kvitto, and find its settings in the data folder of `kvitto up`.
-_CLIENTS = (
-    "migrate", "check", "health", "audit", "dead-letters", "explain", "reveal", "reseal", "sql", "subscriptions",
-    "sandbox",
-)  # fmt: skip
+# Commands that serve. The others use a running Kvitto, and find its settings in the data folder of `kvitto up`.
+_SERVING = ("up", "demo", "ingest", "worker", "beat", "console")
 # How to fix what a server cannot do now, by the error's reason.
 _HINTS = {
     "postgres-unavailable": "Start Postgres{up}, or correct DATABASE_URL",
@@ -87,9 +84,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        command.short_help = COMMANDS[cmd_name][1]
+        place, text = COMMANDS[cmd_name]
+        command: click.Command = pkgutil.resolve_name(place)
+        command.short_help = text
         return command
 
 
@@ -117,13 +114,13 @@ def kvitto(context: click.Context, data: Path) -> None:
     """
     context.obj = DataFolder(data)
     command = context.invoked_subcommand
-    if command in _CLIENTS and command != "check":  # check adopts by itself: its arguments decide what
+    if command not in (*_SERVING, "check"):  # check adopts by itself: its arguments decide what
         adopt(context.obj, apis=command == "subscriptions")
 
 
 def _hint(context: click.Context, error: ConfigurationError) -> str:
     """Return where a command searched for the settings of a running Kvitto, if that may be why some are missing."""
-    if context.invoked_subcommand not in _CLIENTS or not isinstance(context.obj, DataFolder):
+    if context.invoked_subcommand in _SERVING or not isinstance(context.obj, DataFolder):
         return ""
     hint = ""
     if not context.obj.published():

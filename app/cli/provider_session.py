@@ -44,9 +44,7 @@ class ProviderSession:
     def delivery_url(self, url: str | None, allow_any_path: bool) -> str:
         """Return the address to register: `url`, or PUBLIC_URL and the path of ingest.
 
-        Raises:
-            click.UsageError: The provider cannot deliver to the address, or its path is not ingest's path for the
-                topic and `allow_any_path` is off.
+        Reject one that the provider cannot deliver to, and one with another path unless `allow_any_path`.
         """
         if url is None and not self.public_url:
             hint = "--url, or PUBLIC_URL for all (on this machine: kvitto up --https)"
@@ -67,9 +65,7 @@ class ProviderSession:
         """Return a function that saves a subscription's secret, which a provider shows once, and never fails.
 
         It goes to the file that SETTING_FILE names, or to the terminal if there is no such file that can be written.
-
-        Raises:
-            click.ClickException: There is neither a file nor a terminal, and `print_secret` is off.
+        If there is neither, the command ends here, unless `print_secret` is on.
         """
         setting = self.api.secrets
         path = os.environ.get(f"{setting}_FILE", "").strip() if setting else ""

@@ -5,13 +5,13 @@ loads the application would be lost, and Granian would wait until it kills the f
 fork, and a fork starts with the default handler, which ends it.
 """
 
-import importlib
 import multiprocessing
 import os
+import pkgutil
 import signal
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
@@ -20,7 +20,8 @@ from granian.log import LogLevels
 
 from config.granian import CONNECTIONS, WORKERS_KILL_TIMEOUT
 
-_SIGTERM = {signal.SIGTERM}
+_block_sigterm = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGTERM})
+_unblock_sigterm = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def serve(
@@ -54,22 +55,9 @@ def serve(
     )
     try:
         # Granian's own loader would import modules of the current folder before Kvitto's.
-        server.serve(target_loader=_load)
+        server.serve(target_loader=pkgutil.resolve_name)
     except FatalError:
         sys.exit(1)
-
-
-def _load(target: str) -> Any:
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def _block_sigterm() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGTERM)
-
-
-def _unblock_sigterm() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGTERM)
 
 
 def _end_on_sigterm() -> None:

@@ -1,17 +1,12 @@
 """Throw-away certificates for HTTPS on one machine, signed by an authority in the data folder."""
 
-import importlib
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from app.local import atomic_file
 from app.local.machine import LocalError
-
-if TYPE_CHECKING:
-    import trustme
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -40,9 +35,20 @@ class Authority:
     """
 
     def __init__(self, data: Path) -> None:
+        try:
+            from trustme import CA  # noqa: PLC0415 - production needs no authority, and does not install it
+        except ModuleNotFoundError as error:
+            raise LocalError("trustme is not installed: pip install 'kvitto[embedded]'") from error
         self._folder = data / "sandbox"
         self.path = self._folder / "authority.pem"
-        self._authority = self._load_or_create()
+        created = CA(organization_name="Kvitto on this machine")
+        kept = self._folder / "authority.key"
+        pem = atomic_file.keep(kept, created.private_key_pem.bytes() + created.cert_pem.bytes())
+        try:
+            self._authority = CA.from_pem(cert_bytes=pem, private_key_bytes=pem)
+        except (ValueError, TypeError) as error:
+            hint = "remove it and restart what serves HTTPS from this data folder: a new one is made"
+            raise LocalError(f"{kept} is damaged: {hint}") from error
         atomic_file.write(self.path, self._authority.cert_pem.bytes())
 
     def issue(self, name: str, hosts: Sequence[str] = LOOPBACK) -> Certificate:
@@ -58,17 +64,3 @@ class Authority:
         context = ssl.create_default_context()
         context.load_verify_locations(self.path)
         return context
-
-    def _load_or_create(self) -> "trustme.CA":
-        try:
-            ca = importlib.import_module("trustme").CA
-        except ModuleNotFoundError as error:  # production needs no authority, and does not install it
-            raise LocalError("trustme is not installed: pip install 'kvitto[embedded]'") from error
-        created = ca(organization_name="Kvitto on this machine")
-        path = self._folder / "authority.key"
-        pem = atomic_file.keep(path, created.private_key_pem.bytes() + created.cert_pem.bytes())
-        try:
-            return ca.from_pem(cert_bytes=pem, private_key_bytes=pem)  # type: ignore[no-any-return]
-        except (ValueError, TypeError) as error:
-            hint = "remove it and restart what serves HTTPS from this data folder: a new one is made"
-            raise LocalError(f"{path} is damaged: {hint}") from error

@@ -37,10 +37,8 @@ class DataFolder:
     def open(self) -> int:
         """Create the folder, readable by its owner only, and lock it.
 
-        Return a file descriptor. The lock lasts until every process that inherits the descriptor has ended.
-
-        Raises:
-            LocalError: Another process holds the lock, or the folder cannot be written.
+        Return a file descriptor. The lock lasts until every process that inherits the descriptor has ended. Raise
+        LocalError if another process holds it, or if the folder cannot be written.
         """
         try:
             for folder in (self.folder, self.logs, self._secrets, self.metrics):
@@ -54,12 +52,7 @@ class DataFolder:
 
     @contextmanager
     def exclusive(self, seconds: float) -> Iterator[None]:
-        """Create the folder and lock it for the duration of a block.
-
-        Raises:
-            LocalError: Another process held the lock for so many seconds.
-            OSError: The folder cannot be created or written.
-        """
+        """Create the folder and lock it for a block; raise LocalError if another process keeps it so many seconds."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = self._lock(seconds)
         try:

@@ -36,10 +36,10 @@ def hold(setting: str, bind: tuple[str, int], purpose: str) -> Iterator[None]:
 
     Granian shares its port with any process of the same user (SO_REUSEPORT), so a bound port alone excludes nobody.
     Of several processes that reserve it at once, one wins: Linux gives a name in its abstract namespace to one
-    socket, and frees it when the last process that holds the socket ends. `setting` is the setting with the address.
+    socket, and frees it when the last process that holds the socket ends.
 
     Raises:
-        ConfigurationError: The address is taken, or cannot be bound.
+        ConfigurationError: The address, which `setting` gives, is taken or cannot be bound.
     """
     reason = obstacle(*bind)
     with socket.socket(socket.AF_UNIX) as name:

@@ -3,12 +3,11 @@
 import re
 import signal
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 
 from app.local.data_folder import DataFolder
@@ -19,7 +18,7 @@ from app.local.supervisor import Program, Supervisor
 from app.process_settings import read_beat, read_ingest, read_worker
 from app.storage.connection import create_database, session
 from app.storage.migration_runner import migrate
-from app.tls import unverified
+from app.tls import own_address, own_server_status
 from config.environment import ConfigurationError, Environment
 from config.granian import EDGE_MEMORY
 from config.settings import ConsoleSettings, provider_names
@@ -78,11 +77,7 @@ class Stack:
         self._supervisor = Supervisor(report, keep_open=[data.open()])
 
     def start(self, workers: int, ingest_processes: int, https: bool) -> str:
-        """Start everything with so many worker processes per provider; return the addresses once requests are answered.
-
-        Raises:
-            LocalError, ConfigurationError: Something cannot start; the text says what to do about it.
-        """
+        """Start everything, with so many worker processes per provider; return the addresses once all is ready."""
         host, console = self._reserve("INGEST_BIND", 8080), self._reserve("CONSOLE_BIND", 8081)
         if https:
             self._add_certificate(host)
@@ -136,7 +131,7 @@ class Stack:
     def _start_servers(self) -> None:
         if self._embedded_postgres:
             port = free_port(self._reserved_ports)
-            self._start("postgres", prepare_postgres(self._data.postgres, port), self._environment, signal.SIGINT)
+            self._start("postgres", prepare_postgres(self._data.postgres, port), self._environment)
             server = f"postgresql://kvitto@127.0.0.1:{port}"
             self._await("postgres", lambda: postgres_answers(f"{server}/postgres"))
             create_database(f"{server}/postgres", "kvitto")
@@ -155,14 +150,9 @@ class Stack:
         memory = EDGE_MEMORY if process.name == "ingest" else {}
         self._start(process.name, [*PYTHON, "-m", "app.cli", *process.arguments], {**memory, **own})
 
-    def _start(
-        self,
-        name: str,
-        command: list[str],
-        environment: Mapping[str, str],
-        stop_signal: signal.Signals = signal.SIGTERM,
-    ) -> None:
+    def _start(self, name: str, command: list[str], environment: Mapping[str, str]) -> None:
         log = self._data.logs / f"{name}.log"
+        stop_signal = signal.SIGINT if name == "postgres" else signal.SIGTERM  # on SIGTERM it waits for its clients
         self._supervisor.start(Program(name, command, environment, log, stop_signal, stop_last=name in _SERVERS))
 
     def _await(self, name: str, is_ready: Callable[[], bool]) -> None:
@@ -192,19 +182,11 @@ class Stack:
                     raise
                 port = 0
         self._reserved_ports.add(reserved)
-        written = f"[{host}]" if ":" in host else host
-        self._environment[name] = f"{written}:{reserved}"
-        reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else written  # noqa: S104 - compared, not bound
-        return f"{reachable}:{reserved}"
+        self._environment[name] = f"[{host}]:{reserved}" if ":" in host else f"{host}:{reserved}"
+        return own_address((host, reserved))
 
 
 def _answers(url: str) -> bool:
-    """Return whether a server of ours answers. It is asked directly, even if the environment names a proxy."""
-    direct = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=unverified())
-    )
-    try:
-        with direct.open(url, timeout=2):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
+    with suppress(OSError, HTTPException):
+        return own_server_status(url) == 200
+    return False

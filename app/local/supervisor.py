@@ -9,13 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from app.local.machine import LocalError
 
 # A program's exit status for a wrong configuration: a restart would not help.
 EX_CONFIG = 78
-_LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -96,6 +96,9 @@ class Supervisor:
     def _spawn(self, program: Program) -> None:
         program.starts += 1
         program.started_at = time.monotonic()
+        end_with_parent = None
+        if sys.platform == "linux":  # the kernel sends the child this signal when the supervisor dies
+            end_with_parent = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, program.stop_signal)
         with program.log.open("ab") as log:
             program.process = subprocess.Popen(  # noqa: S603 - commands of our own
                 program.command,
@@ -105,7 +108,7 @@ class Supervisor:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C at the terminal reaches the supervisor only, which stops in order
                 pass_fds=self._keep_open,
-                preexec_fn=_end_with_parent(program.stop_signal) if _LINUX else None,  # noqa: PLW1509 - one thread
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - one thread
             )
 
     def _schedule_restart(self, program: Program, status: int) -> None:
@@ -118,16 +121,6 @@ class Supervisor:
         program.restart_at = time.monotonic() + delay
         cause = f"by signal {-status}" if status < 0 else f"with status {status}"
         self._report(f"{program.name} ended {cause}; restart in {delay} s (log: {program.log})")
-
-
-def _end_with_parent(stop_signal: signal.Signals) -> Callable[[], None]:
-    """Return a function for the child that has the kernel send it `stop_signal` when the supervisor dies."""
-    libc = ctypes.CDLL(None)
-
-    def set_death_signal() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, stop_signal)
-
-    return set_death_signal
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

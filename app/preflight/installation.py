@@ -8,7 +8,7 @@ from app.process_settings import MODULES, PROVIDER_MODULES
 from app.providers import registry
 from config.checks.result import CheckResult, fault, ok
 
-_MEND = "Reinstall Kvitto with its dependencies (pip install --force-reinstall kvitto), or build its image again"
+_HINT = "Reinstall Kvitto with its dependencies (pip install --force-reinstall kvitto), or build its image again"
 
 
 def check(processes: Collection[str], served: Collection[str]) -> list[CheckResult]:
@@ -23,7 +23,7 @@ def check(processes: Collection[str], served: Collection[str]) -> list[CheckResu
     if not needed_by:
         return [ok("modules", f"can be imported for {', '.join(processes)}")]
     return [
-        fault(f"module {name}", f"{problem} (needed by {', '.join(names)})", _MEND)
+        fault(f"module {name}", f"{problem} (needed by {', '.join(names)})", _HINT)
         for (name, problem), names in needed_by.items()
     ]
 

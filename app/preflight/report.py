@@ -6,7 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from app.errors import AuthenticationError, StoreUnavailableError
 from app.inbox import client as inbox_server
@@ -50,24 +49,17 @@ def run_checks(variables: Mapping[str, str], processes: Collection[str]) -> Pref
     return PreflightReport(settings, [*servers, *_ask_postgres(configuration)])
 
 
-@runtime_checkable
-class _Samples(Protocol):
-    """An authentication that can make the requests that it must accept; a provider's folder may do without."""
-
-    def sample_requests(self) -> Iterator[tuple[str | None, dict[str, str], bytes]]:
-        """Yield topic, headers and body of one request per credential."""
-
-
 def _check_credentials(configuration: Configuration) -> Iterator[CheckResult]:
     """Check that ingest would accept a request with each credential of its providers whose secrets are readable."""
     providers = configuration.get("providers") if "ingest" in configuration.processes else ()
     for provider in providers:
         environment = Environment(configuration.variables)
         authentication = registry.load_authentication(provider, environment)
-        if authentication is None or environment.faults or not isinstance(authentication, _Samples):
+        samples = getattr(authentication, "sample_requests", None)  # optional in a provider's folder
+        if authentication is None or environment.faults or samples is None:
             continue
         reasons = []
-        for position, (topic, headers, body) in enumerate(authentication.sample_requests(), start=1):
+        for position, (topic, headers, body) in enumerate(samples(), start=1):
             received = Message()
             for header, value in headers.items():
                 received[header] = value.encode().decode("latin-1")  # as WSGI decodes the bytes of headers
@@ -105,8 +97,7 @@ def _writable(name: str, folder: Path, hint: str) -> CheckResult:
 
 def _ask_redis(configuration: Configuration) -> Iterator[CheckResult]:
     """Check the server of the inboxes with the client of the processes; no results if its address is not known."""
-    url = configuration.address("redis_url")
-    if url is None:
+    if (url := configuration.address("redis_url")) is None:
         return
     try:
         with closing(inbox_server.connect(url)) as client:
@@ -122,8 +113,7 @@ def _ask_redis(configuration: Configuration) -> Iterator[CheckResult]:
 
 def _ask_broker(configuration: Configuration) -> Iterator[CheckResult]:
     """Check that the broker of the wake-ups answers its publishers; it holds nothing that could be lost."""
-    url = configuration.address("broker_url")
-    if url is None:
+    if (url := configuration.address("broker_url")) is None:
         return
     try:
         wakeup.ping(url)
@@ -134,8 +124,7 @@ def _ask_broker(configuration: Configuration) -> Iterator[CheckResult]:
 
 def _ask_postgres(configuration: Configuration) -> Iterator[CheckResult]:
     """Check the server of the ledger; no results if its address is not known."""
-    dsn = configuration.address("database_url")
-    if dsn is None:
+    if (dsn := configuration.address("database_url")) is None:
         return
     try:
         with translate_errors(), connect(dsn, "check") as connection:

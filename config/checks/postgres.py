@@ -5,18 +5,7 @@ A worker deletes an entry once Postgres has committed. So a server whose commit 
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from config.checks.result import (
-    CheckResult,
-    Facts,
-    clock,
-    durability,
-    durability_faults,
-    expect,
-    fault,
-    headroom,
-    ok,
-    warning,
-)
+from config.checks.result import CheckResult, Facts, clock, durability, expect, fault, headroom, ok, unsafe, warning
 
 _MIN_MAJOR = 15
 # By setting: the values that keep data out of the server's log, and the one to suggest. Errors quote values in their
@@ -67,7 +56,7 @@ def check(facts: Facts, allow_non_durable: bool, migrates: bool) -> Iterator[Che
 
 def unsafe_settings(settings: Mapping[str, str]) -> list[CheckResult]:
     """Return what could lose a confirmed commit; values as SHOW and pg_settings give them."""
-    return durability_faults("postgres", _DURABLE, settings)
+    return unsafe("postgres", _DURABLE, settings)
 
 
 def migrations(pending: Sequence[str] | None) -> CheckResult:

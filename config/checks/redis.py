@@ -5,19 +5,7 @@ Ingest answers once Redis has replied. So a server whose reply does not prove th
 
 from collections.abc import Iterator
 
-from config.checks.result import (
-    OVERRIDE,
-    CheckResult,
-    Facts,
-    clock,
-    durability,
-    durability_faults,
-    expect,
-    fault,
-    headroom,
-    ok,
-    warning,
-)
+from config.checks.result import CheckResult, Facts, clock, durability, expect, fault, headroom, ok, unsafe, warning
 
 # `entries-added`, which the audit counts by, came with Redis 7.0; Valkey began as 7.2.
 _MIN_VERSION = (7, 0)
@@ -32,7 +20,13 @@ _DURABLE = {
     "no-appendfsync-on-rewrite": (("no",), "CONFIG SET no-appendfsync-on-rewrite no, and in redis.conf"),
     "maxmemory-policy": (("noeviction",), "CONFIG SET maxmemory-policy noeviction, and in redis.conf"),
 }
-DURABILITY_SETTINGS = (*_DURABLE, "replica-read-only")
+_DURABLE_REPLICA = {
+    "replica-read-only": (
+        ("yes",),
+        "Name the primary in REDIS_URL: a replica loses its own writes when it next follows its primary",
+    )
+}
+DURABILITY_SETTINGS = (*_DURABLE, *_DURABLE_REPLICA)
 CONFIG = (
     *DURABILITY_SETTINGS,
     "timeout", "proto-max-bulk-len", "client-query-buffer-limit", "save", "stop-writes-on-bgsave-error",
@@ -63,11 +57,7 @@ def check(facts: Facts, allow_non_durable: bool, body_limit_bytes: int | None) -
 
 def unsafe_settings(facts: Facts) -> list[CheckResult]:
     """Return what could lose a confirmed append."""
-    faults = durability_faults("redis", _DURABLE, facts)
-    if facts.get("role") == "slave" and facts.get("replica-read-only") == "no":
-        problem = "is 'no' on a replica, which loses its own writes when it next follows its primary"
-        faults.append(fault("redis replica-read-only", problem, f"Name the primary in REDIS_URL; {OVERRIDE}redis"))
-    return faults
+    return unsafe("redis", _DURABLE | _DURABLE_REPLICA if facts.get("role") == "slave" else _DURABLE, facts)
 
 
 def _version(facts: Facts) -> CheckResult:

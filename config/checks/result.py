@@ -7,7 +7,6 @@ from typing import Any
 
 # What a server reports about itself, under the server's own names. What it hides is missing.
 Facts = Mapping[str, Any]
-OVERRIDE = "or, if losing deliveries is acceptable, set ALLOW_NON_DURABLE="
 
 
 class CheckLevel(StrEnum):
@@ -57,18 +56,19 @@ def durability(name: str, faults: Sequence[CheckResult], message: str, allow_non
     return [replace(result, level=level) for result in faults] or [ok(name, message)]
 
 
-def durability_faults(
+def unsafe(
     server: str, rules: Mapping[str, tuple[Sequence[str], str]], settings: Mapping[str, Any]
 ) -> list[CheckResult]:
     """Return the settings of a server that could lose a confirmed write. `rules`: durable values by name, and a hint.
 
     A setting that the server hides (managed services refuse CONFIG) is a fault: unknown is not proven.
     """
+    override = f"or, if losing deliveries is acceptable, set ALLOW_NON_DURABLE={server}"
     return [
         fault(
             f"{server} {name}",
             f"is {settings.get(name, 'unknown')!r}, must be {' or '.join(map(repr, durable))}",
-            f"{hint}; {OVERRIDE}{server}",
+            f"{hint}; {override}",
         )
         for name, (durable, hint) in rules.items()
         if settings.get(name) not in durable

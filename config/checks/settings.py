@@ -16,22 +16,18 @@ _ALL_ADDRESSES = ("", "0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
 
 def check_secrets(secrets: Secrets) -> list[CheckResult]:
     """Check that secrets are long, and that no two settings share a value."""
-    doubtful = [*_short(secrets), *_shared(secrets)]
-    if doubtful or not secrets:
-        return doubtful
-    return [ok("secrets", f"{len(secrets)} settings, none short or shared")]
+    good = [ok("secrets", f"{len(secrets)} settings, none short or shared")] if secrets else []
+    return [*_short(secrets), *_shared(secrets)] or good
 
 
 def check_files(modes: Mapping[str, int]) -> list[CheckResult]:
     """Check the permissions of secret files, by the setting that names each."""
-    doubtful = [
+    good = [ok("secret files", f"{len(modes)}, none open to others")] if modes else []
+    return [
         warning(name, f"names a file that others may read (mode {mode:04o})", "Make it 0600, owned by the process")
         for name, mode in modes.items()
         if mode & 0o077
-    ]
-    if doubtful or not modes:
-        return doubtful
-    return [ok("secret files", f"{len(modes)}, none open to others")]
+    ] or good
 
 
 def check_durability_exceptions(servers: Collection[str]) -> CheckResult:

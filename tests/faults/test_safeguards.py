@@ -127,7 +127,7 @@ SAFEGUARDS = {
         "_UNDECIDED, status=status, undecided=True, retry_after_seconds=0)",
         "tests/integration/test_api.py::test_call_that_may_have_succeeded_is_not_retried",
     ),
-    "an answer is told without our secrets": Safeguard(
+    "an answer is shown without our secrets": Safeguard(
         "app/providers/http_client.py",
         'text = text.replace(secret, "***")',
         "pass",

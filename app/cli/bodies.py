@@ -1,0 +1,92 @@
+"""`kvitto reveal` and `kvitto reseal`: a sealed body in clear, and all bodies under another key."""
+
+import getpass
+import json
+import sys
+from collections.abc import Iterator
+from uuid import UUID
+
+import click
+
+from app.cli.param_types import without_national_id
+from app.crypto.sealing import SealingKeys
+from app.errors import DataRejectedError, InvalidDeliveryError
+from app.providers import registry
+from app.storage import bodies, receipts
+from app.storage.connection import Connection, session
+from config.environment import Environment
+from config.settings import ResealSettings, WorkerSettings
+
+
+@click.command(epilog='Example: kvitto reveal 01935b3e-7a60-7c3f-8d0a-0123456789ab --reason "complaint 4711"')
+@click.argument("receipt", type=click.UUID)
+@click.option(
+    "--reason", required=True, callback=without_national_id, help="Why; stored for good with operator and time."
+)
+@click.option("--raw", is_flag=True, help="Print the body as received, even if it cannot be opened.")
+def reveal(receipt: UUID, reason: str, raw: bool) -> None:
+    """Open one sealed body and print its content, national ids and files included.
+
+    A row in kvitto.body_access_log is written first; the worker's role can insert such rows and never change them.
+    """
+    environment = Environment.of_process()
+    settings = WorkerSettings.read(environment)
+    environment.check()
+    with session(settings.database_url, "reveal") as connection:
+        try:
+            bodies.record_access(connection, receipt, reason, getpass.getuser())
+        except DataRejectedError as error:
+            raise click.ClickException(f"the ledger has no receipt {receipt}") from error
+        delivery = receipts.load(connection, [receipt])[0].delivery
+    try:
+        body = SealingKeys(settings.sealing_keys).unseal(receipt, delivery.sealed)
+        if raw:
+            click.echo(body, nl=sys.stdout.isatty())
+            return
+        provider = registry.load(delivery.provider, environment)
+        environment.check()
+        if provider is not None:  # check() raises for a provider without a folder
+            payload = provider.open(delivery.topic, delivery.headers, body)
+            click.echo(json.dumps(payload.content, indent=2, ensure_ascii=False, default=str))
+    except InvalidDeliveryError as error:
+        raise click.ClickException(f"{error}; --raw prints the body if the seal itself can be opened") from error
+
+
+@click.command(epilog="Example: DATABASE_URL=postgresql://owner@db/kvitto kvitto reseal")
+@click.option("--dry-run", is_flag=True, help="Only count the bodies under other keys.")
+def reseal(dry_run: bool) -> None:
+    """Seal bodies of other keys again under the first of SEALING_KEYS, as the schema's owner.
+
+    It can be interrupted and repeated. The other keys can go once it finds no body, and no delivery from before
+    waits in an inbox.
+    """
+    settings = ResealSettings.load()
+    keys = SealingKeys(settings.sealing_keys)
+    unopened: list[UUID] = []
+    with session(settings.database_url, "reseal") as connection:
+        total = sum(bodies.count_excluding(connection, table, keys.prefix) for table in bodies.TABLES)
+        if not dry_run:
+            with click.progressbar(length=total, label="sealing", file=sys.stderr) as progress:
+                for table in bodies.TABLES:
+                    for resealed, failed in _reseal(connection, table, keys):
+                        unopened += failed
+                        progress.update(resealed + len(failed))
+    click.echo(f"{total - len(unopened)} bodies {'are under other keys' if dry_run else 'sealed again'}")
+    if unopened:
+        listed = ", ".join(map(str, unopened[:10]))
+        raise click.ClickException(f"no key opens {len(unopened)}: add it to SEALING_KEYS and repeat ({listed})")
+
+
+def _reseal(connection: Connection, table: str, keys: SealingKeys) -> Iterator[tuple[int, list[UUID]]]:
+    """Seal a table's bodies again, one batch a transaction; yield each batch's count, and receipts no key opens."""
+    batch = bodies.select_excluding(connection, table, keys.prefix)
+    while batch:
+        resealed, unopened = [], []
+        for receipt, sealed in batch:
+            try:
+                resealed.append((receipt, keys.seal(receipt, keys.unseal(receipt, sealed))))
+            except InvalidDeliveryError:
+                unopened.append(receipt)
+        bodies.replace(connection, table, resealed)
+        yield len(resealed), unopened
+        batch = bodies.select_excluding(connection, table, keys.prefix, after=batch[-1][0])
