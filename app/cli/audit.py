@@ -1,13 +1,12 @@
 """`kvitto audit`: does every 200 have its receipt?"""
 
 import getpass
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
 import click
 from click.core import ParameterSource
-from redis import Redis
 
 from app.audit import attempt_log, conservation, reconcile
 from app.audit.attempt_log import AttemptLogFormatError
@@ -136,7 +135,9 @@ def _reconcile(path: Path, settings: AuditSettings, timeout: float) -> Reconcile
     redis = client.connect(settings.redis_url, timeout_seconds=10)
     progress = console(stderr=True).status("comparing the record with the ledger")
     with progress, session(settings.database_url, "audit") as connection:
-        reconciler = Reconciler(connection, lambda providers: _receipts_in_inboxes(redis, providers))
+        reconciler = Reconciler(
+            connection, lambda names: set().union(*(Inbox(redis, name).receipts() for name in names))
+        )
         compared = 0
         try:
             for count in reconciler.compare(attempt_log.read(path)):
@@ -149,10 +150,6 @@ def _reconcile(path: Path, settings: AuditSettings, timeout: float) -> Reconcile
         for in_flight in reconciler.await_in_flight(timeout):
             progress.update(f"{in_flight} of {compared} attempts are in flight")
     return reconciler
-
-
-def _receipts_in_inboxes(redis: Redis, providers: Collection[str]) -> set[UUID]:
-    return set().union(*(Inbox(redis, provider).receipts() for provider in providers))
 
 
 def _print_reconciliation(reconciler: Reconciler, as_json: bool) -> None:

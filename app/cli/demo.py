@@ -48,9 +48,8 @@ def demo() -> None:
             if subprocess.run(command, check=False, env=environment).returncode:  # noqa: S603
                 raise click.ClickException("not every delivery was answered 200; ingest shows why above")
         with connect(environment["DATABASE_URL"], "demo") as connection:
-            balances = _drained(connection, environment)
-            _show(connection, balances)
-        if any(balance.missing or balance.in_flight for balance in balances):
+            adds_up = _show(connection, _drained(connection, environment))
+        if not adds_up:
             raise SystemExit(1)
         if sys.stdin.isatty() and sys.stdout.isatty():
             password = Path(environment["CONSOLE_PASSWORD_FILE"]).read_text(encoding="utf-8")
@@ -92,8 +91,8 @@ def _drained(connection: Connection, environment: Mapping[str, str]) -> list[Pro
         time.sleep(0.1)
 
 
-def _show(connection: Connection, balances: list[ProviderBalance]) -> None:
-    """Print what arrived, and the audit."""
+def _show(connection: Connection, balances: list[ProviderBalance]) -> bool:
+    """Print what arrived, and the audit; return whether it adds up."""
     for table in (table for part in registry.demos().values() for table in part.tables):
         _heading(table.title)
         print_rows(reports.view(connection, table.view), table.columns, False, "none")
@@ -107,6 +106,7 @@ def _show(connection: Connection, balances: list[ProviderBalance]) -> None:
     print_rows([balance.row() for balance in balances], conservation.COLUMNS, False, "none")
     adds_up = not any(balance.missing or balance.in_flight for balance in balances)
     print_line("adds up" if adds_up else "DOES NOT ADD UP", "green" if adds_up else "bold red")
+    return adds_up
 
 
 def _heading(text: str) -> None:

@@ -45,26 +45,24 @@ class Supervisor:
     def __init__(self, report: Callable[[str], None], keep_open: Sequence[int] = ()) -> None:
         self._report = report
         self._keep_open = keep_open
-        self._programs: list[Program] = []
+        self._programs: dict[str, Program] = {}
 
     def start(self, program: Program) -> None:
         """Start a program and keep it running."""
-        self._programs.append(program)
+        self._programs[program.name] = program
         self._spawn(program)
 
     def runs(self, name: str) -> bool:
         """Return whether a program is running now."""
-        return any(
-            program.name == name and program.process is not None and program.process.poll() is None
-            for program in self._programs
-        )
+        process = self._programs[name].process
+        return process is not None and process.poll() is None
 
     def restart_dead(self) -> None:
         """Restart programs that have died; raise LocalError if one exited because of its configuration.
 
         To be called regularly from the main thread.
         """
-        for program in self._programs:
+        for program in self._programs.values():
             if program.process is None:
                 if time.monotonic() >= program.restart_at:
                     self._spawn(program)
@@ -78,7 +76,7 @@ class Supervisor:
         for last in (False, True):
             running = [
                 (program, program.process)
-                for program in self._programs
+                for program in self._programs.values()
                 if program.stop_last is last and program.process is not None
             ]
             for program, process in running:
