@@ -14,7 +14,7 @@ from app.cli import param_types
 from app.cli.output import print_fields, print_rows
 from app.cli.shared_options import json_option, known_provider
 from app.errors import REASONS
-from app.processing.replay import Replay
+from app.processing.replay import replay as replay_letters
 from app.storage import dead_letters as letters
 from app.storage.connection import Connection, session
 from app.storage.dead_letters import Selection
@@ -117,7 +117,7 @@ def replay(
 
 def _replayed(receipts: list[UUID], dry_run: bool) -> Iterator[dict[str, Any]]:
     """Replay, with a progress bar on a terminal; yield a row per outcome."""
-    outcomes = Replay(Environment.of_process()).run(receipts, dry_run)
+    outcomes = replay_letters(Environment.of_process(), receipts, dry_run)
     hidden = not sys.stderr.isatty()
     with click.progressbar(outcomes, len(receipts), "replaying", file=sys.stderr, hidden=hidden) as progress:
         for receipt, outcome in progress:
