@@ -9,9 +9,9 @@ from pathlib import Path
 from app.storage.connection import create_database
 from benchmarks.baselines.servers import EDGES, empty_view, nginx, tutorial
 from benchmarks.receivers import OurReceiver, TutorialReceiver
-from tests import servers
-from tests.kvitto_process import SECRETS, Running, running
-from tests.process_tree import below, named
+from tests.support import servers
+from tests.support.kvitto_process import SECRETS, Running, running
+from tests.support.process_tree import below, named
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from random import Random
 
 from app.sandbox import fake_kompar
 from app.sandbox.kompar import encrypt
-from tests.providers.kompar_fixtures import KEY
+from tests.support.providers.kompar_fixtures import KEY
 
 # Base64 of ciphertext, and the braces around it.
 _GROWTH, _AROUND = 4 / 3, 100

@@ -7,8 +7,8 @@ from app.audit.conservation import audit
 from app.inbox import client
 from app.inbox.stream import Inbox
 from app.storage.connection import session
-from tests.kvitto_process import Running
-from tests.servers import eventually
+from tests.support.kvitto_process import Running
+from tests.support.servers import eventually
 
 _SETTLED_SECONDS = 600.0
 

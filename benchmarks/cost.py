@@ -29,7 +29,7 @@ from benchmarks.runner import Bench
 from config.environment import Environment
 from config.granian import EDGE_THREADS
 from config.settings import WorkerSettings
-from tests.providers.kompar_fixtures import KEY
+from tests.support.providers.kompar_fixtures import KEY
 
 STAGES = ("authenticate", "seal", "append", "claim", "unseal", "open", "validate", "store", "acknowledge")
 PYTHON, REDIS, POSTGRES = "Python", "Redis", "Postgres"

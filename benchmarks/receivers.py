@@ -11,9 +11,9 @@ from uuid_utils.compat import uuid7
 from benchmarks.baselines.servers import Tutorial
 from benchmarks.conservation_check import Books
 from benchmarks.result_files import KVITTO
-from tests.kvitto_process import Running
-from tests.process_tree import below, stopped
-from tests.providers.kompar_fixtures import TOKEN
+from tests.support.kvitto_process import Running
+from tests.support.process_tree import below, stopped
+from tests.support.providers.kompar_fixtures import TOKEN
 
 HEADERS = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"}
 

@@ -12,12 +12,18 @@ from redis import Redis, RedisError
 
 from app.inbox import client as server
 from app.storage.connection import Connection, connect
-from tests import databases, servers
-from tests.kvitto_process import Running, running
+from tests.support import databases, servers
+from tests.support.kvitto_process import Running, running
 
 # A loaded machine is slow, which is no fault of what is tested.
 settings.register_profile("kvitto", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kvitto")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier: the folder of tests/ that it is in."""
+    for item in items:
+        item.add_marker(item.path.relative_to(Path(__file__).parent).parts[0])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,7 +20,7 @@ from app.processing.processor import DeliveryProcessor
 from app.providers import registry
 from app.providers.kompar.envelope import open_body
 from config.environment import Environment
-from tests.providers.kompar_fixtures import KEY
+from tests.support.providers.kompar_fixtures import KEY
 
 _SEALS = SealingKeys((("yardstick", b"s" * 32),))
 _NOW = datetime.now(UTC)

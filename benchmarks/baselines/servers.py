@@ -15,10 +15,10 @@ import psycopg
 from app.local.ports import free_port
 from app.storage.connection import create_database
 from config.granian import EDGE_MEMORY, EDGE_THREADS
-from tests import servers
-from tests.process_tree import below
-from tests.providers.kompar_fixtures import KEY, TOKEN
-from tests.servers import eventually, serving
+from tests.support import servers
+from tests.support.process_tree import below
+from tests.support.providers.kompar_fixtures import KEY, TOKEN
+from tests.support.servers import eventually, serving
 
 _HERE = Path(__file__).parent
 # Of the edge, and of the empty view in its place: as many processes as the machine has cores.

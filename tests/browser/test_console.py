@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from app.sandbox.kompar import encrypt
-from tests.kvitto_process import Running
-from tests.providers.kompar_fixtures import KEY
-from tests.servers import eventually
+from tests.support.kvitto_process import Running
+from tests.support.providers.kompar_fixtures import KEY
+from tests.support.servers import eventually
 
 _ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

@@ -10,8 +10,8 @@ import pytest
 
 from app.errors import ProviderCallError
 from app.providers.http_client import ProviderApi
-from tests.fake_api import CUT_OFF, HANGS, Answer, FakeApi, fake_api
-from tests.ports import free_port
+from tests.support.fake_api import CUT_OFF, HANGS, Answer, FakeApi, fake_api
+from tests.support.ports import free_port
 
 FINE = Answer(200, {"fine": True})
 SECRET = "a-secret-that-nobody-sees"

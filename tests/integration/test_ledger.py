@@ -19,7 +19,7 @@ from app.providers.kompar.events import Kompar
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from app.storage.overflow import EPOCH as OVERFLOW
-from tests.servers import eventually
+from tests.support.servers import eventually
 
 EPOCH = UUID(int=1)
 START_MS = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp() * 1000)

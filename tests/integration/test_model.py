@@ -39,9 +39,9 @@ from app.storage import dead_letters, overflow, receipts
 from app.storage.connection import Connection
 from app.storage.dead_letters import Selection
 from app.storage.ledger import Ledger
-from tests import tables
-from tests.crashing_worker import STEPS, Killed, Worker
-from tests.model import KNOWN_PURPOSE, UNKNOWN_PURPOSE, Sent, flags_of, outcomes, revisions, states
+from tests.support import tables
+from tests.support.crashing_worker import STEPS, Killed, Worker
+from tests.support.model import KNOWN_PURPOSE, UNKNOWN_PURPOSE, Sent, flags_of, outcomes, revisions, states
 
 CREDIT_LINE, RATE = "FREELANCER_CREDIT_LINE_APPLICATION", "FREELANCER_OVERDRAFT_INTEREST_RATE_CHANGE"
 SECRET = b"s" * 32

@@ -7,9 +7,9 @@ import pytest
 
 from app.storage.connection import connect
 from app.storage.migration_runner import migrate
-from tests import servers
-from tests.kvitto_process import SECRETS, run
-from tests.ports import free_port
+from tests.support import servers
+from tests.support.kvitto_process import SECRETS, run
+from tests.support.ports import free_port
 
 KEYS = {
     "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",

@@ -10,10 +10,10 @@ from app.domain.delivery import StreamId
 from app.local.stack import Process, processes
 from app.storage.connection import Connection, connect
 from app.storage.high_water_marks import SWEEP, HighWaterMark, record
-from tests import process_tree as running_processes
-from tests.kvitto_process import Running, run
-from tests.providers.provider_fixtures import names
-from tests.servers import eventually, postgres
+from tests.support import process_tree as running_processes
+from tests.support.kvitto_process import Running, run
+from tests.support.providers.provider_fixtures import names
+from tests.support.servers import eventually, postgres
 
 PROCESSES = processes(names())
 BY_NAME = {process.name: process for process in PROCESSES}

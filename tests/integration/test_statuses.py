@@ -15,8 +15,8 @@ from werkzeug.exceptions import default_exceptions
 from app.errors import DataRejectedError, InvalidDeliveryError, StoreUnavailableError
 from app.ingest.app import create_app
 from config.environment import Environment
-from tests import databases
-from tests.providers.provider_fixtures import Sample, names, side
+from tests.support import databases
+from tests.support.providers.provider_fixtures import Sample, names, side
 
 CONTRACT = {200, 401, 404, 405, 413, 503}
 GOOD = [sample for name in names() for sample in side(name).samples() if sample.expect["http"] == 200]

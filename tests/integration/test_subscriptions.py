@@ -14,10 +14,10 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.fake_api import CUT_OFF, HANGS, Answer, FakeApi, fake_api
-from tests.kvitto_process import command, run
-from tests.servers import bare_environment, eventually
-from tests.terminal import terminal
+from tests.support.fake_api import CUT_OFF, HANGS, Answer, FakeApi, fake_api
+from tests.support.kvitto_process import command, run
+from tests.support.servers import bare_environment, eventually
+from tests.support.terminal import terminal
 
 TOKEN = "bearer-token-of-the-api"
 PASSWORD = "password-of-the-lender"

@@ -1,0 +1,21 @@
+"""Every fault, in order. Faults of the same part are apart, because the supervisor waits after each death."""
+
+from tests.chaos import network_faults, postgres_faults, process_faults, redis_faults, rolling_faults
+
+FAULTS = [
+    *process_faults.KILLED,
+    *network_faults.FAULTS,
+    *postgres_faults.FAULTS,
+    *process_faults.ENDED,
+    *rolling_faults.FAULTS,
+    *process_faults.MIXED,
+    *process_faults.FROZEN,
+    *redis_faults.FAULTS,
+]
+PROXIED = network_faults.PROXIED
+# One of each kind: what runs before each change lands.
+SHORT = {
+    "edge killed", "worker killed", "redis killed", "postgres killed", "everything killed at once",
+    "requests cut in the middle", "redis frozen", "redis full", "postgres disk full", "consumer groups destroyed",
+    "replies to appends cut off",
+}  # fmt: skip

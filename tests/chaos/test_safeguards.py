@@ -1,0 +1,183 @@
+"""Every safeguard carries weight: taken out of a copy of the project, the test that guards it fails.
+
+Those whose tests take longer are not repeated here: a sync before each answer is tests/chaos/test_fsync.py itself.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.kvitto_process import ROOT
+from tests.support.servers import bare_environment
+
+
+@dataclass(frozen=True)
+class Safeguard:
+    """What is taken out, where, what stands there instead, and the test that must notice."""
+
+    file: str
+    code: str
+    instead: str
+    test: str
+
+
+SAFEGUARDS = {
+    "receipts and effects are one transaction": Safeguard(
+        "app/storage/ledger.py",
+        "with connection.pipeline(), connection.transaction(force_rollback=undo):",
+        "if True:",
+        "tests/integration/test_ledger.py::test_a_receipt_and_its_effects_stand_or_fall_together",
+    ),
+    "stores of one provider take turns": Safeguard(
+        "app/storage/ledger.py",
+        'connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [lock])',
+        "pass",
+        "tests/integration/test_ledger.py::test_stores_of_one_provider_follow_each_other",
+    ),
+    "stored before it is acknowledged": Safeguard(
+        "workers/batch.py",
+        "        try:\n            outcomes = self.ledger.store(processed)",
+        "        source.acknowledge([delivery.received for delivery in processed])\n"
+        "        try:\n            outcomes = self.ledger.store(processed)",
+        "tests/integration/test_consumer.py::test_an_unexpected_error_leaves_all_deliveries_in_the_inbox",
+    ),
+    "a batch that fails is split": Safeguard(
+        "workers/batch.py",
+        "            if len(batch) == 1:\n                return [(batch[0], error)]",
+        "            return [(received, error) for received in batch]",
+        "tests/integration/test_consumer.py"
+        "::test_a_delivery_that_cannot_be_stored_becomes_a_dead_letter_and_the_others_are_stored",
+    ),
+    "a sweep frees what dead workers had claimed": Safeguard(
+        "workers/consumer.py",
+        "                for name in filter(self._slot.is_dead, source.consumers_with_claims()):\n"
+        "                    source.release(name)",
+        "                pass",
+        "tests/integration/test_consumer.py::test_sweep_processes_the_claims_of_a_dead_slot",
+    ),
+    "a sweep takes over what was let go of": Safeguard(
+        "workers/consumer.py",
+        "self.inbox.claim_abandoned(self._name)",
+        "pass",
+        "tests/integration/test_consumer.py::test_sweep_processes_the_claims_of_a_dead_slot",
+    ),
+    "what a worker could not store it lets go of": Safeguard(
+        "workers/consumer.py",
+        "            try:\n                source.release(self._name)",
+        "            try:\n                pass",
+        "tests/integration/test_consumer.py::test_deliveries_that_one_worker_cannot_store_are_left_to_others",
+    ),
+    "a worker that starts lets go of its predecessor's claims": Safeguard(
+        "workers/consumer.py",
+        "                source.release(self._name)\n\n",
+        "                pass\n\n",
+        "tests/integration/test_consumer.py::test_start_releases_the_claims_of_a_predecessor",
+    ),
+    "silent claimants lose their claims": Safeguard(
+        "app/inbox/stream.py",
+        'self._reassign(consumer, _ABANDONED_MS, {"idle": _ABANDONED_MS})',
+        "pass",
+        "tests/integration/test_inbox.py::test_claim_abandoned_takes_the_claims_of_an_idle_consumer",
+    ),
+    "the group begins at the first entry": Safeguard(
+        "app/inbox/stream.py",
+        '_GROUP, "0", mkstream',
+        '_GROUP, "$", mkstream',
+        "tests/integration/test_inbox.py::test_claim_returns_deliveries_unchanged_even_from_before_the_group",
+    ),
+    "an epoch is read with every claim": Safeguard(
+        "app/inbox/stream.py",
+        "return UUID(epoch.decode()), reply",
+        "return UUID(int=1), reply",
+        "tests/integration/test_inbox.py::test_an_emptied_server_gets_a_new_epoch",
+    ),
+    "the edge notices that Redis syncs no longer": Safeguard(
+        "config/checks/redis.py",
+        '    "appendfsync": (("always",), ',
+        '    "appendfsync-": (("always",), ',
+        "tests/integration/test_inbox.py::test_durability_errors_report_a_changed_appendfsync",
+    ),
+    "appended to the overflow again, kept once": Safeguard(
+        "app/storage/overflow.py",
+        "        ON CONFLICT DO NOTHING\n",
+        "",
+        "tests/e2e/test_overflow.py::test_a_delivery_appended_again_since_no_answer_came_is_kept_once",
+    ),
+    "a secret that is shown once is kept before anything else can fail": Safeguard(
+        "app/subscriptions/service.py",
+        'keep_secret(subscription)\n        records.record(self.connection, row, "active", subscription.reference)',
+        'records.record(self.connection, row, "active", subscription.reference)\n        keep_secret(subscription)',
+        "tests/integration/test_subscriptions.py::test_register_keeps_the_secret_if_the_database_fails",
+    ),
+    "a subscription whose answer was lost stays in doubt": Safeguard(
+        "app/subscriptions/service.py",
+        "            if not error.undecided:",
+        "            if True:",
+        "tests/integration/test_subscriptions.py::test_remove_resolves_a_registration_whose_answer_was_lost",
+    ),
+    "what a provider may have done is not asked for again": Safeguard(
+        "app/providers/http_client.py",
+        "_UNDECIDED, status=status, undecided=True)",
+        "_UNDECIDED, status=status, undecided=True, retry_after_seconds=0)",
+        "tests/integration/test_api.py::test_call_that_may_have_succeeded_is_not_retried",
+    ),
+    "an answer is shown without our secrets": Safeguard(
+        "app/providers/http_client.py",
+        'text = text.replace(secret, "***")',
+        "pass",
+        "tests/integration/test_api.py::test_error_does_not_repeat_a_secret_of_the_answer",
+    ),
+}
+
+
+def copied(folder: Path) -> Path:
+    """Copy what the tests run on."""
+    for name in ("app", "workers", "config", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def run_tests(project: Path, *tests: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    return subprocess.run(
+        command, cwd=project, env=bare_environment(), capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def run_without(safeguard: Safeguard, folder: Path) -> subprocess.CompletedProcess[str]:
+    project = copied(folder)
+    file = project / safeguard.file
+    text = file.read_text()
+    assert text.count(safeguard.code) == 1
+    file.write_text(text.replace(safeguard.code, safeguard.instead))
+    return run_tests(project, safeguard.test)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, "Future[subprocess.CompletedProcess[str]]"]]:
+    """All runs, two at a time: most of one is waiting for its servers."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            name: pool.submit(run_without, safeguard, tmp_path_factory.mktemp("copy"))
+            for name, safeguard in SAFEGUARDS.items()
+        }
+
+
+@pytest.mark.parametrize("name", SAFEGUARDS)
+def test_without_a_safeguard_its_test_fails(
+    name: str, runs: dict[str, "Future[subprocess.CompletedProcess[str]]"]
+) -> None:
+    done = runs[name].result()
+    assert (done.returncode, f"FAILED {SAFEGUARDS[name].test}" in done.stdout) == (1, True), done.stdout
+
+
+def test_with_all_safeguards_the_tests_pass_in_a_copy_too(tmp_path: Path) -> None:
+    done = run_tests(copied(tmp_path), *dict.fromkeys(each.test for each in SAFEGUARDS.values()))
+    assert done.returncode == 0, done.stdout

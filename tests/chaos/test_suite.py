@@ -1,0 +1,54 @@
+"""Every part broken under load, and every accepted delivery accounted for."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.catalogue import FAULTS, PROXIED, SHORT
+from tests.chaos.fault_context import Fault
+from tests.chaos.loss import ENTRIES, reported_loss
+from tests.chaos.network_faults import proxied_kvitto
+from tests.chaos.proxy import Proxies
+from tests.chaos.suite import Volume, run_fault
+from tests.support.kvitto_process import Running, running
+
+VOLUME = Volume(deliveries=100, rate=150, full=False, seed=int(os.environ.get("KVITTO_SEED", "1")))
+
+
+def marked(faults: Sequence[Fault]) -> list[Any]:
+    """Return the faults as parameters; those of the short suite are marked."""
+    return [pytest.param(each, id=each.name, marks=[pytest.mark.short] * (each.name in SHORT)) for each in faults]
+
+
+@pytest.fixture(scope="module")
+def kvitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One Kvitto for all faults: each must leave it working for the next."""
+    with running(tmp_path_factory.mktemp("faults") / "data") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Proxies]]:
+    """One whose connections to its servers can be cut."""
+    with proxied_kvitto(tmp_path_factory.mktemp("proxied")) as started:
+        yield started
+
+
+@pytest.mark.parametrize("fault", marked(FAULTS))
+def test_fault_under_load_loses_and_doubles_nothing(kvitto: Running, fault: Fault) -> None:
+    result = run_fault(kvitto, fault, VOLUME)
+    assert result.passed, result.describe()
+
+
+@pytest.mark.parametrize("fault", marked(PROXIED))
+def test_cut_server_connection_loses_and_doubles_nothing(proxied: tuple[Running, Proxies], fault: Fault) -> None:
+    kvitto, proxies = proxied
+    result = run_fault(kvitto, fault, VOLUME, proxies)
+    assert result.passed, result.describe()
+
+
+def test_audit_reports_every_entry_of_an_emptied_redis(tmp_path: Path) -> None:
+    assert reported_loss(tmp_path) == (1, ENTRIES)

@@ -1,0 +1,70 @@
+"""Ingest processes of a test's own, behind one address each."""
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from tests.support.kvitto_process import SECRETS, command
+from tests.support.ports import free_port
+from tests.support.servers import bare_environment, eventually
+
+# Six processes that start at once on a machine that is busy.
+START_SECONDS = 120.0
+
+
+class Edge:
+    """One `kvitto ingest` that can be stopped and started again under its address."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self.address = f"127.0.0.1:{free_port()}"
+        self._environment = bare_environment() | SECRETS | dict(environment) | {"INGEST_BIND": self.address}
+        self._log = log
+        self.process = self._spawn()
+
+    def restart(self) -> int:
+        """Stop it as an engine does, start it anew, and wait until it is ready; return the first one's status."""
+        self.process.terminate()
+        status = self.process.wait(30)
+        self.start()
+        return status
+
+    def start(self) -> None:
+        """Start it anew where it has ended, and return once it is ready."""
+        self.process = self._spawn()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it is ready."""
+        eventually(
+            lambda: self.is_ready(f"http://{self.address}"), f"ingest ready: {self._log.read_text()}", START_SECONDS
+        )
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(command("ingest"), env=self._environment, stdout=log, stderr=log)
+
+    @staticmethod
+    def is_ready(url: str) -> bool:
+        """Tell whether the process at an address is ready."""
+        try:
+            return httpx.get(f"{url}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@contextmanager
+def edges(folder: Path, environment: Mapping[str, str], count: int = 2) -> Iterator[list[Edge]]:
+    """Run ingest processes for the duration of a block."""
+    found = [Edge(environment, folder / f"ingest-{number}.log") for number in range(1, count + 1)]
+    try:
+        for edge in found:
+            edge.wait()
+        yield found
+    finally:
+        for edge in found:
+            edge.process.terminate()
+        for edge in found:
+            edge.process.wait(30)

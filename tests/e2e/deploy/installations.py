@@ -1,0 +1,256 @@
+"""Environments in which Kvitto is installed, and all its processes run from one as docker-compose.yml runs them."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from dockerfile_parse import DockerfileParser
+
+from app.sandbox.kompar import encrypt
+from tests.e2e.deploy import production
+from tests.e2e.deploy.composition import PROCESSES, SERVICES, environment_of
+from tests.e2e.deploy.edges import Edge
+from tests.e2e.deploy.load import HEADERS, PATH
+from tests.support.kvitto_process import ROOT
+from tests.support.ports import free_port
+from tests.support.providers.kompar_fixtures import KEY
+from tests.support.servers import eventually
+
+# Installing dozens of packages, or starting processes whose modules are not compiled yet, on a machine that is busy.
+_SECONDS = 180.0
+_UID, _GID = map(int, SERVICES["ingest-1"]["user"].split(":"))
+_TARGET = "/opt/kvitto"
+_IMPORTED = re.compile(r"^import time:[\s\d]+\|[\s\d]+\|\s+(\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """An environment with Kvitto in it, and what its processes find in theirs."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    @property
+    def programs(self) -> Path:
+        """The folder of its programs."""
+        return self.folder / "bin"
+
+    @property
+    def python(self) -> str:
+        """Its interpreter."""
+        return f"{self.programs}/python"
+
+
+def instructions(*names: str, stage: int | None = None) -> list[tuple[str, str]]:
+    """Return the Dockerfile's instructions of these kinds, with their values; of one stage, or of all."""
+    structure: list[dict[str, Any]] = DockerfileParser(path=str(ROOT / "Dockerfile")).structure
+    found, number = [], -1
+    for item in structure:
+        number += item["instruction"] == "FROM"
+        if item["instruction"] in names and stage in (None, number):
+            found.append((item["instruction"], item["value"]))
+    return found
+
+
+def build_image(folder: Path) -> Installation:
+    """Run the Dockerfile's first stage in `folder`/build, on this Python; install into `folder`/kvitto.
+
+    The wheel is left in `folder`/build/dist. Modules are not compiled, which saves time and changes no behaviour.
+    """
+    build, target, tools = folder / "build", folder / "kvitto", folder / "tools"
+    build.mkdir()
+    venv.create(tools, with_pip=True)
+    path = {"PATH": f"{tools}/bin:{os.environ['PATH']}"}
+    for kind, value in instructions("COPY", "RUN", stage=0):
+        if kind == "COPY":
+            _copy(build, *value.split())
+        else:
+            _run(["sh", "-ec", value.replace(_TARGET, str(target))], build, path)
+    (_, settings), *_ = instructions("ENV", stage=1)
+    words = shlex.split(settings.replace(_TARGET, str(target)).replace("$PATH", os.defpath))
+    return Installation(target, dict(word.split("=", 1) for word in words))
+
+
+def install(folder: Path, requirement: str) -> Installation:
+    """Install a requirement with its dependencies into an environment, made unless it is there: no lock, no options."""
+    if not folder.exists():
+        venv.create(folder, with_pip=False)
+    _run([sys.executable, "-m", "pip", "--python", f"{folder}/bin/python", "install", requirement], folder)
+    return Installation(folder, {"PATH": f"{folder}/bin:{os.defpath}"})
+
+
+@contextmanager
+def open_folder(name: str) -> Iterator[Path]:
+    """Make a folder that every user may enter, which pytest's own are not; remove it after the block."""
+    with tempfile.TemporaryDirectory(prefix=f"kvitto-{name}-") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        yield folder
+
+
+def _copy(build: Path, *words: str) -> None:
+    *sources, target = words
+    for source in sources:
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, build / target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / source, build)
+
+
+def _run(line: list[str], folder: Path, more: Mapping[str, str] = {}) -> None:
+    environment = os.environ | {"PIP_NO_COMPILE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"} | dict(more)
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+def unprivileged() -> list[str]:
+    """Return what makes a command run as the user of the image, without capabilities; nothing if this is not root.
+
+    One capability is left where this Python lies in a folder that is closed to others: to read it all the same.
+    """
+    if os.geteuid() != 0:
+        return []
+    python = Path(sys.executable).resolve()
+    closed = any(not folder.stat().st_mode & 0o001 for folder in python.parents)
+    kept = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search"] if closed else ["--inh-caps=-all"]
+    bounding = "-all,+dac_read_search" if closed else "-all"
+    return [
+        "setpriv", "--reuid", str(_UID), "--regid", str(_GID), "--clear-groups", "--no-new-privs", *kept,
+        f"--bounding-set={bounding}", "--",
+    ]  # fmt: skip
+
+
+def own(path: Path) -> Path:
+    """Make a folder that the image's user alone may use; return it."""
+    path.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.chown(path, _UID, _GID)
+    return path
+
+
+def empty(path: Path) -> Path:
+    """Make an empty folder in which nobody may write; return it."""
+    path.mkdir(mode=0o555)
+    return path
+
+
+@dataclass(slots=True)
+class Production:
+    """Kvitto's processes, their logs and where they answer."""
+
+    ingest: str
+    console: str
+    database: str
+    processes: dict[str, subprocess.Popen[bytes]]
+    logs: Path
+
+    def log(self, name: str) -> str:
+        """Return what a process has written, without the list of its imports."""
+        return "\n".join(line for line in self._text(name).splitlines() if not line.startswith("import time:"))
+
+    def imported(self, name: str) -> set[str]:
+        """Return the modules that a process has tried to import."""
+        return set(_IMPORTED.findall(self._text(name)))
+
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for something that the processes do; one that ends instead is a failure."""
+
+        def look() -> bool:
+            for name, process in self.processes.items():
+                assert process.poll() is None, f"{name} ended with {process.returncode}:\n{self.log(name)}"
+            return condition()
+
+        eventually(look, what, _SECONDS)
+
+    def rows(self, query: str, *parameters: str) -> list[Any]:
+        """Query the ledger."""
+        with psycopg.connect(self.database) as connection:
+            return connection.execute(query, parameters).fetchall()
+
+    def stop(self) -> dict[str, int]:
+        """Stop all processes as an engine does; return their exit statuses."""
+        for process in self.processes.values():
+            process.terminate()
+        return {name: process.wait(_SECONDS) for name, process in self.processes.items()}
+
+    def _text(self, name: str) -> str:
+        return (self.logs / f"{name}.log").read_text(errors="replace")
+
+
+@contextmanager
+def running(installation: Installation, folder: Path) -> Iterator[Production]:
+    """Migrate, then run one process of each kind: each with its service's settings, secrets and command, and no other.
+
+    They run as the image's user, in an empty folder, and write to their folders for temporary files and metrics.
+    """
+    secrets = production.make_all_secrets(folder)
+    ingest, console = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    here = {
+        "INGEST_BIND": ingest, "CONSOLE_BIND": console, "INGEST_URL": f"http://{ingest}",
+        "PROMETHEUS_MULTIPROC_DIR": str(own(folder / "metrics")),
+    }  # fmt: skip
+    basis = {
+        **installation.environment,
+        "HOME": "/",
+        "TMPDIR": str(own(folder / "tmp")),
+        "PYTHONPROFILEIMPORTTIME": "1",
+    }
+    nowhere = empty(folder / "empty")
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        line = [*unprivileged(), f"{installation.programs}/kvitto", *SERVICES[name]["command"]]
+        environment = basis | environment_of(SERVICES[name], secrets, **here)
+        with (folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                line, env=environment, cwd=nowhere, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    with (
+        production.redis(folder, secrets),
+        production.postgres(folder, secrets) as database,
+        ExitStack() as ending,
+    ):
+        found = Production(f"http://{ingest}", f"http://{console}", database, {}, folder)
+        with start("migrate") as migrate:
+            assert migrate.wait(_SECONDS) == 0, found.log("migrate")
+        for name in PROCESSES:
+            found.processes[name] = ending.enter_context(start(name))
+            ending.callback(found.processes[name].terminate)
+        yield found
+
+
+def deliver(ingest: str, application_id: str, client: httpx.Client | None = None) -> str:
+    """Deliver a Kompar application; return its receipt."""
+    body = encrypt({"application_id": application_id}, KEY)
+    answer = (client or httpx).post(f"{ingest}{PATH}", content=body, headers=HEADERS, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["receipt"])
+
+
+def play(installation: Installation, folder: Path) -> Production:
+    """Start every process, deliver, find the row, await a canary of each provider, stop; return what was running."""
+    with running(installation, folder) as found:
+        found.wait(lambda: Edge.is_ready(found.ingest), "ingest ready")
+        receipt = deliver(found.ingest, "installed")
+        stored = "SELECT FROM reporting.deliveries WHERE receipt = %s AND outcome = 'stored'"
+        found.wait(lambda: bool(found.rows(stored, receipt)), f"receipt {receipt} in the ledger")
+        assert len(found.rows("SELECT FROM reporting.kompar_applications WHERE application_id = 'installed'")) == 1
+        found.wait(lambda: len(found.rows("SELECT FROM reporting.canaries")) == 2, "a canary of each provider")
+        found.wait(lambda: Edge.is_ready(found.console), "console ready")
+        assert found.stop() == dict.fromkeys(PROCESSES, 0)
+    for name in ("migrate", *PROCESSES):
+        assert not re.search("ModuleNotFoundError|ImportError|Traceback", found.log(name)), found.log(name)
+    return found

@@ -1,0 +1,202 @@
+"""The commands, as an operator runs them."""
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+
+from app.inbox import client as server
+from app.sandbox.kompar import encrypt
+from tests.support.kvitto_process import BIND, ROOT, SECRETS, Running, run
+from tests.support.providers.kompar_fixtures import KEY
+from tests.support.servers import eventually
+
+MIGRATIONS = list((ROOT / "app" / "storage" / "migrations").glob("*.sql"))
+COMMANDS = [
+    [],
+    ["up"],
+    ["demo"],
+    ["ingest"],
+    ["worker"],
+    ["beat"],
+    ["console"],
+    ["migrate"],
+    ["check"],
+    ["health"],
+    ["health", "worker"],
+    ["health", "beat"],
+    ["health", "ingest"],
+    ["health", "console"],
+    ["audit"],
+    ["dead-letters"],
+    ["dead-letters", "list"],
+    ["dead-letters", "show"],
+    ["dead-letters", "replay"],
+    ["explain"],
+    ["reveal"],
+    ["reseal"],
+    ["sql"],
+    ["subscriptions"],
+    ["subscriptions", "register"],
+    ["subscriptions", "remove"],
+    ["subscriptions", "list"],
+    ["subscriptions", "verify"],
+    ["sandbox"],
+    ["sandbox", "serve"],
+    ["sandbox", "send"],
+    ["sandbox", "send", "kompar"],
+    ["sandbox", "send", "solaris"],
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_help_of_every_command_has_an_example(arguments: list[str]) -> None:
+    done = run(*arguments, "--help", environment={})
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+
+
+def test_migrate_applies_once(postgres_server: str, database: str) -> None:
+    def migrate(dsn: str) -> str:
+        return run("migrate", environment={"DATABASE_URL": dsn}).stdout
+
+    assert migrate(database) == "nothing to apply\n"
+    fresh = database + "_fresh"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {fresh.rpartition('/')[2]}")
+    assert [line.split()[0] for line in migrate(fresh).splitlines()] == ["applied"] * len(MIGRATIONS)
+
+
+def test_audit_with_a_missing_entry_reports_it_and_exits_1(empty_kvitto: Running) -> None:
+    answer = empty_kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
+    empty_kvitto.outcome(answer.json()["receipt"])
+    assert empty_kvitto.audit()["missing"] == 0
+    client = server.connect(empty_kvitto.redis)
+    lost = client.xadd("inbox:kompar", {"appended": "and deleted outside of Kvitto"})
+    client.xdel("inbox:kompar", lost)
+    client.close()
+    assert empty_kvitto.audit()["missing"] == 1
+    done = empty_kvitto.run("audit")
+    assert done.returncode == 1
+    assert "DOES NOT ADD UP: 1 missing (kompar 1); appended + overflowed must equal receipts" in done.stdout
+    formula = "appended + overflowed = receipts + copies + in flight + accepted loss"
+    assert formula in " ".join(empty_kvitto.run("audit", "--help").stdout.split())
+
+
+def test_dead_letters_are_listed_shown_and_replayed_once_the_key_is_added(kvitto: Running) -> None:
+    key = "missing-key-missing-key-missing!"
+    answer = kvitto.post("applications", encrypt({"application_id": "late", "ssn": "19811218-9876"}, key))
+    receipt = answer.json()["receipt"]
+    assert kvitto.outcome(receipt)["reason"] == "cannot-open"
+
+    listed = json.loads(kvitto.run("dead-letters", "list", "--reason", "cannot-open", "--json").stdout)
+    assert receipt in [letter["receipt"] for letter in listed]
+    assert receipt in kvitto.run("dead-letters", "list").stdout
+    assert json.loads(kvitto.run("dead-letters", "show", receipt, "--json").stdout)[0]["sealed_bytes"] > 100
+    assert "no dead letter" in kvitto.run("dead-letters", "show", "00000000-0000-0000-0000-000000000000").stderr
+
+    def replay(*arguments: str, keys: str) -> list[dict[str, Any]]:
+        environment = kvitto.environment | {"KOMPAR_KEYS": keys}
+        done = run("dead-letters", "replay", *arguments, "--json", environment=environment)
+        assert done.returncode == 0, done.stderr
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
+
+    added = f"{SECRETS['KOMPAR_KEYS']},added={key}"
+    assert [each["outcome"] for each in replay(receipt, keys=SECRETS["KOMPAR_KEYS"])] == ["dead"]
+    (would,) = replay(receipt, "--dry-run", keys=added)
+    assert (would["outcome"], would["event_type"], would["entity_id"], would["revision"]) == (
+        "stored", "applications", "late", 1,
+    )  # fmt: skip
+    assert kvitto.outcome(receipt)["outcome"] == "dead"
+    became = {each["receipt"]: each["outcome"] for each in replay("--reason", "cannot-open", keys=added)}
+    assert became[receipt] == "stored"
+    assert kvitto.outcome(receipt)["outcome"] == "stored"
+    assert replay(receipt, keys=added) == []
+    (row,) = kvitto.rows("SELECT * FROM reporting.kompar_applications WHERE application_id = 'late'")
+    assert row["extra"]["ssn"] == "19811218-****"
+    assert kvitto.audit()["missing"] == 0
+
+
+def test_audit_of_a_provider_without_a_folder_fails(kvitto: Running) -> None:
+    done = run("audit", environment=kvitto.environment | {"PROVIDERS": "kompar,nobody"})
+    assert done.returncode == 78
+    assert "'nobody', which has no folder" in done.stderr
+
+
+def test_audit_names_providers_that_it_leaves_out(kvitto: Running) -> None:
+    kvitto.outcome(kvitto.post("decisions", '{"application_id": "left-out", "accepted": true}').json()["receipt"])
+    done = run("audit", environment=kvitto.environment | {"PROVIDERS": "solaris"})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "not audited: kompar, of whom the ledger holds receipts; add to PROVIDERS\n"
+    assert kvitto.run("audit").stderr == ""
+
+
+def test_sql_shows_rows_and_changes_nothing(kvitto: Running) -> None:
+    done = kvitto.run("sql", "SELECT 1 AS one, 'x%' AS text, NULL AS nothing")
+    assert [line.split() for line in done.stdout.splitlines()] == [["one", "text", "nothing"], ["1", "x%", "-"]]
+    assert json.loads(kvitto.run("sql", "SELECT 1 AS one", "--json").stdout) == [{"one": 1}]
+    assert kvitto.run("sql", "SELECT 1 WHERE false").stdout == "no rows\n"
+    for statement, words in (
+        ("DELETE FROM kvitto.receipts", "read-only transaction"),
+        ("SELECT 1; DELETE FROM kvitto.receipts", "one statement at a time"),
+        ("SELECT nothing", 'column "nothing" does not exist'),
+        ("SELECT * FROM nowhere", 'relation "nowhere" does not exist'),
+        ("SELECT 1/0", "division by zero"),
+    ):
+        done = kvitto.run("sql", statement)
+        assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+
+
+def test_sandbox_without_a_receiver_reports_it() -> None:
+    done = run("sandbox", "send", "kompar", "--url", "http://127.0.0.1:1", environment=SECRETS)
+    assert done.returncode == 1
+    assert "nothing answers" in done.stderr
+
+
+def test_sandbox_sends_as_kompar(empty_kvitto: Running) -> None:
+    done = empty_kvitto.run(
+        "sandbox",
+        "send",
+        "kompar",
+        "--applications",
+        "8",
+        "--decisions",
+        "2",
+        "--retried",
+        "3",
+        "--corrected",
+        "2",
+        "--undecryptable",
+        "1",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "16 × 200" in done.stdout
+    eventually(lambda: empty_kvitto.audit()["in_flight"] == 0, "nothing in flight")
+    account = empty_kvitto.audit()
+    assert (account["stored"], account["duplicate"], account["dead"]) == (12, 3, 1)
+
+
+def test_console_with_the_password_shows_the_ledger(kvitto: Running) -> None:
+    password = (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text()
+    http = kvitto.client
+    answer = kvitto.post("decisions", '{"application_id": "on-the-console", "accepted": true}')
+    assert kvitto.outcome(answer.json()["receipt"])["outcome"] in ("stored", "duplicate")  # a worker counts by now
+    assert http.get(f"{kvitto.console}/").status_code == 401
+    assert http.get(f"{kvitto.console}/", auth=("any", "wrong")).status_code == 401
+    page = http.get(f"{kvitto.console}/", auth=("any", password))
+    assert page.status_code == 200
+    assert "Providers" in page.text
+    metrics = http.get(f"{kvitto.console}/metrics", auth=("any", password)).text
+    assert 'kvitto_ledger_receipts{outcome="stored",provider="kompar"}' in metrics
+    assert 'kvitto_webhook_requests_total{provider="kompar",reason="accepted",status="200"}' in metrics
+    assert 'kvitto_processing_errors_total{cause="not-readable",provider="kompar"}' in metrics
+
+
+def test_demo_exits_0_and_shows_what_arrived() -> None:
+    done = run("demo", environment=BIND, seconds=120)
+    assert done.returncode == 0, done.stderr
+    for words in ("kvitto ready", "duplicate", "cannot-open", "kompar", "adds up"):
+        assert words in done.stdout
+    assert "\x1b[" not in done.stdout

@@ -1,0 +1,134 @@
+"""Whatever is delivered, no national id, name, key or token is found where it does not belong."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from app.domain.masking import is_personal
+from app.sandbox import fake_kompar
+from app.sandbox.kompar import encrypt
+from tests.support.kvitto_process import SECRETS, Running, running
+from tests.support.providers.kompar_fixtures import KEY
+from tests.support.providers.provider_fixtures import names, side
+
+SAMPLES = [sample for name in names() for sample in side(name).samples()]
+SEED = 11
+APPLICANTS = 12
+ODD = {"application_id": "odd", "holders": {"19811218-9876": 1}, "19811218-9876": "a key", "amount": "19811218-9876"}
+# Where a name belongs: in current state, in its column, and in the events that it came with.
+_NAMES_BELONG = {("kompar_applications", "name"), ("kompar_decisions", "extra"), ("events", "content")}
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, str]]]:
+    """A data folder into which all samples, the sandbox's people and worse were delivered; and its tables as text."""
+    data = tmp_path_factory.mktemp("leaks") / "data"
+    with running(data) as kvitto:
+        for sample in SAMPLES:
+            kvitto.client.post(sample.path, content=sample.body, headers=sample.headers)
+        kvitto.post("applications", encrypt(ODD, KEY))
+        kvitto.post("applications", encrypt({"application_id": "odder", "ssn": {"19811218-9876": []}}, KEY)[:-9])
+        kvitto.post("applications", "x", token="wrong-" + SECRETS["KOMPAR_TOKENS"].split(",")[0])
+        sent = kvitto.run("sandbox", "send", "kompar", "--applications", str(APPLICANTS), "--seed", str(SEED))
+        assert sent.returncode == 0, sent.stderr
+        last = kvitto.post("decisions", encrypt({"application_id": "last", "accepted": True}, KEY)).json()["receipt"]
+        kvitto.outcome(last)
+        kvitto.run("dead-letters", "replay", "--all")
+        kvitto.run("explain", last)
+        tables = _tables(kvitto)
+        kvitto.rows("SELECT pg_switch_wal()")
+    return data, tables
+
+
+def _tables(kvitto: Running) -> dict[str, dict[str, str]]:
+    """Return the text of every column of every table, bytes left out: they are sealed."""
+    columns = kvitto.rows(
+        """
+        SELECT table_name, column_name FROM information_schema.columns JOIN information_schema.tables
+        USING (table_schema, table_name)
+        WHERE table_schema = 'kvitto' AND table_type = 'BASE TABLE' AND data_type <> 'bytea'
+        """
+    )
+    found: dict[str, dict[str, str]] = {}
+    for row in columns:
+        table, column = row["table_name"], row["column_name"]
+        (text,) = kvitto.rows(f"SELECT string_agg({column}::text, ' ') AS it FROM kvitto.{table}")
+        found.setdefault(table, {})[column] = text["it"] or ""
+    return found
+
+
+def _documents() -> list[Any]:
+    random = Random(SEED)
+    made = [fake_kompar.application(random) for _ in range(APPLICANTS)]
+    return [sample.expect.get("content", {}) for sample in SAMPLES] + made + [ODD | {"ssn": "19811218-9876"}]
+
+
+def _national_ids(value: Any, key: str = "") -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for inner, item in value.items():
+            yield from _national_ids(item, inner)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _national_ids(item, key)
+    elif key in ("ssn", "personal_id", "personnummer") or (key == "company_id" and is_personal(value)):
+        digits = re.sub(r"\D", "", str(value))
+        if len(digits) in (10, 12):
+            yield from {digits[-10:], f"{digits[-10:-4]}-{digits[-4:]}", f"{digits[-10:-4]}+{digits[-4:]}"}
+
+
+def _files(data: Path) -> Iterator[tuple[Path, bytes]]:
+    for path in data.rglob("*"):
+        if path.is_file() and path.parent.name != "secrets" and path.name != "environment.json":
+            yield path.relative_to(data), path.read_bytes()
+
+
+def test_no_national_id_is_on_disk(stopped: tuple[Path, dict[str, dict[str, str]]]) -> None:
+    data, tables = stopped
+    ids = {number for document in _documents() for number in _national_ids(document)}
+    assert len(ids) > 20
+    forms = [number.encode() for number in ids]
+    assert {str(path) for path, content in _files(data) if any(form in content for form in forms)} == set()
+    for table, columns in tables.items():
+        assert {column for column, text in columns.items() if any(number in text for number in ids)} == set(), table
+
+
+def test_the_search_finds_what_is_there(stopped: tuple[Path, dict[str, dict[str, str]]]) -> None:
+    data, tables = stopped
+    assert {path.parts[0] for path, content in _files(data) if b"811218-****" in content} == {"postgres"}
+    assert "811218-****" in tables["events"]["content"]
+    assert {path.parts[0] for path, content in _files(data) if b"applications" in content} >= {"postgres", "valkey"}
+
+
+def test_no_applicants_name_is_outside_its_column(stopped: tuple[Path, dict[str, dict[str, str]]]) -> None:
+    data, tables = stopped
+    found = {document["name"] for document in _documents() if isinstance(document.get("name"), str)}
+    applicants = {name for name in found if len(name) > 8}
+    assert len(applicants) >= 10
+    assert any(name in tables["kompar_applications"]["name"] for name in applicants)
+    for table, columns in tables.items():
+        told = {(table, column) for column, text in columns.items() if any(name in text for name in applicants)}
+        assert told <= _NAMES_BELONG
+    spelled = [form for name in applicants for form in (name.encode(), json.dumps(name)[1:-1].encode())]
+    outside = [path for path, content in _files(data) if path.parts[0] != "postgres"]
+    assert {path.parts[0] for path in outside} >= {"valkey", "logs"}
+    for path, content in _files(data):
+        if path.parts[0] != "postgres" or "log" in path.parts[-1]:
+            assert not [form for form in spelled if form in content], path
+
+
+def test_no_key_or_token_is_on_disk(stopped: tuple[Path, dict[str, dict[str, str]]]) -> None:
+    data, _ = stopped
+    values = list(SECRETS.values()) + [path.read_text().strip() for path in (data / "secrets").iterdir()]
+    secrets = {part.rpartition("=")[2] if "=" in part[:-2] else part for value in values for part in value.split(",")}
+    secrets = {part.split("=", 1)[-1] if part.count("=") and not part.endswith("=") else part for part in secrets}
+    forms = {secret.strip().encode() for secret in secrets if len(secret) >= 8}
+    forms |= {base64.b64decode(form) for form in forms if re.fullmatch(rb"[A-Za-z0-9+/]{43}=", form)}
+    assert len(forms) >= 8
+    for path, content in _files(data):
+        assert not [form for form in forms if form in content], path

@@ -1,0 +1,59 @@
+"""Every measurement measures, in seconds; its figures say nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from app.inbox import client
+from app.inbox.stream import Inbox
+from benchmarks import accept, bodies, bulkheads, cost, drain, end_to_end, growth, memory, profiles
+from benchmarks.bench_environment import played
+from benchmarks.goals import GOALS, judged
+from benchmarks.runner import Bench
+from benchmarks.suite import MEASUREMENTS
+from benchmarks.workload_size import TINY
+from tests.support.kvitto_process import ROOT
+
+ON_SCENE = (accept, drain, end_to_end, growth, memory, cost, profiles)
+
+
+def test_every_measurement_gives_its_figures(tmp_path: Path) -> None:
+    """On one scene, for starting it takes longer than measuring."""
+    with played(tmp_path) as found:
+        (pictures := tmp_path / "pictures").mkdir()
+        bench = Bench(found, TINY, pictures)
+        for measurement in ON_SCENE:
+            measurement.measure(bench)
+        drain.measure_alone(bench)
+        _lost_is_told(bench)
+    assert bench.record.points
+    # All goals but the one of bulkheads, which has its own test.
+    assert [goal.figure for goal, _, _ in judged(bench.record)] == [goal.figure for goal in GOALS[:-1]]
+    for path in pictures.iterdir():
+        assert str(tmp_path) not in path.read_text()
+
+
+def _lost_is_told(bench: Bench) -> None:
+    """Entries that are deleted before they are stored void the run that they were sent in, and none before."""
+    assert bench.record.voids == []
+    ours = bench.scene.ours
+    with bench.sending(ours, "a loss") as sent:
+        with ours.standing():
+            bench.send(sent, bodies.applications(3))
+            inbox = Inbox(client.connect(bench.scene.kvitto.redis), "kompar")
+            inbox.acknowledge(inbox.claim("a thief"))
+        sent.accepted = 0  # else they would be waited for
+    assert bench.record.voids == ["a loss: the audit tells of 3 missing"]
+
+
+def test_bulkheads_compares_a_provider_under_anothers_burst_with_itself() -> None:
+    found = bulkheads.compare(20, 1, 0.4, lambda _: None)
+    assert not found.void
+    assert 0 < found.medians[0] <= found.tails[0]
+
+
+def test_help_names_every_measurement_and_has_an_example() -> None:
+    line = [sys.executable, "-m", "benchmarks", "--help"]
+    said = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "Example: python -m benchmarks" in said
+    assert all(measurement.name in said for measurement in MEASUREMENTS)

@@ -1,0 +1,53 @@
+"""A process that is still starting stops on SIGTERM."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support import process_tree
+from tests.support.kvitto_process import SECRETS, command
+from tests.support.ports import free_port
+from tests.support.servers import bare_environment, eventually
+
+NOWHERE = {"DATABASE_URL": "postgresql://kvitto@127.0.0.1:1/kvitto", "REDIS_URL": "redis://127.0.0.1:1/0"}
+KEYS = {"SEALING_KEYS": f"a={'A' * 43}=", "CONSOLE_PASSWORD": "p" * 20}
+# Less than the time after which Granian kills a worker that does not end.
+LIMIT_SECONDS = 15
+
+
+@contextmanager
+def starting(name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process of Kvitto's; its servers are unavailable, which does not stop the start."""
+    bind = {f"{name.upper()}_BIND": f"127.0.0.1:{free_port()}"}
+    with subprocess.Popen(command(name), env=bare_environment() | SECRETS | NOWHERE | KEYS | bind) as process:
+        try:
+            yield process
+        finally:
+            process_tree.kill(
+                *(pid for pid in (*process_tree.below(process.pid), process.pid) if process_tree.is_running(pid))
+            )
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize("name", ["ingest", "console"])
+def test_a_starting_server_worker_stops_on_sigterm(name: str, seconds: float) -> None:
+    with starting(name) as process:
+        eventually(lambda: bool(process_tree.named(process.pid, f"app.cli {name}")), "the worker of the server")
+        time.sleep(seconds)  # the moment is what differs
+        started = process_tree.below(process.pid)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_SECONDS) == 0
+        assert not [pid for pid in started if process_tree.is_running(pid)]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5])
+@pytest.mark.parametrize("name", ["ingest", "console"])
+def test_a_server_without_workers_stops_on_sigterm(name: str, seconds: float) -> None:
+    with starting(name) as process:
+        time.sleep(seconds)  # the moment is what differs
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_SECONDS) in (0, -signal.SIGTERM)

@@ -1,1 +1,0 @@
-"""The sandbox, against fake receivers."""

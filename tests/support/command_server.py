@@ -1,0 +1,141 @@
+"""Runs `kvitto` commands as forks of one process that has imported them: 30 ms each, where a new Python needs 500.
+
+The tests run some thousand commands. Each still is a process of its own, with its own arguments, environment, folder,
+streams and exit status, and runs `app.cli.__main__.main` from its first line.
+"""
+
+import atexit
+import contextlib
+import importlib
+import json
+import os
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(
+    arguments: Sequence[str], environment: Mapping[str, str], folder: Path | None, seconds: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a command; raise subprocess.TimeoutExpired if it takes longer than so many seconds."""
+    request = json.dumps([list(arguments), dict(environment), str(folder or Path.cwd())])
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        open(os.devnull, "rb") as nothing,
+        socket.socket(socket.AF_UNIX) as connection,
+    ):
+        connection.connect(_server())
+        connection.settimeout(seconds)
+        socket.send_fds(connection, [b"\n"], [each.fileno() for each in (nothing, out, err)])
+        connection.sendall(f"{request}\n".encode())
+        with connection.makefile() as answers:
+            process = int(answers.readline())
+            try:
+                status = int(answers.readline())
+            except TimeoutError:
+                os.kill(process, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(list(arguments), seconds, _text(out), _text(err)) from None
+        return subprocess.CompletedProcess(list(arguments), status, _text(out), _text(err))
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
+
+
+@cache
+def _server() -> str:
+    """Start the server of this test process; return the path of its socket."""
+    path = f"{tempfile.mkdtemp(prefix='kvitto-commands-')}/socket"
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    process = subprocess.Popen([sys.executable, "-m", __name__, path], env=environment, cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    atexit.register(process.terminate)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return path
+
+
+class _Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
+    """Forks for each connection; ends with the process that started it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, _Handler)
+        self._parent = os.getppid()
+
+    def service_actions(self) -> None:
+        super().service_actions()
+        if os.getppid() != self._parent:
+            raise SystemExit
+
+
+class _Handler(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        _, descriptors, _, _ = socket.recv_fds(self.request, 1, 3)
+        with self.request.makefile() as lines:
+            arguments, environment, folder = json.loads(lines.readline())
+        process = os.fork()
+        if process == 0:
+            self.request.close()
+            _become(arguments, environment, folder, descriptors)
+        self.request.sendall(f"{process}\n".encode())
+        _, status = os.waitpid(process, 0)
+        self.request.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+def _become(arguments: list[str], environment: dict[str, str], folder: str, descriptors: list[int]) -> NoReturn:
+    """Be the command, and end with its status as the interpreter would."""
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    program: Any = importlib.import_module("app.cli.__main__")
+    sys.modules["__main__"] = program
+    sys.argv = [program.__file__, *arguments]
+    status = 1
+    try:
+        program.main()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+        else:
+            status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(status)
+
+
+def _serve(path: str) -> None:
+    commands = importlib.import_module("app.cli.main").COMMANDS
+    for place, _ in commands.values():
+        importlib.import_module(place.partition(":")[0])
+    with _Server(path) as server:
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

@@ -1,0 +1,215 @@
+"""Runs `kvitto up` as its user would, and speaks to it from outside."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from psycopg.rows import dict_row
+from redis import Redis
+
+from app.tls import trusting
+from tests.support import command_server, process_tree
+from tests.support.providers.kompar_fixtures import TOKEN
+from tests.support.providers.provider_fixtures import names, side
+from tests.support.servers import bare_environment, eventually
+
+ROOT = Path(__file__).parents[2]
+SECRETS = {name: value for each in names() for name, value in side(each).environment.items()}
+BIND = {"INGEST_BIND": "127.0.0.1:0", "CONSOLE_BIND": "127.0.0.1:0"}
+# The folder that it is run in has the code: a copy, in some tests.
+PROGRAM = (sys.executable, "-m", "app.cli")
+_WORKER = "app.cli worker"
+# Ingest reports every second how much it appended.
+_REPORT_SECONDS = 1.5
+
+
+def command(*arguments: str) -> list[str]:
+    """Return a `kvitto` command line."""
+    return [*PROGRAM, *arguments]
+
+
+def run(
+    *arguments: str, environment: Mapping[str, str], seconds: float = 60, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a `kvitto` command with these settings and no others, in a folder; its status is the caller's to check."""
+    settings = bare_environment() | dict(environment)
+    if folder is None or not (folder / "app").exists():  # else it has a copy of the code, which a new Python imports
+        return command_server.run(arguments, settings, folder, seconds)
+    return subprocess.run(
+        command(*arguments),
+        env=settings,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=seconds,
+        check=False,
+    )
+
+
+@dataclass(slots=True)
+class Running:
+    """A running Kvitto."""
+
+    process: subprocess.Popen[str]
+    data: Path
+    ingest: str
+    console: str
+    database: str
+    redis: str
+    client: httpx.Client
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What other commands need to reach it."""
+        published: dict[str, str] = json.loads((self.data / "environment.json").read_text())
+        return published
+
+    def post(self, topic: str, body: bytes | str, token: str = TOKEN) -> httpx.Response:
+        """Deliver a body as Kompar would."""
+        headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
+        return self.client.post(f"/webhooks/kompar/{topic}", content=body, headers=headers)
+
+    def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+        """Query the ledger."""
+        with psycopg.connect(self.database, row_factory=dict_row) as connection:
+            return connection.execute(query, parameters).fetchall()
+
+    def outcome(self, receipt: str, seconds: float = 30) -> dict[str, Any]:
+        """Wait for a receipt's outcome."""
+        found: list[dict[str, Any]] = []
+
+        def settled() -> bool:
+            with contextlib.suppress(psycopg.OperationalError):  # a test may have broken the server
+                found[:] = self.rows("SELECT * FROM reporting.deliveries WHERE receipt = %s", receipt)
+            return bool(found)
+
+        eventually(settled, f"receipt {receipt} in the ledger", seconds)
+        return found[0]
+
+    def run(self, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a `kvitto` command beside it."""
+        return run("--data", str(self.data), *arguments, environment={}, folder=folder)
+
+    def audit(self, provider: str = "kompar") -> dict[str, int]:
+        """Audit a provider's books; the command's status must agree with all of them."""
+        tries: list[subprocess.CompletedProcess[str]] = []
+
+        def told() -> bool:
+            tries.append(self.run("audit", "--json"))
+            return bool(tries[-1].stdout)
+
+        eventually(told, "an audit: a test may have broken a server that is not back yet")
+        done = tries[-1]
+        accounts = json.loads(done.stdout)
+        assert done.returncode == (1 if any(account["missing"] for account in accounts) else 0)
+        (found,) = [account for account in accounts if account["provider"] == provider]
+        return dict(found)
+
+    def entries(self, provider: str) -> int:
+        """Count the entries ever appended to an inbox."""
+        with Redis.from_url(self.redis) as client:
+            info: Any = client.xinfo_stream(f"inbox:{provider}") if client.exists(f"inbox:{provider}") else {}
+            return int(info.get("entries-added", 0))
+
+    def workers(self) -> list[int]:
+        """Return the workers' processes, once all of them run: `up` is ready before they are."""
+        eventually(self.has_all_workers, "all workers")
+        return process_tree.named(self.process.pid, _WORKER)
+
+    def has_all_workers(self) -> bool:
+        """Return whether each provider's worker has forked its children: they have its command line."""
+        commands = Counter(line for line in process_tree.below(self.process.pid).values() if _WORKER in line)
+        children = [int(found[1]) for line in commands if (found := re.search(r"--concurrency (\d+)", line))]
+        return bool(children) and sum(children) + len(children) == commands.total()
+
+    def empty(self) -> None:
+        """Forget every delivery in both servers, as if this Kvitto had just started; its logs begin again."""
+        eventually(lambda: self.is_ready() and self.has_all_workers(), "ready", 60)
+        with Redis.from_url(self.redis) as client, psycopg.connect(self.database, autocommit=True) as connection:
+            client.flushall()
+            query = "SELECT string_agg(format('kvitto.%I', tablename), ', ') FROM pg_tables WHERE schemaname = 'kvitto'"
+            (tables,) = connection.execute(query).fetchone() or ("",)
+            left = "SELECT FROM kvitto.receipts UNION ALL SELECT FROM kvitto.inbox_high_water_marks WHERE appended > 0"
+            quiet_since = time.monotonic()
+            while time.monotonic() < quiet_since + _REPORT_SECONDS:  # what was under way is recorded until then
+                if connection.execute(left).rowcount:
+                    connection.execute(f"TRUNCATE {tables}".encode())
+                    quiet_since = time.monotonic()
+                time.sleep(0.1)
+            connection.execute(f"TRUNCATE {tables}".encode())
+        for log in self.data.glob("logs/*.log"):
+            os.truncate(log, 0)
+
+    def is_ready(self) -> bool:
+        """Return whether ingest would keep a delivery."""
+        with contextlib.suppress(httpx.HTTPError):
+            return self.client.get("/readyz").status_code == 200
+        return False
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it and return its exit status."""
+        self.process.send_signal(how)
+        return self.process.wait(120)
+
+
+@contextmanager
+def running(
+    data: Path,
+    environment: Mapping[str, str] = SECRETS,
+    *options: str,
+    project: Path = ROOT,
+    program: Sequence[str] = PROGRAM,
+) -> Iterator[Running]:
+    """Run `kvitto up` on a data folder."""
+    found = start(data, environment, *options, project=project, program=program)
+    try:
+        yield found
+    finally:
+        found.client.close()
+        if found.process.poll() is None:
+            found.stop()
+        assert found.process.stdout is not None
+        found.process.stdout.close()
+
+
+def start(
+    data: Path,
+    environment: Mapping[str, str] = SECRETS,
+    *options: str,
+    project: Path = ROOT,
+    program: Sequence[str] = PROGRAM,
+) -> Running:
+    """Start `kvitto up` and wait until it says that it is ready."""
+    data.parent.mkdir(parents=True, exist_ok=True)
+    log = (data.parent / "up.log").open("ab")
+    with log:
+        process = subprocess.Popen(
+            [*program, "up", "--data", str(data), *options],
+            env=bare_environment() | BIND | dict(environment),
+            cwd=project,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    assert process.stdout is not None
+    line = process.stdout.readline().split()
+    assert line[:2] == ["kvitto", "ready"], (data.parent / "up.log").read_text()
+    addresses = dict(item.split("=", 1) for item in line[2:])
+    authority = data / "sandbox" / "authority.pem"
+    trust = trusting(str(authority) if authority.exists() else "")
+    client = httpx.Client(base_url=addresses["ingest"], timeout=10, verify=trust)
+    return Running(process, data, **addresses, client=client)

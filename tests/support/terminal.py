@@ -1,0 +1,58 @@
+"""Runs commands on a pseudo-terminal, as someone at a keyboard would."""
+
+import os
+import pty
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.support.kvitto_process import command
+from tests.support.servers import bare_environment
+
+
+@dataclass(slots=True)
+class Terminal:
+    """A command on a terminal; `text` is what it wrote so far, on both outputs, escape sequences included."""
+
+    process: subprocess.Popen[bytes]
+    screen: int
+    text: str = ""
+
+    def read(self, until: str | None = None) -> str:
+        """Read until some words were written, or to the end; return all that was written."""
+        while until is None or until not in self.text:
+            try:
+                read = os.read(self.screen, 65536)
+            except OSError:  # Linux' way to say that the other side has closed
+                read = b""
+            if not read:
+                break
+            self.text += read.decode()
+        assert until is None or until in self.text, self.text
+        return self.text.replace("\r\n", "\n")
+
+    def end(self) -> int:
+        """Read to the end and return the command's status."""
+        self.read()
+        return self.process.wait(60)
+
+
+@contextmanager
+def terminal(*arguments: str, environment: Mapping[str, str]) -> Iterator[Terminal]:
+    """Run a `kvitto` command on a terminal of its own."""
+    screen, line = pty.openpty()
+    process = subprocess.Popen(
+        command(*arguments),
+        env=bare_environment() | {"TERM": "xterm-256color"} | dict(environment),
+        stdin=line,
+        stdout=line,
+        stderr=line,
+    )
+    os.close(line)
+    try:
+        yield Terminal(process, screen)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(screen)

@@ -1,0 +1,102 @@
+"""The structure holds: layers, what the edge can reach, and that everything sent is taken."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from config.celery import schedule
+from tests.support.servers import bare_environment
+
+ROOT = Path(__file__).parents[3]
+SOURCES = [path for folder in ("app", "workers", "config") for path in (ROOT / folder).rglob("*.py")]
+
+
+def test_imports_point_inward() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_supported_versions_of_python_are_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    first, end = map(int, re.findall(r"^>=3\.(\d+),<3\.(\d+)$", project["project"]["requires-python"])[0])
+    listed = [item.rpartition(" ")[2] for item in project["project"]["classifiers"] if "Python ::" in item]
+    assert listed == [f"3.{minor}" for minor in range(first, end)]
+    assert project["tool"]["ruff"]["target-version"] == f"py3{first}"
+    assert f"--python-version {listed[0]} " in (ROOT / "Makefile").read_text()
+    assert f"Python {listed[0]} to {listed[-1]}" in (ROOT / "README.md").read_text()
+
+
+def test_an_import_that_no_dependency_declares_is_reported(tmp_path: Path) -> None:
+    """`make check` runs deptry on the project; here it looks at one module that breaks the rule."""
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "module.py").write_text("import vine\n")  # Celery depends on it, Kvitto does not
+    line = [f"{Path(sys.executable).parent}/deptry", "app", "--no-ansi", "--ignore", "DEP002"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "app/module.py:1:8: DEP003 'vine'" in done.stderr
+
+
+def test_the_edge_loads_nothing_that_opens_or_stores() -> None:
+    code = """
+import os, sys
+os.environ |= {"DATABASE_URL": "postgresql://127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
+os.environ |= {"SEALING_KEYS": "a=" + "A" * 43 + "="}
+os.environ |= {"KOMPAR_TOKENS": "t", "SOLARIS_SECRETS": "T=s"}
+import app.ingest.wsgi
+banned = ("marshmallow", "stdnum", "app.domain.json_content", "app.domain.masking", "app.providers.schema",
+          "app.domain.event",
+          "app.domain.revisions", "app.crypto.digests")
+openers = [name for name in sys.modules if name.startswith("app.providers.") and name.count(".") == 3]
+stores = [name for name in sys.modules if name.startswith("app.storage.")]
+known = {"app.storage.connection", "app.storage.overflow", "app.storage.pool", "app.storage.high_water_marks"}
+print([name for name in banned if name in sys.modules] + [name for name in openers if "authentication" not in name]
+      + [name for name in stores if name not in known])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=bare_environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_task_that_is_sent_exists() -> None:
+    defined = set(re.findall(r'@app\.task\(name="(\w+)"\)', (ROOT / "workers" / "tasks.py").read_text()))
+    scheduled = {entry["task"] for entry in schedule(("kompar",)).values()}
+    rung = set(re.findall(r'"task": "(\w+)"', (ROOT / "app" / "inbox" / "wakeup.py").read_text()))
+    assert defined == scheduled | rung
+
+
+def test_a_providers_name_stands_in_its_own_folder_only() -> None:
+    """Beside its folder: the sandbox that plays it, and the default of PROVIDERS."""
+    allowed = ("app/providers/", "app/sandbox/", "config/declarations.py")
+    names = [path.parent.name for path in (ROOT / "app" / "providers").glob("*/authentication.py")]
+    assert names
+    found = set()
+    for path in SOURCES:
+        code = re.sub(r'epilog="[^"]*"|#.*|"""(?s:.*?)"""', "", path.read_text())
+        if any(name in code.lower() for name in names):
+            found.add(str(path.relative_to(ROOT)))
+    assert {path for path in found if not path.startswith(allowed)} == set()
+
+
+def test_modules_are_small_and_say_what_they_are() -> None:
+    for path in SOURCES:
+        text = path.read_text()
+        assert text.startswith('"""'), path
+        assert text.count("\n") < 320, path
+
+
+def test_nothing_names_this_machine_or_a_registry() -> None:
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    words = re.compile(r"--index-url|--extra-index|pypi\.org/simple|files\.pythonhosted|" + re.escape(str(ROOT)))
+    hits = [name for name in files if words.search((ROOT / name).read_text(errors="ignore"))]
+    assert [name for name in hits if name != os.path.relpath(__file__, ROOT)] == []

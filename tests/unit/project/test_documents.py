@@ -1,0 +1,254 @@
+"""What the documents name exists, their links lead somewhere, and their English is plain."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+import psycopg
+import pytest
+
+from app.domain.masking import mask
+from app.process_settings import READERS
+from config.environment import Environment
+from config.settings import AuditSettings, LedgerSettings, ResealSettings
+from config.variables import SETTINGS
+
+ROOT = Path(__file__).parents[3]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "CHANGELOG", "RELEASING")), *DOCS]
+SCHEMA = "".join(path.read_text() for path in (ROOT / "app" / "storage" / "migrations").glob("*.sql"))
+SOURCES = {path: path.read_text() for name in ("app", "workers", "config") for path in (ROOT / name).rglob("*.py")}
+CODE = "".join(SOURCES.values())
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+DATA_MODEL = (ROOT / "docs" / "data-model.md").read_text()
+SECURITY = (ROOT / "SECURITY.md").read_text()
+# A check greps for these as whole words; the glossary has the standard terms.
+FORBIDDEN = {
+    "told",
+    "tell",
+    "tells",
+    "mend",
+    "anew",
+    "whoever",
+    "heed",
+    "settle",
+    "settles",
+    "settled",
+    "befall",
+    "besides",
+}
+# Names in capitals that are no settings: placeholders, a provider's event type, variables of compose, tests and others.
+NO_SETTINGS = {"NAME_FILE", "DATA_FOLDER", "EVENT_TYPE", "INCOMING_REJECTED_TRANSACTION", "FLASK_DEBUG"}
+NO_SETTINGS |= {"KVITTO_VERSION", "KVITTO_MODEL_EXAMPLES"}
+
+
+def ids(pages: list[Path]) -> list[str]:
+    return [str(page.relative_to(ROOT)) for page in pages]
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes of a page's headings."""
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#{1,6} (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page: Path) -> Iterator[str]:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    yield from re.findall(r"\]\(([^)\s]+)\)", text)
+    yield from re.findall(r'(?:src|srcset|href)="([^"]+)"', text)
+
+
+def leads_nowhere(page: Path, link: str) -> bool:
+    path, _, anchor = unquote(link).partition("#")
+    target = (page.parent / path).resolve() if path else page
+    return not target.exists() or (bool(anchor) and anchor not in anchors(target))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
+def test_links_and_anchors_exist(page: Path) -> None:
+    local = [link for link in links(page) if not re.match(r"https?:", link)]
+    assert [link for link in local if leads_nowhere(page, link)] == []
+
+
+def test_pages_link_to_each_other() -> None:
+    assert sum(len(list(links(page))) for page in PAGES) > 80
+    linked = {(page.parent / link.partition("#")[0]).resolve() for page in PAGES for link in links(page)}
+    linked |= {folder / "README.md" for folder in linked if folder.is_dir()}
+    assert [page.name for page in DOCS if page not in linked] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
+def test_files_that_are_named_exist(page: Path) -> None:
+    paths = re.findall(r"`((?:app|workers|config|tests|deploy|docs|benchmarks)/[\w./-]*)`", page.read_text())
+    named = [path for path in paths if not re.search("NAME|NNNN|deploy/secrets", path)]
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
+def test_english_is_plain(page: Path) -> None:
+    words = re.findall(r"[a-z]+", page.read_text().lower())
+    assert sorted(FORBIDDEN.intersection(words)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
+def test_lines_are_short(page: Path) -> None:
+    if page.name == "configuration.md":
+        return  # written by a program
+    lines = [line for line in page.read_text().splitlines() if not line.startswith(("|", "!["))]
+    assert [line for line in lines if len(line) > 100] == []
+
+
+@cache
+def names_read() -> frozenset[str]:
+    """Return every name that a process or a command reads from its environment, NAME_FILE included."""
+    environment = Environment({})
+    more = (settings.read for settings in (AuditSettings, LedgerSettings, ResealSettings))
+    for read in (*READERS.values(), *more):
+        read(environment)
+    return frozenset(environment.names_read)
+
+
+def settings_read() -> set[str]:
+    return {
+        name for name in names_read() if not (name.endswith("_FILE") and name.removesuffix("_FILE") in names_read())
+    }
+
+
+def secrets() -> set[str]:
+    """Return the settings that hold a secret: those that a file may hold, but for addresses and user names."""
+    from_files = {name for name in settings_read() if f"{name}_FILE" in names_read()}
+    return {name for name in from_files if not name.endswith(("_URL", "_USERNAME", "_CLIENT_ID"))}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
+def test_settings_that_are_named_exist(page: Path) -> None:
+    named = {name for text in re.findall(r"`([^`\n]+)`", page.read_text()) for name in capitals(text)}
+    known = settings_read() | SETTINGS
+    assert sorted(name for name in named if not {name, name.removesuffix("_FILE")} & known) == []
+
+
+def capitals(text: str) -> set[str]:
+    return set(re.findall(r"\b[A-Z][A-Z]+(?:_[A-Z]+)+\b", text)) - NO_SETTINGS
+
+
+def test_every_setting_is_in_the_configuration() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    assert len(settings_read()) > 25
+    assert sorted(name for name in settings_read() if f"`{name}`" not in text) == []
+
+
+def test_every_secret_has_its_rotation() -> None:
+    assert len(secrets()) > 8
+    for text in (SECURITY, OPERATIONS):
+        rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
+        assert sorted(name for name in secrets() if not any(f"`{name}`" in row for row in rows)) == []
+
+
+def test_every_key_of_a_national_id_is_in_the_security_page() -> None:
+    words = set(re.findall(r'"([a-z_]+)"', SOURCES[ROOT / "app" / "domain" / "masking.py"]))
+    masked = {word for word in words if "9876" not in str(mask({word: "19811218-9876"}))}
+    assert {"ssn", "personal_id", "personnummer", "company_id"} <= masked | {"files"}
+    assert sorted(word for word in masked - {"files"} if f"`{word}`" not in SECURITY) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
+def test_tables_and_views_that_are_named_exist(page: Path) -> None:
+    text = re.sub(r"FROM\s+(reporting\.\w+)", r"`\1`", page.read_text())
+    tables = re.findall(r"`kvitto\.(\w+)`", text)
+    views = re.findall(r"`reporting\.(\w+)`", text)
+    assert [name for name in tables if f"CREATE TABLE {name} (" not in SCHEMA] == []
+    assert [name for name in views if f"VIEW reporting.{name} AS" not in SCHEMA] == []
+
+
+def test_every_view_is_in_the_data_model_with_its_columns(database: str) -> None:
+    query = """
+        SELECT table_name, array_agg(column_name::text ORDER BY ordinal_position)
+        FROM information_schema.columns WHERE table_schema = 'reporting' GROUP BY table_name
+    """
+    with psycopg.connect(database) as connection:
+        views: dict[str, list[str]] = dict(connection.execute(query).fetchall())
+    rows = re.findall(r"^\| `reporting\.(\w+)` \| [^|]+ \| ([^|]+) \|$", DATA_MODEL, re.MULTILINE)
+    assert {name: re.findall(r"`(\w+)`", columns) for name, columns in rows} == views
+
+
+def test_every_table_is_in_the_data_model() -> None:
+    tables = set(re.findall(r"CREATE TABLE (?:kvitto\.)?(\w+) \(", SCHEMA))
+    projections = {name for name in tables if name.startswith(("kompar_", "solaris_"))}  # each has a view
+    assert sorted(name for name in tables - projections if f"`kvitto.{name}`" not in DATA_MODEL) == []
+
+
+def test_reasons_and_flags_are_those_of_the_code() -> None:
+    from app.errors import REASONS  # noqa: PLC0415 - beside what it is compared with
+
+    for text, heading in ((DATA_MODEL, "## Reasons of dead letters"), (OPERATIONS, "### Dead letters")):
+        assert first_cells(text, heading) == set(REASONS)
+    for flag in first_cells(DATA_MODEL, "## Flags"):
+        assert f'"{flag}"' in CODE
+
+
+def first_cells(text: str, heading: str) -> set[str]:
+    """Return the names in the first column of the table below a heading."""
+    section = text.partition(f"{heading}\n")[2]
+    table = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)
+    assert table, heading
+    return {name for line in table[0].splitlines()[2:] for name in re.findall(r"`([^`]+)`", line.split("|")[1])}
+
+
+def test_metrics_are_those_of_the_code() -> None:
+    made = re.findall(r'(Counter|Histogram|Family|)\(\s*"(kvitto_\w+)",\s*"(?!kvitto_)', CODE)
+    metrics = {name + ("_total" if kind == "Counter" else "") for kind, name in made}
+    assert metrics
+    assert first_cells(OPERATIONS, "### Metrics") == metrics
+
+
+def test_log_events_are_those_of_the_code() -> None:
+    logged = set(re.findall(r'logger\.(?:info|warning|error|exception)\(\s*"([^"]+)"', CODE))
+    assert logged
+    assert first_cells(OPERATIONS, "### Log events") == logged
+
+
+def test_reasons_of_answers_are_those_of_the_code() -> None:
+    section = OPERATIONS.partition("### What ingest answers\n")[2].partition("\n### ")[0]
+    named = {
+        name for line in section.splitlines() for name in re.findall(r"`([a-z-]+)`", line.rpartition("meaning")[2])
+    }
+    reasons = {name for name in named if "-" in name or name in ("busy", "internal", "unresponsive")}
+    # The slug of an HTTP error is made of its name.
+    assert sorted(name for name in reasons - {"not-found"} if f'"{name}"' not in CODE) == []
+
+
+def test_decisions_are_numbered_and_listed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    records = sorted(path for path in folder.glob("[0-9]*.md"))
+    listed = re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text())
+    assert [path.name for path in records] == listed
+    assert [int(name[:4]) for name in listed] == list(range(1, len(listed) + 1))
+    for record in records:
+        headings = re.findall(r"^## (.+)$", record.read_text(), re.MULTILINE)
+        assert headings == ["Context", "Decision", "Consequences"], record.name
+
+
+def test_glossary_is_sorted() -> None:
+    rows = (ROOT / "docs" / "glossary.md").read_text().splitlines()
+    terms = [line.split("|")[1].strip() for line in rows if line.startswith("| ")][2:]
+    assert len(terms) > 40
+    assert terms == sorted(terms, key=str.lower)
+
+
+def test_continuous_integration_runs_what_ci_runs() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    script = (ROOT / ".ci" / "run").read_text()
+    targets = re.findall(r"^make (install|check|test)$", script, re.MULTILINE)
+    assert targets == ["install", "check", "test"]
+    assert re.findall(r"run: make (install|check|test)\b", workflow)[:3] == targets
+    supported = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
+    assert re.findall(r'"(3\.\d+)"', workflow.partition("python: [")[2].partition("]")[0]) == supported
+    assert not re.search(r"secrets\.|password|token:", workflow)
+    suites = re.findall(r"suite: \[(.+)\]", workflow)[0].split(", ")
+    for suite in suites:
+        subprocess.run(["make", suite, "--dry-run"], cwd=ROOT, check=True, capture_output=True)
