@@ -88,7 +88,7 @@ def _printed(record: Record) -> str:
 
 
 def _compared(record: Record, keep: bool, as_json: bool) -> list[str]:
-    """Print the ratios beside what is expected of them, which they become if told so; return what is wrong."""
+    """Print the ratios beside what is expected of them, which they become with an option; return what is wrong."""
     found = thresholds.ratios(record)
     if keep:
         thresholds.keep(found)

@@ -1,4 +1,4 @@
-"""Bodies to post: applications of people who do not exist, each encrypted anew under an IV of its own."""
+"""Bodies to post: applications of people who do not exist, each encrypted under an IV of its own."""
 
 from collections.abc import Iterable, Iterator
 from itertools import count

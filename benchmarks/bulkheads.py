@@ -142,15 +142,15 @@ class Compared:
     void: bool
 
 
-def compare(burst_of: int, senders: int, alone_seconds: float, tell: Callable[[str], None]) -> Compared:
+def compare(burst_of: int, senders: int, alone_seconds: float, say: Callable[[str], None]) -> Compared:
     """Measure Solaris for so long alone, then under a burst of so many Kompar deliveries by so many senders."""
-    tell(f"making {burst_of} deliveries")
+    say(f"making {burst_of} deliveries")
     bodies = [encrypt(fake_kompar.application(Random(number)), KEY) for number in range(burst_of)]
     with serving() as served:
         trickle(served, alone_seconds / 4)
-        tell("Solaris alone")
+        say("Solaris alone")
         alone = trickle(served, alone_seconds)
-        tell("Solaris under the burst")
+        say("Solaris under the burst")
         began = time.monotonic()
         under = _under_burst(served, [bodies[index::senders] for index in range(senders)])
         seconds = time.monotonic() - began
@@ -180,10 +180,10 @@ def _is_void(accounts: list[dict[str, Any]], sent: dict[str, int]) -> bool:
     )
 
 
-def measure(volume: Volume, _folder: Path, record: Record, tell: Callable[[str], None]) -> None:
+def measure(volume: Volume, _folder: Path, record: Record, say: Callable[[str], None]) -> None:
     """Measure as one of the benchmarks."""
     for _ in range(volume.pairs):
-        found = compare(volume.drained, 2, volume.steady_seconds * 2, tell)
+        found = compare(volume.drained, 2, volume.steady_seconds * 2, say)
         for subject, milliseconds in zip((KVITTO, ALONE), reversed(found.tails), strict=True):
             record.add(FIGURE, subject, milliseconds, "ms")
         if found.void:

@@ -10,7 +10,7 @@ from app.storage.connection import session
 from tests.support.kvitto_process import Running
 from tests.support.servers import eventually
 
-_SETTLED_SECONDS = 600.0
+_PROCESSED_SECONDS = 600.0
 
 
 class Books:
@@ -25,7 +25,7 @@ class Books:
 
         `posted`: how many, all about applications of their own; `new`: about none that was posted before.
         """
-        eventually(lambda: self._audit()["in_flight"] == 0, "nothing in flight", _SETTLED_SECONDS)
+        eventually(lambda: self._audit()["in_flight"] == 0, "nothing in flight", _PROCESSED_SECONDS)
         after = self._audit()
         gained = {name: after[name] - self._before[name] for name in ("receipts", "stored", "duplicate", "dead")}
         return "; ".join(faults(after["missing"], gained, posted, accepted, new)) or None
@@ -43,7 +43,7 @@ class Books:
 def faults(missing: int, gained: Mapping[str, int], posted: int, accepted: int, new: bool) -> Iterator[str]:
     """Yield what was lost or doubled. What was posted and not answered 200 may be in the ledger or not."""
     if missing:
-        yield f"the audit tells of {missing} missing"
+        yield f"the audit reports {missing} missing"
     if gained["receipts"] < accepted:
         yield f"{accepted} answered 200, {gained['receipts']} receipts"
     if gained["receipts"] > posted:

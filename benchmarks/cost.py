@@ -76,10 +76,10 @@ class Stages:
             list(threads.map(self._appends.commit, deliveries))
         with self._timed("claim", count):
             batches = list(iter(lambda: self._inbox.claim(_CONSUMER), []))
-        settled = self._settle(batches, count)
+        processed = self._process(batches, count)
         with self._timed("store", count):
-            for settlements in settled:
-                self._ledger.store(settlements)
+            for each in processed:
+                self._ledger.store(each)
         with self._timed("acknowledge", count):
             for batch in batches:
                 self._inbox.acknowledge(batch)
@@ -96,7 +96,7 @@ class Stages:
         receipt = uuid7()
         return Delivery(receipt, "kompar", "applications", {}, self._seals.seal(receipt, body))
 
-    def _settle(self, batches: Sequence[list[ReceivedDelivery]], count: int) -> list[list[ProcessedDelivery]]:
+    def _process(self, batches: Sequence[list[ReceivedDelivery]], count: int) -> list[list[ProcessedDelivery]]:
         provider = registry.load("kompar", self._environment)
         assert provider is not None
         deliveries = [received.delivery for batch in batches for received in batch]

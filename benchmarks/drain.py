@@ -11,7 +11,7 @@ from benchmarks.receivers import Receiver
 from benchmarks.runner import Bench
 
 FIGURE, ONE_WORKER = "drain", "drain with one worker process"
-COPY, DECRYPT, SETTLE, TUTORIAL = "bare COPY", "decrypt only", "unseal + decrypt + validate", "tutorial"
+COPY, DECRYPT, PROCESS, TUTORIAL = "bare COPY", "decrypt only", "unseal + decrypt + validate", "tutorial"
 _PROCESSES = 2  # as many as drain
 
 
@@ -58,5 +58,5 @@ def _opened(bench: Bench) -> dict[str, float]:
     found = [json.loads(process.communicate()[0]) for process in running]
     return {
         DECRYPT: sum(rates["decrypted"] for rates in found),
-        SETTLE: sum(rates["settled"] for rates in found),
+        PROCESS: sum(rates["processed"] for rates in found),
     }

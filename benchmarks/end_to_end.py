@@ -30,7 +30,7 @@ def measure(bench: Bench) -> None:
         if bench.volume.search_steps:
             _delays(bench, bench.record.values(SUSTAINED)[-1])
     if bench.volume.burst_seconds:
-        bench.tell("a burst")
+        bench.say("a burst")
         _burst(bench)
 
 

@@ -2,7 +2,7 @@
 
 Closed: every connection posts as soon as it was answered. Open: the n-th post is due at a fixed time whatever became
 of those before it, and its latency counts from then: a server that stalls is not spared the posts that it delays.
-Beside the answers it tells what would make it the bottleneck: its share of a core, and how late it was by its own
+Beside the answers it says what would make it the bottleneck: its share of a core, and how late it was by its own
 fault, with a connection at hand.
 """
 
@@ -59,7 +59,7 @@ class Connection:
         return self.wire
 
     def close(self) -> None:
-        """Close; the next post connects anew."""
+        """Close; the next post makes a new connection."""
         if self.wire is not None:
             self.wire.close()
             self.wire = None

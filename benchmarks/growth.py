@@ -49,7 +49,7 @@ def measure(bench: Bench) -> None:
     filled = 0
     for stored in bench.volume.stored:
         if stored > filled:
-            bench.tell(f"filling the ledger with {stored:,} events")
+            bench.say(f"filling the ledger with {stored:,} events")
             fill(bench.scene.kvitto.database, filled, stored)
             filled = stored
         for _ in bench.pairs(drain_figure(stored)):
@@ -61,7 +61,7 @@ def measure(bench: Bench) -> None:
 
 
 def _repeat(bench: Bench, stored: int, seeds: range) -> None:
-    """Send the same again, encrypted anew."""
+    """Send the same again, encrypted again."""
     figure = f"repetitions over {stored:,} events"
     bench.record.add(figure, KVITTO, drained(bench, bench.scene.ours, figure, seeds), "/s")
 

@@ -26,7 +26,7 @@ def describe() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Return the processor's model; where /proc does not tell, its architecture."""
+    """Return the processor's model; where /proc does not name it, its architecture."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -18,7 +18,7 @@ def memory_figure(kind: str) -> str:
 def measure(bench: Bench) -> None:
     """Look again and again while deliveries come as fast as they are answered."""
     for number in range(bench.volume.looks):
-        bench.tell(f"memory, {number + 1} of {bench.volume.looks}")
+        bench.say(f"memory, {number + 1} of {bench.volume.looks}")
         with bench.sending(bench.scene.ours, "memory") as sent:
             documents = bodies.applications(bench.volume.delivered // bench.volume.looks)
             bench.send(sent, documents)

@@ -11,7 +11,7 @@ from benchmarks.runner import Bench
 
 def measure(bench: Bench) -> None:
     """Draw profile-ingest.svg and profile-worker.svg, under one load; where that is not allowed, remark why."""
-    bench.tell("profiles")
+    bench.say("profiles")
     paths = {kind: bench.folder / f"profile-{kind}.svg" for kind in ("ingest", "worker")}
     processes = bench.scene.processes()
     seconds = max(1, round(bench.volume.steady_seconds))

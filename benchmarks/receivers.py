@@ -34,7 +34,7 @@ class Receiver(Protocol):
         """Where applications are posted."""
 
     def mark(self) -> Any:
-        """Return what tells later rows from earlier ones."""
+        """Return what separates later rows from earlier ones."""
 
     def committed(self, mark: Any) -> tuple[int, float]:
         """Return how many rows were committed since, and when the last was, in seconds since 1970."""
@@ -51,7 +51,7 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OurReceiver:
-    """Kvitto. Rows are told by their receipts, which begin with the time."""
+    """Kvitto. Rows are known by their receipts, which begin with the time."""
 
     kvitto: Running
     name: str = KVITTO
@@ -117,7 +117,7 @@ class TutorialReceiver:
             yield
 
     def books(self) -> Books | None:
-        """Return none: nothing can tell whether it lost any."""
+        """Return none: nothing shows whether it lost any."""
         return None
 
 

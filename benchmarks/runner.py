@@ -37,12 +37,12 @@ class Bench:
     volume: Volume
     folder: Path
     record: Record = field(default_factory=Record)
-    tell: Callable[[str], None] = lambda _: None
+    say: Callable[[str], None] = lambda _: None
 
     def pairs(self, what: str) -> Iterator[int]:
         """Count the pairs of a measurement, telling how far it is."""
         for number in range(self.volume.pairs):
-            self.tell(f"{what}, {number + 1} of {self.volume.pairs}")
+            self.say(f"{what}, {number + 1} of {self.volume.pairs}")
             yield number
 
     def post(

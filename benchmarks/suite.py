@@ -11,9 +11,9 @@ from benchmarks.result_files import Record
 from benchmarks.runner import Bench
 from benchmarks.workload_size import Volume
 
-Tell = Callable[[str], None]
+Say = Callable[[str], None]
 # How much to measure, where to keep pictures, what to note values in.
-Take = Callable[[Volume, Path, Record, Tell], None]
+Take = Callable[[Volume, Path, Record, Say], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Measurement:
 def _on_scene(measure: Callable[[Bench], None], concurrency: int = 2) -> Take:
     """Return the measurement with everything started for it, and stopped after it."""
 
-    def take(volume: Volume, folder: Path, record: Record, tell: Tell) -> None:
+    def take(volume: Volume, folder: Path, record: Record, say: Say) -> None:
         with tempfile.TemporaryDirectory(prefix="kvitto-bench-") as data, played(Path(data), concurrency) as scene:
-            measure(Bench(scene, volume, folder, record, tell))
+            measure(Bench(scene, volume, folder, record, say))
 
     return take
 

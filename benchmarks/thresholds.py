@@ -15,7 +15,7 @@ TOLERANCE = 0.2
 _CHECKED = (
     ("accept 0.5 KB", accept.EMPTY),
     ("accept 0.5 KB", accept.TUTORIAL),
-    (drain.FIGURE, drain.SETTLE),
+    (drain.FIGURE, drain.PROCESS),
     (drain.FIGURE, drain.TUTORIAL),
     (end_to_end.THROUGH, end_to_end.TUTORIAL),
 )

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from redis import Redis
 
 _THREADS = 32
-_STREAM, _BELL, _EPOCH, _COUNT = "yardstick", "yardstick:doorbell", "yardstick:epoch", "yardstick:appended"
+_STREAM, _WAKEUP, _EPOCH, _COUNT = "yardstick", "yardstick:wakeup", "yardstick:epoch", "yardstick:appended"
 
 
 def append_rate(url: str, size: int, number: int) -> float:
@@ -22,14 +22,14 @@ def append_rate(url: str, size: int, number: int) -> float:
         started = time.perf_counter()
         list(threads.map(lambda _: _append(redis, body), range(number)))
         seconds = time.perf_counter() - started
-        redis.delete(_STREAM, _BELL, _EPOCH, _COUNT)
+        redis.delete(_STREAM, _WAKEUP, _EPOCH, _COUNT)
     return number / seconds
 
 
 def _append(redis: Redis, body: bytes) -> None:
     pipeline = redis.pipeline(transaction=True)
     pipeline.xadd(_STREAM, {"sealed": body})
-    pipeline.set(_BELL, 1, nx=True, ex=5)
+    pipeline.set(_WAKEUP, 1, nx=True, ex=5)
     pipeline.set(_EPOCH, "1", nx=True, get=True)
     pipeline.incr(_COUNT)
     pipeline.execute()

@@ -1,6 +1,6 @@
 """What opening costs alone, without any store: `python -m benchmarks.baselines.opening BODIES` prints both rates.
 
-Decrypted: from body to JSON object. Settled: unsealed, decrypted, validated, masked and digested, as a worker does.
+Decrypted: from body to JSON object. Processed: unsealed, decrypted, validated, masked and digested, as a worker does.
 """
 
 import json
@@ -33,8 +33,8 @@ def read(path: Path) -> Iterator[bytes]:
             yield file.read(length)
 
 
-def settler() -> DeliveryProcessor:
-    """Return what makes settlements of Kompar's deliveries."""
+def processor() -> DeliveryProcessor:
+    """Return what processes Kompar's deliveries."""
     variables = {"KOMPAR_KEYS": f"a={KEY}", "FINGERPRINT_KEY": "A" * 43 + "="}
     provider = registry.load("kompar", Environment(variables))
     assert provider is not None
@@ -56,11 +56,11 @@ def _rate(work: Callable[[Any], object], items: list[Any]) -> float:
 
 
 def main(path: Path) -> None:
-    """Print events a second: decrypted, settled."""
+    """Print events a second: decrypted, processed."""
     bodies, keys = list(read(path)), [("a", KEY.encode())]
     rates = {
         "decrypted": _rate(lambda body: open_body(body, keys), bodies),
-        "settled": _rate(settler().process, [received(body) for body in bodies]),
+        "processed": _rate(processor().process, [received(body) for body in bodies]),
     }
     print(json.dumps(rates))
 

@@ -55,8 +55,8 @@ def sending(kvitto: Running) -> Iterator[list[httpx.Response]]:
             sender.result()
 
 
-def settled(kvitto: Running) -> None:
-    eventually(lambda: kvitto.audit()["in_flight"] == 0, "all settled", 60)
+def await_processed(kvitto: Running) -> None:
+    eventually(lambda: kvitto.audit()["in_flight"] == 0, "everything processed", 60)
 
 
 def replace_redis(kvitto: Running) -> None:
@@ -74,7 +74,7 @@ def replace_redis(kvitto: Running) -> None:
 
 
 def relied_on(kvitto: Running) -> bool:
-    """Tell whether the edge found every outage that it told of to be over."""
+    """Return whether the edge found every outage that it reported to be over."""
     log = (kvitto.data / "logs" / "ingest.log").read_text()
     return log.count("circuit_closed") == log.count("circuit_opened")
 
@@ -119,7 +119,7 @@ def worker_log(kvitto: Running) -> list[dict[str, Any]]:
 def test_audit_after_a_replaced_redis_reports_what_was_in_flight_everywhere(empty_kvitto: Running) -> None:
     kvitto = empty_kvitto
     deliver(kvitto, 10)
-    settled(kvitto)
+    await_processed(kvitto)
     with stopped(*kvitto.workers()):
         deliver(kvitto, N)
         replace_redis(kvitto)
@@ -127,14 +127,14 @@ def test_audit_after_a_replaced_redis_reports_what_was_in_flight_everywhere(empt
         account = kvitto.audit()
     assert (account["missing"], account["appended"], account["receipts"]) == (N, 10 + N, 10)
     deliver(kvitto, 5)
-    settled(kvitto)
+    await_processed(kvitto)
     assert kvitto.audit()["missing"] == N
     (lost,) = losses(kvitto)
     assert (lost["appended"], lost["receipts"], lost["missing"], lost["accepted_loss"]) == (10 + N, 10, N, 0)
-    told = kvitto.run("audit")
-    assert told.returncode == 1
-    assert lost["epoch"] in told.stdout
-    assert "DOES NOT ADD UP" in told.stdout
+    reported = kvitto.run("audit")
+    assert reported.returncode == 1
+    assert lost["epoch"] in reported.stdout
+    assert "DOES NOT ADD UP" in reported.stdout
     eventually(lambda: f'kvitto_audit_missing_entries{{provider="kompar"}} {N}.0' in metrics(kvitto), "the metric", 60)
     solaris = 'kvitto_audit_missing_entries{provider="solaris"} 0.0'
     eventually(lambda: solaris in metrics(kvitto), "Solaris' inbox audited too", 60)
@@ -147,10 +147,10 @@ def test_audit_after_a_replaced_redis_reports_what_was_in_flight_everywhere(empt
 
 def test_audit_after_a_replaced_empty_redis_finds_no_loss(empty_kvitto: Running) -> None:
     deliver(empty_kvitto, N)
-    settled(empty_kvitto)
+    await_processed(empty_kvitto)
     replace_redis(empty_kvitto)
     deliver(empty_kvitto, N)
-    settled(empty_kvitto)
+    await_processed(empty_kvitto)
     account = empty_kvitto.audit()
     kept = account["appended"] + account["overflowed"]
     assert (kept, account["receipts"], account["missing"]) == (2 * N, 2 * N, 0)
@@ -186,7 +186,7 @@ def test_audit_shows_an_accepted_loss_as_not_missing(empty_kvitto: Running) -> N
 def test_audit_reports_the_losses_of_two_epochs_separately(empty_kvitto: Running) -> None:
     kvitto = empty_kvitto
     deliver(kvitto, 10)
-    settled(kvitto)
+    await_processed(kvitto)
     with stopped(*kvitto.workers()):
         deliver(kvitto, 3)
         flush_redis(kvitto)
@@ -197,7 +197,7 @@ def test_audit_reports_the_losses_of_two_epochs_separately(empty_kvitto: Running
         account = kvitto.audit()
         assert (account["missing"], account["in_flight"], account["appended"]) == (7, 5, 22)
         assert [lost["missing"] for lost in losses(kvitto)] == [3, 4]
-    settled(kvitto)
+    await_processed(kvitto)
     assert kvitto.audit()["missing"] == 7
 
 
@@ -207,7 +207,7 @@ def test_audit_counts_what_a_stopped_or_killed_edge_confirmed(empty_kvitto: Runn
     with stopped(*kvitto.workers()):
         deliver(kvitto, 6)
         if how == signal.SIGKILL:
-            tallied(kvitto, 6)  # which takes a second; an edge that is told to stop reports at once
+            tallied(kvitto, 6)  # which takes a second; an edge that is asked to stop reports at once
         edges = process_tree.named(kvitto.process.pid, "app.cli ingest")
         os.kill(edges[0], how)
         eventually(lambda: not any(map(process_tree.is_running, edges)), "the edge ended")
@@ -237,14 +237,14 @@ def test_audit_of_an_append_that_timed_out_counts_the_overflow_row(empty_kvitto:
         tallied(kvitto, 4)
         account = kvitto.audit()
         assert (account["missing"], account["overflowed"], account["in_flight"]) == (4, 1, 1)
-    settled(kvitto)
+    await_processed(kvitto)
     assert kvitto.audit()["missing"] == 4
 
 
 def test_high_water_mark_is_reported_after_postgres_is_back(empty_kvitto: Running) -> None:
     kvitto = empty_kvitto
     deliver(kvitto, 1)
-    settled(kvitto)
+    await_processed(kvitto)
     found = process_tree.below(kvitto.process.pid)
     with stopped(*kvitto.workers()):
         with stopped(*(pid for pid, command in found.items() if "postgres" in command)):
@@ -259,7 +259,7 @@ def inbox(redis: Redis) -> Inbox:
     return Inbox(redis, "kompar")
 
 
-@pytest.mark.parametrize("load", ["settling", "backlog"])
+@pytest.mark.parametrize("load", ["draining", "backlog"])
 def test_audit_under_load_finds_nothing_missing(empty_kvitto: Running, load: str) -> None:
     kvitto = empty_kvitto
     pids = kvitto.workers() if load == "backlog" else []
@@ -272,6 +272,6 @@ def test_audit_under_load_finds_nothing_missing(empty_kvitto: Running, load: str
     assert {account.missing for account in accounts} == {0}
     assert [account for account in accounts if account.in_flight]
     assert [account for account in accounts if list(account.losses())] == []
-    settled(kvitto)
+    await_processed(kvitto)
     account = kvitto.audit()
     assert (account["receipts"], account["missing"]) == (len(sent), 0)

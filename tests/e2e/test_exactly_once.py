@@ -17,7 +17,7 @@ EVENTS, TIMES = 1000, 5
 def test_5000_deliveries_of_1000_events_are_stored_once_each(tmp_path: Path) -> None:
     made = [fake_kompar.application(Random(number)) for number in range(EVENTS)]
     bodies = [encrypt(document, KEY) for document in made for _ in range(TIMES)]
-    assert len(set(bodies)) == len(bodies)  # encrypted anew each time
+    assert len(set(bodies)) == len(bodies)  # encrypted each time
     seed = int(os.environ.get("KVITTO_SEED", "1"))
     Random(seed).shuffle(bodies)
     with running(tmp_path / "data", SECRETS, "--concurrency", "3") as kvitto, ThreadPoolExecutor(8) as pool:

@@ -112,8 +112,8 @@ def test_no_applicants_name_is_outside_its_column(stopped: tuple[Path, dict[str,
     assert len(applicants) >= 10
     assert any(name in tables["kompar_applications"]["name"] for name in applicants)
     for table, columns in tables.items():
-        told = {(table, column) for column, text in columns.items() if any(name in text for name in applicants)}
-        assert told <= _NAMES_BELONG
+        reported = {(table, column) for column, text in columns.items() if any(name in text for name in applicants)}
+        assert reported <= _NAMES_BELONG
     spelled = [form for name in applicants for form in (name.encode(), json.dumps(name)[1:-1].encode())]
     outside = [path for path, content in _files(data) if path.parts[0] != "postgres"]
     assert {path.parts[0] for path in outside} >= {"valkey", "logs"}

@@ -25,7 +25,7 @@ def test_every_measurement_gives_its_figures(tmp_path: Path) -> None:
         for measurement in ON_SCENE:
             measurement.measure(bench)
         drain.measure_alone(bench)
-        _lost_is_told(bench)
+        _lost_is_reported(bench)
     assert bench.record.points
     # All goals but the one of bulkheads, which has its own test.
     assert [goal.figure for goal, _, _ in judged(bench.record)] == [goal.figure for goal in GOALS[:-1]]
@@ -33,7 +33,7 @@ def test_every_measurement_gives_its_figures(tmp_path: Path) -> None:
         assert str(tmp_path) not in path.read_text()
 
 
-def _lost_is_told(bench: Bench) -> None:
+def _lost_is_reported(bench: Bench) -> None:
     """Entries that are deleted before they are stored void the run that they were sent in, and none before."""
     assert bench.record.voids == []
     ours = bench.scene.ours
@@ -43,7 +43,7 @@ def _lost_is_told(bench: Bench) -> None:
             inbox = Inbox(client.connect(bench.scene.kvitto.redis), "kompar")
             inbox.acknowledge(inbox.claim("a thief"))
         sent.accepted = 0  # else they would be waited for
-    assert bench.record.voids == ["a loss: the audit tells of 3 missing"]
+    assert bench.record.voids == ["a loss: the audit reports 3 missing"]
 
 
 def test_bulkheads_compares_a_provider_under_anothers_burst_with_itself() -> None:

@@ -1,4 +1,4 @@
-"""When Redis cannot take a delivery, Postgres does; when neither can, the provider is told so in time."""
+"""When Redis cannot take a delivery, Postgres does; when neither can, the provider learns it in time."""
 
 import subprocess
 import time
@@ -42,7 +42,7 @@ def check(kvitto: Running, answers: list[tuple[httpx.Response, float]]) -> None:
     """Check that all were answered 200 in time, and that each is in the ledger once, accounted for."""
     assert {answer.status_code for answer, _ in answers} == {200}
     assert max(seconds for _, seconds in answers) < SECONDS
-    eventually(lambda: kvitto.audit()["in_flight"] == 0, "all settled", 90)
+    eventually(lambda: kvitto.audit()["in_flight"] == 0, "everything processed", 90)
     account = kvitto.audit()
     assert account["missing"] == 0
     assert (account["stored"], account["duplicate"], account["dead"]) == (len(answers), 0, 0)
@@ -135,7 +135,7 @@ def test_with_both_gone_the_answer_is_503_in_time(empty_kvitto: Running) -> None
     servers = [
         pid for name in ("valkey-server", "bin/postgres") for pid in process_tree.named(kvitto.process.pid, name)
     ]
-    # Once the first stands still it starts no others, and those that it had started can be told.
+    # Once the first stands still it starts no others, and those that it had started are known.
     with stopped(*servers), stopped(*(child for pid in servers for child in process_tree.below(pid))):
         answers = deliver(kvitto, range(48))
         eventually(lambda: kvitto.client.get("/readyz").status_code == 503, "unready")
@@ -157,7 +157,7 @@ def test_large_bodies_go_to_the_overflow_and_to_redis_when_postgres_is_gone(empt
         assert answer.status_code == 200
     assert kvitto.outcome(answer.json()["receipt"])["outcome"] == "stored"
     # What Postgres took after all, once it went on, is a copy.
-    eventually(lambda: kvitto.audit()["in_flight"] == 0, "all settled")
+    eventually(lambda: kvitto.audit()["in_flight"] == 0, "everything processed")
     account = kvitto.audit()
     assert (account["overflowed"] + account["appended"] - account["copies"], account["missing"]) == (2, 0)
 

@@ -141,9 +141,9 @@ def test_reconcile_finds_an_event_that_is_stored_twice(
     path.write_text("".join(json.dumps(each | {"event": "one"}) + "\n" for each in plain[:3]))
     status, sums, findings = compare(kvitto, path)
     assert (status, sums["wrong"]) == (1, 2)
-    told = f"was stored, and so was another attempt of its event, {plain[0]['receipt']}"
+    reported = f"was stored, and so was another attempt of its event, {plain[0]['receipt']}"
     assert {(found["receipt"], found["problem"]) for found in findings} == {
-        (each["receipt"], told) for each in plain[1:3]
+        (each["receipt"], reported) for each in plain[1:3]
     }
 
 
@@ -159,7 +159,7 @@ def test_reconcile_waits_for_deliveries_in_flight_and_finds_a_deleted_receipt(
         arguments = ("--data", str(empty_kvitto.data), "audit", "--against", str(path), "--timeout", "0s")
         done = run(
             *arguments, environment={"PROVIDERS": "solaris"}
-        )  # inboxes are those of the record, whoever is served
+        )  # inboxes are those of the record, even if others are served
         assert "6 are still in flight: check that workers run" in done.stdout
     status, sums, findings = compare(empty_kvitto, path)
     assert (status, sums["stored"], sums["duplicate"], sums["in_flight"], findings) == (0, 4, 2, 0, [])

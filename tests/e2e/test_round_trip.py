@@ -218,8 +218,8 @@ def test_settings_that_switch_the_sandbox_off_are_reported(tmp_path: Path) -> No
             assert (done.returncode, "complete for subscriptions" in done.stdout) == (0, True), done.stdout
         given = {"KOMPAR_API_USERNAME": "a-lender", "KOMPAR_API_PASSWORD": "a-password"}
         done = run(*data, "subscriptions", "register", "kompar", "applications", environment=given)
-        told = "calling https://api.kompar.se: KOMPAR_API_PASSWORD, KOMPAR_API_USERNAME in the environment disable"
-        assert f"{told} the sandbox" in done.stderr
+        reported = "calling https://api.kompar.se: KOMPAR_API_PASSWORD, KOMPAR_API_USERNAME in the environment disable"
+        assert f"{reported} the sandbox" in done.stderr
         assert (done.returncode, "an address of this machine alone" in done.stderr) == (2, True)
         done = run(*data, "subscriptions", "list", environment={"SOLARIS_CLIENT_ID": "a-client"})
         assert "SOLARIS_CLIENT_ID in the environment disables the sandbox" in done.stderr

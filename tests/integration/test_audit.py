@@ -86,26 +86,26 @@ def test_alert_is_due_at_once_after_a_change_and_repeated_every_five_minutes(
 ) -> None:
     row = audit(connection, inbox).row()
 
-    def tells(missing: int) -> bool:
+    def must_alert(missing: int) -> bool:
         return audits.record(connection, row | {"missing": missing})
 
-    assert [tells(missing) for missing in (0, 3, 3, 4, 4, 0, 0, 4)] == [
+    assert [must_alert(missing) for missing in (0, 3, 3, 4, 4, 0, 0, 4)] == [
         False, True, False, True, False, False, False, True,
     ]  # fmt: skip
     connection.execute("UPDATE audits SET alerted_at = alerted_at - interval '301 seconds'")
-    assert [tells(4), tells(4)] == [True, False]
+    assert [must_alert(4), must_alert(4)] == [True, False]
 
 
 def test_console_shows_the_result_of_the_last_audit(inbox: Inbox, connection: Connection) -> None:
     row = audit(connection, inbox).row()
 
-    def told(**found: int) -> list[str]:
+    def reported(**found: int) -> list[str]:
         audits.record(connection, row | found)
         return list(audit_problems(reports.audits(connection)))
 
-    assert told() == []
-    assert told(accepted_loss=3) == []
-    assert told(accepted_loss=3, missing=4) == ["kompar: 4 MISSING: run kvitto audit."]
+    assert reported() == []
+    assert reported(accepted_loss=3) == []
+    assert reported(accepted_loss=3, missing=4) == ["kompar: 4 MISSING: run kvitto audit."]
     connection.execute("UPDATE audits SET missing = 0, audited_at = audited_at - interval '10 minutes'")
     (late,) = audit_problems(reports.audits(connection))
     assert late == "kompar: not audited for 10 min. Are its worker and beat running?"

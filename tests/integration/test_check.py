@@ -202,7 +202,7 @@ def test_check_on_a_terminal_is_coloured_and_fits_its_width(healthy: HealthySetu
     with os.fdopen(ours, "rb", buffering=0) as shown, subprocess.Popen(command("check"), env=environment, stdout=its):
         os.close(its)
         text = b""
-        with suppress(OSError):  # how Linux tells that the other end is closed
+        with suppress(OSError):  # how Linux says that the other end is closed
             while portion := shown.read(4096):
                 text += portion
     lines = text.decode().splitlines()

@@ -11,7 +11,7 @@ from app.inbox.stream import Inbox
 from app.storage import reports
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
-from tests.integration.test_ledger import settlement
+from tests.integration.test_ledger import processed
 
 _KEPT = "SELECT provider, stored, duplicate, dead FROM reporting.delivery_counts ORDER BY provider"
 _COUNTED = """
@@ -31,7 +31,7 @@ def counts(connection: Connection) -> list[tuple[Any, ...]]:
 def fill(database: str) -> None:
     """Store one of each outcome."""
     ledger = Ledger(database, "kompar")
-    ledger.store([settlement(number, number, {"application_id": "a"}) for number in (1, 2)] + [settlement(3, 3, None)])
+    ledger.store([processed(number, number, {"application_id": "a"}) for number in (1, 2)] + [processed(3, 3, None)])
     ledger.close()
 
 
@@ -39,11 +39,11 @@ def test_counts_follow_the_ledger(database: str, connection: Connection) -> None
     fill(database)
     assert counts(connection) == [("kompar", 1, 1, 1)]
     ledger = Ledger(database, "kompar")
-    ledger.store([settlement(1, 1, {"application_id": "a"}), settlement(4, 0, {"application_id": "a"})])
+    ledger.store([processed(1, 1, {"application_id": "a"}), processed(4, 0, {"application_id": "a"})])
     assert counts(connection) == [("kompar", 1, 2, 1)]  # an older one turned up: the first became a duplicate
-    ledger.replay([settlement(3, 3, {"application_id": "b"})], dry_run=True)
+    ledger.replay([processed(3, 3, {"application_id": "b"})], dry_run=True)
     assert counts(connection) == [("kompar", 1, 2, 1)]
-    ledger.replay([settlement(3, 3, {"application_id": "b"})])
+    ledger.replay([processed(3, 3, {"application_id": "b"})])
     assert counts(connection) == [("kompar", 2, 2, 0)]
     ledger.close()
 
@@ -75,7 +75,7 @@ def test_counts_follow_a_copy(database: str, connection: Connection) -> None:
     assert counts(connection) == [("acme", 5, 0, 0), ("kompar", 1, 1, 1)]
 
 
-def test_the_audit_counts_rows_and_tells_what_was_written_past_the_counts(
+def test_the_audit_counts_rows_and_reports_what_was_written_past_the_counts(
     database: str, connection: Connection, redis: Redis
 ) -> None:
     fill(database)

@@ -39,7 +39,7 @@ def received(number: int, minutes: float = 0, topic: str = "decisions") -> Recei
     return ReceivedDelivery(delivery, position.received_at, EPOCH, position)
 
 
-def settlement(
+def processed(
     number: int, minutes: float, content: dict[str, Any] | None, topic: str = "decisions"
 ) -> ProcessedDelivery:
     found = received(number, minutes, topic)
@@ -48,7 +48,7 @@ def settlement(
     return ProcessedDelivery(found, KOMPAR.validate(Payload(topic, {}, content)))
 
 
-def copy_of(original: ProcessedDelivery, minutes: int) -> ProcessedDelivery:
+def repeated(original: ProcessedDelivery, minutes: int) -> ProcessedDelivery:
     """Return another entry of a receipt: it went the other way too, since its answer was lost."""
     position = StreamId(START_MS + minutes * 60_000, 1000 + original.received.stream_id.seq)
     received = ReceivedDelivery(original.received.delivery, position.received_at, OVERFLOW, position)
@@ -96,18 +96,18 @@ def test_any_order_and_any_batching_give_the_same_tables(
     history: list[tuple[int, dict[str, Any] | None, int | None]],
     data: st.DataObject,
 ) -> None:
-    settlements = []
+    deliveries = []
     for number, (minutes, content, copied) in enumerate(history, start=1):
-        settlements.append(settlement(number, minutes, content))
+        deliveries.append(processed(number, minutes, content))
         if copied is not None:
-            settlements.append(copy_of(settlements[-1], copied))
+            deliveries.append(repeated(deliveries[-1], copied))
     clear(connection)
-    for each in sorted(settlements, key=lambda each: (each.received.received_at, each.receipt)):
+    for each in sorted(deliveries, key=lambda each: (each.received.received_at, each.receipt)):
         ledger.store([each])
     one_by_one_in_order = tables(connection)
 
     clear(connection)
-    shuffled = data.draw(st.permutations(settlements))
+    shuffled = data.draw(st.permutations(deliveries))
     cuts = sorted(data.draw(st.sets(st.integers(1, len(shuffled)), max_size=4)))
     for start, end in zip([0, *cuts], [*cuts, len(shuffled)], strict=True):
         ledger.store(shuffled[start:end])
@@ -116,16 +116,16 @@ def test_any_order_and_any_batching_give_the_same_tables(
 
 
 def test_what_came_first_and_fuller_is_never_overwritten_by_less(ledger: Ledger, connection: Connection) -> None:
-    ledger.store([settlement(1, 0, {"application_id": "a", "accepted": True, "phone": "1"})])
-    ledger.store([settlement(2, 1, {"application_id": "a", "accepted": True})])
-    ledger.store([settlement(3, 2, {"application_id": "a", "accepted": False})])
+    ledger.store([processed(1, 0, {"application_id": "a", "accepted": True, "phone": "1"})])
+    ledger.store([processed(2, 1, {"application_id": "a", "accepted": True})])
+    ledger.store([processed(3, 2, {"application_id": "a", "accepted": False})])
     (row,) = connection.execute("SELECT accepted, phone, revision FROM reporting.kompar_decisions")
     assert row == (False, "1", 2)
 
 
 def test_numbers_of_any_size_are_kept_exactly(ledger: Ledger, connection: Connection) -> None:
     content = {"application_id": "a", "large": 10**30, "small": -(2**63) - 1, "fraction": 5e-324}
-    ledger.store([settlement(1, 0, content)])
+    ledger.store([processed(1, 0, content)])
     (event,) = connection.execute("SELECT content FROM reporting.events")
     (row,) = connection.execute("SELECT extra FROM reporting.kompar_decisions")
     assert event.content == content
@@ -139,14 +139,14 @@ def test_flags_follow_their_key_through_revisions(ledger: Ledger, connection: Co
         ({"purpose": "Övrigt", "ssn": "1"}, ["ssn-checksum"]),
     ]
     for number, (content, flags) in enumerate(revisions, start=1):
-        ledger.store([settlement(number, number, {"application_id": "a"} | content, "applications")])
+        ledger.store([processed(number, number, {"application_id": "a"} | content, "applications")])
         (row,) = connection.execute("SELECT flags FROM reporting.kompar_applications")
         assert row.flags == flags
 
 
 def test_a_receipt_and_its_effects_stand_or_fall_together(ledger: Ledger, connection: Connection) -> None:
     connection.execute("ALTER TABLE kompar_decisions ADD CONSTRAINT no_second CHECK (entity_id <> 'second')")
-    batch = [settlement(1, 0, {"application_id": "first"}), settlement(2, 0, {"application_id": "second"})]
+    batch = [processed(1, 0, {"application_id": "first"}), processed(2, 0, {"application_id": "second"})]
     with pytest.raises(DataRejectedError) as caught:
         ledger.store(batch)
     assert str(caught.value) == "23514: no_second"
@@ -156,7 +156,7 @@ def test_a_receipt_and_its_effects_stand_or_fall_together(ledger: Ledger, connec
 
 
 def test_another_entry_of_a_receipt_is_a_copy(ledger: Ledger, connection: Connection) -> None:
-    first = settlement(1, 0, {"application_id": "a"})
+    first = processed(1, 0, {"application_id": "a"})
     again = ProcessedDelivery(
         ReceivedDelivery(first.received.delivery, first.received.received_at, EPOCH, StreamId(START_MS, 99)),
         first.result,
@@ -168,7 +168,7 @@ def test_another_entry_of_a_receipt_is_a_copy(ledger: Ledger, connection: Connec
 
 
 def test_a_server_that_fails_is_unavailable_and_its_successor_is_used(ledger: Ledger, connection: Connection) -> None:
-    ledger.store([settlement(1, 0, {"application_id": "a"})])
+    ledger.store([processed(1, 0, {"application_id": "a"})])
     connection.execute(
         """
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -176,16 +176,16 @@ def test_a_server_that_fails_is_unavailable_and_its_successor_is_used(ledger: Le
         """
     )
     with pytest.raises(StoreUnavailableError):
-        ledger.store([settlement(2, 0, {"application_id": "b"})])
-    ledger.store([settlement(2, 0, {"application_id": "b"})])
+        ledger.store([processed(2, 0, {"application_id": "b"})])
+    ledger.store([processed(2, 0, {"application_id": "b"})])
     assert len(tables(connection)["deliveries"]) == 2
 
 
 def test_a_connection_interrupted_in_mid_statement_is_replaced(ledger: Ledger, connection: Connection) -> None:
-    ledger.store([settlement(1, 0, {"application_id": "a"})])
+    ledger.store([processed(1, 0, {"application_id": "a"})])
     assert ledger._connection is not None
     ledger._connection.pgconn.send_query(b"SELECT pg_sleep(60)")  # as a time limit's signal leaves it
-    ledger.store([settlement(2, 0, {"application_id": "b"})])
+    ledger.store([processed(2, 0, {"application_id": "b"})])
     assert len(tables(connection)["deliveries"]) == 2
 
 
@@ -195,9 +195,9 @@ def test_the_servers_time_zone_does_not_matter(ledger: Ledger, database: str, co
     connection.execute(f"ALTER DATABASE {name} SET timezone = 'Europe/Stockholm'")
     minutes = (datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp() * 1000 - START_MS) / 60_000
     contents = [{"application_id": "a", "phone": "1"}, {"application_id": "a", "phone": "2"}]
-    batch = [settlement(1, minutes, contents[0]), settlement(2, minutes + 40, contents[1])]
+    batch = [processed(1, minutes, contents[0]), processed(2, minutes + 40, contents[1])]
     ledger.store(batch)
-    ledger.store([settlement(3, minutes + 50, contents[0])])
+    ledger.store([processed(3, minutes + 50, contents[0])])
     ledger.store(batch)
     assert [row.outcome for row in tables(connection)["deliveries"]] == ["stored", "stored", "duplicate"]
     assert [row.phone for row in tables(connection)["decisions"]] == ["2"]
@@ -210,9 +210,9 @@ def test_stores_of_one_provider_follow_each_other(ledger: Ledger, database: str,
     with ThreadPoolExecutor() as pool:
         with connection.transaction():
             connection.execute("LOCK TABLE kompar_decisions")  # both stop before their last statements
-            stores = [pool.submit(ledger.store, [settlement(1, 0, content)])]
+            stores = [pool.submit(ledger.store, [processed(1, 0, content)])]
             eventually(lambda: waiting(connection) == 1, "the first in mid-transaction")
-            stores.append(pool.submit(other.store, [settlement(2, 1, content)]))
+            stores.append(pool.submit(other.store, [processed(2, 1, content)]))
             eventually(lambda: waiting(connection) == 2, "the second behind it")
         for store in stores:
             store.result()
@@ -233,12 +233,12 @@ def waiting(connection: Connection) -> int:
 def test_a_missing_table_is_our_bug(ledger: Ledger, connection: Connection) -> None:
     connection.execute("DROP TABLE kompar_decisions CASCADE")
     with pytest.raises(psycopg.errors.UndefinedTable):
-        ledger.store([settlement(1, 0, {"application_id": "a"})])
+        ledger.store([processed(1, 0, {"application_id": "a"})])
 
 
 def test_a_replayed_dead_letter_takes_its_place_in_the_order_of_receipt(ledger: Ledger, connection: Connection) -> None:
-    ledger.store([settlement(1, 0, None), settlement(2, 5, {"application_id": "a", "phone": "1"})])
-    opened = settlement(1, 0, {"application_id": "a", "phone": "1"})
+    ledger.store([processed(1, 0, None), processed(2, 5, {"application_id": "a", "phone": "1"})])
+    opened = processed(1, 0, {"application_id": "a", "phone": "1"})
     before = tables(connection)
     assert ledger.replay([opened], dry_run=True)[opened.receipt].name == "stored"
     assert tables(connection) == before
@@ -253,11 +253,11 @@ def test_a_replayed_dead_letter_takes_its_place_in_the_order_of_receipt(ledger: 
 def test_an_earlier_entry_that_cannot_be_opened_here_leaves_a_replayed_receipt_as_it_is(
     ledger: Ledger, connection: Connection
 ) -> None:
-    dead = settlement(1, 5, None)
-    ledger.store([dead, settlement(2, 3, {"application_id": "a", "phone": "1"})])
-    ledger.replay([ProcessedDelivery(dead.received, settlement(1, 5, {"application_id": "a", "phone": "1"}).result)])
+    dead = processed(1, 5, None)
+    ledger.store([dead, processed(2, 3, {"application_id": "a", "phone": "1"})])
+    ledger.replay([ProcessedDelivery(dead.received, processed(1, 5, {"application_id": "a", "phone": "1"}).result)])
     before = tables(connection)
-    ledger.store([copy_of(dead, 1)])
+    ledger.store([repeated(dead, 1)])
     after = tables(connection)
     assert [row.receipt for row in after.pop("duplicate_entries")] == [dead.receipt]
     assert after == {name: rows for name, rows in before.items() if name != "duplicate_entries"}

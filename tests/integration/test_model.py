@@ -189,7 +189,7 @@ class Deliveries(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.known)
     def empty_redis(self) -> None:
-        self.settle()
+        self.drain()
         self.renew_redis()
 
     def renew_redis(self) -> None:
@@ -206,7 +206,7 @@ class Deliveries(RuleBasedStateMachine):
             assert audit(self.connection, inbox).missing == 0
 
     @rule()
-    def settle(self) -> None:
+    def drain(self) -> None:
         """Take everything in, and compare all that dashboards read with the model."""
         for who in range(2):
             self.started(who).go_on()
@@ -221,7 +221,7 @@ class Deliveries(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            self.settle()
+            self.drain()
         finally:
             for who in range(2):
                 self.end(who)

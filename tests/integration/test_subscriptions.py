@@ -156,20 +156,20 @@ def test_register_with_replace_removes_nothing_if_the_url_is_refused(lender: Len
 
 
 @pytest.mark.parametrize(
-    ("second", "told", "state"),
+    ("second", "reported", "state"),
     [
         (Answer(404, {"message": "Please use valid url."}), "NOTHING IS registered for applications now", "failed"),
         (CUT_OFF, "it is not known whether anything is registered for applications now", "pending"),
     ],
 )
 def test_register_with_replace_that_fails_half_way_reports_it(
-    lender: Lender, second: Answer, told: str, state: str
+    lender: Lender, second: Answer, reported: str, state: str
 ) -> None:
     lender.api.answers["POST /kompar/webhooks/applications"] = [FINE, ALREADY, second]
     lender.api.answers["DELETE /kompar/webhooks/applications"] = [FINE]
     lender.run("register", "kompar", "applications")
     said = lender.refused("register", "kompar", "applications", "--replace")
-    assert told in said
+    assert reported in said
     assert "Until `kvitto subscriptions register` succeeds, nothing is delivered" in said
     assert lender.states() == ["deleted", state]
 

@@ -41,9 +41,9 @@ class MortalLedger(Ledger):
         super().__init__(database, provider)
         self._fate = fate
 
-    def store(self, settlements: Sequence[ProcessedDelivery]) -> dict[UUID, Outcome]:
+    def store(self, deliveries: Sequence[ProcessedDelivery]) -> dict[UUID, Outcome]:
         self._fate.reached("before store")
-        outcomes = super().store(settlements)
+        outcomes = super().store(deliveries)
         self._fate.reached("before acknowledge")
         return outcomes
 

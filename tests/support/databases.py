@@ -26,7 +26,7 @@ def create(server: str) -> str:
 
 
 def drop(server: str, dsn: str) -> None:
-    """Drop a database, whoever uses it."""
+    """Drop a database, even while it is used."""
     name = Identifier(dsn.rpartition("/")[2])
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(name))

@@ -32,6 +32,8 @@ BIND = {"INGEST_BIND": "127.0.0.1:0", "CONSOLE_BIND": "127.0.0.1:0"}
 # The folder that it is run in has the code: a copy, in some tests.
 PROGRAM = (sys.executable, "-m", "app.cli")
 _WORKER = "app.cli worker"
+# They replace or fork their own process: each is started as a program.
+_SERVERS = {"up", "ingest", "worker", "beat", "console", "demo", "serve"}
 # Ingest reports every second how much it appended.
 _REPORT_SECONDS = 1.5
 
@@ -46,7 +48,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a `kvitto` command with these settings and no others, in a folder; its status is the caller's to check."""
     settings = bare_environment() | dict(environment)
-    if folder is None or not (folder / "app").exists():  # else it has a copy of the code, which a new Python imports
+    has_code = folder is not None and (folder / "app").exists()  # a copy, which a new Python imports
+    if not (has_code or _SERVERS.intersection(arguments)):
         return command_server.run(arguments, settings, folder, seconds)
     return subprocess.run(
         command(*arguments),
@@ -92,12 +95,12 @@ class Running:
         """Wait for a receipt's outcome."""
         found: list[dict[str, Any]] = []
 
-        def settled() -> bool:
+        def is_recorded() -> bool:
             with contextlib.suppress(psycopg.OperationalError):  # a test may have broken the server
                 found[:] = self.rows("SELECT * FROM reporting.deliveries WHERE receipt = %s", receipt)
             return bool(found)
 
-        eventually(settled, f"receipt {receipt} in the ledger", seconds)
+        eventually(is_recorded, f"receipt {receipt} in the ledger", seconds)
         return found[0]
 
     def run(self, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -108,11 +111,11 @@ class Running:
         """Audit a provider's books; the command's status must agree with all of them."""
         tries: list[subprocess.CompletedProcess[str]] = []
 
-        def told() -> bool:
+        def reported() -> bool:
             tries.append(self.run("audit", "--json"))
             return bool(tries[-1].stdout)
 
-        eventually(told, "an audit: a test may have broken a server that is not back yet")
+        eventually(reported, "an audit: a test may have broken a server that is not back yet")
         done = tries[-1]
         accounts = json.loads(done.stdout)
         assert done.returncode == (1 if any(account["missing"] for account in accounts) else 0)

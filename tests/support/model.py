@@ -33,7 +33,7 @@ class Sent:
         return min(self.times)
 
     def repeats(self, version: "Sent") -> bool:
-        """Tell whether every key and value of it is in `version`."""
+        """Return whether every key and value of it is in `version`."""
         return _values(self.content) <= _values(version.content)
 
 

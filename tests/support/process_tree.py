@@ -30,13 +30,13 @@ def below(pid: int) -> dict[int, str]:
 def named(pid: int, *words: str) -> list[int]:
     """Return the descendants of a process whose command line holds all of these words, parents first.
 
-    Not in the order of their ids, which begin anew after the highest.
+    Not in the order of their ids, which start again after the highest.
     """
     return [child for child, command in below(pid).items() if all(word in command for word in words)]
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether a process is there and no zombie."""
+    """Return whether a process is there and no zombie."""
     try:
         return state(pid) != "Z"
     except OSError:

@@ -42,7 +42,7 @@ class Balancer:
 
 
 def filled_in(variables: Mapping[str, str]) -> str:
-    """Return the configuration as the image's envsubst, told to see no other names, makes it."""
+    """Return the configuration as the image's envsubst makes it from these names only."""
     return re.sub(r"\$\{(BALANCER_\w+)\}", lambda found: variables[found[1]], TEMPLATE.read_text())
 
 

@@ -25,14 +25,14 @@ class Edge:
         self.process = self._spawn()
 
     def restart(self) -> int:
-        """Stop it as an engine does, start it anew, and wait until it is ready; return the first one's status."""
+        """Stop it as an engine does, start it again, and wait until it is ready; return the first one's status."""
         self.process.terminate()
         status = self.process.wait(30)
         self.start()
         return status
 
     def start(self) -> None:
-        """Start it anew where it has ended, and return once it is ready."""
+        """Start it again where it has ended, and return once it is ready."""
         self.process = self._spawn()
         self.wait()
 
@@ -48,7 +48,7 @@ class Edge:
 
     @staticmethod
     def is_ready(url: str) -> bool:
-        """Tell whether the process at an address is ready."""
+        """Return whether the process at an address is ready."""
         try:
             return httpx.get(f"{url}/readyz").status_code == 200
         except httpx.TransportError:

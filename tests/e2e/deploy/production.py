@@ -1,4 +1,4 @@
-"""What docker-compose.yml has besides Kvitto's processes, on this machine: the secret files, and both servers."""
+"""What docker-compose.yml has beside Kvitto's processes, on this machine: the secret files, and both servers."""
 
 import subprocess
 from collections.abc import Iterator

@@ -193,7 +193,7 @@ def test_plain_http_is_refused_and_not_redirected(front: Front) -> None:
     assert answer.status_code == 400
 
 
-def test_its_log_tells_no_secret_and_no_query(front: Front) -> None:
+def test_its_log_shows_no_secret_and_no_query(front: Front) -> None:
     with front.balancer.client() as client:
         client.post(f"{PATH}?token=in-the-query", content=b"in-the-body", headers=HEADERS | {"X-Any": "in-a-header"})
     log = front.balancer.log.read_text()
@@ -201,7 +201,7 @@ def test_its_log_tells_no_secret_and_no_query(front: Front) -> None:
     assert not [word for word in (TOKEN, "in-the-query", "in-the-body", "in-a-header") if word in log]
 
 
-def test_its_health_check_tells_whether_it_lives(front: Front) -> None:
+def test_its_health_check_shows_whether_it_lives(front: Front) -> None:
     word, *command = SERVICES["nginx"]["healthcheck"]["test"]
     assert word == "CMD"
     here = [part.replace("http://127.0.0.1:8081", front.balancer.health) for part in command]

@@ -27,7 +27,7 @@ def connect(edge: Edge, seconds: float = 10) -> socket.socket:
 
 
 def turns_away(edge: Edge) -> bool:
-    """Tell whether a new connection gets no answer; a refusal is none of that, and an error here."""
+    """Return whether a new connection gets no answer; a refusal is none of that, and an error here."""
     try:
         connect(edge, 0.05).close()
     except TimeoutError:

@@ -201,7 +201,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-def test_secrets_that_are_there_stay_and_those_to_be_given_are_told(tmp_path: Path) -> None:
+def test_secrets_that_are_there_stay_and_those_to_be_given_are_named(tmp_path: Path) -> None:
     status, said = make_secrets(tmp_path)
     assert (status, "kompar_tokens" in said) == (1, True)
     for path in tmp_path.iterdir():
@@ -212,7 +212,7 @@ def test_secrets_that_are_there_stay_and_those_to_be_given_are_told(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["postgres_password", "role_passwords", "redis_url", "sealing_keys"])
-def test_a_secret_that_was_lost_is_told_and_not_made_up(tmp_path: Path, name: str) -> None:
+def test_a_secret_that_was_lost_is_reported_and_not_made_up(tmp_path: Path, name: str) -> None:
     make_secrets(tmp_path)
     (tmp_path / name).unlink()
     before = contents(tmp_path)

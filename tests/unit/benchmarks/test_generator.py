@@ -1,4 +1,4 @@
-"""The load generator: every body once, latencies from the due time, and its own limits told."""
+"""The load generator: every body once, latencies from the due time, and its own limits reported."""
 
 import threading
 import time
@@ -96,6 +96,6 @@ def test_a_generator_that_is_late_by_its_own_fault_says_so(tmp_path: Path) -> No
     ("cpu_share", "late", "words"),
     [(0.95, 0.0, "95% of a core"), (0.2, 0.02, "20 ms late"), (0.2, 0.001, None)],
 )
-def test_the_bottleneck_is_told_in_words(cpu_share: float, late: float, words: str | None) -> None:
+def test_the_bottleneck_is_reported_in_words(cpu_share: float, late: float, words: str | None) -> None:
     answers = Answers(1, {}, 1.0, 0.0, 1.0, cpu_share, {}, {"0.99": late})
     assert (words or "None") in str(answers.bottleneck)

@@ -37,12 +37,12 @@ def test_what_was_not_measured_is_not_judged() -> None:
     assert verdicts(Record()) == {}
 
 
-def test_the_page_tells_goals_figures_doubts_and_what_is_void() -> None:
+def test_the_page_shows_goals_figures_doubts_and_what_is_void() -> None:
     found = record()
     found.remark("drain", "the generator used 95% of a core")
-    found.voids.append("drain: the audit tells of 1 missing")
+    found.voids.append("drain: the audit reports 1 missing")
     page = tables.page(found)
-    assert "**Void:** drain: the audit tells of 1 missing." in page
+    assert "**Void:** drain: the audit reports 1 missing." in page
     assert "- drain: the generator used 95% of a core" in page
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
     assert ["accept, 0.5 KB, by the empty Flask view", "≥ 0.6 ×", "0.6", "0.5 – 0.7", "yes"] in rows
@@ -61,7 +61,7 @@ def test_the_same_record_gives_the_same_plots(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_a_ratio_that_fell_by_more_than_a_fifth_is_told() -> None:
+def test_a_ratio_that_fell_by_more_than_a_fifth_is_reported() -> None:
     expected = {"drain by tutorial": 10.0, "accept 0.5 KB by empty Flask view": 0.6}
     assert list(thresholds.faults(thresholds.ratios(record()), expected)) == []
     assert list(thresholds.faults({"drain by tutorial": 7.9}, expected)) == [
