@@ -23,11 +23,11 @@ Decisions = Mapping[UUID, RevisionDecision]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event; `decision` is the one in the ledger, None if the ledger lacks the event."""
+    """An event. Of one in the ledger `decision` is the ledger's, and `content` is read when a row is made of it."""
 
     entity: Entity
     occurrence: EventReceipt
-    content: Content
+    content: Content | None
     field_flags: FieldFlags
     decision: RevisionDecision | None = None
 
@@ -45,13 +45,12 @@ class Row:
 
 
 def select(connection: Connection, entities: Collection[Entity]) -> list[Row]:
-    """Return all valid receipts of the entities."""
+    """Return all valid receipts of the entities, without their contents: most are duplicates, and may be large."""
     if not entities:
         return []
     query = """
         SELECT events.receipt, events.provider, events.event_type, events.entity_id, events.received_at,
-               events.revision, events.provider_event_id, events.content, events.digests, events.field_flags,
-               receipts.reason
+               events.revision, events.provider_event_id, events.digests, events.field_flags, receipts.reason
         FROM unnest(%b::text[], %b::text[], %b::text[]) AS wanted (provider, event_type, entity_id)
         JOIN events USING (provider, event_type, entity_id)
         JOIN receipts USING (receipt)
@@ -62,7 +61,7 @@ def select(connection: Connection, entities: Collection[Entity]) -> list[Row]:
         occurrence = EventReceipt(row.receipt, row.received_at, row.digests, row.provider_event_id)
         decision = RevisionDecision(row.revision, row.reason, tuple(row.field_flags.pop(_DECISION, ())))
         entity = Entity(row.provider, row.event_type, row.entity_id)
-        events.append(Row(entity, occurrence, row.content, row.field_flags, decision))
+        events.append(Row(entity, occurrence, None, row.field_flags, decision))
     return events
 
 
@@ -112,15 +111,18 @@ def update_decisions(connection: Connection, rows: Sequence[Row], decisions: Dec
 def replace_rows(connection: Connection, projection: Projection, rows: Iterable[Row], decisions: Decisions) -> None:
     """Replace the rows of entities in a table, from all their events."""
     filled: dict[Any, dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda row: row.occurrence.order):
+    revisions = [row for row in rows if decisions[row.occurrence.receipt].revision is not None]
+    stored = [row.occurrence.receipt for row in revisions if row.content is None]
+    query = "SELECT receipt, content FROM events WHERE receipt = ANY(%b)"
+    contents: dict[UUID, Content] = dict(connection.execute(query, [stored]).fetchall()) if stored else {}
+    for row in sorted(revisions, key=lambda row: row.occurrence.order):
         occurrence, decision = row.occurrence, decisions[row.occurrence.receipt]
-        if decision.revision is None:
-            continue
+        content = contents[occurrence.receipt] if row.content is None else row.content
         key = row.entity if projection.kind == "state" else occurrence.receipt
         earlier = filled.get(key, {"content": {}, "field_flags": {}, "received_at": occurrence.received_at})
         filled[key] = {
             # A key that a later revision lacks keeps its value and flags.
-            "content": earlier["content"] | row.content,
+            "content": earlier["content"] | content,
             "field_flags": earlier["field_flags"] | row.flags_under(decision),
             "entity_id": row.entity.entity_id,
             "revision": decision.revision,
