@@ -35,7 +35,7 @@ def is_personal(company_id: Any) -> bool:
 
 
 def _mask_value(key: str, value: Any) -> Any:
-    rule = _RULES.get(key)
+    rule = RULES.get(key)
     if rule is not None:
         return rule(value)
     if value is None or isinstance(value, (str, int, float)):
@@ -87,7 +87,7 @@ def _size_and_hash(data: Any) -> dict[str, Any]:
 
 
 # Key → how its value is masked, at any depth.
-_RULES: Mapping[str, Callable[[Any], Any]] = {
+RULES: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_ID_KEYS, _mask_id),
     "company_id": _mask_company_id,
     "files": _mask_files,

@@ -12,6 +12,7 @@ from app import metrics
 from app.errors import StoreUnavailableError
 from config.celery import PUBLISHER_OPTIONS, PUBLISHERS
 
+TASK = "drain"  # of workers.tasks
 # A worker drops a task that is older: sweeps have drained the inbox meanwhile.
 _EXPIRES_SECONDS = 30
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class WakeupPublisher:
         task_id = str(uuid4())
         expires_at = datetime.now(UTC) + timedelta(seconds=_EXPIRES_SECONDS)
         headers = {
-            "lang": "py", "task": "drain", "id": task_id, "root_id": task_id, "parent_id": None, "group": None,
+            "lang": "py", "task": TASK, "id": task_id, "root_id": task_id, "parent_id": None, "group": None,
             "expires": expires_at.isoformat(),
         }  # fmt: skip
         embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}

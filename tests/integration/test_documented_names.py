@@ -1,0 +1,53 @@
+"""The pages name the tables, views and metrics that exist: Postgres and the metrics themselves are asked."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+import app.metrics  # noqa: F401 - registers what processes count
+from app.console.metrics import exposition
+from app.storage.connection import Connection
+from tests.unit.project.test_documents import DATA_MODEL, OPERATIONS, PAGES, first_cells, ids
+
+
+def relations(connection: Connection, schema: str) -> dict[str, list[str]]:
+    """Return the tables and views of a schema with their columns."""
+    query = """
+        SELECT table_name, array_agg(column_name::text ORDER BY ordinal_position) AS columns
+        FROM information_schema.columns WHERE table_schema = %s GROUP BY table_name
+    """
+    return {row.table_name: row.columns for row in connection.execute(query, [schema])}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
+def test_tables_and_views_that_are_named_exist(page: Path, connection: Connection) -> None:
+    text = re.sub(r"FROM\s+(reporting\.\w+)", r"`\1`", page.read_text())
+    for schema in ("kvitto", "reporting"):
+        named = set(re.findall(rf"`{schema}\.(\w+)`", text))
+        assert named <= relations(connection, schema).keys()
+
+
+def test_every_view_is_in_the_data_model_with_its_columns(connection: Connection) -> None:
+    rows = re.findall(r"^\| `reporting\.(\w+)` \| [^|]+ \| ([^|]+) \|$", DATA_MODEL, re.MULTILINE)
+    found = {name: re.findall(r"`(\w+)`", columns) for name, columns in rows}
+    assert found == relations(connection, "reporting")
+
+
+def test_every_table_is_in_the_data_model(connection: Connection) -> None:
+    tables = set(relations(connection, "kvitto"))
+    projections = {name for name in tables if name.startswith(("kompar_", "solaris_"))}  # each has a view
+    assert sorted(name for name in tables - projections if f"`kvitto.{name}`" not in DATA_MODEL) == []
+
+
+def test_metrics_are_those_that_are_served(connection: Connection) -> None:
+    served = {family.name for family in text_string_to_metric_families(exposition(connection).decode())}
+    counted = {name for family in REGISTRY.collect() if family.name.startswith("kvitto_") for name in names(family)}
+    assert first_cells(OPERATIONS, "### Metrics") == served | counted
+
+
+def names(family: Metric) -> list[str]:
+    return [f"{family.name}_total" if family.type == "counter" else family.name]
