@@ -20,6 +20,8 @@ from tests.support import process_tree
 from tests.support.ports import free_port
 from tests.support.providers.kompar_fixtures import TOKEN
 
+pytestmark = pytest.mark.xdist_group("balancer")
+
 LIMIT = 25 * 1024 * 1024
 NO_BODY = "Content-Length: 0\r\nConnection: close"
 FORWARDED = ("For", "Host", "Proto", "Port", "Prefix")
