@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +16,8 @@ from app.storage.connection import Connection, connect
 from tests.support import databases, servers
 from tests.support.kvitto_process import Running, running
 
+# A shell has what it starts in the background ignore Ctrl-C, and that would be inherited by all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # A loaded machine is slow, which is no fault of what is tested.
 settings.register_profile("kvitto", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kvitto")
