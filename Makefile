@@ -24,7 +24,7 @@ chaos: install     ## break every part under load, account for every delivery (4
 	@tests/prepare
 	$(BIN)/python -m tests.chaos $(OPTIONS)
 	$(BIN)/python -m pytest -m chaos
-slow: install      ## pass the tests that wait for minutes in real time (5 min)
+slow: install      ## pass the tests that take minutes (8 min)
 	$(BIN)/python -m pytest -m slow
 soak: install      ## break parts at random for MINUTES (60), account for every delivery
 	$(BIN)/python -m tests.chaos --soak $(or $(MINUTES),60) --deliveries 50000

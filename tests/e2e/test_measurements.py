@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from app.inbox import client
 from app.inbox.stream import Inbox
 from benchmarks import accept, bodies, bulkheads, cost, drain, end_to_end, growth, memory, profiles
@@ -17,6 +19,7 @@ from tests.support.kvitto_process import ROOT
 ON_SCENE = (accept, drain, end_to_end, growth, memory, cost, profiles)
 
 
+@pytest.mark.slow
 def test_every_measurement_gives_its_figures(tmp_path: Path) -> None:
     """On one scene, for starting it takes longer than measuring."""
     with played(tmp_path) as found:
@@ -46,6 +49,7 @@ def _lost_is_reported(bench: Bench) -> None:
     assert bench.record.voids == ["a loss: the audit reports 3 missing"]
 
 
+@pytest.mark.slow
 def test_bulkheads_compares_a_provider_under_anothers_burst_with_itself() -> None:
     found = bulkheads.compare(20, 1, 0.4, lambda _: None)
     assert not found.void

@@ -19,6 +19,7 @@ from tests.e2e.deploy.stubs import OK, stub
 from tests.support import process_tree
 from tests.support.ports import free_port
 from tests.support.providers.kompar_fixtures import TOKEN
+from tests.support.servers import eventually
 
 pytestmark = pytest.mark.xdist_group("balancer")
 
@@ -134,10 +135,13 @@ def test_a_body_beyond_the_limit_is_answered_413(deserted: Balancer, body: bytes
     assert answer.json()["reason"] == "request-entity-too-large"
 
 
-@pytest.mark.parametrize("body", [b" " * LIMIT, chunks(LIMIT)], ids=["declared", "chunked"])
-def test_a_body_of_the_limit_is_taken(front: Front, body: bytes) -> None:
-    with front.balancer.client() as client:
-        assert deliver(client, body).status_code == 200
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+def test_a_body_of_the_limit_is_taken(front: Front, chunked: bool) -> None:
+    def is_kept() -> bool:
+        return deliver(client, chunks(LIMIT) if chunked else b" " * LIMIT).status_code == 200
+
+    with front.balancer.client() as client:  # on a busy machine the stores may not take it in time
+        eventually(is_kept, "a body of the limit kept", 120)
 
 
 def test_slow_senders_are_cut_off_and_never_reach_ingest(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[3]
 CONFIG = (ROOT / ".pre-commit-config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_the_hooks_pass_on_all_files(tmp_path: Path) -> None:
     done = subprocess.run(
         [Path(sys.executable).parent / "pre-commit", "run", "--all-files"],
