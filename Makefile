@@ -18,7 +18,8 @@ up: install        ## serve on this machine until Ctrl-C
 	@$(BIN)/kvitto up
 test: install      ## pass the tests: unit, integration, e2e, browser (6 min)
 	@tests/prepare
-	$(BIN)/python -m pytest -n 6 --dist loadgroup --cov --cov-report=
+	$(BIN)/python -m pytest -n 6 --dist loadgroup -m '(e2e or browser) and not slow'
+	$(BIN)/python -m pytest -n 6 --dist loadgroup -m '(unit or integration) and not slow' --cov --cov-report=
 	$(BIN)/coverage report --include='$(PATH_OF_A_DELIVERY)' --fail-under=$(COVERED)
 chaos: install     ## break every part under load, account for every delivery (40 min; OPTIONS="--only redis": a part)
 	@tests/prepare
