@@ -228,8 +228,8 @@ def test_a_shim_that_fails_is_passed_over_and_named_when_asked_for(bare: Path, t
         pass
     shutil.rmtree(bare / ".venv")
     stops(
-        run(bare, "make", f"PYTHON={shim.name}", "demo", settings=settings),
-        f"PYTHON={shim.name} does not run: use make PYTHON=/",
+        run(bare, "make", f"PYTHON={shim}", "demo", settings=settings),
+        f"PYTHON={shim} does not run: use make PYTHON=/",
         " demo",
     )
 
