@@ -4,7 +4,7 @@
 BIN := .venv/bin
 # The packages that a delivery passes, and how much of their lines and branches the tests execute in their own processes.
 PATH_OF_A_DELIVERY := app/ingest/*,app/inbox/*,app/processing/*,app/storage/*,app/crypto/*,app/domain/*,app/providers/*,workers/*
-COVERED := 85
+COVERED := 80
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
 .PHONY: install demo up test chaos slow soak bench bench-check check lock help
