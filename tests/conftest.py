@@ -2,7 +2,6 @@
 
 import signal
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,18 +23,10 @@ settings.register_profile("kvitto", deadline=None, suppress_health_check=[Health
 settings.load_profile("kvitto")
 
 
-# Each of these is the whole of Kvitto, which costs seconds to start and CPU while it waits.
-_SHARED = ("kvitto", "empty_kvitto")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier: the folder of tests/ that it is in. Two test processes share out each Kvitto."""
+    """Mark each test with its tier: the folder of tests/ that it is in."""
     for item in items:
-        folder, *_, module = item.path.relative_to(Path(__file__).parent).parts
-        item.add_marker(folder)
-        for name in _SHARED:
-            if name in getattr(item, "fixturenames", ()) and not item.get_closest_marker("xdist_group"):
-                item.add_marker(pytest.mark.xdist_group(f"{name} {zlib.crc32(module.encode()) % 2}"))
+        item.add_marker(item.path.relative_to(Path(__file__).parent).parts[0])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,8 +13,6 @@ from tests.support.kvitto_process import Running
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually
 
-pytestmark = pytest.mark.xdist_group("console")
-
 _ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",

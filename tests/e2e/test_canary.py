@@ -26,8 +26,6 @@ from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually
 from workers.canary_consumer import CanaryConsumer
 
-pytestmark = pytest.mark.xdist_group("canary")
-
 PROVIDERS = ["kompar", "solaris"]
 # Sent every 5 s: so late that one is surely missing, and early enough for a test.
 LIMIT = 12

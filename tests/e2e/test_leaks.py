@@ -17,8 +17,6 @@ from tests.support.kvitto_process import SECRETS, Running, running
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.providers.provider_fixtures import names, side
 
-pytestmark = pytest.mark.xdist_group("leaks")
-
 SAMPLES = [sample for name in names() for sample in side(name).samples()]
 SEED = 11
 APPLICANTS = 12

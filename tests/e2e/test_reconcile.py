@@ -19,8 +19,6 @@ from tests.support.process_tree import named, stopped
 from tests.support.providers.provider_fixtures import names, side
 from tests.support.terminal import terminal
 
-pytestmark = pytest.mark.xdist_group("reconcile")
-
 FAULTS = [
     "duplicate=8%", "reorder=5%", "wrong-token=8%", "wrong-key=8%", "fewer-fields=20%", "corrected=8%",
     "slow-client=1%", "cut=8%", "lost-timers=5%",

@@ -9,8 +9,6 @@ from app.sandbox.kompar import encrypt
 from tests.support.kvitto_process import Running
 from tests.support.providers.kompar_fixtures import KEY
 
-pytestmark = pytest.mark.xdist_group("reveal")
-
 DOCUMENT = {"application_id": "revealed", "name": "Göran Person", "ssn": "19811218-9876"}
 
 

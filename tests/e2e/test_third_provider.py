@@ -16,8 +16,6 @@ import pytest
 from tests.support.kvitto_process import Running, command, running
 from tests.support.servers import bare_environment
 
-pytestmark = pytest.mark.xdist_group("third provider")
-
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "app" / "providers" / "README.md").read_text()
 FILES = dict(re.findall(r"^`([\w/.]+\.(?:py|sql))`\n\n```\w+\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE))

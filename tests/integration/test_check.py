@@ -36,8 +36,6 @@ from tests.support.ports import free_port
 from tests.support.providers.provider_fixtures import names
 from tests.support.servers import bare_environment
 
-pytestmark = pytest.mark.xdist_group("check")
-
 
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HealthySetup]:

@@ -21,8 +21,6 @@ from tests.support.ports import free_port
 from tests.support.providers.kompar_fixtures import TOKEN
 from tests.support.servers import eventually
 
-pytestmark = pytest.mark.xdist_group("balancer")
-
 LIMIT = 25 * 1024 * 1024
 NO_BODY = "Content-Length: 0\r\nConnection: close"
 FORWARDED = ("For", "Host", "Proto", "Port", "Prefix")

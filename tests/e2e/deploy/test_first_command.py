@@ -33,8 +33,6 @@ from tests.support import process_tree
 from tests.support.kvitto_process import BIND, ROOT
 from tests.support.servers import bare_environment, eventually
 
-pytestmark = pytest.mark.xdist_group("first command")
-
 # A path that breaks what does not quote it, and what holds it in a fixed number of bytes.
 ODD = Path("en mapp å", *(letter * 90 for letter in "abc"))
 KVITTO = (".venv/bin/python", "-m", "app.cli")

@@ -9,14 +9,10 @@ from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.deploy import installations
 from tests.e2e.deploy.composition import PROCESSES, SERVICES
 from tests.e2e.deploy.installations import Installation, play
 from tests.support.kvitto_process import ROOT
-
-pytestmark = pytest.mark.xdist_group("image")
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"app", "config", "workers"}

@@ -10,8 +10,6 @@ from tests.e2e.deploy import installations
 from tests.e2e.deploy.installations import Installation, deliver, empty, play
 from tests.support.kvitto_process import ROOT, SECRETS, running
 
-pytestmark = pytest.mark.xdist_group("image")
-
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[Installation]:

@@ -24,8 +24,6 @@ from tests.support.kvitto_process import command, run
 from tests.support.ports import free_port
 from tests.support.servers import bare_environment, eventually
 
-pytestmark = pytest.mark.xdist_group("services")
-
 VALKEY_CLI = """
 import os, socket
 with socket.create_connection(("127.0.0.1", int(os.environ["PORT"]))) as connection:
