@@ -85,7 +85,7 @@ def _ends_with_newline(path: Path) -> bool:
         return file.read() == b"\n"
 
 
-# As they stand in JSON.
+# The types that the fields have in JSON.
 _FIELD_TYPES = get_type_hints(DeliveryAttempt) | {"at": str, "seconds": int | float, "becomes": list}
 
 
