@@ -102,20 +102,13 @@ def test_the_edge_killed_between_append_and_answer(tmp_path: Path) -> None:
             proxy.on_reply = kill_edge
             with pytest.raises(httpx.HTTPError):
                 kvitto.post("applications", encrypt(body, KEY))
-            eventually(lambda: _answers(kvitto), "the edge is back")
+            eventually(kvitto.is_ready, "the edge is back")
             again = kvitto.post("applications", encrypt(body, KEY))
             assert again.status_code == 200
             eventually(lambda: kvitto.audit()["receipts"] == 2, "both in the ledger")
             account = kvitto.audit()
             assert (account["stored"], account["duplicate"], account["missing"]) == (1, 1, 0)
         proxy.close()
-
-
-def _answers(kvitto: Running) -> bool:
-    try:
-        return kvitto.client.get("/readyz").status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def test_an_append_whose_reply_is_lost_goes_to_the_overflow_too_and_counts_once(tmp_path: Path) -> None:
@@ -167,7 +160,7 @@ def test_redis_killed_under_a_backlog(fresh_kvitto: Running) -> None:
     with process_tree.stopped(*kvitto.workers()):  # a backlog builds up
         answers = [kvitto.post("applications", encrypt({"application_id": f"{number}"}, KEY)) for number in range(300)]
         process_tree.kill(*process_tree.named(kvitto.process.pid, "valkey-server"))
-    eventually(lambda: _answers(kvitto), "ready again")
+    eventually(kvitto.is_ready, "ready again")
     check_once(kvitto, [answer.json()["receipt"] for answer in answers], 300)
 
 

@@ -211,18 +211,11 @@ def test_audit_counts_what_a_stopped_or_killed_edge_confirmed(empty_kvitto: Runn
         edges = process_tree.named(kvitto.process.pid, "app.cli ingest")
         os.kill(edges[0], how)
         eventually(lambda: not any(map(process_tree.is_running, edges)), "the edge ended")
-        eventually(lambda: _is_ready(kvitto), "another edge")
+        eventually(kvitto.is_ready, "another edge")
         deliver(kvitto, 7)
         replace_redis(kvitto)
         tallied(kvitto, 13)
         assert kvitto.audit()["missing"] == 13
-
-
-def _is_ready(kvitto: Running) -> bool:
-    try:
-        return kvitto.client.get("/readyz").status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def test_audit_of_an_append_that_timed_out_counts_the_overflow_row(empty_kvitto: Running) -> None:
@@ -256,11 +249,6 @@ def test_high_water_mark_is_reported_after_postgres_is_back(empty_kvitto: Runnin
             flush_redis(kvitto)
         tallied(kvitto, 1 + N)
         assert kvitto.audit()["missing"] == N
-
-
-@pytest.fixture
-def inbox(redis: Redis) -> Inbox:
-    return Inbox(redis, "kompar")
 
 
 @pytest.mark.parametrize("load", ["draining", "backlog"])

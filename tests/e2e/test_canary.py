@@ -16,20 +16,15 @@ from redis import Redis
 
 from app import canary
 from app.canary import Canary
-from app.crypto.sealing import SealingKeys
-from app.inbox.stream import Inbox
 from app.sandbox.kompar import encrypt
-from app.storage.ledger import Ledger
 from tests.support import process_tree
 from tests.support.kvitto_process import SECRETS, Running, running
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually
-from workers.canary_consumer import CanaryConsumer
 
 PROVIDERS = ["kompar", "solaris"]
 # Sent every 5 s: so late that one is surely missing, and early enough for a test.
 LIMIT = 12
-SEALS = SealingKeys((("a", b"s" * 32),))
 
 
 @pytest.fixture(scope="module")
@@ -214,18 +209,3 @@ def test_a_provider_without_a_canary_is_reported_if_another_has_one(watched: Run
         watched.rows("DELETE FROM kvitto.canaries WHERE provider = 'solaris' RETURNING provider")
         assert "solaris: no canary has arrived yet" in ready(watched).text
     await_recovery(watched)
-
-
-# The worker's consumer of canaries.
-
-
-@pytest.fixture
-def inbox(redis: Redis) -> Inbox:
-    return Inbox(redis, "canary/kompar", max_entries=3)
-
-
-@pytest.fixture
-def canaries(inbox: Inbox, database: str) -> Iterator[CanaryConsumer]:
-    ledger = Ledger(database, "kompar")
-    yield CanaryConsumer(inbox, ledger, SEALS, "kompar")
-    ledger.close()

@@ -67,17 +67,9 @@ def test_up_restarts_a_killed_process(empty_kvitto: Running, words: tuple[str, .
     first = process_tree.named(empty_kvitto.process.pid, *words)[0]
     process_tree.kill(first)
     eventually(lambda: bool(set(process_tree.named(empty_kvitto.process.pid, *words)) - {first}), "started again")
-    eventually(
-        lambda: empty_kvitto.client.get("/readyz").status_code == 200 if _reachable(empty_kvitto) else False, "ready"
-    )
+    eventually(empty_kvitto.is_ready, "ready")
     deliver(empty_kvitto, "after")
     assert empty_kvitto.audit()["missing"] == 0
-
-
-def _reachable(kvitto: Running) -> bool:
-    host, _, port = kvitto.ingest.removeprefix("http://").rpartition(":")
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) == 0
 
 
 def test_up_that_is_killed_ends_its_processes_and_starts_again(tmp_path: Path) -> None:
@@ -160,7 +152,7 @@ def test_up_with_several_ingest_processes_survives_the_death_of_one(tmp_path: Pa
         eventually(lambda: len(set(_serving(kvitto)) - set(edges)) == 1, "another process")
         kvitto.client.close()  # its connection may have been to the one that died
         with httpx.Client(base_url=kvitto.ingest, timeout=10) as kvitto.client:
-            eventually(lambda: kvitto.client.get("/readyz").status_code == 200, "ready")
+            eventually(kvitto.is_ready, "ready")
             for number in range(10):
                 deliver(kvitto, f"after-{number}")
         assert kvitto.audit()["missing"] == 0

@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import socketserver
@@ -59,7 +60,9 @@ def _text(file: IO[bytes]) -> str:
 @cache
 def _server() -> str:
     """Start the server of this test process; return the path of its socket."""
-    path = f"{tempfile.mkdtemp(prefix='kvitto-commands-')}/socket"
+    folder = tempfile.mkdtemp(prefix="kvitto-commands-")
+    atexit.register(shutil.rmtree, folder)
+    path = f"{folder}/socket"
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     process = subprocess.Popen([sys.executable, "-m", __name__, path], env=environment, cwd=ROOT, text=True,
                                stdout=subprocess.PIPE, start_new_session=True)  # fmt: skip
@@ -108,6 +111,7 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, desc
     program: Any = importlib.import_module("app.cli.__main__")
     sys.modules["__main__"] = program
     sys.argv = [program.__file__, *arguments]
+    sys.orig_argv = [sys.executable, "-m", "app.cli", *arguments]  # `kvitto ingest` starts itself again by it
     status = 1
     try:
         program.main()

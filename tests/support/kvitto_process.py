@@ -32,8 +32,6 @@ BIND = {"INGEST_BIND": "127.0.0.1:0", "CONSOLE_BIND": "127.0.0.1:0"}
 # The folder that it is run in has the code: a copy, in some tests.
 PROGRAM = (sys.executable, "-m", "app.cli")
 _WORKER = "app.cli worker"
-# They replace or fork their own process: each is started as a program.
-_SERVERS = {"up", "ingest", "worker", "beat", "console", "demo", "serve"}
 # Ingest reports every second how much it appended.
 _REPORT_SECONDS = 1.5
 
@@ -49,7 +47,7 @@ def run(
     """Run a `kvitto` command with these settings and no others, in a folder; its status is the caller's to check."""
     settings = bare_environment() | dict(environment)
     has_code = folder is not None and (folder / "app").exists()  # a copy, which a new Python imports
-    if not (has_code or _SERVERS.intersection(arguments)):
+    if not has_code:
         return command_server.run(arguments, settings, folder, seconds)
     return subprocess.run(
         command(*arguments),
