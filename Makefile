@@ -32,7 +32,7 @@ soak: install      ## break parts at random for MINUTES (60), account for every 
 	$(BIN)/python -m tests.chaos --soak $(or $(MINUTES),60) --deliveries 50000
 bench: install     ## measure beside yardsticks on this machine, about an hour (OPTIONS="--only accept --pairs 3", or --quick)
 	$(BIN)/python -m benchmarks $(OPTIONS)
-bench-check: install  ## compare ratios to yardsticks with those kept, in under two minutes
+bench-check: install  ## compare ratios to yardsticks with those kept, about two and a half minutes
 	$(BIN)/python -m benchmarks --check
 check: install     ## lint, types, architecture
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ _NAMES = [measurement.name for measurement in MEASUREMENTS]
     type=click.Path(file_okay=False, path_type=Path),
     help="Where to keep what was measured. Default: benchmarks/results, and last/ in it with --only or --quick.",
 )
-@click.option("--check", is_flag=True, help="Compare ratios with benchmarks/expected.json, in under two minutes.")
+@click.option("--check", is_flag=True, help="Compare ratios with benchmarks/expected.json; two and a half minutes.")
 @click.option("--keep", is_flag=True, help="With --check: keep the ratios as what is expected.")
 @click.option("--amend", is_flag=True, help="With --only: put it in the place of what benchmarks/results has of it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -1,6 +1,8 @@
 """The ratios to the yardsticks that a change must not spoil: kept in expected.json, compared by `make bench-check`.
 
-Ratios only: rates differ from machine to machine, and from hour to hour.
+Ratios only: rates differ from machine to machine, and from hour to hour. The tutorial design waits for the disk where
+Kvitto shares one wait among many deliveries, so their ratio follows the disk: the same code drained 10 and 14 times as
+fast as the tutorial on two days. It may fall further before it counts as spoiled.
 """
 
 import json
@@ -11,7 +13,7 @@ from benchmarks import accept, drain, end_to_end
 from benchmarks.result_files import Record
 
 KEPT = Path(__file__).parent / "expected.json"
-TOLERANCE = 0.2
+_TOLERANCE, _TOLERANCE_OF_DISK = 0.2, 0.4
 _CHECKED = (
     ("accept 0.5 KB", accept.EMPTY),
     ("accept 0.5 KB", accept.TUTORIAL),
@@ -36,8 +38,10 @@ def faults(found: Mapping[str, float], expected: Mapping[str, float] | None) -> 
         now = found.get(name)
         if now is None:
             yield f"{name}: not measured"
-        elif now < before * (1 - TOLERANCE):
-            yield f"{name}: {now:.2f}, expected {before:.2f} and no more than {TOLERANCE:.0%} less"
+            continue
+        tolerance = _TOLERANCE_OF_DISK if name.endswith(drain.TUTORIAL) else _TOLERANCE
+        if now < before * (1 - tolerance):
+            yield f"{name}: {now:.2f}, expected {before:.2f} and no more than {tolerance:.0%} less"
 
 
 def keep(found: Mapping[str, float], path: Path = KEPT) -> None:

@@ -50,7 +50,7 @@ QUICK = Volume(
     staged=1_000,
     burst_seconds=5,
 )
-# Ratios only, in under two minutes.
+# Ratios only, in two and a half minutes.
 CHECK = Volume(
     pairs=3,
     accepted={"0.5 KB": (500, 8_000)},
