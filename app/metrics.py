@@ -6,14 +6,25 @@ the first increase is visible.
 
 import os
 import socket
+from functools import cache
+from typing import Any
 
 from prometheus_client import Counter, Histogram, values
 
-if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-    # One file per process, by default named by its pid. Containers that share the folder have equal pids, so the host's
-    # name is added. It is read once: every increment asks for it, and gethostname() would release the GIL each time.
-    _HOST = socket.gethostname()
-    values.ValueClass = values.MultiProcessValue(lambda: f"{_HOST}-{os.getpid()}")  # type: ignore[no-untyped-call]
+
+@cache
+def _value_class() -> Any:
+    """Return what holds a value: this process, or a file of its own in the folder of metrics if a setting names one."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return values.MutexValue
+    # The file is named by the pid. Containers that share the folder have equal pids, so the host's name is added. It
+    # is read once: every increment asks for it, and gethostname() would release the GIL each time.
+    host = socket.gethostname()
+    return values.MultiProcessValue(lambda: f"{host}-{os.getpid()}")  # type: ignore[no-untyped-call]
+
+
+# Decided at the first value, not at the import: the processes of `kvitto up` are forks of one that counts nothing.
+values.ValueClass = lambda *given, **named: _value_class()(*given, **named)  # noqa: PLW0108
 
 OUTCOMES = ("stored", "duplicate", "dead")
 

@@ -37,10 +37,10 @@ class Scene:
         postgres = named(os.getpid(), "postgres", str(self.folder / "ours"))
         valkey = named(os.getpid(), "valkey-server", self.kvitto.redis.rpartition(":")[2].partition("/")[0])
         return {
-            "ingest": named(pid, "app.cli ingest"),
+            "ingest": named(pid, "kvitto ingest"),
             "worker": self.kvitto.workers(),
-            "beat": named(pid, "app.cli beat"),
-            "console": named(pid, "app.cli console"),
+            "beat": named(pid, "celery beat"),
+            "console": named(pid, "kvitto console"),
             "Postgres": [each for parent in postgres for each in (parent, *below(parent))],
             "Redis": valkey,
         }

@@ -8,12 +8,12 @@ imports a library.
 
 import os
 import sys
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 
 from config import declarations
 
-# Starts Python without the current folder on its module search path. keep_out_foreign sets PYTHONPATH.
+# Starts Python without the current folder on its module search path. remove_foreign_variables sets PYTHONPATH.
 PYTHON = (sys.executable, "-P")
 # Where this code is: a checkout, or the site-packages of an environment.
 _ROOT = Path(__file__).parents[1]
@@ -41,16 +41,20 @@ def is_setting(name: str, providers: Iterable[str]) -> bool:
     return setting in SETTINGS or setting.startswith(tuple(f"{provider.upper()}_" for provider in providers))
 
 
-def keep_out_foreign(variables: MutableMapping[str, str], path: list[str]) -> None:
-    """Remove what belongs to other programs from an environment and from a module search path.
-
-    What stays in the environment are settings and what the operating system defines. The search path loses the
-    current folder and what PYTHONPATH put there; an empty item of PYTHONPATH stands for the current folder.
-    Processes that are started under this environment run the same code as this one.
-    """
+def remove_foreign_modules(variables: Mapping[str, str], path: list[str]) -> None:
+    """Remove the current folder, and what PYTHONPATH names, from a module search path."""
+    # An empty item of PYTHONPATH stands for the current folder.
     foreign = {os.path.abspath(item) for item in variables.get("PYTHONPATH", ".").split(os.pathsep)}
     current = path[:1] == [""] or path[:1] == [os.getcwd()]  # `python -m` puts the current folder first
     path[:] = [item for item in path[current:] if os.path.abspath(item) not in foreign]
+
+
+def remove_foreign_variables(variables: MutableMapping[str, str], path: list[str]) -> None:
+    """Keep only settings and what the operating system defines in an environment.
+
+    A checkout goes first on the module search path, and into PYTHONPATH: processes that are started under this
+    environment run the same code as this one.
+    """
     # Settings of a provider begin with its name. Nothing is imported yet.
     providers = [entry.name for entry in os.scandir(_ROOT / "app" / "providers") if entry.is_dir()]
     for name in list(variables):

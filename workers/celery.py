@@ -5,6 +5,7 @@ Kvitto's.
 """
 
 import logging
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def run_worker(queues: Sequence[str], concurrency: int) -> int:
 
     lifecycle.check_servers()
     node = app.Worker(
-        hostname=f"{'+'.join(queues)}@%h",
+        hostname=f"{'+'.join(queues)}@{socket.gethostname()}",
         pool="prefork",
         optimization="fair",
         queues=list(queues),

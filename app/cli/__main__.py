@@ -2,16 +2,23 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
-from config.variables import keep_out_foreign
+from config.variables import remove_foreign_modules, remove_foreign_variables
 
 _CODE = tuple(f"{Path(__file__).parents[2]}/{package}/" for package in ("app", "workers", "config"))
 
 
 def main() -> None:
     """Run the command that the arguments name; an unexpected error is one line and exit status 1."""
-    keep_out_foreign(os.environ, sys.path)
+    remove_foreign_modules(os.environ, sys.path)
+    from setproctitle import getproctitle  # noqa: PLC0415 - now it is the library, whatever the current folder holds
+
+    getproctitle()  # it finds where the title is by the variables that the program was started with
+    remove_foreign_variables(os.environ, sys.path)
+    if sys.warnoptions:  # under PYTHONWARNINGS=error, a library's warning would end a process
+        warnings.simplefilter("default")
     try:
         from app.cli.main import kvitto  # noqa: PLC0415 - no library may be imported before
 

@@ -33,7 +33,7 @@ def ingest(threads: int, processes: int) -> None:
     _require_fit_redis(settings.redis_url, "redis" in settings.allow_non_durable)
     with hold("INGEST_BIND", settings.ingest_bind, "serves"):
         importlib.import_module("app.ingest.app")
-        serve("app.ingest.wsgi:app", settings.ingest_bind, threads, settings.certificate, processes)
+        serve("kvitto ingest", "app.ingest.wsgi:app", settings.ingest_bind, threads, settings.certificate, processes)
 
 
 def _require_fit_redis(redis_url: str, allow_non_durable: bool) -> None:
@@ -87,4 +87,4 @@ def console() -> None:
     settings = ConsoleSettings.load()
     with hold("CONSOLE_BIND", settings.console_bind, "serves"):
         importlib.import_module("app.console.app")
-        serve("app.console.wsgi:app", settings.console_bind, threads=4)
+        serve("kvitto console", "app.console.wsgi:app", settings.console_bind, threads=4)

@@ -3,13 +3,15 @@
 import contextlib
 import os
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
 import click
 
+from app.cli.__main__ import main
 from app.cli.output import print_line
 from app.local.data_folder import DataFolder
 from app.local.stack import Stack
@@ -30,7 +32,7 @@ def up(default: DataFolder, concurrency: int, ingest_processes: int, https: bool
     _on_stop(_raise_stopped)
     with contextlib.ExitStack() as cleanup:
         try:
-            stack = Stack(DataFolder(data) if data else default, os.environ, _report)
+            stack = Stack(DataFolder(data) if data else default, os.environ, _report, _run_command)
             cleanup.callback(stack.stop)
             cleanup.callback(_on_stop, signal.SIG_IGN)  # a second signal must not interrupt the stop
             click.echo(f"kvitto ready {stack.start(concurrency, ingest_processes, https)}")
@@ -39,6 +41,11 @@ def up(default: DataFolder, concurrency: int, ingest_processes: int, https: bool
                 stack.restart_dead()
         except _StoppedError:
             _report("stopping")
+
+
+def _run_command(arguments: Sequence[str]) -> None:
+    sys.argv[1:] = arguments
+    main()
 
 
 class _StoppedError(BaseException):

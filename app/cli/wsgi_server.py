@@ -25,15 +25,20 @@ _unblock_sigterm = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.S
 
 
 def serve(
-    target: str, bind: tuple[str, int], threads: int, certificate: tuple[str, str] | None = None, processes: int = 1
+    name: str,
+    target: str,
+    bind: tuple[str, int],
+    threads: int,
+    certificate: tuple[str, str] | None = None,
+    processes: int = 1,
 ) -> None:
-    """Serve `target`, written `module:name`, on `bind` (host, port) until SIGTERM or SIGINT.
+    """Serve `target`, written `module:name`, on `bind` (host, port) until SIGTERM or SIGINT, as a process `name`.
 
     Forks share the memory of modules that this process has already imported. With a `certificate`, two PEM files of
     which the second is the key, it serves HTTPS. Exits 1 if it cannot serve.
     """
     if sys.platform == "linux":
-        multiprocessing.set_start_method("fork")  # the default up to Python 3.13
+        multiprocessing.set_start_method("fork", force=True)  # the default up to Python 3.13
     os.register_at_fork(before=_block_sigterm, after_in_parent=_unblock_sigterm, after_in_child=_end_on_sigterm)
     chain, key = (Path(certificate[0]), Path(certificate[1])) if certificate else (None, None)
     server = Granian(
@@ -49,6 +54,7 @@ def serve(
         workers_kill_timeout=WORKERS_KILL_TIMEOUT,
         respawn_failed_workers=True,
         respawn_interval=0.1,
+        process_name=name,
         ssl_cert=chain,
         ssl_key=key,
         log_level=LogLevels.warning,

@@ -3,19 +3,21 @@
 import re
 import signal
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException
+from importlib import import_module
+from itertools import chain
 from pathlib import Path
 
 from app.local.data_folder import DataFolder
 from app.local.embedded_servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
 from app.local.machine import LocalError
 from app.local.ports import free_port, hold
-from app.local.supervisor import Program, Supervisor
-from app.process_settings import read_beat, read_ingest, read_worker
+from app.local.supervisor import Program, Supervisor, execute
+from app.process_settings import MODULES, read_beat, read_ingest, read_worker
 from app.storage.connection import create_database, session
 from app.storage.migration_runner import migrate
 from app.tls import own_address, own_server_status
@@ -27,6 +29,8 @@ from config.variables import PYTHON
 _START_SECONDS = 60.0
 _REDIS_CONF = Path(__file__).parents[2] / "config" / "redis.conf"
 _SERVERS = ("postgres", "valkey")
+# Processes that are forks of this one, which imports their modules once.
+_FORKED = ("worker", "beat", "console")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,11 @@ class Process:
         environment = Environment(variables)
         self.read(environment)
         return environment.names_read
+
+    def own_environment(self, variables: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
+        """Return the environment that it gets: without those of the `known` settings that it does not read."""
+        others = set(known) - self.own_settings(variables)
+        return {name: value for name, value in variables.items() if name not in others}
 
 
 def processes(providers: Collection[str], workers: int = 2, ingest_processes: int = 1) -> list[Process]:
@@ -65,12 +74,22 @@ def processes(providers: Collection[str], workers: int = 2, ingest_processes: in
 
 
 class Stack:
-    """Starts everything in order. Servers that the environment names (DATABASE_URL, REDIS_URL) are used as they are."""
+    """Starts everything in order. Servers that the environment names (DATABASE_URL, REDIS_URL) are used as they are.
 
-    def __init__(self, data: DataFolder, environment: Mapping[str, str], report: Callable[[str], None]) -> None:
+    `run_command` runs the command of `kvitto` with these arguments, in a fork of this process.
+    """
+
+    def __init__(
+        self,
+        data: DataFolder,
+        environment: Mapping[str, str],
+        report: Callable[[str], None],
+        run_command: Callable[[Sequence[str]], object],
+    ) -> None:
         self._data = data
         self._environment = dict(environment)
         self._report = report
+        self._run_command = run_command
         self._reserved_ports: set[int] = set()
         self._reservations = ExitStack()
         self._embedded_postgres = "DATABASE_URL" not in environment
@@ -96,7 +115,7 @@ class Stack:
         self._environment.pop("INGEST_URL_FILE", None)
         self._environment["INGEST_URL"] = ingest
         for process in started:
-            self._run(process, exclude=checked.names_read - process.own_settings(self._environment))
+            self._run(process, process.own_environment(self._environment, checked.names_read))
         self._await("ingest", lambda: _answers(f"{ingest}/readyz"))
         self._await("console", lambda: _answers(f"http://{console}/livez"))
         published = (checked.names_read | {"PUBLIC_URL"}) & self._environment.keys()
@@ -129,31 +148,39 @@ class Stack:
         self._environment = added | self._environment
 
     def _start_servers(self) -> None:
+        ready: dict[str, Callable[[], bool]] = {}
         if self._embedded_postgres:
             port = free_port(self._reserved_ports)
-            self._start("postgres", prepare_postgres(self._data.postgres, port), self._environment)
+            self._start("postgres", partial(execute, prepare_postgres(self._data.postgres, port)), self._environment)
             server = f"postgresql://kvitto@127.0.0.1:{port}"
-            self._await("postgres", lambda: postgres_answers(f"{server}/postgres"))
-            create_database(f"{server}/postgres", "kvitto")
             self._environment["DATABASE_URL"] = f"{server}/kvitto"
+            ready["postgres"] = partial(postgres_answers, f"{server}/postgres")
         if "REDIS_URL" not in self._environment:
             port = free_port(self._reserved_ports)
-            self._start("valkey", prepare_valkey(self._data.valkey, port, _REDIS_CONF), self._environment)
             url = self._environment["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
-            self._await("valkey", lambda: valkey_answers(url))
+            valkey = prepare_valkey(self._data.valkey, port, _REDIS_CONF)
+            self._start("valkey", partial(execute, valkey), self._environment)
+            ready["valkey"] = partial(valkey_answers, url)
+        for module in chain.from_iterable(map(MODULES.__getitem__, _FORKED)):  # while the servers start
+            import_module(module)
+        for name, is_ready in ready.items():
+            self._await(name, is_ready)
+        if self._embedded_postgres:
+            create_database(f"{server}/postgres", "kvitto")
 
-    def _run(self, process: Process, exclude: set[str]) -> None:
-        """Run a process without the settings of others; on the embedded Postgres in its own role."""
-        own = {name: value for name, value in self._environment.items() if name not in exclude}
+    def _run(self, process: Process, own: dict[str, str]) -> None:
+        """Run a process under this environment; on the embedded Postgres in its own role."""
         if self._embedded_postgres and "DATABASE_URL" in own:
             own["DATABASE_URL"] = own["DATABASE_URL"].replace("//kvitto@", f"//{process.role}@")
-        memory = EDGE_MEMORY if process.name == "ingest" else {}
-        self._start(process.name, [*PYTHON, "-m", "app.cli", *process.arguments], {**memory, **own})
+        run: Callable[[], object] = partial(self._run_command, process.arguments)
+        if process.name == "ingest":  # the C library reads these when a program starts
+            run, own = partial(execute, [*PYTHON, "-m", "app.cli", *process.arguments]), EDGE_MEMORY | own
+        self._start(process.name, run, own)
 
-    def _start(self, name: str, command: list[str], environment: Mapping[str, str]) -> None:
+    def _start(self, name: str, run: Callable[[], object], environment: Mapping[str, str]) -> None:
         log = self._data.logs / f"{name}.log"
         stop_signal = signal.SIGINT if name == "postgres" else signal.SIGTERM  # on SIGTERM it waits for its clients
-        self._supervisor.start(Program(name, command, environment, log, stop_signal, stop_last=name in _SERVERS))
+        self._supervisor.start(Program(name, run, environment, log, stop_signal, stop_last=name in _SERVERS))
 
     def _await(self, name: str, is_ready: Callable[[], bool]) -> None:
         started = time.monotonic()

@@ -11,10 +11,10 @@ from tests.chaos.fault_context import FaultContext
 from tests.support import process_tree
 from tests.support.servers import eventually
 
-EDGE = ("app.cli ingest",)
-WORKER = ("app.cli worker", "--provider kompar")
-WORKERS = ("app.cli worker",)
-BEAT = ("app.cli beat",)
+EDGE = ("kvitto ingest",)
+WORKER = ("celeryd: kompar@",)
+WORKERS = ("celeryd: ",)
+BEAT = ("celery beat",)
 REDIS = ("valkey-server",)
 POSTGRES = ("bin/postgres", "-D")
 

@@ -91,7 +91,7 @@ def test_the_edge_killed_between_append_and_answer(tmp_path: Path) -> None:
         proxy = Proxy(redis, b"XADD")
         with running(tmp_path / "data", proxied(proxy, redis)) as kvitto:
             body = {"application_id": "a"}
-            edges = process_tree.named(kvitto.process.pid, "app.cli ingest")
+            edges = process_tree.named(kvitto.process.pid, "kvitto ingest")
             edges += [child for edge in edges for child in process_tree.below(edge)]
 
             def kill_edge() -> bool:

@@ -208,7 +208,7 @@ def test_audit_counts_what_a_stopped_or_killed_edge_confirmed(empty_kvitto: Runn
         deliver(kvitto, 6)
         if how == signal.SIGKILL:
             tallied(kvitto, 6)  # which takes a second; an edge that is asked to stop reports at once
-        edges = process_tree.named(kvitto.process.pid, "app.cli ingest")
+        edges = process_tree.named(kvitto.process.pid, "kvitto ingest")
         os.kill(edges[0], how)
         eventually(lambda: not any(map(process_tree.is_running, edges)), "the edge ended")
         eventually(kvitto.is_ready, "another edge")

@@ -120,7 +120,7 @@ def test_canaries_have_their_own_metrics_and_appear_in_no_count(fresh_kvitto: Ru
 
 def test_a_stopped_worker_is_unhealthy_and_recovers(watched: Running) -> None:
     await_next(watched)
-    with stopped(watched, "app.cli worker", "--provider kompar "):
+    with stopped(watched, "celeryd: kompar@"):
         eventually(lambda: ready(watched).status_code == 503, "unready", 60)
         assert "kompar: the newest canary is" in ready(watched).text
         assert "solaris" not in ready(watched).text
@@ -143,7 +143,7 @@ def test_a_worker_that_waits_for_its_lock_is_unhealthy(watched: Running) -> None
 
 def test_a_stopped_beat_is_unhealthy_and_its_successor_is_healthy(watched: Running) -> None:
     await_next(watched)
-    with stopped(watched, "app.cli beat") as pids:
+    with stopped(watched, "celery beat") as pids:
         eventually(lambda: limited(watched, "beat") == 1, "unhealthy", 60)
         eventually(lambda: ready(watched).status_code == 503, "unready", 60)
         assert limited(watched, "worker") == 0  # nothing waits: it is not the worker's fault
@@ -166,7 +166,7 @@ def test_an_unsigned_canary_is_answered_401(kvitto: Running) -> None:
 
 def test_an_old_canary_changes_nothing(watched: Running) -> None:
     await_next(watched)
-    with stopped(watched, "app.cli beat"), Redis.from_url(watched.redis) as client:
+    with stopped(watched, "celery beat"), Redis.from_url(watched.redis) as client:
         eventually(lambda: client.xlen("inbox:canary/kompar") == 0, "the last one taken in")
         before = newest(watched)["kompar"]["sent_at"]
         old = Canary("kompar", before - timedelta(microseconds=1)).to_body()
@@ -204,7 +204,7 @@ def test_without_a_secret_no_canary_is_sent_and_all_is_healthy(tmp_path: Path) -
 def test_a_provider_without_a_canary_is_reported_if_another_has_one(watched: Running) -> None:
     """Without any canary nothing is reported: canaries are optional."""
     await_next(watched)
-    with stopped(watched, "app.cli beat"), Redis.from_url(watched.redis) as client:
+    with stopped(watched, "celery beat"), Redis.from_url(watched.redis) as client:
         eventually(lambda: client.xlen("inbox:canary/solaris") == 0, "the last one taken in")
         watched.rows("DELETE FROM kvitto.canaries WHERE provider = 'solaris' RETURNING provider")
         assert "solaris: no canary has arrived yet" in ready(watched).text

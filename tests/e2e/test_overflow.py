@@ -166,8 +166,8 @@ def test_many_large_bodies_at_once_are_bounded_in_memory(empty_kvitto: Running) 
     kvitto = empty_kvitto
     edge = next(
         pid
-        for pid in process_tree.named(kvitto.process.pid, "app.cli ingest")
-        if not process_tree.named(pid, "app.cli ingest")
+        for pid in process_tree.named(kvitto.process.pid, "kvitto ingest")
+        if not process_tree.named(pid, "kvitto ingest")
     )
     body = b"x" * (24 * 1024 * 1024)
     with ThreadPoolExecutor(24) as pool:

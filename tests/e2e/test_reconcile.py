@@ -212,7 +212,7 @@ def test_send_shows_progress_and_summary_on_a_terminal(kvitto: Running) -> None:
 def test_send_keeps_its_rate_while_the_receiver_is_stopped(empty_kvitto: Running, tmp_path: Path) -> None:
     """An open model: events are sent on time whatever happens, and late answers count as late."""
     path = tmp_path / "tries.jsonl"
-    edges = named(empty_kvitto.process.pid, "app.cli ingest")
+    edges = named(empty_kvitto.process.pid, "kvitto ingest")
     arguments = (
         "sandbox",
         "send",

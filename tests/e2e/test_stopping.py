@@ -36,7 +36,7 @@ def starting(name: str) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.mark.parametrize("name", ["ingest", "console"])
 def test_a_starting_server_worker_stops_on_sigterm(name: str, seconds: float) -> None:
     with starting(name) as process:
-        eventually(lambda: bool(process_tree.named(process.pid, f"app.cli {name}")), "the worker of the server")
+        eventually(lambda: bool(process_tree.named(process.pid, f"kvitto {name}")), "the worker of the server")
         time.sleep(seconds)  # the moment is what differs
         started = process_tree.below(process.pid)
         process.send_signal(signal.SIGTERM)

@@ -53,10 +53,10 @@ def test_up_keeps_data_and_secrets_over_a_restart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("app.cli ingest",),
-        ("app.cli worker",),
-        ("app.cli beat",),
-        ("app.cli console",),
+        ("kvitto ingest",),
+        ("celeryd: ",),
+        ("celery beat",),
+        ("kvitto console",),
         ("bin/postgres",),
         ("valkey-server",),
     ],
@@ -161,5 +161,5 @@ def test_up_with_several_ingest_processes_survives_the_death_of_one(tmp_path: Pa
 
 def _serving(kvitto: Running) -> list[int]:
     """Return the ingest processes that serve: those without children of their own."""
-    found = process_tree.named(kvitto.process.pid, "app.cli ingest")
-    return [pid for pid in found if not process_tree.named(pid, "app.cli ingest")]
+    found = process_tree.named(kvitto.process.pid, "kvitto ingest")
+    return [pid for pid in found if not process_tree.named(pid, "kvitto ingest")]

@@ -10,7 +10,6 @@ from app.domain.delivery import StreamId
 from app.local.stack import Process, processes
 from app.storage.connection import Connection, connect
 from app.storage.high_water_marks import SWEEP, HighWaterMark, record
-from tests.support import process_tree as running_processes
 from tests.support.kvitto_process import Running, run
 from tests.support.providers.provider_fixtures import names
 from tests.support.servers import eventually, postgres
@@ -78,32 +77,11 @@ def test_the_console_and_dashboards_read_what_is_reported(database: str) -> None
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=lambda process: process.name)
-def test_a_running_process_knows_its_own_settings_only(kvitto: Running, process: Process) -> None:
+def test_a_process_is_given_its_own_settings_only(kvitto: Running, process: Process) -> None:
     known = {name for each in PROCESSES for name in each.own_settings(kvitto.environment)}
-    found: list[int] = []
-
-    def is_there() -> bool:
-        commands = running_processes.below(kvitto.process.pid).items()
-        found[:] = [pid for pid, each in commands if _is(process, each) and "resource_tracker" not in each]
-        return bool(found)
-
-    eventually(is_there, process.name)
-    (pid, *_) = found
-    given = {item.split("=", 1)[0] for item in Path(f"/proc/{pid}/environ").read_text().split("\0") if item}
+    given = process.own_environment(kvitto.environment, known).keys()
     assert given & known <= process.own_settings(kvitto.environment)
-    secrets = {name for name in given if name.endswith("_FILE")}
-    assert secrets <= {"SEALING_KEYS_FILE"} | _own_secrets(process)
-
-
-def _is(process: Process, command: str) -> bool:
-    kind, _, provider = process.name.partition("-")
-    words = {
-        "ingest": "app.cli ingest",
-        "console": "app.cli console",
-        "beat": "app.cli beat",
-        "worker": f"worker --provider {provider} ",
-    }
-    return words[kind] in command
+    assert {name for name in given if name.endswith("_FILE")} <= {"SEALING_KEYS_FILE"} | _own_secrets(process)
 
 
 def _own_secrets(process: Process) -> set[str]:

@@ -24,6 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from setproctitle import getproctitle
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -132,6 +134,7 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, desc
 
 
 def _serve(path: str) -> None:
+    getproctitle()  # as a program does first; a fork that has lost the environment could not
     commands = importlib.import_module("app.cli.main").COMMANDS
     for place, _ in commands.values():
         importlib.import_module(place.partition(":")[0])

@@ -31,7 +31,7 @@ SECRETS = {name: value for each in names() for name, value in side(each).environ
 BIND = {"INGEST_BIND": "127.0.0.1:0", "CONSOLE_BIND": "127.0.0.1:0"}
 # The folder that it is run in has the code: a copy, in some tests.
 PROGRAM = (sys.executable, "-m", "app.cli")
-_WORKER = "app.cli worker"
+_WORKER = "celeryd: "
 # Ingest reports every second how much it appended.
 _REPORT_SECONDS = 1.5
 

@@ -11,7 +11,7 @@ from app.process_settings import READERS
 from app.providers import registry
 from config import declarations
 from config.environment import Environment
-from config.variables import SETTINGS, is_setting, keep_out_foreign, setting_of
+from config.variables import SETTINGS, is_setting, remove_foreign_modules, remove_foreign_variables, setting_of
 from docs.settings_reference import reference
 from tests.support.kvitto_process import ROOT
 
@@ -71,8 +71,9 @@ def test_variable_that_is_not_declared_is_removed() -> None:
         "KOMPAR_KEYS": "k", "SOLARIS_SECRETS_FILE": "s", "LD_PRELOAD": "l", "MALLOC_ARENA_MAX": "1", "CA_FILE": "c",
     }  # fmt: skip
     foreign = {"PGHOST": "h", "BROKER_URL": "b", "PYTHONPATH": "p", "KOMPARE": "no", "DATABASE_URL_OLD": "no", "": "no"}
-    variables = kept | foreign
-    keep_out_foreign(variables, [])
+    variables, path = kept | foreign, ["/usr/lib/python3"]
+    remove_foreign_variables(variables, path)
+    assert path == [str(ROOT), "/usr/lib/python3"]
     assert variables == kept | {"PYTHONPATH": str(ROOT)}
 
 
@@ -80,16 +81,16 @@ def test_variable_that_is_not_declared_is_removed() -> None:
 def test_pythonpath_is_removed_from_the_module_path(foreign: str) -> None:
     own = ["/venv/bin", "/usr/lib/python3", "/venv/lib/site-packages"]
     path = [own[0], *(os.path.abspath(item) for item in foreign.split(":")), *own[1:]]
-    keep_out_foreign({"PYTHONPATH": foreign}, path)
-    assert path == [str(ROOT), *own]
+    remove_foreign_modules({"PYTHONPATH": foreign}, path)
+    assert path == own
 
 
 def test_current_folder_is_removed_from_the_module_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for first in ("", str(tmp_path)):
         path = [first, "/usr/lib/python3"]
-        keep_out_foreign({}, path)
-        assert path == [str(ROOT), "/usr/lib/python3"]
+        remove_foreign_modules({}, path)
+        assert path == ["/usr/lib/python3"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
