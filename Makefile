@@ -7,7 +7,7 @@ PATH_OF_A_DELIVERY := app/ingest/*,app/inbox/*,app/processing/*,app/storage/*,ap
 COVERED := 80
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: install demo up test chaos slow soak bench bench-check check lock help
+.PHONY: install demo up test compat chaos slow soak bench bench-check check lock help
 install:           ## make .venv and install everything into it from the lock
 	@for each in $(BIN)/python python3 python3.14 python3.13 python3.12 python3.11 "$(PYTHON)"; do \
 	    "$$each" -c "" 2>/dev/null && exec "$$each" -E -m deploy.install.interpreters "$(PYTHON)" $(MAKECMDGOALS); \
@@ -30,6 +30,9 @@ slow: install      ## pass the tests that take minutes (8 min)
 	$(BIN)/python -m pytest -m slow
 soak: install      ## break parts at random for MINUTES (60), account for every delivery
 	$(BIN)/python -m tests.chaos --soak $(or $(MINUTES),60) --deliveries 50000
+compat: install    ## pass on every supported version of Redis, Valkey and Postgres, which it fetches
+	@tests/compat/prepare
+	$(BIN)/python -m pytest -m compat
 bench: install     ## measure beside yardsticks on this machine, about an hour (OPTIONS="--only accept --pairs 3", or --quick)
 	$(BIN)/python -m benchmarks $(OPTIONS)
 bench-check: install  ## compare ratios to yardsticks with those kept, about two and a half minutes
