@@ -33,6 +33,12 @@ class InvalidDeliveryError(KvittoError):
     """The delivery can never be stored in its present form; REASONS lists the reasons."""
 
 
+def opened_with(key_id: str | None, error: InvalidDeliveryError) -> InvalidDeliveryError:
+    """Return a copy of an error that names the key that opened the body. It has no traceback, which holds content."""
+    opener = f" (opened with key {key_id})" if key_id else ""
+    return InvalidDeliveryError(error.reason, f"{error.detail}{opener}")
+
+
 class StoreUnavailableError(KvittoError):
     """A server cannot do its part at the moment."""
 
@@ -83,10 +89,11 @@ class NotRegisteredError(ProviderCallError):
 
 
 # Why a delivery is a dead letter.
-CANNOT_OPEN = "cannot-open"
+BAD_ENVELOPE = "bad-envelope"
+WRONG_KEY = "wrong-key"
 NOT_JSON = "not-json"
 INVALID = "invalid"
 MISSING_ID = "missing-id"
 REJECTED_BY_DATABASE = "rejected-by-database"
 WORKER_CRASH = "worker-crash"
-REASONS = (CANNOT_OPEN, NOT_JSON, INVALID, MISSING_ID, REJECTED_BY_DATABASE, WORKER_CRASH)
+REASONS = (BAD_ENVELOPE, WRONG_KEY, NOT_JSON, INVALID, MISSING_ID, REJECTED_BY_DATABASE, WORKER_CRASH)

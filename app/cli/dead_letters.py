@@ -46,7 +46,7 @@ def _find(connection: Connection, receipt: UUID) -> dict[str, Any]:
     raise click.ClickException(f"{receipt} is no dead letter; see: kvitto dead-letters list")
 
 
-@click.group("dead-letters", epilog="Example: kvitto dead-letters list --reason cannot-open")
+@click.group("dead-letters", epilog="Example: kvitto dead-letters list --reason wrong-key")
 def dead_letters() -> None:
     """List, show and replay deliveries that are stored as dead letters."""
 
@@ -77,7 +77,7 @@ def show(receipt: UUID, as_json: bool) -> None:
         print_fields(row)
 
 
-@dead_letters.command(epilog="Example: kvitto dead-letters replay --reason cannot-open --dry-run")
+@dead_letters.command(epilog="Example: kvitto dead-letters replay --reason wrong-key --dry-run")
 @click.argument("receipt", type=click.UUID, required=False)
 @_filters
 @click.option("--all", "replay_all", is_flag=True, help="All dead letters.")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import click
 
-from app.domain.masking import mask_text
+from app.domain.national_ids import mask_text
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"

@@ -1,5 +1,6 @@
 """Keyed digests of values: they identify repeated content, and cannot be used to guess a national id."""
 
+import unicodedata
 from binascii import b2a_base64
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +9,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from app.domain.json_content import canonical
-from app.domain.masking import mask_text
+from app.domain.national_ids import mask_text
 
 
 class Fingerprints:
@@ -20,9 +21,15 @@ class Fingerprints:
     def digests(self, content: Mapping[str, Any]) -> dict[str, str]:
         """Return for each top-level key the HMAC-SHA256 of its value's canonical text, in base64.
 
-        A key in the form of a national id is replaced by its own digest.
+        A key with a national id is replaced by its own digest.
         """
-        return {key if mask_text(key) == key else self._digest(key): self._digest(content[key]) for key in content}
+        return {self.identity(key): self._digest(content[key]) for key in content}
+
+    def identity(self, text: str) -> str:
+        """Return an id or a key as it is stored: in NFC, or its digest if it holds a national id."""
+        if text.isascii() and text.replace("_", "").isalpha():
+            return text
+        return unicodedata.normalize("NFC", text) if mask_text(text) == text else self._digest(text)
 
     def _digest(self, value: Any) -> str:
         digest = self._keyed_hmac.copy()

@@ -9,7 +9,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from app.errors import CANNOT_OPEN, InvalidDeliveryError
+from app.errors import BAD_ENVELOPE, WRONG_KEY, InvalidDeliveryError
 
 _VERSION = 1
 _NONCE_BYTES = 12
@@ -39,17 +39,17 @@ class SealingKeys:
         """Return the body.
 
         Raises:
-            InvalidDeliveryError: `cannot-open`: the key is missing, the seal is broken, or it belongs to another
-                receipt.
+            InvalidDeliveryError: `wrong-key`: the key is missing, or it does not open the seal of this receipt;
+                `bad-envelope` for what is no sealed body.
         """
         key_id, nonce, ciphertext = _split(sealed)
         cipher = self._ciphers.get(key_id)
         if cipher is None:
-            raise InvalidDeliveryError(CANNOT_OPEN, "sealed with a key that SEALING_KEYS lacks")
+            raise InvalidDeliveryError(WRONG_KEY, f"sealed with key {key_id}, which SEALING_KEYS lacks")
         try:
             return cipher.decrypt(nonce, ciphertext, receipt.bytes)
         except InvalidTag as error:
-            raise InvalidDeliveryError(CANNOT_OPEN, "the seal is broken") from error
+            raise InvalidDeliveryError(WRONG_KEY, f"key {key_id} of SEALING_KEYS does not open the seal") from error
 
 
 def _split(sealed: bytes) -> tuple[str, bytes, bytes]:
@@ -57,5 +57,5 @@ def _split(sealed: bytes) -> tuple[str, bytes, bytes]:
     start = 2 + sealed[1] if len(sealed) > 2 else 0
     end = start + _NONCE_BYTES
     if not start or sealed[0] != _VERSION or len(sealed) < end:
-        raise InvalidDeliveryError(CANNOT_OPEN, "not a sealed body")
+        raise InvalidDeliveryError(BAD_ENVELOPE, "not a sealed body")
     return sealed[2:start].decode("ascii", "replace"), sealed[start:end], sealed[end:]

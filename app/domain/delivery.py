@@ -62,10 +62,12 @@ class ReceivedDelivery:
 class Payload:
     """The clear content of a delivery, a JSON object. It exists in memory only.
 
-    `opened_by` is the id of the provider's key that decrypted it, None if it was not encrypted.
+    `opened_by` is the id of the provider's key that decrypted it, None if it was not encrypted. `duplicates` are the
+    keys of `content` that occur twice, or hold an object with such a key.
     """
 
     topic: str
     headers: Mapping[str, str]
     content: Mapping[str, Any]
     opened_by: str | None = None
+    duplicates: frozenset[str] = frozenset()

@@ -1,12 +1,12 @@
 """An event: the business fact that a valid delivery states."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
 Content = Mapping[str, Any]
-# Checked key → its flags; an empty list if the value passed.
+# Top-level key of the stored content → its flags.
 FieldFlags = Mapping[str, list[str]]
 # Key → (flag, whether a value passes), in order.
 Checks = Mapping[str, list[tuple[str, Callable[[Any], bool]]]]
@@ -54,13 +54,17 @@ class Event:
     provider_event_id: str | None = None
 
 
-def field_flags(content: Content, checks: Checks) -> FieldFlags:
-    """Return the flags of each checked key that valid `content` holds. Null passes every check."""
-    return {
-        key: [] if content[key] is None else [flag for flag, passes in rules if not passes(content[key])]
-        for key, rules in checks.items()
-        if key in content
-    }
+def field_flags(content: Content, checks: Checks, misfits: Collection[str] = ()) -> FieldFlags:
+    """Return the flags of the keys of clear `content`. Null passes every check.
+
+    `misfits` are the keys whose values do not fit their columns: each is flagged `invalid-<key>`, and not checked.
+    """
+    flags = {key: [f"invalid-{key}"] for key in misfits}
+    for key, rules in checks.items():
+        if content.get(key) is not None and key not in flags:
+            found = [flag for flag, passes in rules if not passes(content[key])]
+            flags |= {key: found} if found else {}
+    return flags
 
 
 def all_flags(flags_by_key: FieldFlags) -> list[str]:

@@ -1,10 +1,12 @@
 """JSON from providers: which texts are accepted, and one canonical form to compare values by."""
 
-import json
+import codecs
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping
+from json import JSONDecodeError, JSONDecoder, JSONEncoder
+from typing import Any, NamedTuple
 
 from app.errors import INVALID, NOT_JSON, InvalidDeliveryError
 
@@ -18,8 +20,19 @@ _MAX_SEARCHED_LETTERS = 10_000
 _SUSPICIOUS_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
-def parse_object(text: bytes) -> dict[str, Any]:
-    """Return the JSON object in `text`.
+class _NotJsonError(ValueError):
+    """What a text holds that Python reads, but JSON lacks."""
+
+
+class ParsedObject(NamedTuple):
+    """A JSON object. `duplicates` are its keys that occur twice, or hold an object with such a key; the last counts."""
+
+    content: dict[str, Any]
+    duplicates: frozenset[str] = frozenset()
+
+
+def parse_object(text: bytes) -> ParsedObject:
+    """Parse the JSON object in `text`, which may begin with a byte order mark.
 
     A number without a fraction becomes an int in every notation (4.0 equals 4), so that a retry whose sender prints
     numbers differently is still recognised.
@@ -29,27 +42,45 @@ def parse_object(text: bytes) -> dict[str, Any]:
             database cannot hold: U+0000, lone surrogates, nesting beyond 64 levels.
     """
     try:
-        letters = text.decode("utf-8")
-        value = _DECODER.decode(letters)
+        letters = text.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidDeliveryError(NOT_JSON, f"not UTF-8: {_likely_charset(text)}") from error
+    repeated: list[tuple[dict[str, Any], set[str]]] = []
+
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            keys = [key for key, _ in pairs]
+            repeated.append((made, {key for key in keys if keys.count(key) > 1}))
+        return made
+
+    try:
+        value = JSONDecoder(object_pairs_hook=build, parse_float=_parse_float, parse_constant=_reject_constant).decode(
+            letters
+        )
+    except (_NotJsonError, JSONDecodeError) as error:
+        raise InvalidDeliveryError(NOT_JSON, f"not a JSON text: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise InvalidDeliveryError(NOT_JSON, "not a JSON text in UTF-8") from error
+        raise InvalidDeliveryError(
+            NOT_JSON, "not a JSON text: a number is too long, or it is nested too deep"
+        ) from error
     if not isinstance(value, dict):
         raise InvalidDeliveryError(NOT_JSON, "not a JSON object")
     if _may_be_unstorable(letters):
         _require_storable(value)
-    return value
+    return ParsedObject(value, frozenset(_keys_holding(value, repeated)) if repeated else frozenset())
 
 
 def canonical(value: Any) -> bytes:
-    """Return the canonical text of a JSON value: keys sorted, no spaces, UTF-8."""
+    """Return the canonical text of a JSON value: keys sorted, no spaces, Unicode in NFC, UTF-8."""
     # The encoder writes numbers the same way, but prepares for containers first, which takes longer.
     is_number = type(value) is int or (type(value) is float and math.isfinite(value))
-    return (repr(value) if is_number else _ENCODER.encode(value)).encode()
+    return (repr(value) if is_number else unicodedata.normalize("NFC", _ENCODER.encode(value))).encode()
 
 
-def flatten(messages: Mapping[Any, Any]) -> str:
+def flatten(messages: Mapping[Any, Any]) -> list[str]:
     """Return a validator's nested messages as sorted `path: message` items. They name fields, never values."""
-    return "; ".join(sorted(_flat_lines("", messages)))
+    return sorted(_flat_lines("", messages))
 
 
 def _parse_float(text: str) -> int | float:
@@ -57,17 +88,37 @@ def _parse_float(text: str) -> int | float:
     if -_MAX_EXACT_INTEGER < value < _MAX_EXACT_INTEGER:
         return int(value) if value.is_integer() else value
     if math.isinf(value):
-        raise ValueError("out of range")
+        raise _NotJsonError("a number is out of range")
     return value
 
 
 def _reject_constant(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
+    raise _NotJsonError(f"it holds {text}")
 
 
-# Created once: json.loads and json.dumps create one for every call that has options.
-_DECODER = json.JSONDecoder(parse_float=_parse_float, parse_constant=_reject_constant)
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+def _likely_charset(text: bytes) -> str:
+    """Return which other charset a text may be in."""
+    is_wide = text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\x00" in text[:4]
+    return "it looks like UTF-16" if is_wide else "it may be Latin-1 or Windows-1252"
+
+
+# Created once: json.dumps creates one for every call that has options.
+_ENCODER = JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _keys_holding(content: Mapping[str, Any], repeated: Collection[tuple[dict[str, Any], set[str]]]) -> Iterator[str]:
+    """Yield the keys of `content` that are repeated themselves, or hold an object with repeated keys at any depth."""
+    for key, value in content.items():
+        pending = [value]
+        while pending:
+            item = pending.pop()
+            if any(item is found for found, _ in repeated):
+                yield key
+                break
+            pending += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    for found, keys in repeated:
+        if found is content:
+            yield from keys
 
 
 def _may_be_unstorable(text: str) -> bool:

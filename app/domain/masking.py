@@ -1,66 +1,94 @@
-"""Reduce personal data for everything outside the sealed body: mask national ids, replace files by their hashes."""
+"""Reduce personal data for everything outside the sealed body: mask national ids, replace files by their hashes.
+
+This is the one place that decides what is personal. The meaning of a key decides how the values under it are read, at
+any depth; `national_ids` decides which texts may identify a person.
+"""
 
 import base64
 import binascii
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
-_ID_KEYS = frozenset({"ssn", "personal_id", "personnummer"})
-_NOT_DIGITS = re.compile(r"\D+", re.ASCII)
-_NATIONAL_ID = re.compile(r"(?<!\d)((?:\d\d)?\d{6})[-+ ]?\d{4}(?!\d)", re.ASCII)
+from app.domain.national_ids import mask_company_number, mask_id, mask_text, to_plain
+
+# How a text, or a number as text, is masked.
+_Rule = Callable[[str], str]
+
+# The hash of a smaller file reveals it, because its content can be guessed.
+_SMALLEST_HASHED_BYTES = 64
+_WORD = re.compile(r"[A-ZÅÄÖ]+(?![a-zåäö])|[A-ZÅÄÖ]?[a-zåäö]+")
+_MOBILE_NUMBER = re.compile(r"0?7(?:\W?[0-9]){8}")
+_WRITTEN_AS_NATIONAL_ID = re.compile(r"[0-9]{6}[-+][0-9]{4}")
 
 
 def mask(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy with every national id masked and every file replaced by its hash, at any depth."""
-    return {mask_text(key): _mask_value(key, value) for key, value in content.items()}
+    return _mask_mapping(mask_text, content)
 
 
-def mask_text(text: str) -> str:
-    """Return a text, such as a key, with everything in the form of a national id masked."""
-    # Nearly every key is letters and underscores only, so it holds no national id.
-    return text if text.replace("_", "").isalpha() else _NATIONAL_ID.sub(r"\1-****", text)
+def _mask_mapping(inherited: _Rule, content: Mapping[str, Any]) -> dict[str, Any]:
+    masked: dict[str, Any] = {}
+    for key, value in content.items():
+        # Nearly every key is letters and underscores only, so it holds no national id.
+        name = key if key.replace("_", "").isalpha() else mask_text(key)
+        while name in masked:
+            name += "'"  # two keys that are masked alike both stay
+        masked[name] = _mask_files(value) if key == "files" else _mask_value(_rule_of(key) or inherited, value)
+    return masked
 
 
-def is_personal(company_id: Any) -> bool:
-    """Return whether a company's number is the national id of its owner, a sole trader.
-
-    The third of ten digits is 2 or more for an organisation; in a birth date it is the tens digit of the month.
-    """
-    digits = _NOT_DIGITS.sub("", str(company_id))
-    if len(digits) == 12:
-        return digits.startswith(("19", "20"))
-    return len(digits) == 10 and digits[2] < "2"
-
-
-def _mask_value(key: str, value: Any) -> Any:
-    rule = RULES.get(key)
-    if rule is not None:
-        return rule(value)
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    if isinstance(value, Mapping):
-        return mask(value)
-    if isinstance(value, list):
-        return [_mask_value("", item) for item in value]
-    return value
-
-
-def _mask_id(value: Any) -> Any:
-    """Keep the birth date of a national id; replace every other text or number completely."""
+def _mask_value(rule: _Rule, value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return rule(value)
     if isinstance(value, Mapping):
-        return {key: _mask_id(item) for key, item in value.items()}
+        return _mask_mapping(rule, value)
     if isinstance(value, list):
-        return [_mask_id(item) for item in value]
-    digits = _NOT_DIGITS.sub("", str(value))
-    return f"{digits[:-4]}-****" if len(digits) in {10, 12} else "****"
+        return [_mask_value(rule, item) for item in value]
+    text = repr(abs(int(value) if isinstance(value, float) and value.is_integer() else value))
+    masked = rule(text)
+    return value if masked == text else masked
 
 
-def _mask_company_id(company_id: Any) -> Any:
-    return _mask_id(company_id) if is_personal(company_id) else _mask_value("", company_id)
+def _mask_amount(text: str) -> str:
+    """Mask as any text, but keep up to eight digits: only zeros before them would make them a national id."""
+    return text if sum(map(str.isdigit, text)) <= 8 else mask_text(text)
+
+
+def _mask_phone(text: str) -> str:
+    """Mask as any text, but keep a Swedish mobile number: 0701234567 could be a date of birth as well."""
+    plain = to_plain(text).strip()
+    is_mobile = _MOBILE_NUMBER.fullmatch(plain) and not _WRITTEN_AS_NATIONAL_ID.fullmatch(plain)
+    return text if is_mobile else mask_text(text)
+
+
+# Rule → the words of the keys that it is for; the first that fits applies. Other texts are searched by `mask_text`.
+_NUMBER = "_?(?:id|number|nummer|no|nr)"
+_KEYS: Mapping[_Rule, str] = {
+    mask_company_number: rf"""
+        (?:company|firm|org|organi[sz]ations?|business|corporate|vat|moms(?:reg)?)_?(?:reg(?:istration)?)?{_NUMBER}
+        | registration_?(?:number|no|nr) | vat""",
+    mask_id: rf"""
+        ssn | pnr | tin | social_?security(?:{_NUMBER})? | (?:personal|national)_?(?:identity|code)
+        | person_?(?:nummer|number|nr|no) | (?:identity|id|identification)_?(?:number|nummer|no|nr)
+        | (?:personal|civic|civic_?registration|national|tax|birth|coordination|samordnings){_NUMBER}""",
+    _mask_amount: """
+        amount | revenue | income | limit | value | duration | age | rate | price | sum | total | balance | turnover
+        | cost | fee | interest | cents | count | quantity | salary | debt | offer_id""",
+    _mask_phone: "phone | mobile | telephone | tel | telefon | mobil | cell",
+}
+_RULES = [(rule, re.compile(rf"(?:^|_)(?:{words})s?(?:_|$)", re.VERBOSE)) for rule, words in _KEYS.items()]
+
+
+@lru_cache(maxsize=1024)
+def _rule_of(key: str) -> _Rule | None:
+    """Return the rule for the values under a key, None if it means nothing in particular."""
+    words = "_".join(_WORD.findall(key)).lower()
+    return next((rule for rule, pattern in _RULES if pattern.search(words)), None)
 
 
 def _mask_files(files: Any) -> Any:
@@ -72,23 +100,20 @@ def _mask_file(file: Any) -> Any:
         return None
     if not isinstance(file, Mapping):
         return _size_and_hash(file)
-    described = {key: file[key] for key in ("type", "filename") if isinstance(file.get(key), str)}
+    described = {key: mask_text(file[key]) for key in ("type", "filename") if isinstance(file.get(key), str)}
     return described | _size_and_hash(file.get("data"))
 
 
 def _size_and_hash(data: Any) -> dict[str, Any]:
-    """Return size in bytes and SHA-256 of a file in base64; of the text itself if it is not base64."""
+    """Return size in bytes and SHA-256 of a file in base64; of the text itself if it is not base64.
+
+    A small file gets no hash.
+    """
     text = str(data).encode()
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raw = text
+    if len(raw) < _SMALLEST_HASHED_BYTES:
+        return {"size": len(raw)}
     return {"size": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
-
-
-# Key → how its value is masked, at any depth.
-RULES: Mapping[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(_ID_KEYS, _mask_id),
-    "company_id": _mask_company_id,
-    "files": _mask_files,
-}

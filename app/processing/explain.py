@@ -9,9 +9,10 @@ from uuid_utils.compat import uuid7
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery
 from app.domain.event import Event, all_flags
-from app.domain.masking import mask_text
+from app.domain.national_ids import mask_text
 from app.domain.revisions import EventReceipt, RevisionDecision, fold
 from app.errors import AuthenticationError, InvalidDeliveryError
+from app.processing.processor import validate
 from app.processing.saved_request import SavedRequest
 from app.providers import registry
 from app.storage import events, receipts
@@ -36,10 +37,11 @@ class Explainer:
         authentication = registry.load_authentication(request.provider, self._environment)
         self._environment.check()
         if authentication is None or request.provider not in settings.providers:
-            yield ("outcome", f"404: {request.provider} is not among PROVIDERS; nothing is stored")
+            yield ("outcome", f"404: {mask_text(request.provider)} is not among PROVIDERS; nothing is stored")
             return
         if request.topic not in authentication.topics:
-            yield ("outcome", f"404: {request.provider} has no topic {request.topic!r}; nothing is stored")
+            topic = request.topic and mask_text(request.topic)
+            yield ("outcome", f"404: {request.provider} has no topic {topic!r}; nothing is stored")
             return
         topic = request.topic or "named by a header"
         yield ("request", f"provider {request.provider}, topic {topic}")
@@ -96,8 +98,8 @@ class Explainer:
             body = self._seals().unseal(delivery.receipt, delivery.sealed)
             payload = provider.open(delivery.topic, delivery.headers, body)
             how = f"with key {payload.opened_by}" if payload.opened_by else "without a key: it is not encrypted"
-            yield ("open", f"opened {how}; keys: {mask_text(', '.join(payload.content))}")
-            event = provider.validate(payload)
+            yield ("open", f"opened {how}; keys: {', '.join(map(mask_text, payload.content))}")
+            event = validate(provider, payload)
         except InvalidDeliveryError as error:
             yield ("outcome", f"dead: {error}")
             return

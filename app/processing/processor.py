@@ -1,9 +1,13 @@
 """Processing of one delivery: unseal, decrypt, validate; in workers and in a replay."""
 
+from dataclasses import replace
+
 from app.crypto.sealing import SealingKeys
-from app.domain.delivery import ReceivedDelivery
+from app.domain.delivery import Payload, ReceivedDelivery
+from app.domain.event import Event
+from app.domain.national_ids import mask_text
 from app.domain.outcome import ProcessedDelivery
-from app.errors import InvalidDeliveryError
+from app.errors import InvalidDeliveryError, opened_with
 from app.providers.base import Provider
 
 
@@ -20,7 +24,24 @@ class DeliveryProcessor:
         try:
             body = self._seals.unseal(delivery.receipt, delivery.sealed)
             payload = self._provider.open(delivery.topic, delivery.headers, body)
-            return ProcessedDelivery(received, self._provider.validate(payload))
+            return ProcessedDelivery(received, validate(self._provider, payload))
         except InvalidDeliveryError as error:
             # A copy, because the traceback of the original refers to the clear content.
             return ProcessedDelivery(received, InvalidDeliveryError(error.reason, error.detail))
+
+
+def validate(provider: Provider, payload: Payload) -> Event:
+    """Return the event of a payload, flagged for what holds for every provider.
+
+    Raises:
+        InvalidDeliveryError: It can never be an event. The detail names the key that opened it.
+    """
+    try:
+        event = provider.validate(payload)
+    except InvalidDeliveryError as error:
+        raise opened_with(payload.opened_by, error) from error
+    flags = dict(event.field_flags)
+    for key in payload.duplicates:
+        name = mask_text(key)
+        flags[name] = [*flags.get(name, ()), "duplicate-key"]
+    return replace(event, field_flags=flags) if payload.duplicates else event

@@ -1,6 +1,14 @@
-"""What providers' schemas share: a base that keeps unknown keys and loads quickly, and rows of projections."""
+"""What providers' schemas share: lenient fields, a base that keeps unknown keys, and rows of projections.
 
+Only what the provider calls required can make a delivery invalid. A value of another type is converted if its meaning
+is plain. If not, the content keeps it, its column is null, and the event is flagged `invalid-<key>`.
+"""
+
+import re
+import sys
+import unicodedata
 from collections.abc import Collection, Mapping
+from decimal import Decimal
 from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, missing
@@ -9,9 +17,57 @@ from app.domain.event import Content
 from app.domain.json_content import flatten
 from app.errors import INVALID, InvalidDeliveryError
 
+_LARGEST_BIGINT = 2**63 - 1
+_LARGEST_FLOAT = sys.float_info.max
+# Thousands may be separated by spaces. A comma is a decimal point, as it is written in Sweden.
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+|[0-9]{1,3}(?: [0-9]{3})+)(?:[.,][0-9]+)?")
+# One thousand and more, or one and a fraction: nobody but the sender knows.
+_AMBIGUOUS = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
+_REQUIRED = frozenset({"Missing data for required field.", "Field may not be null."})
+
+
+class Text(fields.String):
+    """A text. A number is written as text, since some senders drop the quotes of ids that are digits."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return super()._deserialize(str(value) if is_number else value, attr, data, **kwargs)
+
+
+class Whole(fields.Integer):
+    """A whole number within the range of Postgres' bigint; also as text, or with a fraction of zero."""
+
+    def _validated(self, value: Any) -> int:
+        number = _read_number(value)
+        if number is None or abs(number) > _LARGEST_BIGINT or number % 1:
+            raise self.make_error("invalid", input=value)
+        return int(number)
+
+
+class Number(fields.Float):
+    """A number, also as text."""
+
+    def _validated(self, value: Any) -> float:
+        number = _read_number(value)
+        if number is None:
+            raise self.make_error("invalid", input=value)
+        return super()._validated(number)
+
+
+def _read_number(value: Any) -> Decimal | None:
+    """Return the number that a value stands for, None if it stands for none or for several."""
+    if isinstance(value, str):
+        plain = unicodedata.normalize("NFKC", value).replace("\N{MINUS SIGN}", "-").strip()
+        is_plain = _NUMBER.fullmatch(plain) and not _AMBIGUOUS.fullmatch(plain)
+        return Decimal(plain.replace(" ", "").replace(",", ".")) if is_plain else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _LARGEST_FLOAT:
+        return None
+    return Decimal(repr(value))
+
+
 # The JSON type that a field loads unchanged. It is compared by identity, because isinstance takes True for an int.
 _UNCHANGED_TYPES: dict[type[fields.Field[Any]], type] = {
-    fields.String: str, fields.Boolean: bool, fields.Integer: int,
+    fields.String: str, Text: str, fields.Boolean: bool, fields.Integer: int,
 }  # fmt: skip
 # Per field: its name, the types that it loads unchanged, and the field itself for values of other types.
 _Plan = list[tuple[str, frozenset[type], fields.Field[Any]]]
@@ -56,20 +112,44 @@ class LenientSchema(Schema):
             return super().load(data, partial=False)
         return loaded
 
-    def check(self, content: Content) -> None:
-        """Raise InvalidDeliveryError `invalid` for content that does not fit."""
+    def convert(self, content: Content) -> tuple[Content, list[str]]:
+        """Return the content converted, with None for values that do not fit, and the keys of these values.
+
+        Raises:
+            InvalidDeliveryError: `invalid`: a value that the provider calls required is missing or null.
+        """
         try:
-            self.load(content)
+            return self.load(content), []
         except ValidationError as error:
-            raise InvalidDeliveryError(INVALID, flatten(error.messages_dict)) from error
+            faults = flatten(error.messages_dict)
+            if absent := [fault for fault in faults if fault.rpartition(": ")[2] in _REQUIRED]:
+                raise InvalidDeliveryError(INVALID, "; ".join(absent)) from error
+            misfits = sorted(error.messages_dict)
+            valid: Any = error.valid_data
+            return {**content, **valid, **dict.fromkeys(misfits)}, misfits
+
+
+def entity_id(value: Any) -> str | None:
+    """Return the id that a value is, None if it is no usable one: a text that is not blank, or a whole number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value.strip() else None
 
 
 def table_row(
-    content: Content, loaded: Content, columns: Collection[str], elsewhere: Collection[str] = ()
+    content: Content, schema: LenientSchema, columns: Collection[str], elsewhere: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the row of a projection: loaded values by column, and `extra` with all keys that are not `elsewhere`."""
-    extra = {key: value for key, value in content.items() if key not in columns and key not in elsewhere}
-    return {column: loaded.get(column) for column in columns} | {"extra": extra}
+    """Return the row of a projection: converted values by column, texts in NFC, and `extra`.
+
+    `extra` has all keys that have no column and are not `elsewhere`, and those whose value does not fit its column.
+    """
+    converted, misfits = schema.convert(content)
+    values = {column: converted.get(column) for column in columns}
+    row = {
+        key: unicodedata.normalize("NFC", value) if isinstance(value, str) else value for key, value in values.items()
+    }
+    has_place = {*columns, *elsewhere}.difference(misfits)
+    return row | {"extra": {key: value for key, value in content.items() if key not in has_place}}
 
 
 def _make_plan(schema: Schema) -> _Plan | None:

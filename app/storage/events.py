@@ -123,7 +123,10 @@ def replace_rows(connection: Connection, projection: Projection, rows: Iterable[
         filled[key] = {
             # A key that a later revision lacks keeps its value and flags.
             "content": earlier["content"] | content,
-            "field_flags": earlier["field_flags"] | row.flags_under(decision),
+            "field_flags": {
+                **{name: flags for name, flags in earlier["field_flags"].items() if name not in content},
+                **row.flags_under(decision),
+            },
             "entity_id": row.entity.entity_id,
             "revision": decision.revision,
             "received_at": earlier["received_at"],

@@ -50,7 +50,7 @@ def failure(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
         (["ingest", "--threads", "0"], 2, "0 is not in the range x>=1"),
         (["dead-letters", "list", "--limit", "-1"], 2, "-1 is not in the range x>=1"),
         (["dead-letters", "list", "--provider", "kompra"], 2, "'kompra' has no folder in app/providers"),
-        (["dead-letters", "list", "--reason", "odd"], 2, "'odd' is not one of 'cannot-open'"),
+        (["dead-letters", "list", "--reason", "odd"], 2, "'odd' is not one of 'bad-envelope'"),
         (["dead-letters", "list", "--since", "yesterday"], 2, "write it like 2026-11-01 or 2026-11-01T08:00:00"),
         (["dead-letters", "show", "x"], 2, "'x' is not a valid UUID"),
         (["dead-letters", "show", NOBODY], 1, "is no dead letter; see: kvitto dead-letters list"),

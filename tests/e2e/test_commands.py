@@ -88,9 +88,9 @@ def test_dead_letters_are_listed_shown_and_replayed_once_the_key_is_added(kvitto
     key = "missing-key-missing-key-missing!"
     answer = kvitto.post("applications", encrypt({"application_id": "late", "ssn": "19811218-9876"}, key))
     receipt = answer.json()["receipt"]
-    assert kvitto.outcome(receipt)["reason"] == "cannot-open"
+    assert kvitto.outcome(receipt)["reason"] == "wrong-key"
 
-    listed = json.loads(kvitto.run("dead-letters", "list", "--reason", "cannot-open", "--json").stdout)
+    listed = json.loads(kvitto.run("dead-letters", "list", "--reason", "wrong-key", "--json").stdout)
     assert receipt in [letter["receipt"] for letter in listed]
     assert receipt in kvitto.run("dead-letters", "list").stdout
     assert json.loads(kvitto.run("dead-letters", "show", receipt, "--json").stdout)[0]["sealed_bytes"] > 100
@@ -110,7 +110,7 @@ def test_dead_letters_are_listed_shown_and_replayed_once_the_key_is_added(kvitto
         "stored", "applications", "late", 1,
     )  # fmt: skip
     assert kvitto.outcome(receipt)["outcome"] == "dead"
-    became = {each["receipt"]: each["outcome"] for each in replay("--reason", "cannot-open", keys=added)}
+    became = {each["receipt"]: each["outcome"] for each in replay("--reason", "wrong-key", keys=added)}
     assert became[receipt] == "stored"
     assert kvitto.outcome(receipt)["outcome"] == "stored"
     assert replay(receipt, keys=added) == []
@@ -197,6 +197,6 @@ def test_console_with_the_password_shows_the_ledger(kvitto: Running) -> None:
 def test_demo_exits_0_and_shows_what_arrived() -> None:
     done = run("demo", environment=BIND, seconds=120)
     assert done.returncode == 0, done.stderr
-    for words in ("kvitto ready", "duplicate", "cannot-open", "kompar", "adds up"):
+    for words in ("kvitto ready", "duplicate", "wrong-key", "kompar", "adds up"):
         assert words in done.stdout
     assert "\x1b[" not in done.stdout

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.masking import is_personal
+from app.domain.national_ids import organisation_number
 from app.sandbox import fake_kompar
 from app.sandbox.kompar import encrypt
 from tests.support.kvitto_process import SECRETS, Running, running
@@ -76,7 +76,9 @@ def _national_ids(value: Any, key: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _national_ids(item, key)
-    elif key in ("ssn", "personal_id", "personnummer") or (key == "company_id" and is_personal(value)):
+    elif key in ("ssn", "personal_id", "personnummer") or (
+        key == "company_id" and organisation_number(str(value)) is None
+    ):
         digits = re.sub(r"\D", "", str(value))
         if len(digits) in (10, 12):
             yield from {digits[-10:], f"{digits[-10:-4]}-{digits[-4:]}", f"{digits[-10:-4]}+{digits[-4:]}"}

@@ -189,7 +189,7 @@ def is_kept(seconds: float, index: int) -> bool:
 
 def of(request: Request) -> object:
     """Return which application a delivery is about."""
-    return open_body(request.body, [("given", KEY.encode())])[0]["application_id"]
+    return open_body(request.body, [("given", KEY.encode())])[0].content["application_id"]
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def processed(
 ) -> ProcessedDelivery:
     found = received(number, minutes, topic)
     if content is None:
-        return ProcessedDelivery(found, InvalidDeliveryError("cannot-open", "no key opens it"))
+        return ProcessedDelivery(found, InvalidDeliveryError("wrong-key", "no key opens it"))
     return ProcessedDelivery(found, KOMPAR.validate(Payload(topic, {}, content)))
 
 

@@ -57,7 +57,7 @@ class State(NamedTuple):
 def outcomes(sent: Iterable[Sent]) -> dict[UUID, Outcome]:
     """Return what each receipt must come to."""
     entities: dict[tuple[str, str, str], list[Sent]] = defaultdict(list)
-    found = {each.receipt: Outcome("dead", "cannot-open") for each in sent if not each.is_readable}
+    found = {each.receipt: Outcome("dead", "wrong-key") for each in sent if not each.is_readable}
     for each in sent:
         if each.is_readable:
             entities[each.entity].append(each)

@@ -1,12 +1,13 @@
 """Opens Kompar's bodies: an envelope `{"data": base64, "iv": base64}`, or plain JSON. Their keys distinguish the two.
 
-An envelope is AES-256-CBC with PKCS#7 padding and no MAC. Every failure to decrypt, unpad or parse has the same
-outcome, so that a sender cannot learn which step failed.
+An envelope is AES-256-CBC with PKCS#7 padding and no MAC: only JSON shows that a key and a way to read the envelope
+were right. So every way that some sender uses is tried. No sender learns the result; it got its 200 long before.
 """
 
 import base64
-import binascii
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -14,58 +15,118 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
-from app.domain.json_content import parse_object
-from app.errors import CANNOT_OPEN, NOT_JSON, InvalidDeliveryError
+from app.domain.json_content import ParsedObject, parse_object
+from app.errors import BAD_ENVELOPE, NOT_JSON, WRONG_KEY, InvalidDeliveryError, opened_with
 
+_BLOCK_BYTES = 16
 _PADDING = PKCS7(AES.block_size)
-_UNOPENED = "no key opens it"
+_URL_SAFE = str.maketrans("-_", "+/")
+_HEXADECIMAL = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+_SALTED = b"Salted__"
+# What a wrong key never yields, not even by chance: the begin of a JSON text, in UTF-8 or UTF-16.
+_BEGINS_LIKE_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*[{\[]\s*["{\[\]}]|(?:\xff\xfe|\xfe\xff)?\x00?[{\[]\x00')
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> tuple[dict[str, Any], str | None]:
+def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> tuple[ParsedObject, str | None]:
     """Return the JSON object in `body`, and the id of the key that decrypted it, None if it was not encrypted.
 
     Raises:
-        InvalidDeliveryError: `not-json` unless the body is a JSON object; `cannot-open` if no key opens the envelope.
+        InvalidDeliveryError: `bad-envelope`, `wrong-key`, or what `parse_object` raises.
     """
     outer = parse_object(body)
-    if "data" not in outer and "iv" not in outer:
+    if not _is_envelope(outer.content):
         return outer, None
-    iv, ciphertext = _decode_iv(outer), _decode(outer, "data")
-    for key_id, key in keys:
+    ivs, ciphertexts = _ivs(outer.content["iv"]), _ciphertexts(outer.content["data"])
+    for (key_id, key), iv, ciphertext in product(keys, ivs, ciphertexts):
+        plaintext = _decrypt(key, iv, ciphertext)
+        if plaintext is None:
+            continue
         try:
-            return parse_object(_decrypt(key, iv, ciphertext)), key_id
-        except ValueError:
-            continue  # wrong padding: try the next key
+            opened = parse_object(plaintext)
         except InvalidDeliveryError as error:
-            if error.reason != NOT_JSON:
-                raise  # the key is right, but the content cannot be stored
-    raise InvalidDeliveryError(CANNOT_OPEN, _UNOPENED)
+            if error.reason != NOT_JSON or _is_text(plaintext):
+                raise opened_with(key_id, error) from error
+        else:
+            return ParsedObject(opened.content, opened.duplicates | outer.duplicates), key_id
+    if any(_SALTED in decoded[: len(_SALTED)] for decoded in _decodings(outer.content["data"])):
+        hint = "Kompar must encrypt under the key itself"
+        raise InvalidDeliveryError(BAD_ENVELOPE, f"data is salted as OpenSSL does it for a passphrase; {hint}")
+    raise InvalidDeliveryError(WRONG_KEY, "no key of KOMPAR_KEYS opens it")
 
 
-def _decode_iv(envelope: Mapping[str, Any]) -> bytes:
-    """Return the 16 bytes of the IV.
+def _is_envelope(content: Mapping[str, Any]) -> bool:
+    """Return whether content is an envelope; a decision may have keys of its own that are named `data` or `iv`."""
+    are_texts = isinstance(content.get("data"), str) and isinstance(content.get("iv"), str)
+    return are_texts and "application_id" not in content
+
+
+def _ivs(text: str) -> list[bytes]:
+    """Return every IV that a text may stand for.
 
     Kompar encrypts with 16 hexadecimal characters as IV, and sends the base64 of the 8 bytes that they spell. So
     8 bytes are written as hexadecimal text again, and 16 bytes are the IV itself.
     """
-    decoded = _decode(envelope, "iv")
-    if len(decoded) == 8:
-        return decoded.hex().encode("ascii")
-    if len(decoded) == 16:
-        return decoded
-    raise InvalidDeliveryError(CANNOT_OPEN, _UNOPENED)
+    decoded = list(_decodings(text))
+    ivs = [iv.hex().encode() if len(iv) == 8 else iv for iv in decoded if len(iv) in (8, _BLOCK_BYTES)]
+    if ivs:
+        return ivs
+    found = f"holds {len(decoded[0])} bytes, not 8 or 16" if decoded else "is neither base64 nor hexadecimal"
+    raise InvalidDeliveryError(BAD_ENVELOPE, f"iv {found}")
 
 
-def _decode(envelope: Mapping[str, Any], key: str) -> bytes:
+def _ciphertexts(text: str) -> list[bytes]:
+    """Return every ciphertext that a text may stand for."""
+    decoded = list(_decodings(text))
+    unsalted = [data[16:] for data in decoded if data.startswith(_SALTED)]
+    ciphertexts = [data for data in (*decoded, *unsalted) if data and len(data) % _BLOCK_BYTES == 0]
+    if ciphertexts:
+        return ciphertexts
+    size = len(decoded[0]) if decoded else 0
+    whole = "which are no whole blocks of 16: it may be cut short"
+    raise InvalidDeliveryError(BAD_ENVELOPE, f"data holds {size} bytes, {whole}" if size else "data is not base64")
+
+
+def _decodings(text: str) -> Iterator[bytes]:
+    """Yield what a text may stand for: base64, standard or URL-safe, padded or not; base64 of that; hexadecimal."""
+    compact = "".join(text.split())
+    once = _from_base64(compact)
+    if once:
+        yield once
+        if once.isascii() and (twice := _from_base64("".join(once.decode().split()))):
+            yield twice
+    if _HEXADECIMAL.fullmatch(compact):
+        yield bytes.fromhex(compact)
+
+
+def _from_base64(text: str) -> bytes | None:
     try:
-        return base64.b64decode(envelope[key], validate=True)
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise InvalidDeliveryError(CANNOT_OPEN, _UNOPENED) from error
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        digits = text.translate(_URL_SAFE).rstrip("=")
+    try:
+        return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
+    except ValueError:
+        return None
 
 
-def _decrypt(key: bytes, iv: bytes, ciphertext: bytes) -> bytes:
-    """Return the plaintext of AES-CBC with PKCS#7 padding; raise ValueError if the padding is wrong."""
+def _decrypt(key: bytes, iv: bytes, ciphertext: bytes) -> bytes | None:
+    """Return the plaintext of AES-CBC with PKCS#7 padding, None if the padding is wrong."""
     decryptor = Cipher(AES(key), CBC(iv)).decryptor()
     padded = decryptor.update(ciphertext) + decryptor.finalize()
     unpadder = _PADDING.unpadder()
-    return unpadder.update(padded) + unpadder.finalize()
+    try:
+        return unpadder.update(padded) + unpadder.finalize()
+    except ValueError:
+        return None
+
+
+def _is_text(plaintext: bytes) -> bool:
+    """Return whether a plaintext was written by somebody: a wrong key yields random bytes."""
+    if _BEGINS_LIKE_JSON.match(plaintext):
+        return True
+    try:
+        plaintext.decode()
+    except UnicodeDecodeError:
+        return False
+    return not _CONTROL.search(plaintext)

@@ -3,7 +3,7 @@
 Kompar sends no event id and encrypts every attempt again, so only its content identifies a retry.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -14,31 +14,46 @@ from app.domain.event import Content, Entity, Event, Projection, field_flags
 from app.domain.masking import mask
 from app.errors import MISSING_ID, InvalidDeliveryError
 from app.providers.kompar.envelope import open_body
-from app.providers.kompar.schemas import CHECKS, Application, Decision
-from app.providers.schema import LenientSchema, table_row
+from app.providers.kompar.schemas import (
+    CHECKS,
+    Application,
+    Decision,
+    normal_company_id,
+    normal_company_type,
+    normal_purpose,
+)
+from app.providers.schema import LenientSchema, entity_id, table_row
 from config.environment import Environment
 
 # The retry schedule ends 1 h 18 min after the first attempt; the rest allows for slow answers.
 _HORIZON = timedelta(hours=2)
 # Kompar's sandbox sends these for "no value".
-_NO_VALUE: tuple[Any, ...] = (-1, "blank")
+_NO_VALUE: tuple[Any, ...] = (-1, "-1", "-1.0", "blank")
 
 _APPLICATION_COLUMNS = (
     "name", "company_id", "company_name", "company_type", "company_revenue", "company_age",
     "amount", "duration", "purpose",
 )  # fmt: skip
 _DECISION_COLUMNS = ("accepted", "phone", "email", "offer_id")
+_NORMAL_FORMS: dict[str, Callable[[Any], Any]] = {
+    "purpose": normal_purpose, "company_id": normal_company_id, "company_type": normal_company_type,
+}  # fmt: skip
 
 
 def _row(topic: str, columns: tuple[str, ...], content: Content) -> dict[str, Any]:
-    row = table_row(content, _SCHEMAS[topic].load(content), columns, elsewhere=("application_id",))
-    return {column: None if value in _NO_VALUE else value for column, value in row.items()}
+    row = table_row(_without_no_value(content, columns), _SCHEMAS[topic], columns, elsewhere=("application_id",))
+    return {column: _NORMAL_FORMS[column](value) if column in _NORMAL_FORMS else value for column, value in row.items()}
 
 
 def _application_row(content: Content) -> dict[str, Any]:
     guarantors = content.get("guarantors")
-    count = None if guarantors is None else len(guarantors)
+    count = len(guarantors) if isinstance(guarantors, list) else None
     return _row("applications", _APPLICATION_COLUMNS, content) | {"guarantor_count": count}
+
+
+def _without_no_value(content: Content, columns: Collection[str]) -> Content:
+    """Return content with null for "no value" in columns."""
+    return {key: None if key in columns and value in _NO_VALUE else value for key, value in content.items()}
 
 
 _SCHEMAS: dict[str, LenientSchema] = {"applications": Application(), "decisions": Decision()}
@@ -58,21 +73,21 @@ class Kompar:
 
     def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> Payload:
         """Decrypt the body if it is an envelope, and parse it."""
-        content, opened_by = open_body(body, self._keys)
-        return Payload(topic, headers, content, opened_by)
+        (content, duplicates), opened_by = open_body(body, self._keys)
+        return Payload(topic, headers, content, opened_by, duplicates)
 
     def validate(self, payload: Payload) -> Event:
-        """Validate against the topic's schema. The event keeps the content as it was sent, masked."""
-        content = payload.content
-        application_id = content.get("application_id")
-        if not isinstance(application_id, str) or not application_id.strip():
-            raise InvalidDeliveryError(MISSING_ID, "application_id is missing or not a text")
-        _SCHEMAS[payload.topic].check(content)
+        """Identify the application, and flag what is doubtful. The event keeps the content as it was sent, masked."""
+        schema, content = _SCHEMAS[payload.topic], mask(payload.content)
+        application_id = entity_id(payload.content.get("application_id"))
+        if application_id is None:
+            raise InvalidDeliveryError(MISSING_ID, "application_id is missing, or neither a text nor a whole number")
+        _, misfits = schema.convert(_without_no_value(content, schema.fields))
         return Event(
-            entity=Entity("kompar", payload.topic, application_id),
-            content=mask(content),
-            digests=self._fingerprints.digests(content),
-            field_flags=field_flags(content, CHECKS),
+            entity=Entity("kompar", payload.topic, self._fingerprints.identity(application_id)),
+            content=content,
+            digests=self._fingerprints.digests(payload.content),
+            field_flags=field_flags(payload.content, CHECKS, misfits),
             horizon=_HORIZON,
             projection=_PROJECTIONS[payload.topic],
         )

@@ -1,105 +1,115 @@
 """The schemas of Kompar's applications and decisions.
 
 Unknown keys are kept. Every key but `application_id` may be null or missing. A doubtful value is flagged, never
-rejected: Kompar's own sandbox sends numbers that fail these checks.
+rejected: Kompar's own sandbox sends numbers that fail these checks. Tables have some values in one normal form;
+events keep what was sent.
 """
 
+import re
 import unicodedata
-from collections.abc import Mapping
-from datetime import date
 from typing import Any
 
 from marshmallow import fields
-from stdnum import luhn
 
 from app.domain.event import Checks
-from app.providers.schema import LenientSchema
+from app.domain.national_ids import is_company_number, is_national_id, organisation_number
+from app.providers.schema import LenientSchema, Number, Text, Whole
 
 PURPOSES = frozenset({
     "Anledning till lån", "Anställa personal", "Betala leverantörer", "Betala löner", "Förvärv",
     "Generell likviditet / kassaflöde", "Hemsida / marknadsföring", "Inköp av lager", "Inköp av maskiner",
     "Oväntade utgifter", "Renovering", "Säsongsinvestering", "Omfinansiering av lån / samla lån", "Övrigt",
 })  # fmt: skip
+_PURPOSES_BY_FOLDED_NAME = {purpose.casefold(): purpose for purpose in PURPOSES}
+# Kompar publishes no list of company types; AB, KB and HB occur.
+_COMPANY_TYPES = {
+    "aktiebolag": "AB", "handelsbolag": "HB", "kommanditbolag": "KB", "enskild firma": "EF",
+    "enskild näringsverksamhet": "EF", "enskild näringsidkare": "EF", "ekonomisk förening": "EK",
+}  # fmt: skip
+_MASKED = re.compile(r"[0-9]{6}-\*{4}")
 
 
 class Guarantor(LenientSchema):
     """A person who guarantees the loan."""
 
-    ssn = fields.String(allow_none=True)
+    ssn = Text(allow_none=True)
 
 
 class Application(LenientSchema):
     """A loan application. Revenue is monthly, in kronor; age in years; duration in months."""
 
-    application_id = fields.String(required=True)
-    name = fields.String(allow_none=True)
-    company_id = fields.String(allow_none=True)
-    company_name = fields.String(allow_none=True)
-    company_type = fields.String(allow_none=True)
-    company_revenue = fields.Float(allow_none=True)
-    company_age = fields.Float(allow_none=True)
-    amount = fields.Integer(strict=True, allow_none=True)
-    duration = fields.Integer(strict=True, allow_none=True)
-    purpose = fields.String(allow_none=True)
-    ssn = fields.String(allow_none=True)
-    guarantors = fields.List(fields.Nested(Guarantor), allow_none=True)
+    application_id = Text(required=True)
+    name = Text(allow_none=True)
+    company_id = Text(allow_none=True)
+    company_name = Text(allow_none=True)
+    company_type = Text(allow_none=True)
+    company_revenue = Number(allow_none=True)
+    company_age = Number(allow_none=True)
+    amount = Whole(allow_none=True)
+    duration = Whole(allow_none=True)
+    purpose = Text(allow_none=True)
+    ssn = Text(allow_none=True)
+    guarantors = fields.List(fields.Nested(Guarantor, allow_none=True), allow_none=True)
 
 
 class Decision(LenientSchema):
     """A client's answer to an offer. Each lender agrees with Kompar on the keys other than `accepted`."""
 
-    application_id = fields.String(required=True)
+    application_id = Text(required=True)
     accepted = fields.Boolean(allow_none=True)
-    phone = fields.String(allow_none=True)
-    email = fields.String(allow_none=True)
-    offer_id = fields.String(allow_none=True)
-    ssn = fields.String(allow_none=True)
-    guarantors = fields.List(fields.Nested(Guarantor), allow_none=True)
+    phone = Text(allow_none=True)
+    email = Text(allow_none=True)
+    offer_id = Text(allow_none=True)
+    ssn = Text(allow_none=True)
+    guarantors = fields.List(fields.Nested(Guarantor, allow_none=True), allow_none=True)
+
+
+def normal_purpose(purpose: Any) -> Any:
+    """Return a purpose as Kompar's list has it; another one in NFC, without surplus spaces."""
+    if not isinstance(purpose, str):
+        return purpose
+    plain = " ".join(unicodedata.normalize("NFC", purpose).split())
+    return _PURPOSES_BY_FOLDED_NAME.get(plain.casefold(), plain)
+
+
+def normal_company_id(company_id: Any) -> Any:
+    """Return an organisation number as NNNNNN-NNNN, a masked national id as NNNNNN-****, and any other as it is."""
+    if not isinstance(company_id, str):
+        return company_id
+    ten = organisation_number(company_id)
+    masked = _MASKED.search(company_id)
+    return f"{ten[:6]}-{ten[6:]}" if ten else masked[0] if masked else company_id
+
+
+def normal_company_type(company_type: Any) -> Any:
+    """Return the abbreviation of a Swedish legal form; any other as it is."""
+    if not isinstance(company_type, str):
+        return company_type
+    plain = " ".join(unicodedata.normalize("NFC", company_type).split())
+    folded = plain.casefold().replace(".", "")
+    return _COMPANY_TYPES.get(folded, folded.upper() if folded.upper() in _COMPANY_TYPES.values() else plain)
 
 
 def _is_purpose(purpose: Any) -> bool:
-    return isinstance(purpose, str) and unicodedata.normalize("NFC", purpose) in PURPOSES
-
-
-def _guarantors_pass(guarantors: list[Mapping[str, Any]]) -> bool:
-    return all(guarantor.get("ssn") is None or _is_person(guarantor["ssn"]) for guarantor in guarantors)
+    return isinstance(purpose, str) and normal_purpose(purpose) in PURPOSES
 
 
 def _is_company(number: Any) -> bool:
-    """Return whether a value is an organisationsnummer, perhaps prefixed with 16, or a sole trader's personnummer."""
-    digits = _digits(number)
-    if len(digits) == 12 and digits.startswith("16"):
-        digits = digits[2:]
-    is_organisation = len(digits) == 10 and digits[2] >= "2" and luhn.is_valid(digits)
-    return is_organisation or _is_person(digits)
+    return _is_number(number) and is_company_number(str(number))
 
 
 def _is_person(number: Any) -> bool:
-    """Return whether a value is a personnummer or a samordningsnummer, which adds 60 to the day of birth.
-
-    Ten digits name no century, so the date may exist in the 20th or in the 21st. The library's own check of a
-    personnummer picks one century by today's date, and knows no samordningsnummer.
-    """
-    digits = _digits(number)
-    if len(digits) not in {10, 12} or not luhn.is_valid(digits[-10:]):
-        return False
-    centuries = [digits[:2]] if len(digits) == 12 else ["19", "20"]
-    year, month, day = digits[-10:-8], int(digits[-8:-6]), int(digits[-6:-4])
-    return any(_is_date(int(century + year), month, day - 60 if day > 60 else day) for century in centuries)
+    return _is_number(number) and is_national_id(str(number))
 
 
-def _digits(number: Any) -> str:
-    """Return a number without the separator before its last four digits; empty for anything but a text of digits."""
-    text = number.strip() if isinstance(number, str) else ""
-    text = text[:-5] + text[-4:] if len(text) > 5 and text[-5] in "-+" else text
-    return text if text.isascii() and text.isdigit() else ""
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a text or a whole number: some senders drop the quotes of ids."""
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
 
 
-def _is_date(year: int, month: int, day: int) -> bool:
-    try:
-        return bool(date(year, month, day))
-    except ValueError:
-        return False
+def _guarantors_pass(guarantors: Any) -> bool:
+    numbers = [guarantor.get("ssn") for guarantor in guarantors if guarantor]
+    return all(number is None or _is_person(number) for number in numbers)
 
 
 # They apply to both topics. A decision's schema lacks the first two, so their values may have any type there.

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from marshmallow import ValidationError
-
 from app.crypto.digests import Fingerprints
 from app.domain.delivery import Payload
 from app.domain.event import Checks, Content, Entity, Event, FieldFlags, Projection, field_flags
 from app.domain.json_content import parse_object
 from app.domain.masking import mask
 from app.errors import MISSING_ID, InvalidDeliveryError
-from app.providers.schema import LenientSchema, table_row
+from app.providers.schema import LenientSchema, entity_id, table_row
 from app.providers.solaris import schemas
 from app.providers.solaris.authentication import ENTITY_ID, WEBHOOK_ID
 from config.environment import Environment
@@ -32,10 +30,10 @@ _REJECTION_COLUMNS = tuple(schemas.RejectedTransaction().fields)
 
 
 def _credit_line_row(content: Content) -> dict[str, Any]:
-    loaded = _CREDIT_LINE.load(content)
-    row = table_row(content, loaded, _CREDIT_LINE_COLUMNS, elsewhere=("id", *_MONEY_COLUMNS))
+    row = table_row(content, _CREDIT_LINE, _CREDIT_LINE_COLUMNS, elsewhere=("id", *_MONEY_COLUMNS))
+    converted, _ = _CREDIT_LINE.convert(content)
     for column in _MONEY_COLUMNS:
-        money = loaded.get(column) or {}
+        money = converted.get(column) or {}
         # A column of cents holds no other unit. The event keeps such an amount, flagged.
         row[f"{column}_cents"] = money["value"] if money and schemas.in_cents(money) else None
         row[f"{column}_currency"] = money.get("currency")
@@ -43,28 +41,26 @@ def _credit_line_row(content: Content) -> dict[str, Any]:
 
 
 def _overdraft_rate_row(content: Content) -> dict[str, Any]:
-    loaded = _OVERDRAFT_RATE.load(content)
+    converted, _ = _OVERDRAFT_RATE.convert(content)
+    effective_from = converted["effective_from"]
     return {
-        "interest_accrual_rate": loaded["interest_accrual_rate"],
-        "effective_from": loaded["effective_from"].isoformat(),
+        "interest_accrual_rate": converted["interest_accrual_rate"],
+        "effective_from": effective_from and effective_from.isoformat(),
     }
 
 
 def _rejected_transaction_row(content: Content) -> dict[str, Any]:
-    try:
-        return table_row(content, _REJECTED_TRANSACTION.load(content), _REJECTION_COLUMNS)
-    except ValidationError:  # the unpublished shape: all of it goes to `extra`
-        return {"extra": dict(content)}
+    return table_row(content, _REJECTED_TRANSACTION, _REJECTION_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
 class _EventType:
-    """Schema, projection and checks of an event type. If `strict`, content that does not fit the schema is invalid."""
+    """Schema, projection and checks of an event type; `shapes`: whether it has shapes that Solaris did not publish."""
 
     schema: LenientSchema
     projection: Projection
     checks: Checks
-    strict: bool = True
+    shapes: bool = False
 
 
 _CREDIT_LINE, _OVERDRAFT_RATE = schemas.CreditLine(), schemas.OverdraftRate()
@@ -80,7 +76,7 @@ EVENT_TYPES = {
         _REJECTED_TRANSACTION,
         Projection("solaris_rejected_transactions", "history", _rejected_transaction_row),
         schemas.REJECTED_TRANSACTION_CHECKS,
-        strict=False,
+        shapes=True,
     ),
 }
 
@@ -93,39 +89,39 @@ class Solaris:
 
     def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> Payload:
         """Parse the body; it is not encrypted."""
-        return Payload(topic, headers, parse_object(body))
+        content, duplicates = parse_object(body)
+        return Payload(topic, headers, content, duplicates=duplicates)
 
     def validate(self, payload: Payload) -> Event:
         """Validate against the event type's schema. Content without a schema is kept whole, flagged."""
-        event_type = EVENT_TYPES.get(payload.topic)
+        event_type, content = EVENT_TYPES.get(payload.topic), mask(payload.content)
+        webhook_id = payload.headers.get(WEBHOOK_ID)
         return Event(
-            entity=Entity("solaris", payload.topic, _entity_id(payload)),
-            content=mask(payload.content),
+            entity=Entity("solaris", payload.topic, self._fingerprints.identity(_entity_id(payload))),
+            content=content,
             digests=self._fingerprints.digests(payload.content),
-            field_flags=_validated_flags(event_type, payload.content),
-            provider_event_id=payload.headers.get(WEBHOOK_ID),
+            field_flags=_validated_flags(event_type, payload.content, content),
+            provider_event_id=webhook_id and self._fingerprints.identity(webhook_id),
             horizon=_HORIZON,
             projection=event_type.projection if event_type else None,
         )
 
 
-def _validated_flags(event_type: _EventType | None, content: Content) -> FieldFlags:
-    """Return the flags of content; raise InvalidDeliveryError if it does not fit a strict schema."""
-    if event_type is None or not (event_type.strict or content.keys() & event_type.schema.fields.keys()):
+def _validated_flags(event_type: _EventType | None, content: Content, masked: Content) -> FieldFlags:
+    """Return the flags of content; raise InvalidDeliveryError if it lacks what Solaris calls required."""
+    if event_type is None or (event_type.shapes and not content.keys() & event_type.schema.fields.keys()):
         return _NO_SCHEMA
-    try:
-        event_type.schema.check(content)
-    except InvalidDeliveryError:
-        if event_type.strict:
-            raise
+    _, misfits = event_type.schema.convert(masked)
+    if misfits and event_type.shapes:
         return _NO_SCHEMA
-    return field_flags(content, event_type.checks)
+    return field_flags(content, event_type.checks, misfits)
 
 
 def _entity_id(payload: Payload) -> str:
     """Return the id in the body, else the one in the header, else the id of the notification itself."""
-    for candidate in (payload.content.get("id"), payload.headers.get(ENTITY_ID), payload.headers.get(WEBHOOK_ID)):
-        if isinstance(candidate, str) and candidate.strip():
+    candidates = (payload.content.get("id"), payload.headers.get(ENTITY_ID), payload.headers.get(WEBHOOK_ID))
+    for candidate in map(entity_id, candidates):
+        if candidate is not None:
             return candidate
     raise InvalidDeliveryError(MISSING_ID, "neither the body nor a header names what it is about")
 

@@ -11,7 +11,7 @@ from marshmallow import fields
 from stdnum import iban
 
 from app.domain.event import Checks
-from app.providers.schema import LenientSchema
+from app.providers.schema import LenientSchema, Number, Text, Whole
 
 # From the page on webhooks; two of them occur only in answers of the API.
 STATUSES = frozenset({
@@ -25,52 +25,56 @@ DECISIONS = frozenset({"OFFERED", "PENDING", "REJECTED"})
 class Money(LenientSchema):
     """An amount: `value` counts `unit`, which is cents as far as is known."""
 
-    value = fields.Integer(strict=True, required=True)
-    unit = fields.String(required=True)
-    currency = fields.String(required=True)
+    value = Whole(required=True)
+    unit = Text(required=True)
+    currency = Text(required=True)
 
 
 class CreditLine(LenientSchema):
     """A freelancer's application for a credit line changed; `id` is that of the application."""
 
-    id = fields.String(allow_none=True)
-    credit_line_id = fields.String(allow_none=True)
-    decision = fields.String(allow_none=True)
-    identification_id = fields.String(allow_none=True)
-    mandate_reference_number = fields.String(allow_none=True)
+    id = Text(allow_none=True)
+    credit_line_id = Text(allow_none=True)
+    decision = Text(allow_none=True)
+    identification_id = Text(allow_none=True)
+    mandate_reference_number = Text(allow_none=True)
     net_disposable_income = fields.Nested(Money, allow_none=True)
-    offered_interest_rate = fields.Float(allow_none=True)
+    offered_interest_rate = Number(allow_none=True)
     offered_limit = fields.Nested(Money, allow_none=True)
-    person_id = fields.String(allow_none=True)
-    reason = fields.String(allow_none=True)
-    recipient_iban = fields.String(allow_none=True)
-    status = fields.String(allow_none=True)
-    status_description = fields.String(allow_none=True)
+    person_id = Text(allow_none=True)
+    reason = Text(allow_none=True)
+    recipient_iban = Text(allow_none=True)
+    status = Text(allow_none=True)
+    status_description = Text(allow_none=True)
 
 
 class OverdraftRate(LenientSchema):
     """The daily rate of an overdraft changes; `id` is that of the overdraft, the same for every change."""
 
-    id = fields.String(required=True)
-    interest_accrual_rate = fields.Float(required=True)
+    id = Text(required=True)
+    interest_accrual_rate = Number(required=True)
     effective_from = fields.AwareDateTime(required=True, format="iso", default_timezone=UTC)
 
 
 class RejectedTransaction(LenientSchema):
     """An incoming transaction was rejected: the published shape, for decoupled and credit cards."""
 
-    status = fields.String(allow_none=True)
-    status_reason = fields.String(allow_none=True)
-    sender_name = fields.String(allow_none=True)
-    sender_iban = fields.String(allow_none=True)
-    person_id = fields.String(allow_none=True)
-    business_id = fields.String(allow_none=True)
-    account_id = fields.String(allow_none=True)
+    status = Text(allow_none=True)
+    status_reason = Text(allow_none=True)
+    sender_name = Text(allow_none=True)
+    sender_iban = Text(allow_none=True)
+    person_id = Text(allow_none=True)
+    business_id = Text(allow_none=True)
+    account_id = Text(allow_none=True)
 
 
 def in_cents(money: Any) -> bool:
     """Return whether the unit of an amount is cents."""
     return bool(money["unit"] == "cents")
+
+
+def _is_iban(value: Any) -> bool:
+    return bool(iban.is_valid(str(value)))
 
 
 _MONEY: list[tuple[str, Callable[[Any], bool]]] = [
@@ -79,8 +83,8 @@ _MONEY: list[tuple[str, Callable[[Any], bool]]] = [
 CREDIT_LINE_CHECKS: Checks = {
     "status": [("unknown-status", STATUSES.__contains__)],
     "decision": [("unknown-decision", DECISIONS.__contains__)],
-    "recipient_iban": [("iban-checksum", iban.is_valid)],
+    "recipient_iban": [("iban-checksum", _is_iban)],
     "net_disposable_income": _MONEY,
     "offered_limit": _MONEY,
 }
-REJECTED_TRANSACTION_CHECKS: Checks = {"sender_iban": [("iban-checksum", iban.is_valid)]}
+REJECTED_TRANSACTION_CHECKS: Checks = {"sender_iban": [("iban-checksum", _is_iban)]}

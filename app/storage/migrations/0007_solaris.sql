@@ -29,9 +29,10 @@ CREATE INDEX solaris_credit_lines_by_update ON solaris_credit_lines (updated_at)
 CREATE TABLE solaris_overdraft_rates (
     receipt               uuid PRIMARY KEY,
     entity_id             text NOT NULL,
-    interest_accrual_rate double precision NOT NULL,
-    effective_from        timestamptz NOT NULL,
-    received_at           timestamptz NOT NULL
+    interest_accrual_rate double precision,
+    effective_from        timestamptz,
+    received_at           timestamptz NOT NULL,
+    flags                 text[] NOT NULL
 );
 CREATE INDEX solaris_overdraft_rates_by_entity ON solaris_overdraft_rates (entity_id);
 CREATE INDEX solaris_overdraft_rates_by_time ON solaris_overdraft_rates (received_at);
@@ -48,7 +49,8 @@ CREATE TABLE solaris_rejected_transactions (
     business_id       text,
     account_id        text,
     extra             jsonb NOT NULL,
-    received_at       timestamptz NOT NULL
+    received_at       timestamptz NOT NULL,
+    flags             text[] NOT NULL
 );
 CREATE INDEX solaris_rejected_transactions_by_entity ON solaris_rejected_transactions (entity_id);
 CREATE INDEX solaris_rejected_transactions_by_time ON solaris_rejected_transactions (received_at);
@@ -89,7 +91,7 @@ COMMENT ON COLUMN reporting.solaris_credit_lines.received_at IS 'When the first 
 COMMENT ON COLUMN reporting.solaris_credit_lines.updated_at IS 'When the latest revision was received.';
 
 CREATE VIEW reporting.solaris_overdraft_rates AS
-SELECT entity_id AS overdraft_id, interest_accrual_rate, effective_from, received_at
+SELECT entity_id AS overdraft_id, interest_accrual_rate, effective_from, received_at, flags
 FROM solaris_overdraft_rates;
 COMMENT ON VIEW reporting.solaris_overdraft_rates IS 'Every change of the interest rate of an overdraft at Solaris.';
 COMMENT ON COLUMN reporting.solaris_overdraft_rates.overdraft_id IS 'Solaris'' id of the overdraft.';
@@ -97,10 +99,11 @@ COMMENT ON COLUMN reporting.solaris_overdraft_rates.interest_accrual_rate IS
     'Daily interest rate, as Solaris sends it.';
 COMMENT ON COLUMN reporting.solaris_overdraft_rates.effective_from IS 'When the rate takes effect.';
 COMMENT ON COLUMN reporting.solaris_overdraft_rates.received_at IS 'When the delivery was made durable.';
+COMMENT ON COLUMN reporting.solaris_overdraft_rates.flags IS 'Quality flags, as slugs: what is doubtful about the values.';
 
 CREATE VIEW reporting.solaris_rejected_transactions AS
 SELECT coalesce(provider_event_id, receipt::text) AS event_id, status, status_reason, sender_name, sender_iban,
-       person_id, business_id, account_id, extra, received_at
+       person_id, business_id, account_id, extra, received_at, flags
 FROM solaris_rejected_transactions;
 COMMENT ON VIEW reporting.solaris_rejected_transactions IS 'Every incoming transaction that Solaris rejected.';
 COMMENT ON COLUMN reporting.solaris_rejected_transactions.event_id IS
@@ -117,3 +120,5 @@ COMMENT ON COLUMN reporting.solaris_rejected_transactions.account_id IS 'Solaris
 COMMENT ON COLUMN reporting.solaris_rejected_transactions.extra IS
     'All other keys as they were sent, national ids masked; the whole content if its shape is unknown.';
 COMMENT ON COLUMN reporting.solaris_rejected_transactions.received_at IS 'When the delivery was made durable.';
+COMMENT ON COLUMN reporting.solaris_rejected_transactions.flags IS
+    'Quality flags, as slugs: what is doubtful about the values.';

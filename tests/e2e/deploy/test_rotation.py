@@ -50,7 +50,7 @@ def test_the_sealing_key_is_rotated_under_load(database: str, tmp_path: Path) ->
         alone = SealingKeys((("new", base64.b64decode(NEW)),))
         for receipt, sealed in connection.execute("SELECT receipt, ciphertext FROM kvitto.bodies").fetchall():
             assert alone.unseal(UUID(str(receipt)), sealed)
-        dead = "SELECT count(*) FROM reporting.dead_letters WHERE reason = 'cannot-open'"
+        dead = "SELECT count(*) FROM reporting.dead_letters WHERE reason = 'wrong-key'"
         assert connection.execute(dead).fetchone() == (0,)
 
 

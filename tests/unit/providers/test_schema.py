@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate
 
+from app.errors import InvalidDeliveryError
 from app.providers.kompar.schemas import Application, Decision
 from app.providers.schema import LenientSchema
 from app.providers.solaris.schemas import CreditLine, OverdraftRate, RejectedTransaction
@@ -168,3 +169,81 @@ def test_load_of_a_recursive_schema_takes_linear_time() -> None:
         data = {"below": data}
     with pytest.raises(ValidationError):
         Tree().load(data)
+
+
+@pytest.mark.parametrize(
+    ("value", "amount"),
+    [
+        (500000, 500000), ("500000", 500000), ("500 000", 500000), ("1\u00a0250\u202f000", 1250000), (12.0, 12),
+        ("12.0", 12), ("12,00", 12), (" 7 ", 7), ("\u22127", -7), ("５０", 50), (None, None), (2**63 - 1, 2**63 - 1),
+    ],
+)  # fmt: skip
+def test_convert_takes_every_lossless_spelling_of_a_whole_number(value: object, amount: int | None) -> None:
+    assert Application().convert({"application_id": "a", "amount": value}) == (
+        {"application_id": "a", "amount": amount}, [],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        500000.5,
+        "500000.50",
+        "half",
+        "",
+        "500.000",
+        "1,250",
+        "5e5",
+        "1 25",
+        True,
+        [1],
+        {"a": 1},
+        2**63,
+        1e30,
+        "9" * 500,
+        10**400,
+    ],
+)
+def test_convert_names_a_value_that_is_no_whole_number(value: object) -> None:
+    converted, misfits = Application().convert({"application_id": "a", "amount": value, "name": "b"})
+    assert (converted, misfits) == ({"application_id": "a", "amount": None, "name": "b"}, ["amount"])
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [("56581,19", 56581.19), ("56 581.19", 56581.19), ("0.125", 0.125), ("1250.125", 1250.125), (7, 7)],
+)
+def test_convert_takes_every_plain_spelling_of_a_number(value: object, number: float) -> None:
+    content = {"application_id": "a", "company_revenue": value}
+    assert Application().convert(content)[0]["company_revenue"] == number
+
+
+@pytest.mark.parametrize("value", ["1.125", "NaN", "Infinity", float("nan"), float("inf"), 10**400, False])
+def test_convert_names_a_value_that_is_no_plain_number(value: object) -> None:
+    assert Application().convert({"application_id": "a", "company_revenue": value})[1] == ["company_revenue"]
+
+
+@pytest.mark.parametrize(("value", "text"), [(5560360793, "5560360793"), (1.5, "1.5"), ("a", "a"), (None, None)])
+def test_convert_takes_a_number_as_text(value: object, text: str | None) -> None:
+    assert Application().convert({"application_id": "a", "company_id": value}) == (
+        {"application_id": "a", "company_id": text}, [],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [{"id": None}, {"id": "a", "offered_limit": {"value": 1}}])
+def test_convert_of_content_without_what_is_required_is_invalid(content: dict[str, Any]) -> None:
+    schema = CreditLine() if "offered_limit" in content else OverdraftRate()
+    with pytest.raises(InvalidDeliveryError) as caught:
+        schema.convert(content)
+    assert caught.value.reason == "invalid"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(Application().fields.keys() - {"application_id"})), scalars | st.lists(scalars)
+    )
+)
+def test_convert_never_rejects_a_value_of_another_type(content: dict[str, Any]) -> None:
+    converted, misfits = Application().convert(content | {"application_id": "a"})
+    assert converted.keys() == content.keys() | {"application_id"}
+    assert all(converted[key] is None for key in misfits)

@@ -101,18 +101,37 @@ def test_credit_lines_are_flagged_not_rejected(content: dict[str, Any], flags: l
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "flags"),
     [
-        {"offered_limit": {"value": 1}},
-        {"offered_limit": EURO | {"value": "1"}},
-        {"offered_interest_rate": "low"},
-        {"id": 7},
+        ({"offered_limit": EURO | {"value": "1"}}, []),
+        ({"offered_limit": EURO | {"value": "one"}}, ["invalid-offered_limit"]),
+        ({"offered_limit": 100}, ["invalid-offered_limit"]),
+        ({"offered_interest_rate": "low", "status": ["offered"]}, ["invalid-offered_interest_rate", "invalid-status"]),
+        ({"id": 7}, []),
     ],
 )
-def test_a_credit_line_outside_its_schema_is_invalid(wrong: dict[str, Any]) -> None:
+def test_a_credit_line_with_a_wrong_type_is_stored_and_flagged(wrong: dict[str, Any], flags: list[str]) -> None:
+    found = event(CREDIT_LINE, {"id": "a"} | wrong)
+    assert all_flags(found.field_flags) == flags
+    assert found.content == {"id": "a"} | wrong
+    assert found.projection is not None
+    row = found.projection.row(found.content)
+    assert row["extra"] == {key: wrong[key] for key in wrong if f"invalid-{key}" in flags}
+    assert row["offered_limit_cents"] == (1 if "offered_limit" in wrong and not flags else None)
+
+
+def test_a_credit_line_whose_money_lacks_what_solaris_requires_is_invalid() -> None:
     with pytest.raises(InvalidDeliveryError) as caught:
-        event(CREDIT_LINE, wrong)
+        event(CREDIT_LINE, {"offered_limit": {"value": 1}})
     assert caught.value.reason == "invalid"
+    assert "offered_limit.currency" in caught.value.detail
+
+
+def test_an_unreadable_time_is_flagged_and_its_column_is_null() -> None:
+    found = event(RATE, {"id": "a", "interest_accrual_rate": "0,05", "effective_from": "soon"})
+    assert all_flags(found.field_flags) == ["invalid-effective_from"]
+    assert found.projection is not None
+    assert found.projection.row(found.content) == {"interest_accrual_rate": 0.05, "effective_from": None}
 
 
 def test_money_has_columns_of_cents() -> None:
@@ -169,6 +188,12 @@ def test_entity_id_comes_from_body_then_headers(
     content: dict[str, Any], headers: dict[str, str], entity_id: str
 ) -> None:
     assert event(REJECTION, content, **headers).entity.entity_id == entity_id
+
+
+def test_a_national_id_as_an_id_is_stored_as_a_digest() -> None:
+    found = event(REJECTION, {"id": "19811218-9876", "status": "x"}, Solaris_Webhook_Id="811218-9876")
+    assert "9876" not in f"{found.entity.entity_id} {found.content}"
+    assert "811218" not in str(found.provider_event_id)
 
 
 def test_event_without_any_id_is_missing_id() -> None:

@@ -40,9 +40,9 @@ def send(sandbox: Sandbox, api: str, **fields: Any) -> list[str]:
 def opened(request: Request) -> dict[str, Any]:
     """Open a delivery of Kompar's as the receiving side does."""
     assert request.headers["Authorization"] == "token delivery-token"
-    content, key = open_body(request.body, [("the lender's", KEY.encode())])
+    opened, key = open_body(request.body, [("the lender's", KEY.encode())])
     assert key == "the lender's"
-    return content
+    return opened.content
 
 
 def test_kompar_delivers_each_topic_to_its_registered_url(sandbox: Sandbox) -> None:
