@@ -115,6 +115,19 @@ def test_any_order_and_any_batching_give_the_same_tables(
     assert tables(connection) == one_by_one_in_order
 
 
+def test_a_flag_lasts_until_a_revision_has_its_key(ledger: Ledger, connection: Connection) -> None:
+    def flags() -> object:
+        (row,) = connection.execute("SELECT flags, amount, extra FROM reporting.kompar_applications")
+        return tuple(row)
+
+    ledger.store([processed(1, 0, {"application_id": "a", "amount": "much"}, "applications")])
+    assert flags() == (["invalid-amount"], None, {"amount": "much"})
+    ledger.store([processed(2, 1, {"application_id": "a", "duration": 12}, "applications")])
+    assert flags() == (["invalid-amount"], None, {"amount": "much"})
+    ledger.store([processed(3, 2, {"application_id": "a", "amount": "500 000"}, "applications")])
+    assert flags() == ([], 500000, {})
+
+
 def test_what_came_first_and_fuller_is_never_overwritten_by_less(ledger: Ledger, connection: Connection) -> None:
     ledger.store([processed(1, 0, {"application_id": "a", "accepted": True, "phone": "1"})])
     ledger.store([processed(2, 1, {"application_id": "a", "accepted": True})])

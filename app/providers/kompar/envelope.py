@@ -8,7 +8,7 @@ import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -49,8 +49,8 @@ def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> tuple[ParsedObj
                 raise opened_with(key_id, error) from error
         else:
             return ParsedObject(opened.content, opened.duplicates | outer.duplicates), key_id
-    if any(_SALTED in decoded[: len(_SALTED)] for decoded in _decodings(outer.content["data"])):
-        hint = "Kompar must encrypt under the key itself"
+    if any(decoded.raw.startswith(_SALTED) for decoded in _decodings(outer.content["data"])):
+        hint = "the sender must encrypt under the key itself"
         raise InvalidDeliveryError(BAD_ENVELOPE, f"data is salted as OpenSSL does it for a passphrase; {hint}")
     raise InvalidDeliveryError(WRONG_KEY, "no key of KOMPAR_KEYS opens it")
 
@@ -67,36 +67,49 @@ def _ivs(text: str) -> list[bytes]:
     Kompar encrypts with 16 hexadecimal characters as IV, and sends the base64 of the 8 bytes that they spell. So
     8 bytes are written as hexadecimal text again, and 16 bytes are the IV itself.
     """
-    decoded = list(_decodings(text))
-    ivs = [iv.hex().encode() if len(iv) == 8 else iv for iv in decoded if len(iv) in (8, _BLOCK_BYTES)]
-    if ivs:
-        return ivs
-    found = f"holds {len(decoded[0])} bytes, not 8 or 16" if decoded else "is neither base64 nor hexadecimal"
-    raise InvalidDeliveryError(BAD_ENVELOPE, f"iv {found}")
+    decodings = list(_decodings(text))
+    raws = [decoded.raw for decoded in decodings if len(decoded.raw) in (8, _BLOCK_BYTES)]
+    if not raws:
+        raise InvalidDeliveryError(BAD_ENVELOPE, f"iv {_describe(decodings)}, not 8 or 16")
+    return [raw.hex().encode() if len(raw) == 8 else raw for raw in raws]
 
 
 def _ciphertexts(text: str) -> list[bytes]:
     """Return every ciphertext that a text may stand for."""
-    decoded = list(_decodings(text))
-    unsalted = [data[16:] for data in decoded if data.startswith(_SALTED)]
-    ciphertexts = [data for data in (*decoded, *unsalted) if data and len(data) % _BLOCK_BYTES == 0]
-    if ciphertexts:
-        return ciphertexts
-    size = len(decoded[0]) if decoded else 0
-    whole = "which are no whole blocks of 16: it may be cut short"
-    raise InvalidDeliveryError(BAD_ENVELOPE, f"data holds {size} bytes, {whole}" if size else "data is not base64")
+    decodings = list(_decodings(text))
+    raws = [decoded.raw for decoded in decodings]
+    raws += [raw[16:] for raw in raws if raw.startswith(_SALTED)]
+    ciphertexts = [raw for raw in raws if raw and len(raw) % _BLOCK_BYTES == 0]
+    if not ciphertexts:
+        problem = "not whole blocks of 16: it may be cut short"
+        raise InvalidDeliveryError(BAD_ENVELOPE, f"data {_describe(decodings)}, {problem}")
+    return ciphertexts
 
 
-def _decodings(text: str) -> Iterator[bytes]:
+class _Decoded(NamedTuple):
+    """What a text may stand for, and the form that it is read as."""
+
+    form: str
+    raw: bytes
+
+
+def _decodings(text: str) -> Iterator[_Decoded]:
     """Yield what a text may stand for: base64, standard or URL-safe, padded or not; base64 of that; hexadecimal."""
     compact = "".join(text.split())
     once = _from_base64(compact)
     if once:
-        yield once
+        yield _Decoded("base64", once)
         if once.isascii() and (twice := _from_base64("".join(once.decode().split()))):
-            yield twice
+            yield _Decoded("base64 of base64", twice)
     if _HEXADECIMAL.fullmatch(compact):
-        yield bytes.fromhex(compact)
+        yield _Decoded("hexadecimal", bytes.fromhex(compact))
+
+
+def _describe(decodings: list[_Decoded]) -> str:
+    """Return what a text looks like, the least common form last."""
+    if not decodings:
+        return "is neither base64 nor hexadecimal of some bytes"
+    return f"looks like {decodings[-1].form} of {len(decodings[-1].raw)} bytes"
 
 
 def _from_base64(text: str) -> bytes | None:

@@ -125,10 +125,18 @@ def test_open_body_reads_an_envelope_in_every_form_that_senders_use(spelled: dic
 @pytest.mark.parametrize(
     ("broken", "detail"),
     [
-        ({"data": "%%%"}, "data is not base64"),
-        ({"data": ""}, "data is not base64"),
-        ({"data": base64.b64encode(DATA[:-1]).decode()}, "data holds .* no whole blocks of 16: it may be cut short"),
-        ({"iv": "AAAA"}, "iv holds 3 bytes, not 8 or 16"),
+        ({"data": "%%%"}, "data is neither base64 nor hexadecimal of some bytes"),
+        ({"data": ""}, "data is neither base64 nor hexadecimal of some bytes"),
+        (
+            {"data": base64.b64encode(DATA[:-1]).decode()},
+            f"data looks like base64 of {len(DATA) - 1} bytes, not whole blocks of 16",
+        ),
+        ({"iv": "zzzz"}, "iv looks like base64 of 3 bytes, not 8 or 16"),
+        ({"iv": IV.hex()[:-2]}, "iv looks like hexadecimal of 7 bytes, not 8 or 16"),
+        (
+            {"data": base64.b64encode(WHOLE["data"].encode()[:-8]).decode()},
+            "data looks like base64 of base64",
+        ),
         ({"iv": "?"}, "iv is neither base64 nor hexadecimal"),
         (
             {"data": base64.b64encode(b"Salted__" + b"12345678" + b"x" * 32).decode()},
