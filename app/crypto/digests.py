@@ -1,5 +1,6 @@
 """Keyed digests of values: they identify repeated content, and cannot be used to guess a national id."""
 
+import re
 import unicodedata
 from binascii import b2a_base64
 from collections.abc import Mapping
@@ -10,6 +11,9 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from app.domain.json_content import canonical
 from app.domain.national_ids import mask_text
+
+# Nearly every key: it holds no digit, and has one form in Unicode.
+_USUAL_KEY = re.compile("[A-Za-z_]+")
 
 
 class Fingerprints:
@@ -23,12 +27,10 @@ class Fingerprints:
 
         A key with a national id is replaced by its own digest.
         """
-        return {self.identity(key): self._digest(content[key]) for key in content}
+        return {key if _USUAL_KEY.fullmatch(key) else self.identity(key): self._digest(content[key]) for key in content}
 
     def identity(self, text: str) -> str:
         """Return an id or a key as it is stored: in NFC, or its digest if it holds a national id."""
-        if text.isascii() and text.replace("_", "").isalpha():
-            return text
         return unicodedata.normalize("NFC", text) if mask_text(text) == text else self._digest(text)
 
     def _digest(self, value: Any) -> str:

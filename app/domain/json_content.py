@@ -4,6 +4,7 @@ import codecs
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from json import JSONDecodeError, JSONDecoder, JSONEncoder
 from typing import Any, NamedTuple
@@ -22,6 +23,10 @@ _SUSPICIOUS_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 class _NotJsonError(ValueError):
     """What a text holds that Python reads, but JSON lacks."""
+
+
+class _DuplicateKeyError(Exception):
+    """An object has a key twice."""
 
 
 class ParsedObject(NamedTuple):
@@ -45,19 +50,8 @@ def parse_object(text: bytes) -> ParsedObject:
         letters = text.removeprefix(codecs.BOM_UTF8).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidDeliveryError(NOT_JSON, f"not UTF-8: {_likely_charset(text)}") from error
-    repeated: list[tuple[dict[str, Any], set[str]]] = []
-
-    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) < len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated.append((made, {key for key in keys if keys.count(key) > 1}))
-        return made
-
     try:
-        value = JSONDecoder(object_pairs_hook=build, parse_float=_parse_float, parse_constant=_reject_constant).decode(
-            letters
-        )
+        value, duplicates = _decode(letters)
     except (_NotJsonError, JSONDecodeError) as error:
         raise InvalidDeliveryError(NOT_JSON, f"not a JSON text: {error}") from error
     except (ValueError, RecursionError) as error:
@@ -68,7 +62,7 @@ def parse_object(text: bytes) -> ParsedObject:
         raise InvalidDeliveryError(NOT_JSON, "not a JSON object")
     if _may_be_unstorable(letters):
         _require_storable(value)
-    return ParsedObject(value, frozenset(_keys_holding(value, repeated)) if repeated else frozenset())
+    return ParsedObject(value, duplicates)
 
 
 def canonical(value: Any) -> bytes:
@@ -102,17 +96,46 @@ def _likely_charset(text: bytes) -> str:
     return "it looks like UTF-16" if is_wide else "it may be Latin-1 or Windows-1252"
 
 
-# Created once: json.dumps creates one for every call that has options.
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of its pairs; raise _DuplicateKeyError."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise _DuplicateKeyError
+    return made
+
+
+# Created once: json.loads and json.dumps create one for every call that has options, which takes as long as the rest.
+_NUMBERS: Any = {"parse_float": _parse_float, "parse_constant": _reject_constant}
+_DECODER = JSONDecoder(object_pairs_hook=_unique, **_NUMBERS)
 _ENCODER = JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _decode(letters: str) -> tuple[Any, frozenset[str]]:
+    """Return a JSON value, and if it is an object the keys that are `duplicates`."""
+    try:
+        return _DECODER.decode(letters), frozenset()
+    except _DuplicateKeyError:
+        repeated: list[tuple[dict[str, Any], set[str]]] = []
+
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        keys = {key for key, count in Counter(key for key, _ in pairs).items() if count > 1}
+        repeated.append((made, keys))
+        return made
+
+    value = JSONDecoder(object_pairs_hook=build, **_NUMBERS).decode(letters)
+    repeated = [(made, keys) for made, keys in repeated if keys]
+    return value, frozenset(_keys_holding(value, repeated)) if isinstance(value, dict) else frozenset()
 
 
 def _keys_holding(content: Mapping[str, Any], repeated: Collection[tuple[dict[str, Any], set[str]]]) -> Iterator[str]:
     """Yield the keys of `content` that are repeated themselves, or hold an object with repeated keys at any depth."""
+    objects = {id(found) for found, _ in repeated}
     for key, value in content.items():
         pending = [value]
         while pending:
             item = pending.pop()
-            if any(item is found for found, _ in repeated):
+            if id(item) in objects:
                 yield key
                 break
             pending += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()

@@ -67,8 +67,10 @@ def _read_number(value: Any) -> Decimal | None:
 
 # The JSON type that a field loads unchanged. It is compared by identity, because isinstance takes True for an int.
 _UNCHANGED_TYPES: dict[type[fields.Field[Any]], type] = {
-    fields.String: str, Text: str, fields.Boolean: bool, fields.Integer: int,
+    fields.String: str, fields.Boolean: bool, fields.Integer: int, fields.Float: float,
+    Text: str, Whole: int, Number: float,
 }  # fmt: skip
+_NUMBERS = (int, float)
 # Per field: its name, the types that it loads unchanged, and the field itself for values of other types.
 _Plan = list[tuple[str, frozenset[type], fields.Field[Any]]]
 
@@ -80,8 +82,7 @@ class LenientSchema(Schema):
     load only the others. At the first error marshmallow loads everything, so errors are marshmallow's own.
     """
 
-    # Over all valid samples the fast path saves 23 % of the CPU time of DeliveryProcessor.process: per delivery 227
-    # instead of 281 us for Kompar, 113 instead of 165 us for Solaris.
+    # Over all valid samples the fast path saves about a fifth of the CPU time of DeliveryProcessor.process.
 
     class Meta:
         """Keep unknown keys."""
@@ -103,7 +104,7 @@ class LenientSchema(Schema):
         try:
             for name, unchanged_types, field in self._plan:
                 value = data.get(name, missing)
-                if type(value) not in unchanged_types:
+                if type(value) not in unchanged_types or (type(value) in _NUMBERS and not _is_in_range(value)):
                     value = field.deserialize(value, name, data)
                     if value is not missing:
                         loaded[name] = value
@@ -150,6 +151,11 @@ def table_row(
     }
     has_place = {*columns, *elsewhere}.difference(misfits)
     return row | {"extra": {key: value for key, value in content.items() if key not in has_place}}
+
+
+def _is_in_range(number: float) -> bool:
+    """Return whether no field rejects a number for its size; False for NaN."""
+    return -_LARGEST_BIGINT <= number <= _LARGEST_BIGINT
 
 
 def _make_plan(schema: Schema) -> _Plan | None:

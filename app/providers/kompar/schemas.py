@@ -91,7 +91,7 @@ def normal_company_type(company_type: Any) -> Any:
 
 
 def _is_purpose(purpose: Any) -> bool:
-    return isinstance(purpose, str) and normal_purpose(purpose) in PURPOSES
+    return isinstance(purpose, str) and (purpose in PURPOSES or normal_purpose(purpose) in PURPOSES)
 
 
 def _is_company(number: Any) -> bool:

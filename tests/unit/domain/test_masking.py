@@ -59,7 +59,9 @@ def test_mask_keeps_only_the_birth_date_under_a_key_for_national_ids(key: str, g
     assert mask({"deep": [{"deeper": {key: given}}]}) == {"deep": [{"deeper": {key: kept}}]}
 
 
-@pytest.mark.parametrize("key", ["company_id", "companyId", "orgNr", "organisationsnummer", "vat_number"])
+@pytest.mark.parametrize(
+    "key", ["company_id", "companyId", "orgNr", "organisationsnummer", "företagsnummer", "vat_number"]
+)
 @pytest.mark.parametrize(
     "number",
     [
@@ -98,6 +100,10 @@ def test_mask_hides_a_company_number_that_is_no_organisations(number: str) -> No
         ("a typing error: 811218-9875", "a typing error: 811218-****"),
         ("anna.811218-9876@example.com", "anna.811218-****@example.com"),
         ("19811218:9876", "19811218-****"),
+        ("kund7pnr811218-9876", "kund7pnr811218-****"),
+        ("id2pnr8112189876", "id2pnr811218-****"),
+        ("811218&nbsp;9876, 811218&#45;9876, 811218%2D9876", "811218-****, 811218-****, 811218-****"),
+        ("811218 \t --  9876", "811218-****"),
     ],
 )
 def test_mask_hides_national_ids_in_free_text(text: str, kept: str) -> None:
@@ -111,6 +117,7 @@ def test_mask_hides_national_ids_in_free_text(text: str, kept: str) -> None:
         "2019-08-24T13:04:27+00:00", "2026-11-20T11:20:16.840208Z", "20261122T153000Z", "DE89370400440532013000",
         "SE35 5000 0000 0549 1000 0003", "+46701740605", "iban_2", "5560360793123", "2026-11-22", "8112189875",
         "Vi är 12 anställda sedan 1998.", "a8112189876b1",
+        "9b1c8112189876cper", "20 % av 500 000 kr, 12 mån, 2026-11-22 08:15", "08-123 45 67",
     ],
 )  # fmt: skip
 def test_mask_keeps_other_texts_and_keys(text: str) -> None:
