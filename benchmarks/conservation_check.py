@@ -7,6 +7,7 @@ from app.audit.conservation import audit
 from app.inbox import client
 from app.inbox.stream import Inbox
 from app.storage.connection import session
+from config.redis_address import RedisAddress
 from tests.support.kvitto_process import Running
 from tests.support.servers import eventually
 
@@ -32,7 +33,7 @@ class Books:
 
     def _audit(self) -> dict[str, Any]:
         """Do what `kvitto audit` does."""
-        redis = client.connect(self._kvitto.redis)
+        redis = client.connect(RedisAddress.parse(self._kvitto.redis))
         try:
             with session(self._kvitto.database, "audit") as connection:
                 return audit(connection, Inbox(redis, "kompar")).row()

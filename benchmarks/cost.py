@@ -61,7 +61,7 @@ class Stages:
         self._environment = Environment(dict(bench.scene.kvitto.environment))
         settings = WorkerSettings.read(self._environment)
         self._seals = SealingKeys(settings.sealing_keys)
-        self._inbox = Inbox(client.connect(settings.redis_url), "kompar")
+        self._inbox = Inbox(client.connect(settings.redis), "kompar")
         self._appends = GroupCommit(self._inbox.append_all, lambda delivery: len(delivery.sealed))
         self._ledger = Ledger(settings.database_url, "kompar")
         self._ledger.check()

@@ -9,6 +9,8 @@ from typing import Any
 
 from kombu import Exchange, Queue
 
+from config.redis_address import RedisAddress
+
 # A drain ends after this long, so that a sweep or a shutdown never waits for a backlog.
 DRAIN_SECONDS = 5.0
 SWEEP_SECONDS = 3.0
@@ -30,24 +32,57 @@ PUBLISHER_OPTIONS = {
     "max_retries": 0,  # default: retry the connection for seconds, whatever `retry` says
     "priority_steps": [0],  # default: poll four keys per queue
 }
+_WORKER_OPTIONS = {
+    "socket_timeout": 5,  # default: none; a half-open connection would wait for ever
+    "socket_connect_timeout": 1,
+    "socket_keepalive": True,
+    "health_check_interval": 10,  # finds half-open connections of the consumer
+    "priority_steps": [0],
+}
 PUBLISHERS = 32  # connections: at least ingest's threads, or publishers wait for each other
 
 
-def worker_settings(broker_url: str) -> dict[str, Any]:
-    """Return the settings of workers and beat."""
+def sentinel_options(address: RedisAddress) -> dict[str, Any]:
+    """Return how any client of redis-py connects to sentinels: all of them are asked within a request's time."""
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - processes without Redis import this module too
+    from redis.retry import Retry  # noqa: PLC0415
+
+    tls = {"ssl": True, **address.tls_options} if address.tls else {}
     return {
-        "broker_url": broker_url,
+        "password": address.sentinel_password or None,
+        "socket_timeout": 0.3,
+        "socket_connect_timeout": 0.2,
+        "retry": Retry(NoBackoff(), 0),
+        **tls,
+    }
+
+
+def broker_connection(address: RedisAddress, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of kombu's connection: its own writing of the address, and these transport options."""
+    if address.primary:
+        options = options | {"master_name": address.primary, "sentinel_kwargs": sentinel_options(address)}
+    return {
+        "hostname": address.kombu_url,
+        "transport": f"app.inbox.broker_transport:{'Sentinel' if address.primary else ''}Transport",
+        "ssl": address.tls_options if address.tls else False,  # kombu's default for TLS verifies nothing
+        "transport_options": options,
+    }
+
+
+def worker_settings(broker: RedisAddress) -> dict[str, Any]:
+    """Return the settings of workers and beat."""
+    connection = broker_connection(broker, _WORKER_OPTIONS)
+    return {
+        # Celery would prefer a variable CELERY_BROKER_URL to its setting `broker_url`; it has a syntax of its own.
+        "broker_read_url": connection["hostname"],
+        "broker_write_url": connection["hostname"],
+        "broker_transport": connection["transport"],
+        "broker_use_ssl": connection["ssl"],
+        "broker_transport_options": connection["transport_options"],
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,  # default: give up after 100 tries, and a worker stays idle for good
         # A full or failing-over Redis answers with errors that would otherwise end the worker.
         "broker_channel_error_retry": True,
-        "broker_transport_options": {
-            "socket_timeout": 5,  # default: none; a half-open connection would wait for ever
-            "socket_connect_timeout": 1,
-            "socket_keepalive": True,
-            "health_check_interval": 10,  # finds half-open connections of the consumer
-            "priority_steps": [0],
-        },
         "task_acks_late": False,  # a drain carries nothing; requeueing it would only accumulate wake-ups
         "task_ignore_result": True,
         "task_time_limit": 30,  # a stuck drain must not hold its process for ever

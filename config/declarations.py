@@ -22,8 +22,22 @@ class Setting(NamedTuple):
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("DATABASE_URL", "Address of Postgres; each process has a role of its own there"),
-    Setting("REDIS_URL", "Address of Redis or Valkey, which holds the inboxes"),
-    Setting("CELERY_BROKER_URL", "Broker of the wake-ups, a Redis too; without it, `REDIS_URL` is the broker", ""),
+    Setting(
+        "REDIS_URL",
+        "Address of Redis or Valkey, which holds the inboxes: `redis://user:password@host:6379/0`; `rediss://` for "
+        "TLS; `redis+sentinel://user:password@host:26379,host2:26379/mymaster/0`; `unix:///path?db=0`",
+    ),
+    Setting(
+        "REDIS_SENTINEL_PASSWORD",
+        "Password of the sentinels that `REDIS_URL` or `CELERY_BROKER_URL` names",
+        "",
+        secret=True,
+    ),
+    Setting(
+        "CELERY_BROKER_URL",
+        "Broker of the wake-ups, a Redis too, written like `REDIS_URL`; without it, `REDIS_URL` is the broker",
+        "",
+    ),
     Setting(
         "PROVIDERS", "Providers to serve: names of folders in app/providers, separated by commas", "kompar,solaris"
     ),

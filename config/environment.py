@@ -18,7 +18,6 @@ _EXAMPLES = {
     "http": "host/path",
     "https": "host/path",
     "postgresql": "user:password@host/name",
-    "redis": "user:password@host:6379/0",  # a database is a number
 }
 
 

@@ -1,5 +1,6 @@
 """Logs one JSON object a line, to standard error."""
 
+import copy
 import json
 import logging
 import logging.config
@@ -22,12 +23,21 @@ class JsonFormatter(logging.Formatter):
             "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": _without_messages(record).getMessage(),
         }
         entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info and record.exc_info[1] is not None:
             entry["exception"] = _places(record.exc_info[1])
         return json.dumps(entry, default=str, ensure_ascii=False)
+
+
+def _without_messages(record: logging.LogRecord) -> logging.LogRecord:
+    """Return the record with the type of each exception among its arguments: Celery logs why it cannot connect."""
+    arguments = record.args
+    if isinstance(arguments, tuple) and any(isinstance(argument, BaseException) for argument in arguments):
+        record = copy.copy(record)
+        record.args = tuple(type(each).__qualname__ if isinstance(each, BaseException) else each for each in arguments)
+    return record
 
 
 def _places(error: BaseException) -> list[str]:

@@ -7,13 +7,12 @@ from typing import Any, Self
 
 from config.declarations import DEFAULTS
 from config.environment import Environment, load
+from config.redis_address import RedisAddress, RedisAddressError
 
 # (id, 32 bytes), newest first: the first seals, all open.
 Keys = tuple[tuple[str, bytes], ...]
 # Two files in PEM: a server's certificate chain, and its key.
 Certificate = tuple[str, str]
-
-_REDIS = ("redis", "rediss", "unix")
 
 
 def provider_names(environment: Environment) -> tuple[str, ...]:
@@ -62,19 +61,32 @@ def trusted_authority(environment: Environment) -> str:
     return path
 
 
-def _broker_url(environment: Environment) -> str:
-    if environment.is_set("CELERY_BROKER_URL"):
-        return environment.url("CELERY_BROKER_URL", (*_REDIS, "redis+socket"))
-    # Celery writes the address of a socket file in a way of its own.
-    url = environment.url("REDIS_URL", _REDIS)
-    return url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+def redis_address(environment: Environment, name: str = "REDIS_URL") -> RedisAddress:
+    """Return the address of a Redis; the sentinels' password and the authority are settings of their own."""
+    password = environment.secret("REDIS_SENTINEL_PASSWORD", "")
+    authority = trusted_authority(environment)
+    if url := environment.secret(name):
+        try:
+            return RedisAddress.parse(url, password, authority)
+        except RedisAddressError as error:
+            environment.fault(name, str(error), error.hint)
+    return RedisAddress((("localhost", 6379),))
+
+
+def _broker_address(environment: Environment) -> RedisAddress:
+    return redis_address(environment, broker_setting(environment))
+
+
+def broker_setting(environment: Environment) -> str:
+    """Return the setting that gives the address of the broker."""
+    return "CELERY_BROKER_URL" if environment.is_set("CELERY_BROKER_URL") else "REDIS_URL"
 
 
 # How each field of the classes below is read.
 _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "database_url": lambda environment: environment.url("DATABASE_URL", ("postgresql", "postgres")),
-    "redis_url": lambda environment: environment.url("REDIS_URL", _REDIS),
-    "broker_url": _broker_url,
+    "redis": redis_address,
+    "broker": _broker_address,
     "providers": provider_names,
     "sealing_keys": lambda environment: environment.keys("SEALING_KEYS"),
     "fingerprint_key": lambda environment: environment.key("FINGERPRINT_KEY"),
@@ -121,7 +133,7 @@ class LedgerSettings(_Settings):
 class AuditSettings(LedgerSettings):
     """What reads inboxes and the ledger and opens nothing: the audit, a worker's health."""
 
-    redis_url: str
+    redis: RedisAddress
     providers: tuple[str, ...]
 
 
@@ -129,7 +141,7 @@ class AuditSettings(LedgerSettings):
 class IngestSettings(AuditSettings):
     """Ingest. Each provider's folder reads the tokens and secrets of its provider."""
 
-    broker_url: str
+    broker: RedisAddress
     sealing_keys: Keys
     body_limit_bytes: int
     ingest_bind: tuple[str, int]
@@ -142,7 +154,7 @@ class IngestSettings(AuditSettings):
 class WorkerSettings(AuditSettings):
     """Workers, and the operators' commands that process deliveries (replay, reveal)."""
 
-    broker_url: str
+    broker: RedisAddress
     sealing_keys: Keys
     fingerprint_key: bytes
     allow_non_durable: frozenset[str]
@@ -152,7 +164,7 @@ class WorkerSettings(AuditSettings):
 class BeatSettings(_Settings):
     """Beat, which schedules sweeps and audits, and sends canaries to `ingest_url` if there is a secret."""
 
-    broker_url: str
+    broker: RedisAddress
     providers: tuple[str, ...]
     ingest_url: str
     authority: str

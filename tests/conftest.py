@@ -13,6 +13,7 @@ from redis import Redis, RedisError
 
 from app.inbox import client as server
 from app.storage.connection import Connection, connect
+from config.redis_address import RedisAddress
 from tests.support import databases, servers
 from tests.support.kvitto_process import Running, running
 
@@ -74,7 +75,7 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def redis(valkey_server: str) -> Iterator[Redis]:
     """A client of an empty Valkey."""
-    client = server.connect(valkey_server)
+    client = server.connect(RedisAddress.parse(valkey_server))
     client.flushall()
     yield client
     client.close()

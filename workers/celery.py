@@ -20,7 +20,7 @@ from config.settings import BeatSettings
 def _settings() -> dict[str, Any]:
     settings = BeatSettings.load()
     beat = {"beat_schedule": schedule(settings.providers)}
-    return worker_settings(settings.broker_url) | wake_up_queues(settings.providers) | beat
+    return worker_settings(settings.broker) | wake_up_queues(settings.providers) | beat
 
 
 app = Celery("kvitto")

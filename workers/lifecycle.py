@@ -59,13 +59,13 @@ def make_consumer(provider: str, slot: ConsumerSlot) -> InboxConsumer:
     environment.check()
     if events is None:
         raise LookupError(f"no folder {provider} in app/providers")
-    redis, keys = client.connect(settings.redis_url), SealingKeys(settings.sealing_keys)
+    redis, keys = client.connect(settings.redis), SealingKeys(settings.sealing_keys)
     ledger = Ledger(settings.database_url, provider, "postgres" in settings.allow_non_durable)
     return InboxConsumer(
         Inbox(redis, provider),
         BatchProcessor(DeliveryProcessor(keys, events), ledger),
         slot,
-        partial(wakeup.WakeupPublisher(settings.broker_url).publish, provider),
+        partial(wakeup.WakeupPublisher(settings.broker).publish, provider),
         CanaryConsumer(Inbox(redis, canary.inbox_name(provider)), ledger, keys, provider),
     )
 
@@ -75,7 +75,7 @@ def check_servers() -> None:
     settings = _settings()
     problems: list[CheckResult] = []
     try:
-        problems += client.startup_errors(client.connect(settings.redis_url), "redis" in settings.allow_non_durable)
+        problems += client.startup_errors(client.connect(settings.redis), "redis" in settings.allow_non_durable)
         with connect(settings.database_url, "check") as connection:
             problems += server_info.startup_errors(connection, "postgres" in settings.allow_non_durable)
     except StoreUnavailableError as error:

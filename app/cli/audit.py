@@ -69,7 +69,7 @@ def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: 
         reconciler = _reconcile(against, settings, timeout)
         _print_reconciliation(reconciler, as_json)
         raise SystemExit(0 if reconciler.passed else 1)
-    redis = client.connect(settings.redis_url, timeout_seconds=10)
+    redis = client.connect(settings.redis, timeout_seconds=10)
     progress = console(stderr=True).status("comparing inboxes with the ledger")
     with progress, session(settings.database_url, "audit") as connection:
         inboxes = [Inbox(redis, provider) for provider in settings.providers]
@@ -132,7 +132,7 @@ def _print_balances(balances: Sequence[ProviderBalance], as_json: bool) -> None:
 
 def _reconcile(path: Path, settings: AuditSettings, timeout: float) -> Reconciler:
     """Compare a record with the ledger; wait up to `timeout` seconds for what is in flight."""
-    redis = client.connect(settings.redis_url, timeout_seconds=10)
+    redis = client.connect(settings.redis, timeout_seconds=10)
     progress = console(stderr=True).status("comparing the record with the ledger")
     with progress, session(settings.database_url, "audit") as connection:
         reconciler = Reconciler(

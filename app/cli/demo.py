@@ -23,7 +23,7 @@ from app.providers import registry
 from app.storage import dead_letters, reports
 from app.storage.connection import Connection, connect
 from config.environment import Environment
-from config.settings import provider_names
+from config.settings import provider_names, redis_address
 from config.variables import PYTHON
 
 # The environment may choose the addresses; a tour uses none of its servers and secrets. PYTHONPATH is where this code
@@ -81,7 +81,7 @@ def _serving(folder: str) -> Iterator[subprocess.Popen[str]]:
 
 def _drained(connection: Connection, environment: Mapping[str, str]) -> list[ProviderBalance]:
     """Return the audit of every inbox, once nothing is in flight or a minute has passed."""
-    redis = client.connect(environment["REDIS_URL"])
+    redis = client.connect(redis_address(Environment(environment)))
     inboxes = [Inbox(redis, name) for name in provider_names(Environment(environment))]
     deadline = time.monotonic() + _DRAIN_SECONDS
     while True:

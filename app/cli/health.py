@@ -58,7 +58,7 @@ def _waiting_times(settings: AuditSettings, providers: Iterable[str]) -> Iterato
     from app.storage.overflow import Overflow  # noqa: PLC0415
 
     with (
-        closing(client.connect(settings.redis_url)) as redis,
+        closing(client.connect(settings.redis)) as redis,
         translate_errors(),
         connect(settings.database_url, "health") as connection,
     ):

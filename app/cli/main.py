@@ -41,7 +41,10 @@ _SERVING = ("up", "demo", "ingest", "worker", "beat", "console")
 _HINTS = {
     "postgres-unavailable": "Start Postgres{up}, or correct DATABASE_URL",
     "redis-unreachable": "Start Redis{up}, or correct REDIS_URL",
-    "redis-refuses": "Correct REDIS_URL, or the permissions of this user in Redis",
+    "redis-refuses": "Correct REDIS_URL: user, password or database",
+    "redis-not-primary": "Name the primary in REDIS_URL, or sentinels that know it",
+    "redis-certificate-not-trusted": "Name its authority in CA_FILE, and in REDIS_URL the host that it is for",
+    "redis-no-permission": "Grant it with ACL SETUSER; docs/operations.md lists what Kvitto needs",
     "redis-full": "Raise its maxmemory, or wait until workers have drained it",
     "redis-loading": "Wait until it has loaded its data",
 }

@@ -13,6 +13,7 @@ import click
 
 from config.environment import ConfigurationError, Environment, load
 from config.granian import EDGE_MEMORY, EDGE_THREADS
+from config.redis_address import RedisAddress
 
 _number = click.IntRange(min=1)
 
@@ -30,19 +31,19 @@ def ingest(threads: int, processes: int) -> None:
     from app.process_settings import read_ingest
 
     settings = load(read_ingest)
-    _require_fit_redis(settings.redis_url, "redis" in settings.allow_non_durable)
+    _require_fit_redis(settings.redis, "redis" in settings.allow_non_durable)
     with hold("INGEST_BIND", settings.ingest_bind, "serves"):
         importlib.import_module("app.ingest.app")
         serve("kvitto ingest", "app.ingest.wsgi:app", settings.ingest_bind, threads, settings.certificate, processes)
 
 
-def _require_fit_redis(redis_url: str, allow_non_durable: bool) -> None:
+def _require_fit_redis(address: RedisAddress, allow_non_durable: bool) -> None:
     """Raise ConfigurationError if Redis could lose a confirmed append; one that is down does not stop the start."""
     from app.errors import StoreUnavailableError
     from app.inbox import client
 
     try:
-        with closing(client.connect(redis_url)) as redis:
+        with closing(client.connect(address)) as redis:
             errors = client.startup_errors(redis, allow_non_durable)
     except StoreUnavailableError as error:
         click.echo(f"redis: {error}; starting without it, /readyz shows when it is there", err=True)

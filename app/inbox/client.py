@@ -1,53 +1,78 @@
 """Connects to the Redis server of the inboxes, queries its state and translates its errors."""
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from redis import Redis, exceptions
+from redis import ConnectionPool, Redis, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from app.errors import StoreUnavailableError
+from app.inbox import connections
+from config.celery import sentinel_options
 from config.checks import redis as redis_checks
-from config.checks.result import CheckResult, Facts, fault, only_faults
-from config.environment import ConfigurationError
+from config.checks.result import CheckResult, Facts, only_faults
+from config.redis_address import RedisAddress
 
 # Keys of the inboxes, of pending wake-ups, and of Celery's transport.
 _OWN_KEYS = (b"inbox:", b"wakeup:", b"_kombu.", b"unacked")
+_QUOTED = re.compile(r"'([a-z|]+)'")
 
 
-def connect(url: str, timeout_seconds: float = 2.0) -> Redis:
+def _nothing(_: Exception) -> str:
+    return ""
+
+
+def _missing_permission(error: Exception) -> str:
+    """Return what this user may not do: the name of a command, or "use a key"."""
+    command = _QUOTED.search(str(error).rpartition("caused error: ")[2])
+    return f"this user may not run {command[1].upper()}" if command else "this user may not use a key"
+
+
+# By type of redis-py's errors, subclasses first: the end of our reason, and the detail.
+_REASONS: tuple[tuple[type[Exception], str, Callable[[Exception], str]], ...] = (
+    (exceptions.OutOfMemoryError, "full", _nothing),
+    (exceptions.BusyLoadingError, "loading", _nothing),
+    (connections.NotPrimaryError, "not-primary", str),
+    (connections.UntrustedCertificateError, "certificate-not-trusted", str),
+    (exceptions.NoPermissionError, "no-permission", _missing_permission),
+    (exceptions.AuthenticationError, "refuses", lambda _: "wrong user or password"),
+    (MasterNotFoundError, "unreachable", lambda _: "no sentinel names a primary of this name"),
+    (exceptions.ConnectionError, "unreachable", _nothing),
+    (exceptions.TimeoutError, "unreachable", _nothing),
+)
+
+
+def connect(address: RedisAddress, timeout_seconds: float = 2.0) -> Redis:
     """Return a client whose every reply takes `timeout_seconds` at most, and that never retries a command.
 
     redis-py's default of ten retries appended one delivery twice.
-
-    Raises:
-        ConfigurationError: `url` is not an address.
     """
-    network = {} if url.startswith("unix") else {"socket_connect_timeout": 0.5, "socket_keepalive": True}
-    try:
-        return Redis.from_url(
-            url,
-            socket_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=256,
-            driver_info=None,  # sending the library's name costs a new connection two round trips
-            **network,
-        )
-    except ValueError as error:
-        hint = "Write it like redis://user:password@host:6379/0, special characters as %XX"
-        raise ConfigurationError([fault("REDIS_URL", "cannot be read as an address", hint)]) from error
-
-
-def is_address(url: str) -> bool:
-    """Return whether `url` is a well-formed address; connects to nothing."""
-    try:
-        connect(url).close()
-    except ConfigurationError:
-        return False
-    return True
+    options: dict[str, Any] = {
+        "username": address.username or None,
+        "password": address.password or None,
+        "db": address.database,
+        "socket_timeout": timeout_seconds,
+        "retry": Retry(NoBackoff(), 0),
+        "max_connections": 256,
+        "driver_info": None,  # sending the library's name costs a new connection two round trips
+    }
+    if address.socket_file:
+        options |= {"connection_class": connections.SocketFileConnection, "path": address.socket_file}
+        return Redis.from_pool(ConnectionPool(**options))
+    options |= {"socket_connect_timeout": 0.5, "socket_keepalive": True, **(address.tls_options if address.tls else {})}
+    if not address.primary:
+        connection = connections.TlsConnection if address.tls else connections.TcpConnection
+        host, port = address.hosts[0]
+        return Redis.from_pool(ConnectionPool(connection_class=connection, host=host, port=port, **options))
+    managed = connections.SentinelTlsConnection if address.tls else connections.SentinelTcpConnection
+    sentinels = Sentinel(address.hosts, sentinel_kwargs=sentinel_options(address))  # type: ignore[no-untyped-call]
+    pool = SentinelConnectionPool(address.primary, sentinels, connection_class=managed, **options)  # type: ignore[no-untyped-call]
+    return Redis.from_pool(pool)
 
 
 @contextmanager
@@ -55,18 +80,19 @@ def translate_errors() -> Iterator[None]:
     """Turn every error of the server or the connection into StoreUnavailableError."""
     try:
         yield
-    except exceptions.OutOfMemoryError as error:
-        raise StoreUnavailableError("redis-full") from error
-    except exceptions.BusyLoadingError as error:
-        raise StoreUnavailableError("redis-loading") from error
-    except exceptions.AuthenticationError as error:  # a subclass of ConnectionError, although the server answered
-        raise StoreUnavailableError("redis-refuses", "wrong user or password") from error
-    except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
-        raise StoreUnavailableError("redis-unreachable") from error
     except exceptions.RedisError as error:
-        # Of "Command # 1 (…) of pipeline caused error: CODE …" only the code is kept: the command quotes values.
-        code = str(error).rpartition("caused error: ")[2].partition(" ")[0]
-        raise StoreUnavailableError("redis-refuses", code) from error
+        raise to_unavailable(error, "redis") from error
+
+
+def to_unavailable(error: exceptions.RedisError, server: str) -> StoreUnavailableError:
+    """Return an error of redis-py in our own words: its messages quote commands, values and addresses.
+
+    `server` begins the reason: "redis", or "broker".
+    """
+    for kind, reason, detail in _REASONS:
+        if isinstance(error, kind):
+            return StoreUnavailableError(f"{server}-{reason}", detail(error))
+    return StoreUnavailableError(f"{server}-refuses", connections.error_code(error))
 
 
 def ping(redis: Redis) -> None:

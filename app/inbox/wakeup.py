@@ -8,9 +8,13 @@ import logging
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+from redis.exceptions import RedisError
+
 from app import metrics
 from app.errors import StoreUnavailableError
-from config.celery import PUBLISHER_OPTIONS, PUBLISHERS
+from app.inbox.client import to_unavailable
+from config.celery import PUBLISHER_OPTIONS, PUBLISHERS, broker_connection
+from config.redis_address import RedisAddress
 
 TASK = "drain"  # of workers.tasks
 # A worker drops a task that is older: sweeps have drained the inbox meanwhile.
@@ -21,11 +25,11 @@ logger = logging.getLogger(__name__)
 class WakeupPublisher:
     """Publishes wake-ups, from any thread."""
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker: RedisAddress) -> None:
         import kombu  # noqa: PLC0415 - the import takes 0.1 s; most commands publish nothing
         from kombu.pools import ProducerPool  # noqa: PLC0415
 
-        connection = kombu.Connection(broker_url, transport_options=PUBLISHER_OPTIONS)
+        connection = kombu.Connection(**broker_connection(broker, PUBLISHER_OPTIONS))
         self._producers = ProducerPool(connection.Pool(PUBLISHERS), limit=PUBLISHERS)
 
     def publish(self, provider: str) -> None:
@@ -60,12 +64,14 @@ class WakeupPublisher:
     # ---- End of the Celery message.
 
 
-def ping(broker_url: str) -> None:
+def ping(broker: RedisAddress) -> None:
     """Raise StoreUnavailableError unless the broker answers."""
     import kombu  # noqa: PLC0415
 
     try:
-        with kombu.Connection(broker_url, transport_options=PUBLISHER_OPTIONS) as connection:
+        with kombu.Connection(**broker_connection(broker, PUBLISHER_OPTIONS)) as connection:
             connection.connect()
-    except Exception as error:  # any error of the broker's client; its text may contain the address
+    except RedisError as error:
+        raise to_unavailable(error, "broker") from error
+    except Exception as error:  # any error of kombu; its text may contain the address
         raise StoreUnavailableError("broker-unreachable", type(error).__name__) from error

@@ -38,7 +38,7 @@ def create_app(environment: Environment) -> Flask:
     authentications = {name: registry.load_authentication(name, environment) for name in settings.providers}
     environment.check()
 
-    redis = client.connect(settings.redis_url, _REDIS_TIMEOUT_SECONDS)
+    redis = client.connect(settings.redis, _REDIS_TIMEOUT_SECONDS)
     pool = Pool(settings.database_url, "ingest", _POSTGRES_TIMEOUT_SECONDS)
     inboxes = {name: Inbox(redis, name) for name in settings.providers}
     canary_inboxes = {
@@ -55,7 +55,7 @@ def create_app(environment: Environment) -> Flask:
     reporter = HighWaterReporter(pool)
     for background in (*breakers, reporter):
         background.start()
-    publisher = wakeup.WakeupPublisher(settings.broker_url)
+    publisher = wakeup.WakeupPublisher(settings.broker)
 
     def store(provider: str, inbox: Inbox) -> DurableStore:
         return DurableStore(inbox, pool, breakers, reporter, partial(publisher.publish, provider))

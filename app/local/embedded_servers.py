@@ -11,6 +11,7 @@ from app.inbox import client as inbox_client
 from app.local.machine import LocalError
 from app.local.postgres_user import postgres_user
 from app.storage.connection import connect
+from config.redis_address import RedisAddress
 
 _INITDB_OPTIONS = ("-U", "kvitto", "--auth=trust", "--no-locale", "--encoding=UTF8")
 
@@ -67,7 +68,7 @@ def postgres_answers(dsn: str) -> bool:
 
 def valkey_answers(url: str) -> bool:
     """Return whether the server answers commands."""
-    with suppress(StoreUnavailableError), closing(inbox_client.connect(url)) as client:
+    with suppress(StoreUnavailableError), closing(inbox_client.connect(RedisAddress.parse(url))) as client:
         inbox_client.ping(client)
         return True
     return False

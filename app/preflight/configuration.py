@@ -1,11 +1,10 @@
 """The settings of some processes, read from one environment, and what is wrong with them."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from app.inbox import client as inbox_server
 from app.process_settings import READERS
 from app.providers import registry
 from app.storage import server_info as ledger_server
@@ -13,11 +12,11 @@ from config import declarations
 from config.checks import settings as settings_checks
 from config.checks.result import CheckResult, fault, ok
 from config.environment import Environment
-from config.settings import allow_non_durable
+from config.settings import allow_non_durable, broker_setting
 from config.variables import setting_of
 
 # Addresses whose client may be unable to read them, although the scheme is right.
-_IS_ADDRESS = {"REDIS_URL": inbox_server.is_address, "DATABASE_URL": ledger_server.is_address}
+_IS_ADDRESS = {"DATABASE_URL": ledger_server.is_address}
 
 
 class Configuration:
@@ -31,7 +30,8 @@ class Configuration:
         needed_by: dict[CheckResult, list[str]] = {}
         for process in processes:
             self._environment.faults.clear()
-            self._values |= asdict(READERS[process](self._environment))
+            settings = READERS[process](self._environment)
+            self._values |= {field.name: getattr(settings, field.name) for field in fields(settings)}
             for result in dict.fromkeys(self._environment.faults):
                 needed_by.setdefault(result, []).append(process)
         self._values["allow_non_durable"] = allow_non_durable(self._environment)
@@ -51,12 +51,10 @@ class Configuration:
         """Return a setting by its field's name; None if none of the processes has it."""
         return self._values.get(name)
 
-    def address(self, name: str) -> str | None:
+    def address(self, name: str) -> Any:
         """Return a server's address by its field's name; None if none of the processes has it, or if it is wrong."""
-        setting = name.upper()
-        if name == "broker_url":
-            setting = "CELERY_BROKER_URL" if self._environment.is_set("CELERY_BROKER_URL") else "REDIS_URL"
-        return None if setting in self._faulty else self.get(name)
+        settings = {"redis": "REDIS_URL", "broker": broker_setting(self._environment), "database_url": "DATABASE_URL"}
+        return None if settings[name] in self._faulty else self.get(name)
 
     def results(self) -> Iterator[CheckResult]:
         """Yield what is wrong with the settings, or dangerous about them."""

@@ -21,6 +21,12 @@ from config.environment import Environment
 from config.folders import private_folder
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_REDIS_HINT = "Start it, or correct host, port, user and password in REDIS_URL"
+# By reason, where it says more than that.
+_HINTS = {
+    "redis-certificate-not-trusted": "Name its authority in CA_FILE, and in the address the host that it is for",
+    "redis-no-permission": "Grant it with ACL SETUSER; docs/operations.md lists what Kvitto needs",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ def run_checks(variables: Mapping[str, str], processes: Collection[str]) -> Pref
     configuration = Configuration(variables, processes)
     settings = [*configuration.results(), *_check_credentials(configuration), *_check_folders(configuration)]
     servers = [*_ask_redis(configuration)]
-    is_shared = configuration.get("broker_url") == configuration.get("redis_url")
+    is_shared = configuration.get("broker") == configuration.get("redis")
     if not is_shared or (servers and not only_faults(servers)):  # a fault of the shared server is reported already
         servers += _ask_broker(configuration)
     return PreflightReport(settings, [*servers, *_ask_postgres(configuration)])
@@ -97,14 +103,13 @@ def _writable(name: str, folder: Path, hint: str) -> CheckResult:
 
 def _ask_redis(configuration: Configuration) -> Iterator[CheckResult]:
     """Check the server of the inboxes with the client of the processes; no results if its address is not known."""
-    if (url := configuration.address("redis_url")) is None:
+    if (address := configuration.address("redis")) is None:
         return
     try:
-        with closing(inbox_server.connect(url)) as client:
+        with closing(inbox_server.connect(address)) as client:
             facts = inbox_server.server_info(client, configuration.get("providers"))
     except StoreUnavailableError as error:
-        message = f"{error} ({type(error.__cause__).__name__})"
-        yield fault("redis", message, "Start it, or correct host, port, user and password in REDIS_URL")
+        yield fault("redis", f"{error} ({type(error.__cause__).__name__})", _HINTS.get(error.reason, _REDIS_HINT))
         return
     yield ok("redis", "answers")
     body_limit_bytes = configuration.get("body_limit_bytes")
@@ -113,13 +118,14 @@ def _ask_redis(configuration: Configuration) -> Iterator[CheckResult]:
 
 def _ask_broker(configuration: Configuration) -> Iterator[CheckResult]:
     """Check that the broker of the wake-ups answers its publishers; it holds nothing that could be lost."""
-    if (url := configuration.address("broker_url")) is None:
+    if (address := configuration.address("broker")) is None:
         return
     try:
-        wakeup.ping(url)
+        wakeup.ping(address)
         yield ok("broker", "answers")
     except StoreUnavailableError as error:
-        yield fault("broker", str(error), "Start it, or correct CELERY_BROKER_URL; until then only sweeps drain")
+        hint = "Start it, or correct CELERY_BROKER_URL; until then only sweeps drain"
+        yield fault("broker", str(error), _HINTS.get(error.reason.replace("broker-", "redis-"), hint))
 
 
 def _ask_postgres(configuration: Configuration) -> Iterator[CheckResult]:

@@ -8,6 +8,7 @@ import pytest
 
 from app.inbox import client as server
 from app.sandbox.kompar import encrypt
+from config.redis_address import RedisAddress
 from tests.support.kvitto_process import BIND, ROOT, SECRETS, Running, run
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually
@@ -72,7 +73,7 @@ def test_audit_with_a_missing_entry_reports_it_and_exits_1(empty_kvitto: Running
     answer = empty_kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
     empty_kvitto.outcome(answer.json()["receipt"])
     assert empty_kvitto.audit()["missing"] == 0
-    client = server.connect(empty_kvitto.redis)
+    client = server.connect(RedisAddress.parse(empty_kvitto.redis))
     lost = client.xadd("inbox:kompar", {"appended": "and deleted outside of Kvitto"})
     client.xdel("inbox:kompar", lost)
     client.close()

@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from app.inbox import client as server
+from config.redis_address import RedisAddress
 from tests.support.kvitto_process import Running
 from tests.support.providers.kompar_fixtures import TOKEN
 
@@ -20,7 +21,7 @@ MIB = 1024 * 1024
 @pytest.fixture
 def appended(kvitto: Running) -> Iterator[Callable[[], int]]:
     """Return a function that counts the deliveries ever stored for Kompar, in inbox and overflow."""
-    client = server.connect(kvitto.redis)
+    client = server.connect(RedisAddress.parse(kvitto.redis))
     yield lambda: _entries_added(client) + len(kvitto.rows("SELECT FROM kvitto.overflow WHERE provider = 'kompar'"))
     client.close()
 

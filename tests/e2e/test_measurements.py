@@ -14,6 +14,7 @@ from benchmarks.goals import GOALS, judged
 from benchmarks.runner import Bench
 from benchmarks.suite import MEASUREMENTS
 from benchmarks.workload_size import TINY
+from config.redis_address import RedisAddress
 from tests.support.kvitto_process import ROOT
 
 ON_SCENE = (accept, drain, end_to_end, growth, memory, cost, profiles)
@@ -43,7 +44,7 @@ def _lost_is_reported(bench: Bench) -> None:
     with bench.sending(ours, "a loss") as sent:
         with ours.standing():
             bench.send(sent, bodies.applications(3))
-            inbox = Inbox(client.connect(bench.scene.kvitto.redis), "kompar")
+            inbox = Inbox(client.connect(RedisAddress.parse(bench.scene.kvitto.redis)), "kompar")
             inbox.acknowledge(inbox.claim("a thief"))
         sent.accepted = 0  # else they would be waited for
     assert bench.record.voids == ["a loss: the audit reports 3 missing"]

@@ -20,6 +20,7 @@ from app.providers import registry
 from app.storage.connection import connect
 from app.storage.migration_runner import migrate
 from config.checks.result import CheckLevel, CheckResult
+from config.redis_address import RedisAddress
 from tests.support import servers
 from tests.support.kvitto_process import command, run
 from tests.support.misconfigurations import (
@@ -46,7 +47,10 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HealthySetup]:
             connection.execute("CREATE DATABASE healthy")
         with connect(dsn, "test") as connection:
             migrate(connection)
-        with psycopg.connect(dsn, autocommit=True) as connection, client.connect(redis_url) as redis:
+        with (
+            psycopg.connect(dsn, autocommit=True) as connection,
+            client.connect(RedisAddress.parse(redis_url)) as redis,
+        ):
             connection.execute("CREATE ROLE least LOGIN; GRANT SELECT ON public.kvitto_migrations TO least")
             environment = secret_files(folder) | {
                 "DATABASE_URL": dsn.replace("kvitto@", "least@"),

@@ -12,6 +12,7 @@ from redis import Redis
 
 from app.inbox import client
 from config.checks.result import CheckLevel
+from config.redis_address import RedisAddress
 from tests.support.servers import eventually
 
 WARNING, FAULT = CheckLevel.WARNING, CheckLevel.FAULT
@@ -118,7 +119,7 @@ def less_memory_left(healthy: HealthySetup) -> Iterator[Environment]:
 def many_clients(healthy: HealthySetup) -> Iterator[Environment]:
     with redis_with(("maxclients", "100"))(healthy) as environment, ExitStack() as held:
         for _ in range(92):
-            held.enter_context(client.connect(environment["REDIS_URL"])).ping()
+            held.enter_context(client.connect(RedisAddress.parse(environment["REDIS_URL"]))).ping()
         yield environment
 
 
@@ -200,7 +201,10 @@ SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
     "no sealing key": (setting(SEALING_KEYS=""), "SEALING_KEYS", FAULT, "needed by ingest, worker)", "_KEYS_FILE"),
     "a key cut short": (setting(SEALING_KEYS="a=c2hvcnQ="), "SEALING_KEYS", FAULT, "32 bytes", "openssl rand"),
     "no such file": (setting(CONSOLE_PASSWORD_FILE="/none"), "CONSOLE_PASSWORD_FILE", FAULT, "cannot be read", "Name"),
-    "a redis port in letters": (setting(REDIS_URL="redis://r:port/0"), "REDIS_URL", FAULT, "cannot be read", "port"),
+    "a redis port in letters": (setting(REDIS_URL="redis://r:port/0"), "REDIS_URL", FAULT, "cannot be read", "6379"),
+    "an option in an address": (
+        setting(REDIS_URL=f"redis://{NOWHERE}?protocol=3"), "REDIS_URL", FAULT, "protocol", "Remove it",
+    ),
     "a host in brackets": (setting(DATABASE_URL="postgresql://[/k"), "DATABASE_URL", FAULT, "cannot be read", "port"),
     "redis is not there": (
         setting(REDIS_URL=f"redis://{NOWHERE}/0", CELERY_BROKER_URL=f"redis://{NOWHERE}/0"),

@@ -12,6 +12,7 @@ from app.cli.main import kvitto
 from config.celery import worker_settings
 from config.environment import Environment
 from config.granian import WORKERS_KILL_TIMEOUT
+from config.redis_address import RedisAddress
 from config.settings import IngestSettings
 from tests.e2e.deploy.balancer import TEMPLATE
 from tests.e2e.deploy.composition import FILE, MOUNTED, OURS, SERVICES, composition, interpolated, read
@@ -143,7 +144,7 @@ def test_grace_period_of_a_stop_is_longer_than_the_stop() -> None:
     (nginx,) = re.findall(r"worker_shutdown_timeout (\d+)s;", TEMPLATE.read_text())
     grace = {name: seconds(service["stop_grace_period"]) for name, service in SERVICES.items()}
     assert min(grace["ingest-1"], grace["console"]) > WORKERS_KILL_TIMEOUT + 1
-    assert grace["worker-kompar"] > worker_settings("")["task_time_limit"]
+    assert grace["worker-kompar"] > worker_settings(RedisAddress())["task_time_limit"]
     assert grace["nginx"] > int(nginx)
 
 

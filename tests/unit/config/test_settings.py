@@ -9,6 +9,7 @@ from app.local.certificates import Authority
 from app.providers import registry
 from config.checks import postgres, redis
 from config.environment import ConfigurationError, Environment
+from config.redis_address import RedisAddress
 from config.settings import BeatSettings, ConsoleSettings, IngestSettings, WorkerSettings
 
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -24,7 +25,7 @@ GOOD = {
 
 def test_settings_that_are_valid_are_read() -> None:
     settings = IngestSettings.load(GOOD)
-    assert settings.broker_url == "redis://redis/0"
+    assert settings.broker == RedisAddress((("redis", 6379),))
     assert settings.providers == ("kompar", "solaris")
     assert settings.body_limit_bytes == 25 * 1024 * 1024
     assert [label for label, _ in settings.sealing_keys] == ["new", "old"]

@@ -1,0 +1,88 @@
+"""Connections to Redis that close themselves when the server says that it is not the primary.
+
+After a fail-over the demoted server answers on, and refuses every write. A connection that stayed open would keep its
+process there for good; a new one reaches the promoted server. redis-py's clients and kombu's broker both use these.
+
+    ConnectionError (redis-py)
+    ├── NotPrimaryError            the server takes no writes now
+    └── UntrustedCertificateError  the password was not sent
+"""
+
+import ssl
+from typing import Any
+
+from redis import Connection, SSLConnection, UnixDomainSocketConnection, exceptions
+from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+
+# UNBLOCKED: a server that is demoted ends the waiting commands. NOREPLICAS: it was cut off from its replicas.
+_NOT_PRIMARY = ("READONLY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED")
+_OTHER_NAME = (62, 64)  # OpenSSL's codes of a certificate for another host name or IP address
+_EXPIRED = 10
+
+
+class NotPrimaryError(exceptions.ConnectionError):
+    """The server takes no writes; another one may have been promoted."""
+
+
+class UntrustedCertificateError(exceptions.ConnectionError):
+    """The server's certificate was not verified. The message says why, in our own words."""
+
+
+def error_code(error: exceptions.RedisError) -> str:
+    """Return the code of an error that a server answered, READONLY for example. The message behind it quotes values."""
+    # redis-py removes the codes that it knows, and a pipeline puts its command in front.
+    return error.status_code or str(error).rpartition("caused error: ")[2].partition(" ")[0]
+
+
+class _LeavesDemotedServer:
+    """Mixin for redis-py's connections."""
+
+    def connect(self) -> None:
+        """Connect and log in."""
+        try:
+            super().connect()  # type: ignore[misc]
+        except exceptions.ConnectionError as error:
+            if isinstance(cause := error.__context__, ssl.SSLCertVerificationError):
+                raise UntrustedCertificateError(_why_untrusted(cause)) from error
+            raise
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        """Return the reply; raise NotPrimaryError, with the connection closed, if the server is not the primary."""
+        try:
+            return super().read_response(*args, **options)  # type: ignore[misc]
+        except exceptions.BusyLoadingError:
+            self.disconnect()  # type: ignore[attr-defined]
+            raise
+        except exceptions.ResponseError as error:
+            if (code := error_code(error)) not in _NOT_PRIMARY:
+                raise
+            self.disconnect()  # type: ignore[attr-defined]
+            raise NotPrimaryError(code) from error
+
+
+class TcpConnection(_LeavesDemotedServer, Connection):
+    """By TCP."""
+
+
+class TlsConnection(_LeavesDemotedServer, SSLConnection):
+    """By TLS."""
+
+
+class SocketFileConnection(_LeavesDemotedServer, UnixDomainSocketConnection):
+    """By a socket file."""
+
+
+class SentinelTcpConnection(_LeavesDemotedServer, SentinelManagedConnection):
+    """By TCP, to the server that the sentinels name."""
+
+
+class SentinelTlsConnection(_LeavesDemotedServer, SentinelManagedSSLConnection):
+    """By TLS, to the server that the sentinels name."""
+
+
+def _why_untrusted(error: ssl.SSLCertVerificationError) -> str:
+    if error.verify_code in _OTHER_NAME:
+        return "its certificate is for another name"
+    if error.verify_code == _EXPIRED:
+        return "its certificate has expired"
+    return "no authority that is trusted here issued its certificate"
