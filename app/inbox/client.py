@@ -9,7 +9,7 @@ from typing import Any
 from redis import ConnectionPool, Redis, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from app.errors import StoreUnavailableError
 from app.inbox import connections
@@ -71,7 +71,7 @@ def connect(address: RedisAddress, timeout_seconds: float = 2.0) -> Redis:
         return Redis.from_pool(ConnectionPool(connection_class=connection, host=host, port=port, **options))
     managed = connections.SentinelTlsConnection if address.tls else connections.SentinelTcpConnection
     sentinels = Sentinel(address.hosts, sentinel_kwargs=sentinel_options(address))  # type: ignore[no-untyped-call]
-    pool = SentinelConnectionPool(address.primary, sentinels, connection_class=managed, **options)  # type: ignore[no-untyped-call]
+    pool = connections.SentinelPool(address.primary, sentinels, connection_class=managed, **options)  # type: ignore[no-untyped-call]
     return Redis.from_pool(pool)
 
 
@@ -99,6 +99,16 @@ def ping(redis: Redis) -> None:
     """Raise StoreUnavailableError unless the server answers."""
     with translate_errors():
         redis.ping()
+
+
+def follow_primary(redis: Redis) -> None:
+    """Ask the sentinels, if there are any, for the primary; after a fail-over, close idle connections to the former.
+
+    The former primary takes writes until a sentinel demotes it, seconds later, and loses them then.
+    """
+    if isinstance(redis.connection_pool, connections.SentinelPool):
+        with translate_errors():
+            redis.connection_pool.get_master_address()  # type: ignore[no-untyped-call]
 
 
 def durability_errors(redis: Redis) -> list[CheckResult]:

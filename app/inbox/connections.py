@@ -12,7 +12,7 @@ import ssl
 from typing import Any
 
 from redis import Connection, SSLConnection, UnixDomainSocketConnection, exceptions
-from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
 # UNBLOCKED: a server that is demoted ends the waiting commands. NOREPLICAS: it was cut off from its replicas.
 _NOT_PRIMARY = ("READONLY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED")
@@ -78,6 +78,16 @@ class SentinelTcpConnection(_LeavesDemotedServer, SentinelManagedConnection):
 
 class SentinelTlsConnection(_LeavesDemotedServer, SentinelManagedSSLConnection):
     """By TLS, to the server that the sentinels name."""
+
+
+class SentinelPool(SentinelConnectionPool):
+    """Connections to the server that the sentinels name."""
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close idle connections; with `inuse_connections` all, those to the sentinels too."""
+        super().disconnect(inuse_connections)
+        if inuse_connections:
+            self.sentinel_manager.close()
 
 
 def _why_untrusted(error: ssl.SSLCertVerificationError) -> str:

@@ -30,7 +30,8 @@ class WakeupPublisher:
         from kombu.pools import ProducerPool  # noqa: PLC0415
 
         connection = kombu.Connection(**broker_connection(broker, PUBLISHER_OPTIONS))
-        self._producers = ProducerPool(connection.Pool(PUBLISHERS), limit=PUBLISHERS)
+        self._connections = connection.Pool(PUBLISHERS)
+        self._producers = ProducerPool(self._connections, limit=PUBLISHERS)
 
     def publish(self, provider: str) -> None:
         """Publish a wake-up within the sockets' time-outs. A failure is counted and logged, never raised."""
@@ -39,6 +40,10 @@ class WakeupPublisher:
         except Exception as error:  # any error of the broker: the delivery is already stored
             metrics.WAKEUP_FAILURES.labels(provider).inc()
             logger.warning("wakeup_failed", extra={"provider": provider, "error": type(error).__name__})
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._connections.force_close_all()
 
     # ---- A Celery message without Celery: importing it would exceed the memory budget of every edge process.
     # The format is version 2 of Celery's message protocol.

@@ -49,7 +49,11 @@ def create_app(environment: Environment) -> Flask:
     all_inboxes = [*inboxes.values(), *canary_inboxes.values()]
     allowed = settings.allow_non_durable
     breakers = (
-        CircuitBreaker("redis", partial(probe_redis, redis, all_inboxes, "redis" in allowed)),
+        CircuitBreaker(
+            "redis",
+            partial(probe_redis, redis, all_inboxes, "redis" in allowed),
+            partial(redis.connection_pool.disconnect, inuse_connections=False),
+        ),
         CircuitBreaker("postgres", partial(probe_postgres, pool, "postgres" in allowed)),
     )
     reporter = HighWaterReporter(pool)

@@ -26,14 +26,17 @@ logger = logging.getLogger(__name__)
 class CircuitBreaker:
     """Lets requests use a store while it is available. Opens at a failed request or probe, closes at the next probe."""
 
-    def __init__(self, store: str, probe: Callable[[], bool]) -> None:
+    def __init__(self, store: str, probe: Callable[[], bool], disconnect: Callable[[], None] = lambda: None) -> None:
         """Guard `store`.
 
         `probe` returns whether the store has room. It raises StoreUnavailableError if the store cannot keep a delivery
         durably. A slow store counts as one without room: requests prefer the other store.
+        `disconnect` closes idle connections. It is called at every failure: after a fail-over they would stay with the
+        former server, and only a new connection reaches the promoted one.
         """
         self._store = store
         self._probe = probe
+        self._disconnect = disconnect
         self._error: StoreUnavailableError | None = None
         self._probing_since: float | None = None
         self.has_room = True
@@ -61,10 +64,11 @@ class CircuitBreaker:
             self._probing_since = None
 
     def open(self, error: StoreUnavailableError) -> None:
-        """Keep requests away from the store until a probe succeeds."""
+        """Keep requests away from the store until a probe, on a new connection, succeeds."""
         if self._error is None:
             logger.error("circuit_opened", extra={"store": self._store, "reason": error.reason, "detail": error.detail})
         self._error = StoreUnavailableError(error.reason, error.detail)  # a copy, without the traceback
+        self._disconnect()
 
     def check(self) -> None:
         """Raise StoreUnavailableError while the circuit is open, or a probe hangs."""
@@ -82,6 +86,7 @@ class CircuitBreaker:
 
 def probe_redis(redis: Redis, inboxes: Sequence[Inbox], allow_non_durable: bool) -> bool:
     """Return whether Redis has room; raises StoreUnavailableError unless its replies prove that a write is on disk."""
+    client.follow_primary(redis)
     if not allow_non_durable and (errors := client.durability_errors(redis)):
         raise StoreUnavailableError("redis-not-durable", "; ".join(error.name for error in errors))
     for inbox in inboxes:

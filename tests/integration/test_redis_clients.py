@@ -4,7 +4,8 @@ import signal
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def reach(address: RedisAddress) -> None:
     with closing(client.connect(address)) as redis:
         redis.set("inbox:reached", 1)
     wakeup.ping(address)
-    wakeup.WakeupPublisher(address).publish("kompar")
+    with closing(wakeup.WakeupPublisher(address)) as publisher:
+        publisher.publish("kompar")
     with kombu.Connection(**broker_connection(address, PUBLISHER_OPTIONS)) as connection:
         message = connection.SimpleQueue("kompar", no_ack=True).get(timeout=5)
         assert message.payload[0] == ["kompar"]
@@ -42,8 +44,10 @@ def reach(address: RedisAddress) -> None:
 
 @contextmanager
 def valkey(folder: Path, *options: str) -> Iterator[None]:
-    """Serve a Valkey that need not listen where a test asks."""
-    with serving([*prepare_valkey(folder / "valkey", 0, REDIS_CONF), *options], folder / "valkey.log"):
+    """Serve a Valkey under a copy of the project's redis.conf: a sentinel has the file written again."""
+    configuration = folder / "redis.conf"
+    configuration.write_text(REDIS_CONF.read_text())
+    with serving([*prepare_valkey(folder / "valkey", 0, configuration), *options], folder / "valkey.log"):
         eventually(lambda: "Ready to accept" in (folder / "valkey.log").read_text(), "valkey ready")
         yield
 
@@ -106,13 +110,17 @@ def test_tls_with_another_certificate_sends_no_password(
     address = RedisAddress.parse(f"rediss://:{ENCODED}@{host}:{tls_port}", authority=trusted if is_trusted else "")
     why = "for another name" if is_trusted else "no authority that is trusted"
     good = RedisAddress.parse(f"rediss://:{ENCODED}@127.0.0.1:{tls_port}", authority=trusted)
-    with closing(client.connect(good)) as redis:
+    with (
+        closing(client.connect(good)) as redis,
+        closing(client.connect(address)) as other,
+        closing(wakeup.WakeupPublisher(address)) as publisher,
+    ):
         before = logins(redis)
         with pytest.raises(StoreUnavailableError, match=f"redis-certificate-not-trusted.*{why}"):
-            client.ping(client.connect(address))
+            client.ping(other)
         with pytest.raises(StoreUnavailableError, match=f"broker-certificate-not-trusted.*{why}"):
             wakeup.ping(address)
-        wakeup.WakeupPublisher(address).publish("kompar")
+        publisher.publish("kompar")
         assert logins(redis) == before
 
 
@@ -158,3 +166,73 @@ def test_process_without_a_broker_logs_why_by_type_alone(database: str, tmp_path
         running.wait(30)
     assert "hid" not in log.read_text()
     assert "connecting to" not in log.read_text()  # redis-py's message
+
+
+# Sentinel.
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[tuple[RedisAddress, list[int]]]:
+    """A primary and its replica, watched by a sentinel; all ask for passwords. Yield the address and both ports."""
+    ports, sentinel = [free_port(), free_port()], free_port()
+    login = ("--requirepass", PASSWORD, "--masterauth", PASSWORD)
+    configuration = folder / "sentinel.conf"
+    configuration.write_text(
+        f"port {sentinel}\nrequirepass sentinels\nsentinel monitor mymaster 127.0.0.1 {ports[0]} 1\n"
+        f'sentinel auth-pass mymaster "{PASSWORD}"\nsentinel down-after-milliseconds mymaster 1000\n'
+    )
+    server = prepare_valkey(folder / "unused", sentinel, configuration)[0]
+    for name in "01":
+        (folder / name).mkdir()
+    with ExitStack() as stack:
+        stack.enter_context(valkey(folder / "0", "--port", str(ports[0]), *login))
+        replica = ("--port", str(ports[1]), *login, "--replicaof", f"127.0.0.1 {ports[0]}")
+        stack.enter_context(valkey(folder / "1", *replica))
+        stack.enter_context(serving([server, str(configuration), "--sentinel"], folder / "sentinel.log"))
+        url = f"redis+sentinel://:{ENCODED}@{NOWHERE},127.0.0.1:{sentinel}/mymaster/1"
+        yield RedisAddress.parse(url, "sentinels"), ports
+
+
+def test_fail_over_by_sentinel_brings_inbox_and_broker_to_the_promoted_server(tmp_path: Path) -> None:
+    with (
+        watched(tmp_path) as (address, ports),
+        closing(client.connect(address)) as redis,
+        closing(wakeup.WakeupPublisher(address)) as publisher,
+        closing(Redis(port=address.hosts[1][1], password="sentinels")) as asked,
+    ):
+        eventually(lambda: port_of_primary(redis) == ports[0], "the sentinel names the first server")
+        reach(address)
+        publisher.publish("before")
+        eventually(lambda: has_replica(asked), "the sentinel knows the replica")
+        asked.sentinel_failover("mymaster")
+        eventually(lambda: port_of_primary(redis) == ports[1], "the inbox's client is at the second server", 60)
+        with closing(client.connect(RedisAddress((("127.0.0.1", ports[1]),), "", PASSWORD, 1))) as second:
+            eventually(lambda: published(publisher, second), "a wake-up arrives there", 60)
+
+
+def port_of_primary(redis: Redis) -> int:
+    """Return the port of the server that takes a write of this client; 0 without one."""
+    with suppress(StoreUnavailableError), client.translate_errors():
+        redis.set("inbox:written", 1)
+        settings: Any = redis.config_get("port")
+        return int(settings["port"])
+    return 0
+
+
+def has_replica(sentinel: Redis) -> bool:
+    state: Any = sentinel.sentinel_master("mymaster")
+    return bool(state["num-slaves"] == 1 and "down" not in str(state["flags"]))
+
+
+def published(publisher: wakeup.WakeupPublisher, redis: Redis) -> bool:
+    publisher.publish("after")
+    return bool(redis.llen("after"))
+
+
+def test_address_of_sentinels_that_know_no_such_primary_says_so(tmp_path: Path) -> None:
+    with (
+        watched(tmp_path) as (address, _),
+        closing(client.connect(replace(address, primary="another"))) as redis,
+        pytest.raises(StoreUnavailableError, match="no sentinel names a primary"),
+    ):
+        client.ping(redis)
