@@ -62,8 +62,20 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CONSOLE_PASSWORD", "Password of the console, with any user name", secret=True),
     Setting(
         "ALLOW_NON_DURABLE",
-        "`redis`, `postgres` or `redis,postgres`: start although that server could lose a confirmed write",
+        "Exceptions by name, for example `postgres.full_page_writes,redis.appendfsync`: start although that setting "
+        "could lose a confirmed write",
         "",
+    ),
+    Setting(
+        "DURABLE_STORE",
+        "Where deliveries wait until they are processed: `redis`, or `postgres` if this Redis cannot promise to keep "
+        "them; it only wakes workers then",
+        "redis",
+    ),
+    Setting(
+        "INBOX_REPLICAS",
+        "Replicas of Redis that must confirm an append within 0.5 s; else the delivery goes to Postgres",
+        "0",
     ),
     Setting("CANARY_SECRET", "Signs canaries; without it, none are sent and none are accepted", "", secret=True),
     Setting("CANARY_MAX_AGE_SECONDS", "Age of the newest canary above which the console is unready; 0 for never", "60"),

@@ -114,11 +114,19 @@ class Environment:
             return int(default)
         return int(value)
 
+    def choice(self, name: str, allowed: Collection[str], default: str) -> str:
+        """Return one of `allowed`."""
+        value = self.text(name, default)
+        if value not in allowed:
+            self.fault(name, f"may be {' or '.join(allowed)} only", f"Write it like {name}={default}")
+            return default
+        return value
+
     def choices(self, name: str, allowed: Collection[str]) -> frozenset[str]:
         """Return comma-separated values, each one of `allowed`; none by default."""
         values = frozenset(item.strip() for item in self.text(name, "").split(",")) - {""}
         if not values <= set(allowed):
-            self.fault(name, f"may list {' and '.join(allowed)} only", f"Write it like {name}={','.join(allowed)}")
+            self.fault(name, f"may list {', '.join(allowed)} only", f"Write it like {name}={next(iter(allowed))}")
         return values
 
     def names(self, name: str, default: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from config.checks import postgres, redis
 from config.declarations import DEFAULTS
 from config.environment import Environment, load
 from config.redis_address import RedisAddress, RedisAddressError
@@ -31,8 +32,19 @@ def console_bind(environment: Environment) -> tuple[str, int]:
 
 
 def allow_non_durable(environment: Environment) -> frozenset[str]:
-    """Return the servers that may lose a confirmed write."""
-    return environment.choices("ALLOW_NON_DURABLE", ("redis", "postgres"))
+    """Return the settings of servers that may lose a confirmed write, as `server.setting`."""
+    return environment.choices("ALLOW_NON_DURABLE", (*redis.DURABILITY_NAMES, *postgres.DURABILITY_NAMES))
+
+
+def durable_store(environment: Environment) -> str:
+    """Return the server in which deliveries wait."""
+    return environment.choice("DURABLE_STORE", ("redis", "postgres"), DEFAULTS["DURABLE_STORE"])
+
+
+def durability_exceptions(environment: Environment) -> frozenset[str]:
+    """Return the settings that need not be durable: the allowed ones, and all of a Redis that keeps no delivery."""
+    keeps_none = durable_store(environment) == "postgres"
+    return allow_non_durable(environment) | frozenset(redis.DURABILITY_NAMES if keeps_none else ())
 
 
 def ingest_certificate(environment: Environment) -> Certificate | None:
@@ -94,7 +106,9 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "ingest_bind": ingest_bind,
     "console_bind": console_bind,
     "certificate": ingest_certificate,
-    "allow_non_durable": allow_non_durable,
+    "durability_exceptions": durability_exceptions,
+    "durable_store": durable_store,
+    "inbox_replicas": lambda environment: environment.integer("INBOX_REPLICAS", DEFAULTS["INBOX_REPLICAS"], 0),
     "canary_secret": lambda environment: environment.secret("CANARY_SECRET", ""),
     "canary_max_age_seconds": lambda environment: environment.integer(
         "CANARY_MAX_AGE_SECONDS", DEFAULTS["CANARY_MAX_AGE_SECONDS"], 0
@@ -146,7 +160,9 @@ class IngestSettings(AuditSettings):
     body_limit_bytes: int
     ingest_bind: tuple[str, int]
     certificate: Certificate | None
-    allow_non_durable: frozenset[str]
+    durability_exceptions: frozenset[str]
+    durable_store: str
+    inbox_replicas: int
     canary_secret: str
 
 
@@ -157,7 +173,7 @@ class WorkerSettings(AuditSettings):
     broker: RedisAddress
     sealing_keys: Keys
     fingerprint_key: bytes
-    allow_non_durable: frozenset[str]
+    durability_exceptions: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

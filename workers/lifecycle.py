@@ -60,7 +60,7 @@ def make_consumer(provider: str, slot: ConsumerSlot) -> InboxConsumer:
     if events is None:
         raise LookupError(f"no folder {provider} in app/providers")
     redis, keys = client.connect(settings.redis), SealingKeys(settings.sealing_keys)
-    ledger = Ledger(settings.database_url, provider, "postgres" in settings.allow_non_durable)
+    ledger = Ledger(settings.database_url, provider, settings.durability_exceptions)
     return InboxConsumer(
         Inbox(redis, provider),
         BatchProcessor(DeliveryProcessor(keys, events), ledger),
@@ -75,9 +75,9 @@ def check_servers() -> None:
     settings = _settings()
     problems: list[CheckResult] = []
     try:
-        problems += client.startup_errors(client.connect(settings.redis), "redis" in settings.allow_non_durable)
+        problems += client.startup_errors(client.connect(settings.redis), settings.durability_exceptions)
         with connect(settings.database_url, "check") as connection:
-            problems += server_info.startup_errors(connection, "postgres" in settings.allow_non_durable)
+            problems += server_info.startup_errors(connection, settings.durability_exceptions)
     except StoreUnavailableError as error:
         logger.warning("started_without_store", extra={"reason": error.reason, "detail": error.detail})
     if problems:

@@ -6,6 +6,7 @@ Each command imports the modules that its process needs once, before it forks: f
 import importlib
 import os
 import sys
+from collections.abc import Collection
 from contextlib import closing
 from functools import partial
 
@@ -31,20 +32,20 @@ def ingest(threads: int, processes: int) -> None:
     from app.process_settings import read_ingest
 
     settings = load(read_ingest)
-    _require_fit_redis(settings.redis, "redis" in settings.allow_non_durable)
+    _require_fit_redis(settings.redis, settings.durability_exceptions)
     with hold("INGEST_BIND", settings.ingest_bind, "serves"):
         importlib.import_module("app.ingest.app")
         serve("kvitto ingest", "app.ingest.wsgi:app", settings.ingest_bind, threads, settings.certificate, processes)
 
 
-def _require_fit_redis(address: RedisAddress, allow_non_durable: bool) -> None:
+def _require_fit_redis(address: RedisAddress, exceptions: Collection[str]) -> None:
     """Raise ConfigurationError if Redis could lose a confirmed append; one that is down does not stop the start."""
     from app.errors import StoreUnavailableError
     from app.inbox import client
 
     try:
         with closing(client.connect(address)) as redis:
-            errors = client.startup_errors(redis, allow_non_durable)
+            errors = client.startup_errors(redis, exceptions)
     except StoreUnavailableError as error:
         click.echo(f"redis: {error}; starting without it, /readyz shows when it is there", err=True)
         return

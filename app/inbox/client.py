@@ -15,11 +15,13 @@ from app.errors import StoreUnavailableError
 from app.inbox import connections
 from config.celery import sentinel_options
 from config.checks import redis as redis_checks
-from config.checks.result import CheckResult, Facts, only_faults
+from config.checks.result import CheckResult, Facts, only_faults, without
 from config.redis_address import RedisAddress
 
 # Keys of the inboxes, of pending wake-ups, and of Celery's transport.
 _OWN_KEYS = (b"inbox:", b"wakeup:", b"_kombu.", b"unacked")
+# Time that replicas have to confirm an append: less than a client waits for a reply.
+REPLICATION_SECONDS = 0.5
 _QUOTED = re.compile(r"'([a-z|]+)'")
 
 
@@ -111,11 +113,27 @@ def follow_primary(redis: Redis) -> None:
             redis.connection_pool.get_master_address()  # type: ignore[no-untyped-call]
 
 
-def durability_errors(redis: Redis) -> list[CheckResult]:
-    """Return which settings of the server could lose a confirmed append."""
+def confirmed_by_replicas(redis: Redis, replicas: int, command: Callable[[Redis], Any]) -> Any:
+    """Run one command; return its reply once so many replicas have received what it wrote.
+
+    Raises:
+        StoreUnavailableError: Fewer have within REPLICATION_SECONDS. The command was executed nevertheless.
+    """
+    with translate_errors():
+        pipeline = redis.pipeline(transaction=False)
+        command(pipeline)
+        pipeline.wait(replicas, round(REPLICATION_SECONDS * 1000))
+        reply, confirmed = pipeline.execute()
+    if confirmed < replicas:
+        raise StoreUnavailableError("redis-not-replicated", f"{confirmed} of {replicas} replicas confirmed")
+    return reply
+
+
+def durability_errors(redis: Redis, exceptions: Collection[str] = ()) -> list[CheckResult]:
+    """Return which settings of the server could lose a confirmed append; `exceptions` are `redis.setting`."""
     with translate_errors():
         facts = _if_allowed(lambda: redis.info("replication")) | _settings(redis, redis_checks.DURABILITY_SETTINGS)
-        return redis_checks.unsafe_settings(facts)
+        return without(redis_checks.unsafe_settings(facts), exceptions)
 
 
 def used_share(redis: Redis) -> float:
@@ -125,11 +143,11 @@ def used_share(redis: Redis) -> float:
     return memory["used_memory"] / memory["maxmemory"] if memory.get("maxmemory") else 0.0
 
 
-def startup_errors(redis: Redis, allow_non_durable: bool) -> list[CheckResult]:
+def startup_errors(redis: Redis, exceptions: Collection[str]) -> list[CheckResult]:
     """Return why a process must not start with this server."""
     with translate_errors():
         problems = only_faults(redis_checks.blocking_problems(_if_allowed(redis.info)))
-    return problems if allow_non_durable else problems + durability_errors(redis)
+    return problems or durability_errors(redis, exceptions)
 
 
 def server_info(redis: Redis, providers: Collection[str]) -> Facts:
@@ -139,7 +157,10 @@ def server_info(redis: Redis, providers: Collection[str]) -> Facts:
     a sample, are not Kvitto's.
     """
     with translate_errors():
-        facts = _if_allowed(redis.info) | _settings(redis, redis_checks.CONFIG)
+        facts = _if_allowed(redis.info)
+        if only_faults(redis_checks.blocking_problems(facts)):
+            return facts  # another kind of server, which may not know the commands below
+        facts |= _settings(redis, redis_checks.CONFIG)
         before = time.time()
         seconds, micros = redis.time()
         clock, after = seconds + micros / 1e6, time.time()

@@ -20,7 +20,7 @@ from uuid_utils.compat import uuid7
 from app import metrics
 from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
 from app.inbox import lua
-from app.inbox.client import translate_errors
+from app.inbox.client import confirmed_by_replicas, translate_errors
 from config.celery import ABANDONED_SECONDS, BATCH_ENTRIES
 
 _GROUP = "workers"
@@ -70,11 +70,16 @@ class AppendResult:
 class Inbox:
     """The inbox of one provider."""
 
-    def __init__(self, redis: Redis, provider: str, max_entries: int | None = None) -> None:
-        """Use a provider's inbox. With `max_entries` an append deletes the oldest entries beyond that number."""
+    def __init__(self, redis: Redis, provider: str, max_entries: int | None = None, replicas: int = 0) -> None:
+        """Use a provider's inbox.
+
+        With `max_entries` an append deletes the oldest entries beyond that number. An append counts as done when so
+        many replicas have received it.
+        """
         self._redis = redis
         self.provider = provider
         self._max_entries = max_entries
+        self._replicas = replicas
         self._stream = f"inbox:{provider}"
         self._epoch_key = f"inbox:{provider}:epoch"
         # XADD does not return the server's own count of entries, so that appends count here.
@@ -111,8 +116,15 @@ class Inbox:
         fields = [part for delivery in deliveries for pair in _to_fields(delivery).items() for part in pair]
         keys = self._stream, self._wakeup_key, self._epoch_key, self._count_key
         arguments = str(uuid7()), self._max_entries or "", _WAKEUP_SECONDS, len(fields) // len(deliveries)
-        with translate_errors():
-            reply: Any = self._redis.eval(lua.APPEND, len(keys), *keys, *arguments, *fields)
+
+        def append(client: Redis) -> Any:
+            return client.eval(lua.APPEND, len(keys), *keys, *arguments, *fields)
+
+        if self._replicas:
+            reply = confirmed_by_replicas(self._redis, self._replicas, append)
+        else:
+            with translate_errors():
+                reply = append(self._redis)
         epoch, last_count, marked, ids = reply
         epoch, first_count = UUID(epoch.decode()), last_count - len(ids) + 1
         return [

@@ -5,6 +5,7 @@ method. Flask's context and routing cost as much as everything else that a deliv
 reaches 0.67 times the rate of an empty Flask view (benchmarks/results/RESULTS.md).
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 from flask import Flask, Response, request
@@ -12,10 +13,9 @@ from werkzeug.exceptions import NotFound
 
 from app import canary
 from app.crypto.sealing import SealingKeys
-from app.errors import StoreUnavailableError
 from app.inbox import client, wakeup
 from app.inbox.stream import Inbox
-from app.ingest.circuit_breaker import CircuitBreaker, probe_postgres, probe_redis
+from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers, probe_postgres, probe_redis
 from app.ingest.durable_store import DurableStore
 from app.ingest.endpoint import Receivers, WebhookEndpoint
 from app.ingest.high_water_reporter import HighWaterReporter
@@ -40,24 +40,26 @@ def create_app(environment: Environment) -> Flask:
 
     redis = client.connect(settings.redis, _REDIS_TIMEOUT_SECONDS)
     pool = Pool(settings.database_url, "ingest", _POSTGRES_TIMEOUT_SECONDS)
-    inboxes = {name: Inbox(redis, name) for name in settings.providers}
+    inboxes = {name: Inbox(redis, name, replicas=settings.inbox_replicas) for name in settings.providers}
     canary_inboxes = {
-        name: Inbox(redis, canary.inbox_name(name), canary.MAX_ENTRIES)
+        name: Inbox(redis, canary.inbox_name(name), canary.MAX_ENTRIES, settings.inbox_replicas)
         for name in settings.providers
         if settings.canary_secret
     }
     all_inboxes = [*inboxes.values(), *canary_inboxes.values()]
-    allowed = settings.allow_non_durable
-    breakers = (
+    exceptions, keeps_in_redis = settings.durability_exceptions, settings.durable_store == "redis"
+    replicas = settings.inbox_replicas if keeps_in_redis else 0
+    breakers = CircuitBreakers(
         CircuitBreaker(
             "redis",
-            partial(probe_redis, redis, all_inboxes, "redis" in allowed),
+            partial(probe_redis, redis, all_inboxes, exceptions, replicas),
             partial(redis.connection_pool.disconnect, inuse_connections=False),
         ),
-        CircuitBreaker("postgres", partial(probe_postgres, pool, "postgres" in allowed)),
+        CircuitBreaker("postgres", partial(probe_postgres, pool, exceptions)),
+        keeps_in_redis,
     )
     reporter = HighWaterReporter(pool)
-    for background in (*breakers, reporter):
+    for background in (breakers.redis, breakers.postgres, reporter):
         background.start()
     publisher = wakeup.WakeupPublisher(settings.broker)
 
@@ -74,12 +76,12 @@ def create_app(environment: Environment) -> Flask:
         canary_stores = {name: store(name, inbox) for name, inbox in canary_inboxes.items()}
         receivers[canary.PROVIDER] = CanaryReceiver(settings.canary_secret, keys, canary_stores)
 
-    app = _flask_app(*breakers)
+    app = _flask_app(breakers.durable)
     app.wsgi_app = WebhookEndpoint(app.wsgi_app, receivers, settings.body_limit_bytes)  # type: ignore[method-assign]
     return app
 
 
-def _flask_app(redis_breaker: CircuitBreaker, postgres_breaker: CircuitBreaker) -> Flask:
+def _flask_app(breakers: Sequence[CircuitBreaker]) -> Flask:
     """Return the Flask app: it answers the load balancer's health checks, and every other request with an error.
 
     A backlog never makes an edge unready: all edges would leave the balancer at once, and every rejected delivery is
@@ -95,13 +97,9 @@ def _flask_app(redis_breaker: CircuitBreaker, postgres_breaker: CircuitBreaker) 
 
     @app.get("/readyz", provide_automatic_options=False)
     def readyz() -> Response:
-        try:
-            redis_breaker.check()
-        except StoreUnavailableError:
-            try:
-                postgres_breaker.check()
-            except StoreUnavailableError as error:
-                return Problem(503, error.reason).to_response()
+        errors = [error for breaker in breakers if (error := breaker.error())]
+        if len(errors) == len(breakers):
+            return Problem(503, errors[-1].reason).to_response()
         return Response('{"ready": true}', content_type="application/json")
 
     # No known webhook: 404 for a POST, 405 for other methods. By default Flask would answer OPTIONS itself, and

@@ -3,7 +3,9 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import NamedTuple
 
 from redis import Redis
 
@@ -70,13 +72,17 @@ class CircuitBreaker:
         self._error = StoreUnavailableError(error.reason, error.detail)  # a copy, without the traceback
         self._disconnect()
 
-    def check(self) -> None:
-        """Raise StoreUnavailableError while the circuit is open, or a probe hangs."""
+    def error(self) -> StoreUnavailableError | None:
+        """Return why the circuit is open, or that a probe hangs; None if requests may use the store."""
         error, since = self._error, self._probing_since
         if since is not None and time.monotonic() - since > _HUNG_SECONDS:
-            raise StoreUnavailableError("unresponsive", self._store)
-        if error is not None:
-            raise StoreUnavailableError(error.reason, error.detail)
+            return StoreUnavailableError("unresponsive", self._store)
+        return error and StoreUnavailableError(error.reason, error.detail)
+
+    def check(self) -> None:
+        """Raise StoreUnavailableError while requests may not use the store."""
+        if error := self.error():
+            raise error
 
     def _run(self) -> None:
         while True:
@@ -84,20 +90,39 @@ class CircuitBreaker:
             self.probe()
 
 
-def probe_redis(redis: Redis, inboxes: Sequence[Inbox], allow_non_durable: bool) -> bool:
-    """Return whether Redis has room; raises StoreUnavailableError unless its replies prove that a write is on disk."""
+class CircuitBreakers(NamedTuple):
+    """One per store. With `keeps_in_redis` false no delivery waits in Redis: it wakes workers only."""
+
+    redis: CircuitBreaker
+    postgres: CircuitBreaker
+    keeps_in_redis: bool = True
+
+    @property
+    def durable(self) -> tuple[CircuitBreaker, ...]:
+        """Those of the stores that keep deliveries, the preferred one first."""
+        return (self.redis, self.postgres) if self.keeps_in_redis else (self.postgres,)
+
+
+def probe_redis(redis: Redis, inboxes: Sequence[Inbox], exceptions: Collection[str], replicas: int) -> bool:
+    """Return whether Redis has room.
+
+    Raises:
+        StoreUnavailableError: Its replies do not prove that a write is on disk, for all settings but `exceptions`; or
+            fewer than `replicas` replicas received a write.
+    """
     client.follow_primary(redis)
-    if not allow_non_durable and (errors := client.durability_errors(redis)):
+    if errors := client.durability_errors(redis, exceptions):
         raise StoreUnavailableError("redis-not-durable", "; ".join(error.name for error in errors))
+    if replicas:
+        client.confirmed_by_replicas(redis, replicas, lambda commands: commands.set("inbox:probe", 1))
     for inbox in inboxes:
         inbox.open()  # while there is room: a full server would refuse it to the workers, and nothing would be drained
     return client.used_share(redis) < _FULL_SHARE
 
 
-def probe_postgres(pool: Pool, allow_non_durable: bool) -> bool:
+def probe_postgres(pool: Pool, exceptions: Collection[str]) -> bool:
     """Return true; raises StoreUnavailableError unless a commit in Postgres proves that a write is on disk."""
     pool.run(require_writable)
-    errors = pool.run(durability_errors)
-    if errors and not allow_non_durable:
+    if errors := pool.run(partial(durability_errors, exceptions=exceptions)):
         raise StoreUnavailableError("postgres-not-durable", "; ".join(error.name for error in errors))
     return True

@@ -11,7 +11,7 @@ from app import metrics
 from app.domain.delivery import Delivery, StreamId
 from app.errors import DataRejectedError, StoreUnavailableError
 from app.inbox.stream import Inbox
-from app.ingest.circuit_breaker import CircuitBreaker
+from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers
 from app.ingest.group_commit import GroupCommit
 from app.ingest.high_water_reporter import HighWaterReporter
 from app.storage import overflow
@@ -25,21 +25,24 @@ logger = logging.getLogger(__name__)
 
 
 class DurableStore:
-    """The two stores of one provider, each behind a circuit breaker. The first that confirms a delivery keeps it."""
+    """The two stores of one provider, each behind a circuit breaker. The first that confirms a delivery keeps it.
+
+    If Redis cannot promise to keep deliveries, all of them go to Postgres, and Redis only wakes workers.
+    """
 
     def __init__(
         self,
         inbox: Inbox,
         pool: Pool,
-        breakers: tuple[CircuitBreaker, CircuitBreaker],
+        breakers: CircuitBreakers,
         reporter: HighWaterReporter,
         publish_wakeup: Callable[[], None],
     ) -> None:
-        """Store in `inbox` or by `pool`, behind their circuit breakers in this order."""
+        """Store in `inbox` or by `pool`, behind their circuit breakers."""
         self._inbox = inbox
         self._appends = GroupCommit(inbox.append_all, lambda delivery: len(delivery.sealed))
         self._pool = pool
-        self._redis_breaker, self._postgres_breaker = breakers
+        self._breakers = breakers
         self._reporter = reporter
         self._publish_wakeup = publish_wakeup
         self._published_at = -_WAKEUP_INTERVAL_SECONDS
@@ -54,23 +57,25 @@ class DurableStore:
         """
         errors: list[StoreUnavailableError] = []
         reason = self._reason_for_overflow(delivery)
-        targets = [
-            (self._redis_breaker, lambda: self._append(delivery)),
-            (self._postgres_breaker, lambda: self._overflow(delivery, reason or errors[0].reason)),
-        ]
-        for breaker, write in reversed(targets) if reason else targets:
+        writes = {
+            self._breakers.redis: lambda: self._append(delivery),
+            self._breakers.postgres: lambda: self._overflow(delivery, reason or errors[0].reason),
+        }
+        for breaker in reversed(self._breakers.durable) if reason else self._breakers.durable:
             try:
                 breaker.check()
-                return self._write(breaker, write, delivery)
+                return self._write(breaker, writes[breaker], delivery)
             except StoreUnavailableError as error:
                 errors.append(error)
         raise StoreUnavailableError(errors[0].reason, "; ".join(map(str, errors)))
 
     def _reason_for_overflow(self, delivery: Delivery) -> str:
         """Return why to try Postgres first; empty if Redis comes first."""
+        if not self._breakers.keeps_in_redis:
+            return "configured"
         if len(delivery.sealed) > _LARGE_BYTES:
             return "large-body"
-        return "" if self._redis_breaker.has_room else "redis-slow-or-full"
+        return "" if self._breakers.redis.has_room else "redis-slow-or-full"
 
     @staticmethod
     def _write(breaker: CircuitBreaker, write: Callable[[], None], delivery: Delivery) -> None:
@@ -105,7 +110,7 @@ class DurableStore:
 
     def _wakeup_is_due(self) -> bool:
         with suppress(StoreUnavailableError):
-            self._redis_breaker.check()
+            self._breakers.redis.check()
             return self._inbox.mark_wakeup_pending()
         last, self._published_at = self._published_at, time.monotonic()
         return self._published_at - last >= _WAKEUP_INTERVAL_SECONDS

@@ -112,8 +112,13 @@ def _ask_redis(configuration: Configuration) -> Iterator[CheckResult]:
         yield fault("redis", f"{error} ({type(error.__cause__).__name__})", _HINTS.get(error.reason, _REDIS_HINT))
         return
     yield ok("redis", "answers")
-    body_limit_bytes = configuration.get("body_limit_bytes")
-    yield from redis.check(facts, "redis" in configuration.get("allow_non_durable"), body_limit_bytes)
+    use = redis.Use(
+        configuration.get("durability_exceptions"),
+        configuration.get("durable_store") != "postgres",
+        configuration.get("inbox_replicas") or 0,
+        configuration.get("body_limit_bytes"),
+    )
+    yield from redis.check(facts, use)
 
 
 def _ask_broker(configuration: Configuration) -> Iterator[CheckResult]:
@@ -141,4 +146,4 @@ def _ask_postgres(configuration: Configuration) -> Iterator[CheckResult]:
         return
     yield ok("postgres", "answers")
     migrates = set(configuration.processes) <= {"migrate"}
-    yield from postgres.check(facts, "postgres" in configuration.get("allow_non_durable"), migrates)
+    yield from postgres.check(facts, configuration.get("durability_exceptions"), migrates)

@@ -25,8 +25,7 @@ def replay(environment: Environment, letters: Iterable[UUID], dry_run: bool) -> 
     providers = {name: registry.load(name, environment) for name in settings.providers}
     environment.check()
     seals = SealingKeys(settings.sealing_keys)
-    allow_non_durable = "postgres" in settings.allow_non_durable
-    ledgers = {name: Ledger(settings.database_url, name, allow_non_durable) for name in providers}
+    ledgers = {name: Ledger(settings.database_url, name, settings.durability_exceptions) for name in providers}
     with connect(settings.database_url, "replay") as connection:
         for receipt in letters:
             for received in receipts.load(connection, [receipt]):

@@ -1,7 +1,7 @@
 """Connections to Postgres, and what its errors mean."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
@@ -14,7 +14,7 @@ from psycopg.types.json import set_json_dumps
 
 from app.errors import DataRejectedError, StoreUnavailableError
 from config.checks import postgres
-from config.checks.result import CheckResult, fault
+from config.checks.result import CheckResult, fault, without
 from config.environment import ConfigurationError
 
 Connection = psycopg.Connection[Any]
@@ -167,9 +167,9 @@ def read_settings(connection: Connection, names: Iterable[str]) -> dict[str, Any
     return dict(connection.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(names)]))
 
 
-def durability_errors(connection: Connection) -> list[CheckResult]:
-    """Return which of the server's settings could lose a commit."""
-    return postgres.unsafe_settings(read_settings(connection, postgres.DURABILITY_SETTINGS))
+def durability_errors(connection: Connection, exceptions: Collection[str] = ()) -> list[CheckResult]:
+    """Return which of the server's settings could lose a commit; `exceptions` are `postgres.setting`."""
+    return without(postgres.unsafe_settings(read_settings(connection, postgres.DURABILITY_SETTINGS)), exceptions)
 
 
 def require_writable(connection: Connection) -> None:

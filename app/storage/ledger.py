@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
@@ -25,13 +25,14 @@ _WriteReceipts = Callable[[Connection, Sequence[ProcessedDelivery], dict[UUID, O
 class Ledger:
     """Stores processed deliveries. Has one connection, opened at first use and again after it broke.
 
-    Not for use by several threads.
+    `exceptions` are settings of the server that need not be durable, as `postgres.setting`. Not for use by several
+    threads.
     """
 
-    def __init__(self, dsn: str, provider: str, allow_non_durable: bool = False) -> None:
+    def __init__(self, dsn: str, provider: str, exceptions: Collection[str] = ()) -> None:
         self._dsn = dsn
         self._provider = provider
-        self._allow_non_durable = allow_non_durable
+        self._exceptions = exceptions
         self._connection: Connection | None = None
         self._trusted_until = 0.0
 
@@ -131,8 +132,8 @@ class Ledger:
             if connection.info.server_version >= 170_000:  # a transaction ends before a task's soft time limit, too
                 connection.execute("SET transaction_timeout = '15s'")
             self._trusted_until = 0.0
-        if not self._allow_non_durable and time.monotonic() > self._trusted_until:
-            if faults := durability_errors(connection):
+        if time.monotonic() > self._trusted_until:
+            if faults := durability_errors(connection, self._exceptions):
                 raise StoreUnavailableError("postgres-not-durable", "; ".join(fault.name for fault in faults))
             self._trusted_until = time.monotonic() + _DURABILITY_CHECK_SECONDS
         return connection

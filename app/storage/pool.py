@@ -47,6 +47,10 @@ class Pool:
                 raise
         return self._once(work, end)
 
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
     def _once(self, work: Callable[[Connection], T], end: float) -> T:
         try:
             with (

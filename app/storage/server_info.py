@@ -1,6 +1,7 @@
 """The Postgres server: its settings and state, and why a process must not start on it."""
 
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
@@ -30,11 +31,11 @@ def server_message(error: StoreUnavailableError) -> str:
     return message.rpartition("failed: ")[2] if "connection to server at" in message else error.detail
 
 
-def startup_errors(connection: Connection, allow_non_durable: bool) -> list[CheckResult]:
+def startup_errors(connection: Connection, exceptions: Collection[str]) -> list[CheckResult]:
     """Return why a process must not start on this server."""
     settings = read_settings(connection, postgres.SETTINGS)
     results = [*postgres.blocking_problems(settings), postgres.migrations(_pending(connection))]
-    return only_faults(results) + ([] if allow_non_durable else durability_errors(connection))
+    return only_faults(results) + durability_errors(connection, exceptions)
 
 
 def server_info(connection: Connection) -> Facts:

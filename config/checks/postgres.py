@@ -3,7 +3,7 @@
 A worker deletes an entry once Postgres has committed. So a server whose commit is not on disk by then is a fault.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from config.checks.result import CheckResult, Facts, clock, durability, expect, fault, headroom, ok, unsafe, warning
 
@@ -26,6 +26,8 @@ _DURABLE = {
 }
 
 DURABILITY_SETTINGS = tuple(_DURABLE)
+# As ALLOW_NON_DURABLE lists them.
+DURABILITY_NAMES = tuple(f"postgres.{name}" for name in DURABILITY_SETTINGS)
 SETTINGS = (
     *DURABILITY_SETTINGS, *_LOGGED, *_LOGGED_WITH_PARAMETERS, "log_parameter_max_length", "server_version_num",
     "server_encoding", "transaction_read_only", "max_connections", "superuser_reserved_connections",
@@ -37,11 +39,11 @@ def blocking_problems(facts: Facts) -> list[CheckResult]:
     return [_version(facts), _encoding(facts)]
 
 
-def check(facts: Facts, allow_non_durable: bool, migrates: bool) -> Iterator[CheckResult]:
+def check(facts: Facts, exceptions: Collection[str], migrates: bool) -> Iterator[CheckResult]:
     """Check everything; `migrates`: for `kvitto migrate` only, which owns the schema."""
     yield from blocking_problems(facts)
     on_disk = "a commit is on disk before it is confirmed"
-    yield from durability("postgres durability", unsafe_settings(facts), on_disk, allow_non_durable)
+    yield from durability("postgres durability", unsafe_settings(facts), on_disk, exceptions)
     yield _role(facts)
     if not migrates:
         yield migrations(facts["pending"])

@@ -3,9 +3,22 @@
 Ingest answers once Redis has replied. So a server whose reply does not prove that the write is on disk is a fault.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
-from config.checks.result import CheckResult, Facts, clock, durability, expect, fault, headroom, ok, unsafe, warning
+from config.checks.result import (
+    CheckResult,
+    Facts,
+    clock,
+    durability,
+    expect,
+    fault,
+    headroom,
+    ok,
+    only_faults,
+    unsafe,
+    warning,
+)
 
 # `entries-added`, which the audit counts by, came with Redis 7.0; Valkey began as 7.2.
 _MIN_VERSION = (7, 0)
@@ -27,6 +40,8 @@ _DURABLE_REPLICA = {
     )
 }
 DURABILITY_SETTINGS = (*_DURABLE, *_DURABLE_REPLICA)
+# As ALLOW_NON_DURABLE lists them.
+DURABILITY_NAMES = tuple(f"redis.{name}" for name in DURABILITY_SETTINGS)
 CONFIG = (
     *DURABILITY_SETTINGS,
     "timeout", "proto-max-bulk-len", "client-query-buffer-limit", "save", "stop-writes-on-bgsave-error",
@@ -39,15 +54,33 @@ def blocking_problems(facts: Facts) -> list[CheckResult]:
     return [_version(facts), _mode(facts)]
 
 
-def check(facts: Facts, allow_non_durable: bool, body_limit_bytes: int | None) -> Iterator[CheckResult]:
-    """Check everything; the limit is ingest's, None if ingest is not checked."""
-    yield from blocking_problems(facts)
-    on_disk = "a reply means that the write is on disk"
-    yield from durability("redis durability", unsafe_settings(facts), on_disk, allow_non_durable)
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What is asked of Redis.
+
+    exceptions: settings that need not be durable, as `redis.setting`.
+    keeps_deliveries: whether deliveries wait in it until they are processed, or in Postgres.
+    replicas: how many replicas must confirm an append.
+    body_limit_bytes: the limit of ingest; None if ingest is not checked.
+    """
+
+    exceptions: Collection[str] = ()
+    keeps_deliveries: bool = True
+    replicas: int = 0
+    body_limit_bytes: int | None = None
+
+
+def check(facts: Facts, use: Use) -> Iterator[CheckResult]:
+    """Check everything."""
+    yield from (blocking := blocking_problems(facts))
+    if only_faults(blocking):
+        return
+    yield from _durability(facts, use)
     yield from _writable(facts)
+    yield from _replicas(facts, use)
     yield from _limits(facts)
-    if body_limit_bytes is not None:
-        yield _body_limit(facts, body_limit_bytes)
+    if use.body_limit_bytes is not None:
+        yield _body_limit(facts, use.body_limit_bytes)
     foreign = facts.get("foreign", 0)
     message = f"{foreign} of the {facts.get('looked_at', 0)} keys inspected are not Kvitto's"
     hint = "Give Kvitto a server of its own: what empties or fills that one takes the inboxes with it"
@@ -57,7 +90,18 @@ def check(facts: Facts, allow_non_durable: bool, body_limit_bytes: int | None) -
 
 def unsafe_settings(facts: Facts) -> list[CheckResult]:
     """Return what could lose a confirmed append."""
-    return unsafe("redis", _DURABLE | _DURABLE_REPLICA if facts.get("role") == "slave" else _DURABLE, facts)
+    faults = unsafe("redis", _DURABLE | _DURABLE_REPLICA if facts.get("role") == "slave" else _DURABLE, facts)
+    return [replace(result, hint=f"{result.hint}; this server allows DURABLE_STORE=postgres") for result in faults]
+
+
+def _durability(facts: Facts, use: Use) -> list[CheckResult]:
+    """Check the settings, and say which values of DURABLE_STORE this server allows."""
+    faults = unsafe_settings(facts)
+    if not use.keeps_deliveries:
+        allowed = "postgres" if faults else "redis or postgres"
+        return [ok("redis durability", f"not needed; this server allows DURABLE_STORE={allowed}")]
+    message = "a reply means that the write is on disk; this server allows DURABLE_STORE=redis or postgres"
+    return durability("redis durability", faults, message, use.exceptions)
 
 
 def _version(facts: Facts) -> CheckResult:
@@ -85,9 +129,22 @@ def _writable(facts: Facts) -> Iterator[CheckResult]:
     hint = "Wait until it has: it answers nothing before"
     yield expect("redis loading", not loading, "done", "still reads its file", hint)
     yield _last_write(facts)
+
+
+def _replicas(facts: Facts, use: Use) -> Iterator[CheckResult]:
     needed, connected = int(facts.get("min-replicas-to-write", 0)), int(facts.get("connected_slaves", 0))
-    message, hint = f"{connected} connected", "Start the replicas, or CONFIG SET min-replicas-to-write 0"
-    yield expect("redis replicas", needed <= connected, message, f"{message}, writes need {needed}", hint)
+    message = f"{connected} connected"
+    if needed > connected:
+        hint = "Start the replicas, or CONFIG SET min-replicas-to-write 0"
+        yield fault("redis replicas", f"{message}, writes need {needed}", hint)
+    elif use.replicas > connected:
+        hint = "Start the replicas, or lower INBOX_REPLICAS; until then deliveries go to Postgres"
+        yield fault("redis replicas", f"{message}, an append needs {use.replicas}", hint)
+    elif connected and use.keeps_deliveries and not use.replicas:
+        hint = "Set INBOX_REPLICAS=1, or never promote a replica"
+        yield warning("redis replicas", f"{message}, none must confirm: a fail-over loses what they lack", hint)
+    else:
+        yield ok("redis replicas", message)
 
 
 def _last_write(facts: Facts) -> CheckResult:

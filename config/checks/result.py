@@ -1,6 +1,6 @@
 """The result of one check of a setting or a server."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -50,10 +50,19 @@ def expect(name: str, holds: bool, message: str, problem: str, hint: str) -> Che
     return ok(name, message) if holds else fault(name, problem, hint)
 
 
-def durability(name: str, faults: Sequence[CheckResult], message: str, allow_non_durable: bool) -> list[CheckResult]:
-    """Return ok with `message` if a server has no faults that could lose a write; an exception makes them warnings."""
-    level = CheckLevel.WARNING if allow_non_durable else CheckLevel.FAULT
-    return [replace(result, level=level) for result in faults] or [ok(name, message)]
+def durability(
+    name: str, faults: Sequence[CheckResult], message: str, exceptions: Collection[str]
+) -> list[CheckResult]:
+    """Return ok with `message` if a server has no faults that could lose a write; exceptions become warnings."""
+    forbidden = without(faults, exceptions)
+    return [result if result in forbidden else replace(result, level=CheckLevel.WARNING) for result in faults] or [
+        ok(name, message)
+    ]
+
+
+def without(faults: Iterable[CheckResult], exceptions: Collection[str]) -> list[CheckResult]:
+    """Return the faults of a server's settings without those that `exceptions` lists as `server.setting`."""
+    return [result for result in faults if result.name.replace(" ", ".") not in exceptions]
 
 
 def unsafe(
@@ -63,12 +72,11 @@ def unsafe(
 
     A setting that the server hides (managed services refuse CONFIG) is a fault: unknown is not proven.
     """
-    override = f"or, if losing deliveries is acceptable, set ALLOW_NON_DURABLE={server}"
     return [
         fault(
             f"{server} {name}",
             f"is {settings.get(name, 'unknown')!r}, must be {' or '.join(map(repr, durable))}",
-            f"{hint}; {override}",
+            f"{hint}; or, if losing deliveries is acceptable, set ALLOW_NON_DURABLE={server}.{name}",
         )
         for name, (durable, hint) in rules.items()
         if settings.get(name) not in durable

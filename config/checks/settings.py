@@ -30,10 +30,10 @@ def check_files(modes: Mapping[str, int]) -> list[CheckResult]:
     ] or good
 
 
-def check_durability_exceptions(servers: Collection[str]) -> CheckResult:
+def check_durability_exceptions(names: Collection[str]) -> CheckResult:
     """Check ALLOW_NON_DURABLE."""
-    if servers:
-        message = f"lists {' and '.join(sorted(servers))}: a delivery that was answered 200 may be lost there"
+    if names:
+        message = f"lists {' and '.join(sorted(names))}: a delivery that was answered 200 may be lost there"
         return warning("ALLOW_NON_DURABLE", message, "Unset it once the servers are durable")
     return ok("ALLOW_NON_DURABLE", "empty")
 

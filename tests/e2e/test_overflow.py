@@ -79,6 +79,21 @@ def test_a_redis_that_is_gone_for_good_delays_nothing_for_good(
     assert kvitto.client.get("/readyz").status_code == 200
 
 
+def test_postgres_as_the_durable_store_needs_a_redis_only_to_wake(tmp_path: Path) -> None:
+    """The Redis keeps nothing on disk, and loses all that it has in the middle."""
+    settings = SECRETS | {"DURABLE_STORE": "postgres"}
+    with (
+        servers.valkey(tmp_path, "--appendonly", "no") as url,
+        running(tmp_path / "data", settings | {"REDIS_URL": url}) as kvitto,
+        Redis.from_url(url) as redis,
+    ):
+        answers = deliver(kvitto, range(20))
+        redis.flushall()
+        check(kvitto, answers + deliver(kvitto, range(20, 40)))
+        assert kvitto.audit()["appended"] == 0
+        assert kvitto.client.get("/readyz").json()["ready"] is True
+
+
 @pytest.mark.parametrize("how", ["hung", "killed", "paused", "full", "not durable"])
 def test_what_redis_cannot_take_goes_to_the_overflow(empty_kvitto: Running, how: str) -> None:
     kvitto = empty_kvitto

@@ -43,7 +43,8 @@ def test_start_on_a_redis_that_could_lose_a_write_fails(
         error = startup_failure(process, database, redis)
     assert f"redis {setting}" in error
     assert f"CONFIG SET {setting}" in error
-    assert "ALLOW_NON_DURABLE=redis" in error
+    assert f"ALLOW_NON_DURABLE=redis.{setting}" in error
+    assert "DURABLE_STORE=postgres" in error
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
@@ -59,7 +60,7 @@ def test_start_on_a_postgres_without_fsync_fails(tmp_path: Path, valkey_server: 
 @pytest.mark.parametrize("process", ["ingest", "worker"])
 def test_start_on_a_redis_cluster_fails(tmp_path: Path, database: str, process: str) -> None:
     with servers.valkey(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as redis:
-        error = startup_failure(process, database, redis, ALLOW_NON_DURABLE="redis,postgres")
+        error = startup_failure(process, database, redis)
     assert "redis mode: cluster" in error
 
 
@@ -74,9 +75,7 @@ def test_start_on_a_writable_replica_fails(tmp_path: Path, database: str) -> Non
 def test_start_on_a_database_of_another_encoding_fails(postgres_server: str, valkey_server: str) -> None:
     with connect(postgres_server, "test") as connection:
         connection.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII'")
-    error = startup_failure(
-        "worker", postgres_server.replace("/postgres", "/ascii"), valkey_server, ALLOW_NON_DURABLE="redis,postgres"
-    )
+    error = startup_failure("worker", postgres_server.replace("/postgres", "/ascii"), valkey_server)
     assert "postgres encoding: is SQL_ASCII" in error
     assert "kvitto migrate" in error
 

@@ -177,7 +177,9 @@ def a_password(healthy: HealthySetup) -> Iterator[Environment]:
 
 
 SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
-    "loss accepted": (setting(ALLOW_NON_DURABLE="redis"), "ALLOW_NON_DURABLE", WARNING, "lists redis", "Unset it"),
+    "loss accepted": (
+        setting(ALLOW_NON_DURABLE="redis.appendfsync"), "ALLOW_NON_DURABLE", WARNING, "lists redis.app", "Unset it",
+    ),
     "open file": (a_file_for_all_to_read, "SEALING_KEYS_FILE", WARNING, "mode 0644", "0600"),
     "fingerprint key seals": (
         setting(FINGERPRINT_KEY=key(b"s")), "FINGERPRINT_KEY", WARNING, "SEALING_KEYS", "first in SEALING_KEYS",

@@ -20,6 +20,9 @@ POSTGRES: dict[str, Any] = {
 }  # fmt: skip
 
 
+INGEST = redis.Use(body_limit_bytes=1024)
+
+
 def problems(results: Any) -> list[tuple[str, CheckLevel]]:
     return [(result.name, result.level) for result in results if result.level is not CheckLevel.OK]
 
@@ -36,13 +39,13 @@ def problems(results: Any) -> list[tuple[str, CheckLevel]]:
     ],
 )
 def test_redis_that_cannot_serve_is_a_fault(reported: dict[str, Any], subject: str) -> None:
-    assert problems(redis.check(REDIS, False, 1024)) == []
-    assert problems(redis.check(REDIS | reported, False, 1024)) == [(subject, CheckLevel.FAULT)]
+    assert problems(redis.check(REDIS, INGEST)) == []
+    assert problems(redis.check(REDIS | reported, INGEST)) == [(subject, CheckLevel.FAULT)]
 
 
 def test_redis_with_a_failed_rewrite_is_a_warning() -> None:
     reported = REDIS | {"aof_last_bgrewrite_status": "err"}
-    assert problems(redis.check(reported, False, None)) == [("redis last write", CheckLevel.WARNING)]
+    assert problems(redis.check(reported, redis.Use())) == [("redis last write", CheckLevel.WARNING)]
 
 
 def test_redis_version_of_valkey_is_valkeys_own() -> None:
@@ -51,7 +54,7 @@ def test_redis_version_of_valkey_is_valkeys_own() -> None:
 
 
 def test_redis_that_hides_everything_is_a_warning_and_may_start() -> None:
-    results = dict(problems(redis.check({"clock": 0.0}, True, 1024)))
+    results = dict(problems(redis.check({"clock": 0.0}, redis.Use(redis.DURABILITY_NAMES, body_limit_bytes=1024))))
     assert {"redis version", "redis memory", "redis clients"} <= set(results)
     assert set(results.values()) == {CheckLevel.WARNING}
     assert only_faults(redis.blocking_problems({})) == []
@@ -62,14 +65,14 @@ def test_redis_that_hides_everything_is_a_warning_and_may_start() -> None:
     [({"server_version_num": "140012"}, "postgres version"), ({"clock": 31.0}, "postgres clock")],
 )
 def test_postgres_that_cannot_serve_is_a_fault(reported: dict[str, Any], subject: str) -> None:
-    assert problems(postgres.check(POSTGRES, False, migrates=False)) == []
-    assert problems(postgres.check(POSTGRES | reported, False, migrates=False)) == [(subject, CheckLevel.FAULT)]
+    assert problems(postgres.check(POSTGRES, (), migrates=False)) == []
+    assert problems(postgres.check(POSTGRES | reported, (), migrates=False)) == [(subject, CheckLevel.FAULT)]
 
 
 def test_postgres_may_log_statements_without_parameters() -> None:
     reported = POSTGRES | {"log_statement": "all", "log_min_duration_statement": "0"}
-    assert len(problems(postgres.check(reported, False, migrates=False))) == 2
-    assert problems(postgres.check(reported | {"log_parameter_max_length": "0"}, False, migrates=False)) == []
+    assert len(problems(postgres.check(reported, (), migrates=False))) == 2
+    assert problems(postgres.check(reported | {"log_parameter_max_length": "0"}, (), migrates=False)) == []
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,46 @@ def test_two_processes_on_one_address_are_a_fault(
 
 def test_postgres_session_without_a_requested_setting_is_a_fault() -> None:
     reported = POSTGRES | {"session": {"timezone": ("UTC", "UTC"), "search_path": ("kvitto", '"$user", public')}}
-    (result,) = only_faults(postgres.check(reported, False, migrates=False))
+    (result,) = only_faults(postgres.check(reported, (), migrates=False))
     assert result.name == "postgres session"
     assert result.message == "search_path is '\"$user\", public', not 'kvitto'"
     assert "pooler" in result.hint
+
+
+@pytest.mark.parametrize(
+    ("connected", "use", "level"),
+    [
+        (0, redis.Use(), CheckLevel.OK),
+        (1, redis.Use(), CheckLevel.WARNING),
+        (1, redis.Use(keeps_deliveries=False), CheckLevel.OK),
+        (1, redis.Use(replicas=1), CheckLevel.OK),
+        (1, redis.Use(replicas=2), CheckLevel.FAULT),
+    ],
+)
+def test_replicas_that_need_not_confirm_are_a_warning_and_too_few_a_fault(
+    connected: int, use: redis.Use, level: CheckLevel
+) -> None:
+    results = redis.check(REDIS | {"connected_slaves": connected}, use)
+    assert [result.level for result in results if result.name == "redis replicas"] == [level]
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("keeps_deliveries", [False, True])
+def test_check_says_which_durable_stores_a_redis_allows(hidden: bool, keeps_deliveries: bool) -> None:
+    reported = {name: value for name, value in REDIS.items() if not hidden or name not in redis.DURABILITY_SETTINGS}
+    results = list(redis.check(reported, redis.Use(keeps_deliveries=keeps_deliveries)))
+    text = " ".join(str(result) for result in results if result.name.startswith(("redis durability", "redis append")))
+    assert f"this server allows DURABLE_STORE={'postgres' if hidden else 'redis or postgres'}" in text
+    assert bool(only_faults(results)) is (hidden and keeps_deliveries)
+
+
+def test_exception_is_for_one_setting() -> None:
+    reported = REDIS | {"appendonly": "no", "appendfsync": "no"}
+    results = redis.check(reported, redis.Use({"redis.appendonly"}))
+    assert problems(results) == [("redis appendonly", CheckLevel.WARNING), ("redis appendfsync", CheckLevel.FAULT)]
+
+
+@pytest.mark.parametrize("reported", [{"redis_version": "6.2.5"}, {"redis_mode": "sentinel"}])
+def test_server_of_another_kind_is_one_fault(reported: dict[str, Any]) -> None:
+    """Its settings have other names, or none."""
+    assert len(problems(redis.check({"redis_version": "7.0.0"} | reported, redis.Use()))) == 1
