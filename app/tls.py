@@ -27,7 +27,14 @@ def own_address(bind: tuple[str, int]) -> str:
 
 
 def own_server_status(url: str) -> int:
-    """Return what a server of ours on this machine answers to GET, whatever its certificate: nothing secret is sent.
+    """Return the status that a server of ours on this machine answers to GET; raises the errors of its answer."""
+    return own_server_answer(url)[0]
+
+
+def own_server_answer(url: str) -> tuple[int, bytes]:
+    """Return status and body that a server of ours on this machine answers to GET.
+
+    Whatever its certificate: nothing secret is sent.
 
     Raises:
         OSError, HTTPException: It does not answer within 3 s.
@@ -40,4 +47,5 @@ def own_server_status(url: str) -> int:
         connection = HTTPSConnection(address.netloc, timeout=3, context=context)
     with closing(connection):
         connection.request("GET", address.path)
-        return connection.getresponse().status
+        response = connection.getresponse()
+        return response.status, response.read()

@@ -11,10 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import config.logging
 from app.errors import StoreUnavailableError
+from app.storage import fallbacks
 from config.variables import PYTHON
 from workers.consumer import InboxConsumer
 from workers.consumer_slots import ConsumerSlot
@@ -83,6 +85,8 @@ def main(provider: str, worker: str) -> None:
     slot = ConsumerSlot(worker=UUID(worker))
     print(slot.name, flush=True)  # noqa: T201 - what the parent process reads
     consumer = lifecycle.make_consumer(provider, slot)
+    with suppress(StoreUnavailableError), consumer.ledger.connected() as connection:  # else nothing is stored anyway
+        fallbacks.record(connection, "worker", [provider], "no-consumer")
     consumer.start()
     consumer.sweep()
 

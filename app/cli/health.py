@@ -4,8 +4,8 @@ Each check reads only the settings of its process. Imports are few, since a cont
 """
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import closing, nullcontext
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing, nullcontext, suppress
 from http.client import HTTPException
 from typing import NoReturn
 
@@ -15,7 +15,7 @@ from app import canary
 from app.canary import Heartbeat
 from app.cli.shared_options import json_option, require_served
 from app.errors import StoreUnavailableError
-from app.tls import own_address, own_server_status
+from app.tls import own_address, own_server_answer, own_server_status
 from config.environment import load
 from config.settings import AuditSettings, BeatSettings, console_bind, ingest_bind, ingest_certificate
 
@@ -42,11 +42,23 @@ def worker(names: tuple[str, ...], limit: float, as_json: bool) -> None:
     require_served(names, settings.providers)
     try:
         waited_seconds, provider = max(_waiting_times(settings, names or settings.providers))
+        problems = _lasting_fallbacks(settings, names or settings.providers)
     except StoreUnavailableError as error:
         _report(True, f"a server cannot be reached ({error}), which a restart does not fix", as_json)
     if waited_seconds > limit:
         _report(False, f"a canary of {provider} has been waiting for {waited_seconds:.0f} s", as_json)
-    _report(True, "no canary has been waiting for long", as_json)  # and a missing one is no sign of a sick worker
+    # A missing canary is no sign of a sick worker.
+    _report(True, "; ".join(["no canary has been waiting for long", *problems]), as_json)
+
+
+def _lasting_fallbacks(settings: AuditSettings, providers: Collection[str]) -> list[str]:
+    """Return a sentence for each provider whose worker has drained without wake-ups for a minute."""
+    from app.storage import fallbacks  # noqa: PLC0415
+    from app.storage.connection import connect, translate_errors  # noqa: PLC0415
+
+    with translate_errors(), connect(settings.database_url, "health") as connection:
+        current = fallbacks.current(connection)
+    return [str(each) for each in current if each.process == "worker" and each.provider in providers]
 
 
 def _waiting_times(settings: AuditSettings, providers: Iterable[str]) -> Iterator[tuple[float, str]]:
@@ -86,9 +98,9 @@ def beat(limit: float, as_json: bool) -> None:
 @_ready
 @json_option
 def ingest(as_json: bool, ready: bool) -> None:
-    """Ask for /livez at INGEST_BIND, by HTTPS if INGEST_TLS_CERT is set."""
+    """Ask for /livez at INGEST_BIND, by HTTPS if INGEST_TLS_CERT is set; say what /readyz reports."""
     bind, certificate = load(lambda environment: (ingest_bind(environment), ingest_certificate(environment)))
-    _check_server(bind, certificate is not None, ready, as_json)
+    _check_server(bind, certificate is not None, ready, as_json, detailed=True)
 
 
 @health.command(epilog="Example: kvitto health console --json")
@@ -99,14 +111,28 @@ def console(as_json: bool, ready: bool) -> None:
     _check_server(load(console_bind), False, ready, as_json)
 
 
-def _check_server(bind: tuple[str, int], https: bool, ready: bool, as_json: bool) -> NoReturn:
-    """Report an HTTP server on this machine: unhealthy unless it answers 200 to /livez or /readyz."""
+def _check_server(
+    bind: tuple[str, int], https: bool, ready: bool, as_json: bool, *, detailed: bool = False
+) -> NoReturn:
+    """Report an HTTP server on this machine: unhealthy unless it answers 200 to /livez or /readyz.
+
+    `detailed`: report the problems that /readyz lists, too.
+    """
     server = own_address(bind)
     try:
-        status = own_server_status(f"{'https' if https else 'http'}://{server}/{'readyz' if ready else 'livez'}")
+        url = f"{'https' if https else 'http'}://{server}"
+        status = own_server_status(f"{url}/{'readyz' if ready else 'livez'}")
+        details = own_server_answer(f"{url}/readyz")[1] if detailed else b""
     except (OSError, HTTPException) as error:
         _report(False, f"{server} does not answer ({type(error).__name__})", as_json)
-    _report(status == 200, f"{server} answers {status}", as_json)
+    _report(status == 200, "; ".join([f"{server} answers {status}", *_problems(details)]), as_json)
+
+
+def _problems(details: bytes) -> list[str]:
+    """Return the problems that an answer of /readyz lists."""
+    with suppress(ValueError):
+        return list(json.loads(details).get("problems", []))
+    return []
 
 
 def _report(healthy: bool, words: str, as_json: bool) -> NoReturn:

@@ -11,7 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from app.metrics import OUTCOMES
-from app.storage import reports
+from app.storage import fallbacks, reports
 from app.storage.connection import Connection
 
 # By report: metric, column and documentation. Times are exposed as Unix time.
@@ -49,6 +49,11 @@ class _LedgerCollector(Collector):
             for outcome in OUTCOMES:
                 receipts.add_metric([row["provider"], outcome], row[outcome])
         yield receipts
+        documentation = "Time for which a process has worked round a failed server; no series while none does."
+        seconds = GaugeMetricFamily("kvitto_fallback_seconds", documentation, labels=["process", "provider", "reason"])
+        for fallback in fallbacks.current(self._connection, at_least_seconds=0):
+            seconds.add_metric([fallback.process, fallback.provider, fallback.reason], fallback.seconds)
+        yield seconds
         for report, gauges in _GAUGES.items():
             rows = report(self._connection)
             for name, column, documentation in gauges:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from app.storage import reports
+from app.storage import fallbacks, reports
 from app.storage.connection import Connection
 
 # Inboxes are swept every few seconds: a provider this late has no worker, or a backlog that its worker cannot drain.
@@ -19,7 +19,11 @@ def read(connection: Connection) -> dict[str, Any]:
     freshness = {row["provider"]: row for row in reports.freshness(connection)}
     providers = [_provider(name, counts.get(name, {}), freshness.get(name)) for name in sorted(counts | freshness)]
     return {
-        "problems": [*audit_problems(reports.audits(connection)), *provider_problems(providers)],
+        "problems": [
+            *audit_problems(reports.audits(connection)),
+            *provider_problems(providers),
+            *map(str, fallbacks.current(connection)),
+        ],
         "providers": providers,
         "dead_letters": reports.newest_dead_letters(connection),
         "throughput": reports.throughput(connection),

@@ -5,7 +5,7 @@ method. Flask's context and routing cost as much as everything else that a deliv
 reaches 0.67 times the rate of an empty Flask view (benchmarks/results/RESULTS.md).
 """
 
-from collections.abc import Sequence
+import json
 from functools import partial
 
 from flask import Flask, Response, request
@@ -18,6 +18,7 @@ from app.inbox.stream import Inbox
 from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers, probe_postgres, probe_redis
 from app.ingest.durable_store import DurableStore
 from app.ingest.endpoint import Receivers, WebhookEndpoint
+from app.ingest.fallback_reporter import FallbackReporter
 from app.ingest.high_water_reporter import HighWaterReporter
 from app.ingest.problem_details import Problem, to_problem
 from app.ingest.receiver import CanaryReceiver, DeliveryReceiver
@@ -59,7 +60,8 @@ def create_app(environment: Environment) -> Flask:
         keeps_in_redis,
     )
     reporter = HighWaterReporter(pool)
-    for background in (breakers.redis, breakers.postgres, reporter):
+    fallbacks = FallbackReporter(pool, breakers, settings.providers)
+    for background in (breakers.redis, breakers.postgres, reporter, fallbacks):
         background.start()
     publisher = wakeup.WakeupPublisher(settings.broker)
 
@@ -76,12 +78,12 @@ def create_app(environment: Environment) -> Flask:
         canary_stores = {name: store(name, inbox) for name, inbox in canary_inboxes.items()}
         receivers[canary.PROVIDER] = CanaryReceiver(settings.canary_secret, keys, canary_stores)
 
-    app = _flask_app(breakers.durable)
+    app = _flask_app(breakers)
     app.wsgi_app = WebhookEndpoint(app.wsgi_app, receivers, settings.body_limit_bytes)  # type: ignore[method-assign]
     return app
 
 
-def _flask_app(breakers: Sequence[CircuitBreaker]) -> Flask:
+def _flask_app(breakers: CircuitBreakers) -> Flask:
     """Return the Flask app: it answers the load balancer's health checks, and every other request with an error.
 
     A backlog never makes an edge unready: all edges would leave the balancer at once, and every rejected delivery is
@@ -97,10 +99,11 @@ def _flask_app(breakers: Sequence[CircuitBreaker]) -> Flask:
 
     @app.get("/readyz", provide_automatic_options=False)
     def readyz() -> Response:
-        errors = [error for breaker in breakers if (error := breaker.error())]
-        if len(errors) == len(breakers):
-            return Problem(503, errors[-1].reason).to_response()
-        return Response('{"ready": true}', content_type="application/json")
+        errors = [breaker.error() for breaker in breakers.durable]
+        if None not in errors and (error := errors[-1]):
+            return Problem(503, error.reason).to_response()
+        problems = list(filter(None, [breakers.fallback()]))
+        return Response(json.dumps({"ready": True, "problems": problems}), content_type="application/json")
 
     # No known webhook: 404 for a POST, 405 for other methods. By default Flask would answer OPTIONS itself, and
     # redirect a path with a trailing slash.

@@ -13,6 +13,7 @@ from app.errors import StoreUnavailableError
 from app.inbox import client
 from app.inbox.stream import Inbox
 from app.storage.connection import durability_errors, require_writable
+from app.storage.fallbacks import LASTING_SECONDS, Fallback
 from app.storage.pool import Pool
 
 _PROBE_INTERVAL_SECONDS = 1.0
@@ -41,6 +42,7 @@ class CircuitBreaker:
         self._disconnect = disconnect
         self._error: StoreUnavailableError | None = None
         self._probing_since: float | None = None
+        self._avoided_since: float | None = None
         self.has_room = True
 
     def start(self) -> None:
@@ -59,6 +61,10 @@ class CircuitBreaker:
             logger.exception("probe_failed", extra={"store": self._store})
             self.open(StoreUnavailableError("internal", type(error).__name__))
         else:
+            if not self.has_room:
+                self._avoided_since = self._avoided_since or started
+            elif self._error is None:  # twice in a row: a store that accepts probes only is avoided still
+                self._avoided_since = None
             if self._error is not None:
                 logger.warning("circuit_closed", extra={"store": self._store})
             self._error = None
@@ -70,7 +76,15 @@ class CircuitBreaker:
         if self._error is None:
             logger.error("circuit_opened", extra={"store": self._store, "reason": error.reason, "detail": error.detail})
         self._error = StoreUnavailableError(error.reason, error.detail)  # a copy, without the traceback
+        self._avoided_since = self._avoided_since or time.monotonic()
         self._disconnect()
+
+    def avoided(self) -> tuple[float, str] | None:
+        """Return for how many seconds requests have avoided the store, and why; None if they use it."""
+        if (since := self._avoided_since) is None:
+            return None
+        error = self.error()
+        return time.monotonic() - since, error.reason if error else f"{self._store}-slow-or-full"
 
     def error(self) -> StoreUnavailableError | None:
         """Return why the circuit is open, or that a probe hangs; None if requests may use the store."""
@@ -96,6 +110,13 @@ class CircuitBreakers(NamedTuple):
     redis: CircuitBreaker
     postgres: CircuitBreaker
     keeps_in_redis: bool = True
+
+    def fallback(self, at_least_seconds: float = LASTING_SECONDS) -> str:
+        """Return a sentence if deliveries have gone to Postgres instead of Redis for so long; empty if not."""
+        avoided = self.redis.avoided() if self.keeps_in_redis else None
+        if avoided is None or avoided[0] < at_least_seconds:
+            return ""
+        return str(Fallback("ingest", "all providers", avoided[1], avoided[0]))
 
     @property
     def durable(self) -> tuple[CircuitBreaker, ...]:

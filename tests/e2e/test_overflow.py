@@ -79,6 +79,21 @@ def test_a_redis_that_is_gone_for_good_delays_nothing_for_good(
     assert kvitto.client.get("/readyz").status_code == 200
 
 
+@pytest.mark.slow
+def test_overflow_of_more_than_a_minute_is_reported_everywhere(
+    with_own_redis: tuple[Running, list[subprocess.Popen[bytes]]],
+) -> None:
+    kvitto, (redis,) = with_own_redis
+    redis.kill()
+    eventually(lambda: bool(kvitto.client.get("/readyz").json()["problems"]), "a detail of /readyz", 120)
+    assert "redis-unreachable" in kvitto.client.get("/readyz").json()["problems"][0]
+    done = kvitto.run("health", "ingest")
+    assert (done.returncode, "redis-unreachable" in done.stdout) == (0, True)
+    problem = "kompar: ingest has stored deliveries in Postgres"
+    password = ("", (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text())
+    eventually(lambda: problem in httpx.get(kvitto.console, auth=password).text, "a problem of the console", 120)
+
+
 def test_postgres_as_the_durable_store_needs_a_redis_only_to_wake(tmp_path: Path) -> None:
     """The Redis keeps nothing on disk, and loses all that it has in the middle."""
     settings = SECRETS | {"DURABLE_STORE": "postgres"}

@@ -49,6 +49,18 @@ CREATE POLICY marks_of_ingest ON inbox_high_water_marks TO kvitto_ingest USING (
 CREATE POLICY marks_of_sweeps ON inbox_high_water_marks TO kvitto_worker USING (source = 'sweep');
 CREATE POLICY marks_to_audit ON inbox_high_water_marks FOR SELECT TO kvitto_worker USING (true);
 
+-- Work that goes round a failed server: ingest without Redis, workers without wake-ups. A row whose `last_at` is older
+-- than a minute is over.
+CREATE TABLE fallbacks (
+    process  text NOT NULL,
+    provider text NOT NULL,
+    reason   text NOT NULL,
+    since    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (process, provider)
+);
+GRANT SELECT, INSERT, UPDATE ON fallbacks TO kvitto_ingest, kvitto_worker;
+
 -- Each provider's last audit; alerted_at: when the log last reported missing entries.
 CREATE TABLE audits (
     provider      text PRIMARY KEY,

@@ -115,3 +115,14 @@ COMMENT ON VIEW reporting.canaries IS
 COMMENT ON COLUMN reporting.canaries.provider IS 'Whose path it took.';
 COMMENT ON COLUMN reporting.canaries.sent_at IS 'When it was sent, by the sender''s clock.';
 COMMENT ON COLUMN reporting.canaries.stored_at IS 'When a worker stored it, by the clock of this server.';
+
+CREATE VIEW reporting.fallbacks AS
+SELECT process, provider, reason, since, last_at FROM fallbacks;
+COMMENT ON VIEW reporting.fallbacks IS
+    'When processes last worked round a failed server, per process and provider. It loses nothing, and must not last.';
+COMMENT ON COLUMN reporting.fallbacks.process IS
+    'ingest (deliveries were stored in Postgres instead of Redis) or worker (inboxes were drained without wake-ups).';
+COMMENT ON COLUMN reporting.fallbacks.provider IS 'Whose deliveries.';
+COMMENT ON COLUMN reporting.fallbacks.reason IS 'Slug of the cause.';
+COMMENT ON COLUMN reporting.fallbacks.since IS 'When it began.';
+COMMENT ON COLUMN reporting.fallbacks.last_at IS 'When it was last so; older than a minute: it is over.';
