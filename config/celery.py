@@ -4,6 +4,7 @@ Tasks carry no deliveries. A task that is lost, repeated or reordered costs only
 early, expire, and are never retried.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -99,13 +100,13 @@ def worker_settings(broker: RedisAddress) -> dict[str, Any]:
     }
 
 
-def wake_up_queues(providers: tuple[str, ...]) -> dict[str, Any]:
+def wake_up_queues(providers: Collection[str]) -> list[Queue]:
     """Return a queue per provider, whose wake-ups are acknowledged on delivery.
 
     A failed acknowledgement is never repeated. With Redis killed under load, a worker soon had as many unacknowledged
     wake-ups as it may have, and took none ever again.
     """
-    return {"task_queues": [Queue(name, Exchange(name), name, no_ack=True) for name in providers]}
+    return [Queue(name, Exchange(name), name, no_ack=True) for name in providers]
 
 
 def schedule(providers: tuple[str, ...]) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from config.settings import BeatSettings
 
 def _settings() -> dict[str, Any]:
     settings = BeatSettings.load()
-    beat = {"beat_schedule": schedule(settings.providers)}
-    return worker_settings(settings.broker) | wake_up_queues(settings.providers) | beat
+    tasks = {"beat_schedule": schedule(settings.providers), "task_queues": wake_up_queues(settings.providers)}
+    return worker_settings(settings.broker) | tasks
 
 
 app = Celery("kvitto")

@@ -29,7 +29,8 @@ def check(data: DataFolder, processes: tuple[str, ...], as_json: bool) -> None:
 
     `subscriptions` checks what that command needs.
 
-    Changes nothing. Exit 78 on a fault of settings, else 1 on a fault of a server or one that cannot be reached,
+    Changes nothing: it writes and deletes an inbox of its own in Redis, and sends each provider's worker one wake-up.
+    Exit 78 on a fault of settings, else 1 on a fault of a server or one that cannot be reached,
     else 0: warnings are for you to decide. If a module cannot be imported, nothing else is checked; exit 1.
     """
     adopt(data, apis="subscriptions" in processes)

@@ -91,6 +91,8 @@ def to_unavailable(error: exceptions.RedisError, server: str) -> StoreUnavailabl
 
     `server` begins the reason: "redis", or "broker".
     """
+    if "ACL failure in script" in str(error):
+        return StoreUnavailableError(f"{server}-no-permission", _missing_permission(error))
     for kind, reason, detail in _REASONS:
         if isinstance(error, kind):
             return StoreUnavailableError(f"{server}-{reason}", detail(error))

@@ -85,6 +85,8 @@ class Inbox:
         # XADD does not return the server's own count of entries, so that appends count here.
         self._count_key = f"inbox:{provider}:appended"
         self._wakeup_key = f"wakeup:{provider}"
+        # All keys on the server.
+        self.keys = self._stream, self._epoch_key, self._count_key, self._wakeup_key
 
     def open(self) -> None:
         """Create stream, group and epoch if they are missing.

@@ -5,7 +5,10 @@ An append marks a wake-up as pending in the same round trip. Only the request th
 """
 
 import logging
+from collections.abc import Collection
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from redis.exceptions import RedisError
@@ -13,7 +16,7 @@ from redis.exceptions import RedisError
 from app import metrics
 from app.errors import StoreUnavailableError
 from app.inbox.client import to_unavailable
-from config.celery import PUBLISHER_OPTIONS, PUBLISHERS, broker_connection
+from config.celery import PUBLISHER_OPTIONS, PUBLISHERS, broker_connection, wake_up_queues
 from config.redis_address import RedisAddress
 
 TASK = "drain"  # of workers.tasks
@@ -36,7 +39,7 @@ class WakeupPublisher:
     def publish(self, provider: str) -> None:
         """Publish a wake-up within the sockets' time-outs. A failure is counted and logged, never raised."""
         try:
-            self._publish_drain(provider)
+            self.send(provider)
         except Exception as error:  # any error of the broker: the delivery is already stored
             metrics.WAKEUP_FAILURES.labels(provider).inc()
             logger.warning("wakeup_failed", extra={"provider": provider, "error": type(error).__name__})
@@ -48,7 +51,8 @@ class WakeupPublisher:
     # ---- A Celery message without Celery: importing it would exceed the memory budget of every edge process.
     # The format is version 2 of Celery's message protocol.
 
-    def _publish_drain(self, provider: str) -> None:
+    def send(self, provider: str) -> None:
+        """Publish a wake-up; raises the errors of kombu and redis-py."""
         task_id = str(uuid4())
         expires_at = datetime.now(UTC) + timedelta(seconds=_EXPIRES_SECONDS)
         headers = {
@@ -69,13 +73,26 @@ class WakeupPublisher:
     # ---- End of the Celery message.
 
 
-def ping(broker: RedisAddress) -> None:
-    """Raise StoreUnavailableError unless the broker answers."""
+def check(broker: RedisAddress, providers: Collection[str]) -> None:
+    """Send a wake-up of each provider, and receive one, as publishers and workers do.
+
+    A wake-up too many costs nothing.
+
+    Raises:
+        StoreUnavailableError: The broker does not answer, or this user may not do that.
+    """
     import kombu  # noqa: PLC0415
 
     try:
-        with kombu.Connection(**broker_connection(broker, PUBLISHER_OPTIONS)) as connection:
-            connection.connect()
+        with (
+            closing(WakeupPublisher(broker)) as publisher,
+            kombu.Connection(**broker_connection(broker, PUBLISHER_OPTIONS)) as connection,
+        ):
+            channel: Any = connection.default_channel
+            for queue in wake_up_queues(providers):
+                queue.bind(channel).declare()
+                publisher.send(queue.name)
+                channel.client.brpop([queue.name], timeout=0.1)
     except RedisError as error:
         raise to_unavailable(error, "broker") from error
     except Exception as error:  # any error of kombu; its text may contain the address

@@ -2,14 +2,20 @@
 
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
+from uuid import uuid4
 
+from redis import Redis
+from redis.exceptions import RedisError
+
+from app.domain.delivery import Delivery
 from app.errors import AuthenticationError, StoreUnavailableError
 from app.inbox import client as inbox_server
 from app.inbox import wakeup
+from app.inbox.stream import Inbox
 from app.preflight.configuration import Configuration
 from app.processing.saved_request import SavedRequest
 from app.providers import registry
@@ -108,6 +114,7 @@ def _ask_redis(configuration: Configuration) -> Iterator[CheckResult]:
     try:
         with closing(inbox_server.connect(address)) as client:
             facts = inbox_server.server_info(client, configuration.get("providers"))
+            permissions = list(_check_permissions(client))
     except StoreUnavailableError as error:
         yield fault("redis", f"{error} ({type(error.__cause__).__name__})", _HINTS.get(error.reason, _REDIS_HINT))
         return
@@ -119,6 +126,33 @@ def _ask_redis(configuration: Configuration) -> Iterator[CheckResult]:
         configuration.get("body_limit_bytes"),
     )
     yield from redis.check(facts, use)
+    yield from permissions
+
+
+def _check_permissions(client: Redis) -> Iterator[CheckResult]:
+    """Do on an inbox of its own what ingest and workers do; other failures are reported by what causes them."""
+    inbox = Inbox(client, f"check/{uuid4()}")
+    try:
+        inbox.open()
+        inbox.append(Delivery(uuid4(), inbox.provider, "check", {}, b""))
+        inbox.receipts()
+        inbox.mark_wakeup_pending()
+        inbox.clear_wakeup()
+        batch = [*inbox.claim("check"), *inbox.pending("check")]
+        inbox.release("check")
+        inbox.claim_abandoned("check")
+        inbox.acknowledge(batch)
+        inbox.info()
+        inbox.backlog()
+        inbox.consumers_with_claims()
+    except StoreUnavailableError as error:
+        if error.reason == "redis-no-permission":
+            yield fault("redis permissions", error.detail, _HINTS[error.reason])
+    else:
+        yield ok("redis permissions", "this user may run what ingest and workers run")
+    finally:
+        with suppress(RedisError):
+            client.delete(*inbox.keys)
 
 
 def _ask_broker(configuration: Configuration) -> Iterator[CheckResult]:
@@ -126,8 +160,8 @@ def _ask_broker(configuration: Configuration) -> Iterator[CheckResult]:
     if (address := configuration.address("broker")) is None:
         return
     try:
-        wakeup.ping(address)
-        yield ok("broker", "answers")
+        wakeup.check(address, configuration.get("providers"))
+        yield ok("broker", "takes and gives wake-ups")
     except StoreUnavailableError as error:
         hint = "Start it, or correct CELERY_BROKER_URL; until then only sweeps drain"
         yield fault("broker", str(error), _HINTS.get(error.reason.replace("broker-", "redis-"), hint))

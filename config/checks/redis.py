@@ -91,7 +91,15 @@ def check(facts: Facts, use: Use) -> Iterator[CheckResult]:
 def unsafe_settings(facts: Facts) -> list[CheckResult]:
     """Return what could lose a confirmed append."""
     faults = unsafe("redis", _DURABLE | _DURABLE_REPLICA if facts.get("role") == "slave" else _DURABLE, facts)
-    return [replace(result, hint=f"{result.hint}; this server allows DURABLE_STORE=postgres") for result in faults]
+    allowed = "this server allows DURABLE_STORE=postgres"
+    hidden = f"Grant CONFIG GET to this user, if the server has it; {allowed}"
+    return [
+        replace(result, hint=f"{result.hint}; {allowed}" if _name(result) in facts else hidden) for result in faults
+    ]
+
+
+def _name(result: CheckResult) -> str:
+    return result.name.removeprefix("redis ")
 
 
 def _durability(facts: Facts, use: Use) -> list[CheckResult]:

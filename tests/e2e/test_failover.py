@@ -9,25 +9,26 @@ import pytest
 from redis import Redis
 
 from app.sandbox.kompar import encrypt
-from tests.support import servers
+from tests.support import redis_user, servers
 from tests.support.forwarder import Forwarder
 from tests.support.kvitto_process import SECRETS, Running, running
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually
 
-_OF_THE_BROKER = ("brpop", "lpush")
-
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Redis, Redis]]:
-    """A primary and its replica."""
+    """A primary and its replica, with a user that has the documented rights only."""
     with ExitStack() as stack:
         for name in ("first", "second"):
             (tmp_path / name).mkdir()
         first = stack.enter_context(closing(_client(stack.enter_context(servers.valkey(tmp_path / "first")))))
         primary = ("--replicaof", f"127.0.0.1 {port(first)}")
         second = _client(stack.enter_context(servers.valkey(tmp_path / "second", *primary)))
-        yield first, stack.enter_context(closing(second))
+        stack.enter_context(closing(second))
+        for server in (first, second):
+            redis_user.create(server)
+        yield first, second
 
 
 def _client(url: str) -> Redis:
@@ -44,7 +45,7 @@ def test_fail_over_behind_a_balancer_brings_every_process_to_the_promoted_server
     first, second = pair
     with (
         Forwarder(port(first)) as front,
-        running(tmp_path / "data", SECRETS | {"REDIS_URL": f"redis://127.0.0.1:{front.port}/0"}) as kvitto,
+        running(tmp_path / "data", SECRETS | {"REDIS_URL": redis_user.with_login(front.url)}) as kvitto,
     ):
         receipts = deliver(kvitto, range(8))
         eventually(lambda: replicated(first), "the replica is complete")
@@ -60,6 +61,10 @@ def test_fail_over_behind_a_balancer_brings_every_process_to_the_promoted_server
         eventually(lambda: calls(second, "lpush") > 0, "a wake-up sent to the promoted server", 60)
         account = kvitto.audit()
         assert (account["missing"], account["stored"]) == (0, len(receipts))
+        logs = [log.read_text() for log in (tmp_path / "data" / "logs").glob("*.log")]
+        assert not [
+            log for log in logs if "no-permission" in log or "NoPermission" in log or redis_user.PASSWORD in log
+        ]
 
 
 def deliver(kvitto: Running, numbers: range) -> list[str]:

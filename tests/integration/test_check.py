@@ -21,7 +21,7 @@ from app.storage.connection import connect
 from app.storage.migration_runner import migrate
 from config.checks.result import CheckLevel, CheckResult
 from config.redis_address import RedisAddress
-from tests.support import servers
+from tests.support import redis_user, servers
 from tests.support.kvitto_process import command, run
 from tests.support.misconfigurations import (
     FAULT,
@@ -161,6 +161,46 @@ def test_check_of_another_encoding_reports_a_fault(healthy: HealthySetup) -> Non
     assert "ENCODING 'UTF8'" in found["postgres encoding"].hint
 
 
+# The rights of a user of Redis.
+
+
+def checked_as(healthy: HealthySetup, *changes: str) -> PreflightReport:
+    """Check as the documented user, with these changes to its rights."""
+    redis_user.create(healthy.redis, *changes)
+    return checked(healthy.environment | {"REDIS_URL": redis_user.with_login(healthy.environment["REDIS_URL"])})
+
+
+def test_check_as_a_user_with_the_documented_rights_reports_nothing(healthy: HealthySetup) -> None:
+    assert problems(checked_as(healthy)) == {}
+
+
+@pytest.mark.parametrize(
+    ("missing", "subject", "message"),
+    [
+        (("-eval",), "redis permissions", "may not run EVAL"),
+        (("-xadd",), "redis permissions", "may not run XADD"),
+        (("-xclaim",), "redis permissions", "may not run XCLAIM"),
+        (("resetkeys", "~inbox:*"), "redis permissions", "may not use a key"),
+        (("resetkeys", "~inbox:*", "~wakeup:*", "~kompar", "~solaris"), "broker", "may not use a key"),
+        (("-brpop",), "broker", "may not run BRPOP"),
+        (("-time",), "redis", "may not run TIME"),
+    ],
+)
+def test_check_as_a_user_with_too_few_rights_names_the_command(
+    healthy: HealthySetup, missing: tuple[str, ...], subject: str, message: str
+) -> None:
+    found = problems(checked_as(healthy, *missing))
+    assert found[subject].level is FAULT
+    assert message in found[subject].message
+    assert "ACL SETUSER" in found[subject].hint
+
+
+def test_check_as_a_user_without_config_says_what_to_grant(healthy: HealthySetup) -> None:
+    found = problems(checked_as(healthy, "-config"))
+    assert "Grant CONFIG GET" in found["redis appendfsync"].hint
+    assert "DURABLE_STORE=postgres" in found["redis appendfsync"].hint
+
+
 # The command.
 
 
@@ -179,7 +219,9 @@ def test_check_of_a_healthy_setup_exits_0(healthy: HealthySetup) -> None:
 def test_check_uses_the_objects_of_the_processes(healthy: HealthySetup) -> None:
     messages = {result.name: result.message for result in results(checked(healthy.environment))}
     assert messages["postgres session"] == "has all 6 requested settings"
-    assert messages["broker"] == "answers"  # the Redis of the inboxes, asked as publishers of wake-ups ask it
+    assert (
+        messages["broker"] == "takes and gives wake-ups"
+    )  # the Redis of the inboxes, asked as publishers of wake-ups ask it
     assert messages["kompar credentials"] == messages["solaris credentials"] == "requests with each are accepted"
     assert messages["worker slots"].endswith(" is writable")
     assert messages["beat's heartbeat"].endswith(" is writable")

@@ -34,7 +34,7 @@ def reach(address: RedisAddress) -> None:
     """Use the inbox's client, a publisher of wake-ups and the connection of a worker."""
     with closing(client.connect(address)) as redis:
         redis.set("inbox:reached", 1)
-    wakeup.ping(address)
+    wakeup.check(address, ["kompar"])
     with closing(wakeup.WakeupPublisher(address)) as publisher:
         publisher.publish("kompar")
     with kombu.Connection(**broker_connection(address, PUBLISHER_OPTIONS)) as connection:
@@ -119,7 +119,7 @@ def test_tls_with_another_certificate_sends_no_password(
         with pytest.raises(StoreUnavailableError, match=f"redis-certificate-not-trusted.*{why}"):
             client.ping(other)
         with pytest.raises(StoreUnavailableError, match=f"broker-certificate-not-trusted.*{why}"):
-            wakeup.ping(address)
+            wakeup.check(address, ["kompar"])
         publisher.publish("kompar")
         assert logins(redis) == before
 

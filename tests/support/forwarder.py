@@ -17,6 +17,11 @@ class Forwarder:
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
+    @property
+    def url(self) -> str:
+        """Return the address of a Redis behind it."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
     def __enter__(self) -> "Forwarder":
         return self
 

@@ -239,7 +239,7 @@ SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
     "snapshot failed, writes stop": (
         a_failed_snapshot_that_stops_writes, "redis last write", FAULT, "snapshot", "BGSAVE",
     ),
-    "another application": (a_neighbour, "redis keys", WARNING, "1 of the 1 keys", "server of its own"),
+    "another application": (a_neighbour, "redis keys", WARNING, "1 of the ", "server of its own"),
     "no broker": (setting(CELERY_BROKER_URL=f"redis://{NOWHERE}/0"), "broker", FAULT, "unreachable", "CELERY_BROKER"),
     "postgres is not there": (
         setting(DATABASE_URL=f"postgresql://{NOWHERE}/k"), "postgres", FAULT, "refused", "DATABASE_URL",
