@@ -59,7 +59,11 @@ READERS: Mapping[str, Callable[[Environment], Any]] = PROCESSES | {"subscription
 
 # Modules by process, each with all that it imports in turn. Modules that build an application when they are imported
 # (`app.ingest.wsgi`) are replaced by the modules that they import. Every broker that a setting may name is a Redis.
-_BROKER = ("redis", "kombu.transport.redis")  # kombu goes on without redis, and fails at the first connection
+_BROKER = (
+    "redis",
+    "kombu.transport.redis",  # kombu goes on without redis, and fails at the first connection
+    "app.inbox.broker_transport",
+)
 _COMMAND = ("app.cli.__main__", "app.cli.main", "app.cli.serve", "config.logging")
 _GRANIAN = (*_COMMAND, "app.local.ports", "app.cli.wsgi_server")
 _CELERY = (*_COMMAND, "workers.celery", "celery.backends.base", *_BROKER)

@@ -121,7 +121,7 @@ class Stack:
         published = (checked.names_read | {"PUBLIC_URL"}) & self._environment.keys()
         self._data.publish({name: self._environment[name] for name in published})
         servers = f"database={self._environment['DATABASE_URL']} redis={self._environment['REDIS_URL']}"
-        without_passwords = re.sub(r"(?<=://)([^/@ ]*):[^/@ ]*@", r"\1:***@", servers)
+        without_passwords = re.sub(r"(?<=://)([^:/@ ]*):[^/ ]*@", r"\1:***@", servers)
         return f"ingest={ingest} console=http://{console} {without_passwords}"
 
     def restart_dead(self) -> None:

@@ -103,6 +103,25 @@ SAFEGUARDS = {
         '    "appendfsync-": (("always",), ',
         "tests/integration/test_inbox.py::test_durability_errors_report_a_changed_appendfsync",
     ),
+    "an append counts once its replicas confirm it": Safeguard(
+        "app/inbox/client.py",
+        "    if confirmed < replicas:",
+        "    if False:",
+        "tests/integration/test_durable_store.py"
+        "::test_append_that_too_few_replicas_confirm_is_kept_in_postgres_and_takes_effect_once",
+    ),
+    "a failure closes the connections to a former primary": Safeguard(
+        "app/ingest/circuit_breaker.py",
+        "        self._disconnect()\n",
+        "",
+        "tests/unit/ingest/test_circuit_breaker.py::test_failure_of_request_or_probe_disconnects",
+    ),
+    "no password is sent to a server that is not verified": Safeguard(
+        "config/redis_address.py",
+        '"ssl_cert_reqs": "required", "ssl_check_hostname": True',
+        '"ssl_cert_reqs": "none", "ssl_check_hostname": False',
+        "tests/integration/test_redis_clients.py::test_tls_with_another_certificate_sends_no_password",
+    ),
     "appended to the overflow again, kept once": Safeguard(
         "app/storage/overflow.py",
         "        ON CONFLICT DO NOTHING\n",

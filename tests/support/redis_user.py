@@ -7,7 +7,7 @@ from redis import Redis
 
 NAME, PASSWORD = "kvitto", "secret-of-kvitto"
 _PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
-_COMMAND = re.search(r"^ACL SETUSER kvitto on >PASSWORD (.*)$", _PAGE.read_text(), re.MULTILINE)
+_COMMAND = re.search(r"^ACL SETUSER kvitto on >PASSWORD((?:\n    .*)+)", _PAGE.read_text(), re.MULTILINE)
 assert _COMMAND is not None
 _RIGHTS = _COMMAND[1].split()
 
