@@ -40,6 +40,14 @@ def measure(bench: Bench) -> None:
             _accept(bench, bench.scene.theirs, figure, size, number)
 
 
+def measure_in_postgres(bench: Bench) -> None:
+    """Measure every size of body where Postgres is the durable store, and Redis only wakes."""
+    for label, (size, number) in bench.volume.accepted.items():
+        figure = f"accept {label} into Postgres"
+        for _ in bench.pairs(figure):
+            _accept(bench, bench.scene.ours, figure, size, number)
+
+
 def _accept(bench: Bench, receiver: Receiver, figure: str, size: int, number: int) -> float:
     """Post as fast as it is answered; return answers a second."""
     what = f"{figure}, {receiver.name}"

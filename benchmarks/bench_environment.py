@@ -1,7 +1,7 @@
 """Everything that is measured, running side by side: Kvitto and the yardsticks that are servers."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +47,8 @@ class Scene:
 
 
 @contextmanager
-def played(folder: Path, concurrency: int = 2) -> Iterator[Scene]:
-    """Start everything; Postgres notes when each transaction was committed."""
+def played(folder: Path, concurrency: int = 2, more: Mapping[str, str] | None = None) -> Iterator[Scene]:
+    """Start everything, Kvitto with `more` settings; Postgres notes when each transaction was committed."""
     with ExitStack() as running_:
         for name in ("ours", "theirs", "bare"):
             (folder / name).mkdir()
@@ -59,6 +59,7 @@ def played(folder: Path, concurrency: int = 2) -> Iterator[Scene]:
             "PROVIDERS": "kompar",
             "DATABASE_URL": postgres.replace("/postgres", "/kvitto"),
             "REDIS_URL": redis,
+            **(more or {}),
         }
         scale = ("--concurrency", str(concurrency), "--ingest-processes", str(EDGES))
         found = running_.enter_context(running(folder / "ours" / "data", SECRETS | settings, *scale))

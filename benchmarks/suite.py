@@ -1,7 +1,7 @@
 """The measurements, each on a Kvitto of its own that is started for it."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +24,16 @@ class Measurement:
     take: Take
 
 
-def _on_scene(measure: Callable[[Bench], None], concurrency: int = 2) -> Take:
-    """Return the measurement with everything started for it, and stopped after it."""
+def _on_scene(
+    measure: Callable[[Bench], None], concurrency: int = 2, settings: Mapping[str, str] | None = None
+) -> Take:
+    """Return the measurement with everything started for it, and stopped after it; `settings` of Kvitto's own."""
 
     def take(volume: Volume, folder: Path, record: Record, say: Say) -> None:
-        with tempfile.TemporaryDirectory(prefix="kvitto-bench-") as data, played(Path(data), concurrency) as scene:
+        with (
+            tempfile.TemporaryDirectory(prefix="kvitto-bench-") as data,
+            played(Path(data), concurrency, settings) as scene,
+        ):
             measure(Bench(scene, volume, folder, record, say))
 
     return take
@@ -36,6 +41,7 @@ def _on_scene(measure: Callable[[Bench], None], concurrency: int = 2) -> Take:
 
 MEASUREMENTS = (
     Measurement("accept", _on_scene(accept.measure)),
+    Measurement("accept-postgres", _on_scene(accept.measure_in_postgres, settings={"DURABLE_STORE": "postgres"})),
     Measurement("drain", _on_scene(drain.measure)),
     Measurement("one-worker", _on_scene(drain.measure_alone, concurrency=1)),
     Measurement("end-to-end", _on_scene(end_to_end.measure)),

@@ -29,6 +29,7 @@ def test_every_measurement_gives_its_figures(tmp_path: Path) -> None:
         for measurement in ON_SCENE:
             measurement.measure(bench)
         drain.measure_alone(bench)
+        accept.measure_in_postgres(bench)
         _lost_is_reported(bench)
     assert bench.record.points
     # All goals but the one of bulkheads, which has its own test.
