@@ -22,8 +22,8 @@ from config.settings import trusted_authority
 # Gets a text for every wait before a retry.
 ReportWait = Callable[[str], None]
 
-# A provider may call the receiver's URL before it answers, and gives that call up to 30 s.
-_TIMEOUT_SECONDS = 45.0
+# How long an API may be silent. Solaris' may take 150 s: it calls the receiver's URL before it answers.
+TIMEOUT_SECONDS = 160.0
 _CONNECT_SECONDS = 10.0
 _MAX_ATTEMPTS = 4
 _MAX_WAIT_SECONDS = 120.0
@@ -51,7 +51,7 @@ class ProviderApi:
         report: ReportWait,
         *,
         authority: str = "",
-        timeout_seconds: float = _TIMEOUT_SECONDS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self.url = url
         self._setting = setting
@@ -75,7 +75,8 @@ class ProviderApi:
         """Make a call and return its JSON, None if the answer is empty. `request` takes httpx's options.
 
         Retried are calls that never reached the API or were throttled (429), and repeatable calls, by default GET and
-        DELETE, after every failure of the API: four attempts at most, none later than two minutes after the last.
+        DELETE, after every failure of the API but a long silence: four attempts at most, none later than two minutes
+        after the last.
 
         Raises:
             ProviderCallError: The API refused the call, or gave no usable answer.
@@ -143,7 +144,10 @@ class ProviderApi:
         if not repeatable and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             return ProviderCallError("api-silent", f"{self._host} gave no answer ({kind})", _UNDECIDED, undecided=True)
         hint = f"Correct {self._setting}, or try again once it answers"
-        return ProviderCallError("api-silent", f"{self._host} does not answer ({kind})", hint, retry_after_seconds=0)
+        # A connected API that was silent for so long is asked once: four times would take ten minutes.
+        retry_after_seconds = None if isinstance(error, httpx.ReadTimeout) else 0
+        detail = f"{self._host} does not answer ({kind})"
+        return ProviderCallError("api-silent", detail, hint, retry_after_seconds=retry_after_seconds)
 
     def _status_error(self, answer: httpx.Response, repeatable: bool) -> ProviderCallError:
         """Return the error for a status other than 2xx."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import ProviderCallError
-from app.providers.http_client import ProviderApi
+from app.providers.http_client import TIMEOUT_SECONDS, ProviderApi
 from tests.support.fake_api import CUT_OFF, HANGS, Answer, FakeApi, fake_api
 from tests.support.ports import free_port
 
@@ -106,6 +106,18 @@ def test_call_without_an_answer_in_time_is_undecided(server: FakeApi) -> None:
     failed = Caller(server.url, server.authority, timeout_seconds=2).failure("POST")
     assert (failed.reason, failed.undecided, len(server.calls)) == ("api-silent", True, 1)
     assert "gave no answer (ReadTimeout)" in str(failed)
+
+
+def test_call_of_a_silent_api_is_made_once(server: FakeApi) -> None:
+    server.answers["GET /it"] = [HANGS]
+    caller = Caller(server.url, server.authority, timeout_seconds=2)
+    failed = caller.failure("GET")
+    assert (failed.undecided, len(server.calls), caller.reported) == (False, 1, [])
+    assert "does not answer (ReadTimeout)" in str(failed)
+
+
+def test_time_out_covers_what_solaris_may_take() -> None:
+    assert TIMEOUT_SECONDS > 150
 
 
 def test_call_without_a_connection_is_retried(server: FakeApi) -> None:
