@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from app.domain.record_text import OPERATOR_LENGTH, record_problem
 from app.providers import registry
 from config.environment import Environment
 from config.settings import (
@@ -41,6 +42,9 @@ def read_beat(environment: Environment) -> BeatSettings:
 def read_subscriptions(environment: Environment) -> SubscriptionSettings:
     """Read the settings of `kvitto subscriptions`; `environment` collects the faults."""
     settings = SubscriptionSettings.read(environment)
+    operator = environment.text("KVITTO_OPERATOR", "")
+    if operator and (problem := record_problem(operator, OPERATOR_LENGTH)):
+        environment.fault("KVITTO_OPERATOR", problem, f"Give a name of at most {OPERATOR_LENGTH} letters")
     registry.check_names(settings.providers, environment)
     for name in settings.providers:
         registry.load_subscriptions(name, environment, lambda _text: None)

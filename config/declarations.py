@@ -94,6 +94,12 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         read_by=("ingest", "worker", "console"),
     ),
+    Setting(
+        "KVITTO_OPERATOR",
+        "Who runs a command that is recorded; the same as `--operator`. A claim: nothing proves it",
+        "",
+        read_by=("reveal", "audit --accept-loss", "subscriptions"),
+    ),
     Setting("KVITTO_DATA", "Data folder of `kvitto up`; the same as `--data`", ".kvitto", read_by=("all commands",)),
 )
 # What a setting is if the environment does not give it.

@@ -21,7 +21,7 @@ _ROOT = Path(__file__).parents[1]
 SETTINGS = frozenset(setting.name for setting in declarations.SETTINGS)
 
 _SYSTEM = frozenset({
-    "HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "TZ", "USER",
+    "HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "SUDO_USER", "TEMP", "TMP", "TMPDIR", "TZ", "USER",
     "COLORTERM", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM", "_KVITTO_COMPLETE",  # the terminal
     "SSL_CERT_DIR", "SSL_CERT_FILE",
     "ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY",  # for the providers' APIs; lower case counts as well

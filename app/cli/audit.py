@@ -1,6 +1,5 @@
 """`kvitto audit`: does every 200 have its receipt?"""
 
-import getpass
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
@@ -13,6 +12,7 @@ from app.audit.attempt_log import AttemptLogFormatError
 from app.audit.conservation import ProviderBalance
 from app.audit.reconcile import Reconciler
 from app.cli import param_types
+from app.cli.operator_name import operator_option, require_operator
 from app.cli.output import console, print_line, print_rows
 from app.cli.shared_options import json_option
 from app.inbox import client
@@ -45,10 +45,18 @@ _FINDINGS_SHOWN = 10
 )
 @click.option(
     "--reason",
-    callback=param_types.without_national_id,
+    callback=param_types.recorded_reason,
     help="Why the loss is accepted; kept with the operator and the time.",
 )
-def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: Path | None, timeout: float) -> None:
+@operator_option
+def audit(
+    as_json: bool,
+    accept_loss: UUID | None,
+    reason: str | None,
+    operator: str | None,
+    against: Path | None,
+    timeout: float,
+) -> None:
     """Check conservation: appended + overflowed = receipts + copies + in flight + accepted loss.
 
     What the right side lacks is missing. Exit 1 if anything is.
@@ -61,6 +69,7 @@ def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: 
     provider, topic and entity, with an outcome that it may have.
     """
     _reject_incompatible_options(accept_loss, reason, against)
+    loss_operator = require_operator(operator) if accept_loss is not None else ""
     environment = Environment.of_process()
     settings = AuditSettings.read(environment)
     registry.check_names(settings.providers, environment)
@@ -75,7 +84,7 @@ def audit(as_json: bool, accept_loss: UUID | None, reason: str | None, against: 
         inboxes = [Inbox(redis, provider) for provider in settings.providers]
         balances = [conservation.audit(connection, inbox) for inbox in inboxes]
         if accept_loss is not None and reason is not None:
-            _accept_loss(connection, balances, accept_loss, reason)
+            _accept_loss(connection, balances, accept_loss, reason, loss_operator)
             balances = [conservation.audit(connection, inbox) for inbox in inboxes]
         unaudited = {row["provider"] for row in reports.delivery_counts(connection)} - set(settings.providers)
     _print_balances(balances, as_json)
@@ -99,12 +108,14 @@ def _reject_incompatible_options(accept_loss: UUID | None, reason: str | None, a
         raise click.UsageError("--timeout goes with --against FILE; without one, leave it out")
 
 
-def _accept_loss(connection: Connection, balances: Sequence[ProviderBalance], epoch: UUID, reason: str) -> None:
+def _accept_loss(
+    connection: Connection, balances: Sequence[ProviderBalance], epoch: UUID, reason: str, operator: str
+) -> None:
     """Record an epoch's loss as accepted; the balances show which provider's it is."""
     for balance in balances:
         for life in balance.epochs:
             if life.epoch == epoch and life.missing:
-                audits.accept(connection, Loss(balance.provider, epoch, life.missing), reason, getpass.getuser())
+                audits.accept(connection, Loss(balance.provider, epoch, life.missing), reason, operator)
                 return
     raise click.ClickException(f"nothing is missing of epoch {epoch}; `kvitto audit` lists those that lost something")
 

@@ -1,6 +1,5 @@
 """`kvitto reveal` and `kvitto reseal`: a sealed body in clear, and all bodies under another key."""
 
-import getpass
 import json
 import sys
 from collections.abc import Iterator
@@ -8,9 +7,10 @@ from uuid import UUID
 
 import click
 
-from app.cli.param_types import without_national_id
+from app.cli.operator_name import operator_option, require_operator
+from app.cli.param_types import recorded_reason
 from app.crypto.sealing import SealingKeys
-from app.errors import DataRejectedError, InvalidDeliveryError
+from app.errors import InvalidDeliveryError
 from app.providers import registry
 from app.storage import bodies, receipts
 from app.storage.connection import Connection, session
@@ -20,24 +20,25 @@ from config.settings import ResealSettings, WorkerSettings
 
 @click.command(epilog='Example: kvitto reveal 01935b3e-7a60-7c3f-8d0a-0123456789ab --reason "complaint 4711"')
 @click.argument("receipt", type=click.UUID)
-@click.option(
-    "--reason", required=True, callback=without_national_id, help="Why; stored for good with operator and time."
-)
+@click.option("--reason", required=True, callback=recorded_reason, help="Why; stored for good with operator and time.")
+@operator_option
 @click.option("--raw", is_flag=True, help="Print the body as received, even if it cannot be opened.")
-def reveal(receipt: UUID, reason: str, raw: bool) -> None:
+def reveal(receipt: UUID, reason: str, operator: str | None, raw: bool) -> None:
     """Open one sealed body and print its content, national ids and files included.
 
     A row in kvitto.body_access_log is written first; the worker's role can insert such rows and never change them.
+    The operator in it is a claim. The server adds the role of the connection.
     """
+    operator = require_operator(operator)
     environment = Environment.of_process()
     settings = WorkerSettings.read(environment)
     environment.check()
     with session(settings.database_url, "reveal") as connection:
-        try:
-            bodies.record_access(connection, receipt, reason, getpass.getuser())
-        except DataRejectedError as error:
-            raise click.ClickException(f"the ledger has no receipt {receipt}") from error
-        delivery = receipts.load(connection, [receipt])[0].delivery
+        found = receipts.load(connection, [receipt])
+        if not found:
+            raise click.ClickException(f"the ledger has no receipt {receipt}, or its body was erased")
+        bodies.record_access(connection, receipt, reason, operator)
+        delivery = found[0].delivery
     try:
         body = SealingKeys(settings.sealing_keys).unseal(receipt, delivery.sealed)
         if raw:

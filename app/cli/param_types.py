@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import click
 
-from app.domain.national_ids import mask_text
+from app.domain.record_text import REASON_LENGTH, record_problem
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
@@ -36,8 +36,12 @@ def moment(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def without_national_id(context: click.Context, option: click.Parameter, reason: str | None) -> str | None:
-    """Return the reason, trimmed; reject an empty one and one with a national id. The callback of an option."""
-    if reason is not None and (not reason.strip() or mask_text(reason) != reason):
-        raise click.BadParameter("give a reason without a national id, for example a case number", context, option)
-    return None if reason is None else reason.strip()
+def recorded_reason(context: click.Context, option: click.Parameter, reason: str | None) -> str | None:
+    """Return the reason, trimmed; reject one that cannot be recorded. The callback of an option."""
+    if reason is None:
+        return None
+    reason = reason.strip()
+    if problem := record_problem(reason, REASON_LENGTH):
+        hint = "give one line without a national id, for example a case number"
+        raise click.BadParameter(f"it {problem}; {hint}", context, option)
+    return reason

@@ -1,6 +1,5 @@
 """What commands that call a provider's API share: settings, connections, progress, secrets, and errors as messages."""
 
-import getpass
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -28,18 +27,19 @@ from config.settings import SubscriptionSettings
 
 @dataclass(frozen=True, slots=True)
 class ProviderSession:
-    """A provider's API and the ledger, for one topic. `status` is the progress display while the session is open.
+    """A provider's API and the ledger, for one topic. `status` is the progress display while the session is open."""
 
-    The service registers and removes subscriptions for this operator.
-    """
-
+    provider: str
     topic: str
     api: SubscriptionApi
     connection: Connection
-    service: SubscriptionService
     public_url: str
     path: str
     status: Status
+
+    def service(self, operator: str) -> SubscriptionService:
+        """Return what registers and removes subscriptions on behalf of an operator."""
+        return SubscriptionService(self.connection, self.provider, self.api, operator)
 
     def delivery_url(self, url: str | None, allow_any_path: bool) -> str:
         """Return the address to register: `url`, or PUBLIC_URL and the path of ingest.
@@ -112,8 +112,7 @@ def open_session(provider: str, topic: str, activity: str) -> Iterator[ProviderS
         with closing(api), terminal.status(activity) as status:
             path = api.path(topic)
             with session(settings.database_url, "subscriptions") as connection:
-                service = SubscriptionService(connection, provider, api, getpass.getuser())
-                yield ProviderSession(topic, api, connection, service, settings.public_url, path, status)
+                yield ProviderSession(provider, topic, api, connection, settings.public_url, path, status)
     except UnknownTopicError as error:
         raise click.BadParameter(str(error), param_hint="TOPIC") from error
     except (AmbiguousSubscriptionError, ProviderCallError, TriggerUnsupportedError) as error:

@@ -94,7 +94,7 @@ class UnknownTopicError(Exception):
 
 
 class TriggerUnsupportedError(Exception):
-    """The provider has no call for a test delivery; the text says what to do instead."""
+    """The provider sends no test delivery; the text says why."""
 
 
 class SubscriptionApi(Protocol):

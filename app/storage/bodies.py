@@ -5,7 +5,7 @@ from uuid import UUID
 
 from psycopg.sql import SQL, Identifier
 
-from app.storage.connection import Connection, fetch_one, translate_errors
+from app.storage.connection import Connection, fetch_one
 
 # Where sealed bodies are kept: for good, and until the ledger has them.
 TABLES = ("bodies", "overflow")
@@ -50,10 +50,6 @@ def record_access(connection: Connection, receipt: UUID, reason: str, operator: 
     """Record that `operator` is about to see a body, and why; committed when this returns.
 
     The worker's role adds rows to this log; it can neither read nor change them.
-
-    Raises:
-        DataRejectedError: The ledger has no such receipt.
     """
-    with translate_errors():
-        query = "INSERT INTO body_access_log (receipt, reason, operator) VALUES (%s, %s, %s)"
-        connection.execute(query, [receipt, reason, operator])
+    query = "INSERT INTO body_access_log (receipt, reason, operator) VALUES (%s, %s, %s)"
+    connection.execute(query, [receipt, reason, operator])

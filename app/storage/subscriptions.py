@@ -13,14 +13,16 @@ from app.storage.connection import Connection, fetch_one
 _CHANGES = {
     "active": SQL("activated_at = clock_timestamp(), reference = %(detail)s"),
     "failed": SQL("failed_at = clock_timestamp(), reason = %(detail)s"),
-    "deletion-requested": SQL("deletion_requested_at = clock_timestamp(), deletion_operator = %(detail)s"),
-    "deletion-failed": SQL("deletion_requested_at = NULL, deletion_operator = NULL"),
+    "deletion-requested": SQL(
+        "deletion_requested_at = clock_timestamp(), deletion_operator = %(detail)s, deletion_role = session_user"
+    ),
+    "deletion-failed": SQL("deletion_requested_at = NULL, deletion_operator = NULL, deletion_role = NULL"),
     "deleted": SQL("deleted_at = coalesce(deleted_at, clock_timestamp())"),
 }
 
 
 def insert_pending(connection: Connection, request: Mapping[str, str]) -> UUID:
-    """Record that a provider is about to be called; committed when this returns.
+    """Record a subscription whose request is about to be sent, or that is to be adopted; committed when this returns.
 
     `request` holds `provider`, `topic`, `url`, `operator`, and `api_url`, the API that is called.
     """
@@ -41,8 +43,8 @@ def record(connection: Connection, subscription: UUID, change: str, detail: str 
 def select(connection: Connection, provider: str | None = None, topic: str | None = None) -> list[dict[str, Any]]:
     """Return subscriptions, oldest first, deleted and failed ones included."""
     query = """
-        SELECT id, provider, topic, url, api_url, reference, state, reason, operator, requested_at, activated_at,
-               deletion_operator, deleted_at
+        SELECT id, provider, topic, url, api_url, reference, state, reason, operator, role, requested_at, activated_at,
+               deletion_operator, deletion_role, deleted_at
         FROM subscriptions
         WHERE provider = coalesce(%s, provider) AND topic = coalesce(%s, topic) ORDER BY requested_at, id
     """

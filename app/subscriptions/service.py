@@ -7,6 +7,7 @@ that says that a subscription may exist.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from app.errors import AlreadyRegisteredError, NotRegisteredError, ProviderCallError
 from app.providers.base import ProviderSubscription, SubscriptionApi
@@ -21,6 +22,10 @@ OPEN = ("pending", "active", "deleting")
 
 class AmbiguousSubscriptionError(Exception):
     """Several subscriptions match; the text names them."""
+
+
+class KnownSubscriptionError(Exception):
+    """The subscription to adopt is recorded already; the text says how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,7 @@ class SubscriptionService:
             ProviderCallError: The provider refused. If the result is unknown (`undecided`), the row stays open.
         """
         others = self._open_rows(topic)
-        request = {"provider": self.provider, "topic": topic, "url": url, "api_url": self.api.url}
-        row = records.insert_pending(self.connection, request | {"operator": self.operator})
+        row = self._insert(topic, url)
         try:
             subscription = self._register(topic, url, others if replace else None)
         except ProviderCallError as error:
@@ -55,6 +59,18 @@ class SubscriptionService:
         if self.api.exclusive:  # the provider keeps only the new one
             self._record(others, "deleted")
         return subscription
+
+    def adopt(self, subscription: ProviderSubscription) -> None:
+        """Record a subscription that the provider lists and that was made by other means, or whose answer was lost.
+
+        Raises:
+            KnownSubscriptionError: It is recorded already.
+        """
+        rows = [row for row in self._open_rows(subscription.topic) if _belongs_to(row, subscription)]
+        if any(row["reference"] for row in rows):
+            raise KnownSubscriptionError(f"{subscription.reference} is recorded already, as {rows[0]['state']}")
+        row = rows[0]["id"] if rows else self._insert(subscription.topic, subscription.url)
+        records.record(self.connection, row, "active", subscription.reference)
 
     def remove(self, topic: str, url: str | None = None, reference: str | None = None) -> ProviderSubscription:
         """Remove the subscription to a topic; `url` and `reference` select one of several.
@@ -132,6 +148,10 @@ class SubscriptionService:
         for row in rows:
             records.record(self.connection, row["id"], change, detail)
 
+    def _insert(self, topic: str, url: str) -> UUID:
+        request = {"provider": self.provider, "topic": topic, "url": url, "api_url": self.api.url}
+        return records.insert_pending(self.connection, request | {"operator": self.operator})
+
     def _open_rows(self, topic: str) -> Rows:
         rows = records.select(self.connection, self.provider, topic)
         return [row for row in rows if row["state"] in OPEN and row["api_url"] == self.api.url]
@@ -140,27 +160,41 @@ class SubscriptionService:
 def compare(rows: Rows, provider: str, url: str, listed: Sequence[ProviderSubscription] | None) -> Rows:
     """Compare the rows of a provider with the subscriptions that its API at `url` lists.
 
-    Add `provider_says` and `differs` to each row, and append a row without state for each subscription that only the
-    provider knows. Rows of another API are not compared.
+    Add `provider_says` and `differs` to each row; rows of another API are not compared. Append a row without state
+    for each subscription that only the provider knows: it was made by other means, and does not differ.
     """
-    unmatched = {subscription.reference: subscription for subscription in listed or ()}
-    compared = []
-    for row in rows:
-        if row["api_url"] != url or listed is None:
-            compared.append(row | {"provider_says": "-", "differs": False})
-            continue
-        subscription = unmatched.pop(row["reference"], None)
-        if subscription is None:
-            says = "nothing"
-        else:
-            says = "registered" if subscription.url == row["url"] else f"registered for {subscription.url}"
-        differs = says != ("registered" if row["state"] == "active" else "nothing")
-        compared.append(row | {"provider_says": says, "differs": differs})
-    unknown = {"provider": provider, "state": None, "api_url": url, "provider_says": "registered", "differs": True}
+    unmatched = list(listed or ())
+    comparable = [row for row in rows if listed is not None and row["api_url"] == url]
+    # Rows with an id first: a row whose answer was lost has topic and URL only, and must not take another's.
+    by_id_first = sorted(comparable, key=lambda row: (row["reference"] is None, row["state"] not in OPEN))
+    findings = {row["id"]: _finding(row, _take(unmatched, row)) for row in by_id_first}
+    compared = [row | findings.get(row["id"], {"provider_says": "-", "differs": False}) for row in rows]
+    unknown = {"provider": provider, "state": None, "api_url": url, "provider_says": "registered", "differs": False}
     return compared + [
         unknown | {"topic": subscription.topic, "url": subscription.url, "reference": subscription.reference}
-        for subscription in unmatched.values()
+        for subscription in unmatched
     ]
+
+
+def _take(unmatched: list[ProviderSubscription], row: Mapping[str, Any]) -> ProviderSubscription | None:
+    """Remove a row's subscription from the list and return it; None if the list lacks it."""
+    if row["reference"] is None and row["state"] not in OPEN:
+        return None  # nothing was ever made
+    for subscription in unmatched:
+        if _belongs_to(row, subscription):
+            unmatched.remove(subscription)
+            return subscription
+    return None
+
+
+def _finding(row: Mapping[str, Any], found: ProviderSubscription | None) -> dict[str, Any]:
+    """Return what the provider says about a row, and whether that differs from the row."""
+    if found is None:
+        return {"provider_says": "nothing", "differs": row["state"] == "active"}
+    known = {"reference": found.reference}
+    if found.url != row["url"]:
+        return known | {"provider_says": f"registered for {found.url}", "differs": True}
+    return known | {"provider_says": "registered", "differs": row["state"] != "active"}
 
 
 def _from_rows(topic: str, url: str | None, rows: Rows) -> ProviderSubscription:
@@ -183,9 +217,9 @@ def _require_one(matching: Sequence[ProviderSubscription], topic: str) -> Provid
 
 
 def _belongs_to(row: Mapping[str, Any], subscription: ProviderSubscription) -> bool:
-    """Return whether a row is of this subscription. A row whose answer was lost has no reference, only the URL."""
+    """Return whether a row is of this subscription. A row whose answer was lost has no id, only topic and URL."""
     if row["reference"] is None:
-        return bool(row["url"] == subscription.url)
+        return bool((row["topic"], row["url"]) == (subscription.topic, subscription.url))
     return bool(row["reference"] == subscription.reference)
 
 

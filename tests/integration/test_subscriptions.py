@@ -79,6 +79,7 @@ def lender(tmp_path: Path, database: str) -> Iterator[Lender]:
         found.environment |= {
             "DATABASE_URL": database.replace("//kvitto@", "//kvitto_worker@"),
             "PUBLIC_URL": "https://lender.example",
+            "KVITTO_OPERATOR": "Grace",
             "CA_FILE": api.authority,
             "KOMPAR_API_URL": f"{api.url}/kompar/",
             "KOMPAR_API_USERNAME": "a-lender",
@@ -110,7 +111,7 @@ def test_register_uses_a_token_and_records_the_subscription(lender: Lender) -> N
     assert post.headers["Authorization"] == f"Bearer {TOKEN}"
     assert post.document == {"url": HERE}
     (row,) = lender.rows()
-    assert (row["state"], row["url"], row["operator"], row["role"]) == ("active", HERE, "root", "kvitto_worker")
+    assert (row["state"], row["url"], row["operator"], row["role"]) == ("active", HERE, "Grace", "kvitto_worker")
     assert row["requested_at"] < row["activated_at"]
 
 
@@ -221,7 +222,7 @@ def test_remove_of_a_registered_webhook(lender: Lender) -> None:
     assert f"registered for {HERE}, as far as is known here" in said
     assert "no more" in lender.run("remove", "kompar", "applications").stdout
     (row,) = lender.rows()
-    assert (row["state"], row["deletion_operator"]) == ("deleted", "root")
+    assert (row["state"], row["deletion_operator"]) == ("deleted", "Grace")
     assert "nothing to remove" in lender.refused("remove", "kompar", "applications")
 
 
@@ -308,9 +309,10 @@ def test_list_compares_our_rows_with_those_of_the_provider(lender: Lender) -> No
     assert found == {
         "w-1": ("active", "registered", False),
         "w-2": ("active", "nothing", True),
-        "w-3": (None, "registered", True),
+        "w-3": (None, "registered", False),
     }
-    assert "2 differ" in done.stderr
+    assert f"solaris {EVENT} (w-2) differs from what the provider reports" in done.stderr
+    assert "w-3" not in done.stderr
     lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1", "w-2", url="https://else.example"), listed()]
     assert "registered for https://else.example" in lender.run("list", status=1).stdout
 
@@ -371,8 +373,12 @@ def test_remove_of_one_of_several_names_the_secret_to_delete(lender: Lender) -> 
         (["verify", "kompar", "decisions"], {"KOMPAR_API_PASSWORD": ""}, 78, "KOMPAR_API_PASSWORD: is not set"),
         (["verify", "kompar", "decisions"], {"CA_FILE": "/nowhere"}, 78, "CA_FILE: cannot be used"),
         (["verify", "kompar", "decisions"], {"KOMPAR_API_URL": ""}, 1, "only Kompar's test environment"),
-        (["verify", "solaris", EVENT], {"SOLARIS_API_URL": ""}, 1, "Solaris sends nothing on request"),
+        (["verify", "solaris", EVENT], {"SOLARIS_API_URL": ""}, 1, "nothing on request. Or cause an event"),
         (["verify", "kompar", "decisions"], {}, 1, "register it first"),
+        (["register", "kompar", "decisions", "--operator", "\x07 "], {}, 2, "another character that cannot be seen"),
+        (["register", "kompar", "decisions"], {"KVITTO_OPERATOR": "a\nb"}, 2, "holds a line break"),
+        (["remove", "kompar", "decisions", "--operator", "x" * 65], {}, 2, "is longer than 64 characters"),
+        (["adopt", "w-1", "--operator", "Per 19811218-9876"], {}, 2, "holds a national id"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
@@ -486,3 +492,74 @@ def test_register_prints_a_secret_that_its_file_cannot_hold(lender: Lender) -> N
     assert f"{EVENT}={SHOWN_ONCE}\n" in done.stdout
     assert lender.secrets.read_bytes() == b"\xff no text"
     assert lender.states() == ["active"]
+
+
+def test_list_of_a_provider_that_cannot_be_called_does_not_say_that_nothing_is_registered(lender: Lender) -> None:
+    lender.api.answers["GET /solaris/v1/webhooks"] = [Answer(403, {"detail": "no"})]
+    done = lender.run("list", status=1)
+    assert done.stdout == "nothing is recorded here; what is registered with kompar and solaris is not known\n"
+    lender.environment["PROVIDERS"] = "solaris"
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed()]
+    assert lender.run("list").stdout == "no subscriptions\n"
+
+
+def test_list_shows_what_others_made_apart_and_adopt_records_it(lender: Lender) -> None:
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1"), listed()]
+    done = lender.run("list")
+    assert done.stderr == ""
+    assert done.stdout.startswith("\nMade by other means; to record one here: kvitto subscriptions adopt REFERENCE\n")
+    for status in (0, 1):
+        lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1"), listed()]
+        done = lender.run("adopt", "w-1", "--operator", " Ada Lovelace ", status=status)
+    assert "w-1 is recorded already, as active" in done.stderr
+    assert "no provider that could be asked lists w-2" in lender.refused("adopt", "w-2")
+    (row,) = lender.rows()
+    assert (row["state"], row["topic"], row["url"], row["reference"]) == ("active", EVENT, THERE, "w-1")
+    assert (row["operator"], row["role"]) == ("Ada Lovelace", "kvitto_worker")
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1"), listed()]
+    assert "other means" not in lender.run("list").stdout
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1"), listed()]
+    lender.api.answers["DELETE /solaris/v1/webhooks/w-1"] = [Answer(204)]
+    lender.run("remove", "solaris", EVENT)
+    (row,) = lender.rows()
+    assert (row["deletion_operator"], row["deletion_role"]) == ("Grace", "kvitto_worker")
+
+
+def test_list_matches_a_lost_answer_by_topic_and_address(lender: Lender) -> None:
+    lender.api.answers["POST /solaris/v1/webhooks"] = [CUT_OFF]
+    lender.refused("register", "solaris", EVENT)
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1"), listed()]
+    done = lender.run("list", "--json", status=1)
+    (row,) = json.loads(done.stdout)
+    assert (row["state"], row["reference"], row["provider_says"]) == ("pending", "w-1", "registered")
+    assert "its secret was lost with the answer" in done.stderr
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1"), listed()]
+    lender.run("adopt", "w-1")
+    assert [(row["state"], row["reference"]) for row in lender.rows()] == [("active", "w-1")]
+
+
+def test_list_matches_an_id_before_an_address(lender: Lender) -> None:
+    lender.api.answers["POST /solaris/v1/webhooks"] = [CUT_OFF, made("w-1")]
+    lender.refused("register", "solaris", EVENT)
+    lender.run("register", "solaris", EVENT)
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1"), listed()]
+    done = lender.run("list", "--json")
+    found = {row["state"]: (row["reference"], row["provider_says"]) for row in json.loads(done.stdout)}
+    assert found == {"pending": (None, "nothing"), "active": ("w-1", "registered")}
+    assert done.stderr == "pending: it is not registered; `register` it again\n"
+
+
+def test_list_reports_a_removed_subscription_that_the_provider_lists_still(lender: Lender) -> None:
+    lender.api.answers["POST /solaris/v1/webhooks"] = [made("w-1")]
+    lender.api.answers["DELETE /solaris/v1/webhooks/w-1"] = [Answer(204)]
+    lender.run("register", "solaris", EVENT)
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1"), listed()]
+    lender.run("remove", "solaris", EVENT)
+    lender.api.answers["GET /solaris/v1/webhooks"] = [listed("w-1"), listed()]
+    assert "deleted: the provider lists it; repeat `remove` with its --id" in lender.run("list", status=1).stderr
+
+
+def test_verify_at_an_api_without_test_events_advises_to_wait_for_the_next(lender: Lender) -> None:
+    said = lender.refused("verify", "solaris", EVENT)  # the API is at another host, and has no such call
+    assert "answers 404" in said
+    assert "Or cause an event, and wait for it with --no-trigger." in said

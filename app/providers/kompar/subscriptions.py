@@ -67,8 +67,7 @@ class KomparSubscriptions:
     def trigger(self, topic: str) -> None:
         """Have the test environment send a random event."""
         if self.url == _PRODUCTION:
-            problem = "only Kompar's test environment sends events on request (KOMPAR_API_URL)"
-            raise TriggerUnsupportedError(f"{problem}; wait for the next with --no-trigger")
+            raise TriggerUnsupportedError("only Kompar's test environment sends events on request (KOMPAR_API_URL)")
         try:
             self._call("GET", f"/random/{_RANDOM_KINDS[topic]}")
         except ProviderCallError as error:

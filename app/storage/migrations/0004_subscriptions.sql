@@ -1,5 +1,6 @@
 -- Which provider was asked to deliver what to which address, by whom and when. A row is written before the call and
--- completed after its answer: `pending` or `deleting` is left by a crash or a lost answer.
+-- completed after its answer: `pending` or `deleting` is left by a crash or a lost answer. The operators are claims;
+-- beside each is the role that wrote the row.
 
 SET LOCAL search_path = kvitto;
 
@@ -17,6 +18,7 @@ CREATE TABLE subscriptions (
     failed_at             timestamptz,
     reason                text,
     deletion_operator     text,
+    deletion_role         text,
     deletion_requested_at timestamptz,
     deleted_at            timestamptz,
     state                 text NOT NULL GENERATED ALWAYS AS (
@@ -28,5 +30,6 @@ CREATE TABLE subscriptions (
     ) STORED
 );
 GRANT SELECT, INSERT (provider, topic, url, api_url, operator) ON subscriptions TO kvitto_worker;
-GRANT UPDATE (reference, activated_at, failed_at, reason, deletion_operator, deletion_requested_at, deleted_at)
+GRANT UPDATE (reference, activated_at, failed_at, reason, deletion_operator, deletion_role, deletion_requested_at,
+              deleted_at)
     ON subscriptions TO kvitto_worker;
