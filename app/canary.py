@@ -56,9 +56,7 @@ class Heartbeat:
     """A file that beat touches before every canary, for a health check. Each beat of a machine has its own URL."""
 
     def __init__(self, ingest_url: str) -> None:
-        folder = private_folder("beat")
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = folder / hashlib.sha256(ingest_url.encode()).hexdigest()[:16]
+        self._file = private_folder("beat") / hashlib.sha256(ingest_url.encode()).hexdigest()[:16]
 
     def beat(self) -> None:
         """Record that a canary is being sent, whether or not it arrives."""

@@ -90,7 +90,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PUBLIC_URL", "Address `https://host` at which providers reach ingest; the default of `--url`", ""),
     Setting(
         "PROMETHEUS_MULTIPROC_DIR",
-        "Folder for the counters of all processes of one machine; it must exist",
+        "Folder for the counters of all processes of one machine; it must exist. Each process takes 512 KB",
         "",
         read_by=("ingest", "worker", "console"),
     ),

@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 from celery import beat
-from celery.signals import beat_init
 
 from app import canary
 from app.canary import Canary, Heartbeat
@@ -33,10 +32,11 @@ class Scheduler(beat.Scheduler):
         return super().apply_async(entry, producer, advance, **kwargs)
 
 
-@beat_init.connect
-def _start_canaries(**_: Any) -> None:
+def start_canaries() -> None:
+    """Send canaries from a thread of its own, if there is a secret to sign them."""
     settings = BeatSettings.load()
     if settings.canary_secret:
+        heartbeat = Heartbeat(settings.ingest_url)
         # Ingest is our own server: no proxy that the environment names is used.
         ingest = httpx.Client(
             base_url=settings.ingest_url,
@@ -44,16 +44,19 @@ def _start_canaries(**_: Any) -> None:
             verify=trusting(settings.authority),
             trust_env=False,
         )
-        threading.Thread(target=_send_canaries, args=(settings, ingest), name="canary-sender", daemon=True).start()
+        arguments = settings, heartbeat, ingest
+        threading.Thread(target=_send_canaries, args=arguments, name="canary-sender", daemon=True).start()
 
 
-def _send_canaries(settings: BeatSettings, ingest: httpx.Client) -> None:
+def _send_canaries(settings: BeatSettings, heartbeat: Heartbeat, ingest: httpx.Client) -> None:
     """Send canaries as a provider would, until the process ends. Log when the answer changes from 200, and back."""
-    heartbeat = Heartbeat(settings.ingest_url)
     statuses = dict.fromkeys(settings.providers, "200")
     while True:
         for provider, last_status in statuses.items():
-            heartbeat.beat()
+            try:
+                heartbeat.beat()
+            except OSError as error:  # canaries go on; `kvitto health beat` reports how old the last heartbeat is
+                logger.error("heartbeat_failed", extra={"reason": error.strerror})  # noqa: TRY400 - the place says nothing
             statuses[provider] = status = _send_canary(ingest, settings.canary_secret, provider)
             if status != last_status:
                 logger.warning("canary_status_changed", extra={"provider": provider, "status": status})

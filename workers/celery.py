@@ -33,11 +33,15 @@ def _set_up_logging(**_: Any) -> None:
 
 
 def run_worker(queues: Sequence[str], concurrency: int) -> int:
-    """Run a worker for these queues in `concurrency` processes until SIGTERM; return the exit status."""
+    """Run a worker for these queues in `concurrency` processes until SIGTERM; return the exit status.
+
+    What must not fail is no handler of Celery's signals: Celery logs their errors and goes on.
+    """
     import workers.tasks  # noqa: F401
     from workers import lifecycle
 
-    lifecycle.check_servers()
+    config.logging.configure()
+    lifecycle.start()
     node = app.Worker(
         hostname=f"{'+'.join(queues)}@{socket.gethostname()}",
         pool="prefork",
@@ -55,6 +59,8 @@ def run_worker(queues: Sequence[str], concurrency: int) -> int:
 
 def run_beat() -> None:
     """Run beat until SIGTERM."""
-    import workers.beat  # noqa: F401
+    from workers import beat
 
+    config.logging.configure()
+    beat.start_canaries()
     app.Beat(loglevel="WARNING").run()

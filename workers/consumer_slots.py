@@ -1,17 +1,15 @@
 """Stable consumer names for worker processes, so that a process continues with the claims of its predecessor."""
 
-import fcntl
-import itertools
 import socket
 from pathlib import Path
-from typing import IO
 from uuid import UUID, uuid4
 
+from config.file_slots import FileSlot, is_free
 from config.folders import private_folder
 
 
 class ConsumerSlot:
-    """The lowest free number on this host. A file lock holds it until the process ends, even if it is killed.
+    """The name of a worker process: this host's, and the lowest number that no other process of it has.
 
     `worker` identifies the parent process.
     """
@@ -19,30 +17,14 @@ class ConsumerSlot:
     def __init__(self, directory: Path | None = None, worker: UUID | None = None) -> None:
         self.worker = worker or uuid4()
         self._folder = directory or private_folder("slots")
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for number in itertools.count():
-            self._file = (self._folder / str(number)).open("ab")
-            if _try_lock(self._file):
-                break
-            self._file.close()
-        self.name = f"{socket.gethostname()}/{number}"
+        self._slot = FileSlot(self._folder)
+        self.name = f"{socket.gethostname()}/{self._slot.number}"
 
     def release(self) -> None:
-        """Free the number for another process."""
-        self._file.close()
+        """Free the name for another process."""
+        self._slot.release()
 
     def is_dead(self, name: str) -> bool:
         """Return whether `name` is a slot of this host that no process holds."""
         host, _, number = name.rpartition("/")
-        if host != socket.gethostname() or name == self.name or not (self._folder / number).exists():
-            return False
-        with (self._folder / number).open("ab") as file:
-            return _try_lock(file)
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return host == socket.gethostname() and name != self.name and is_free(self._folder, int(number))

@@ -4,9 +4,9 @@ import gc
 import logging
 from functools import cache, partial
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from celery.signals import worker_init, worker_process_init, worker_process_shutdown
+from celery.signals import worker_process_init, worker_process_shutdown
 
 from app import canary, metrics
 from app.crypto.sealing import SealingKeys
@@ -30,8 +30,6 @@ from workers.fallback_sweep import FallbackSweep
 # A batch creates some ten thousand objects that live until it ends. With the default threshold the garbage collector
 # scanned them, and all objects of start-up, dozens of times: a tenth of a worker's time.
 _GC_THRESHOLD = 10_000
-# Identifies this worker's parent process; its children inherit the value.
-_WORKER = uuid4()
 logger = logging.getLogger(__name__)
 
 
@@ -41,8 +39,17 @@ def _settings() -> WorkerSettings:
 
 
 @cache
+def _worker() -> UUID:
+    """Return what identifies this worker's parent process. It calls this first, and its children inherit the value.
+
+    Not at the import: the workers of `kvitto up` are forks of one process that has imported this module.
+    """
+    return uuid4()
+
+
+@cache
 def _slot() -> ConsumerSlot:
-    return ConsumerSlot(worker=_WORKER)
+    return ConsumerSlot(worker=_worker())
 
 
 @cache
@@ -70,7 +77,18 @@ def make_consumer(provider: str, slot: ConsumerSlot) -> InboxConsumer:
     )
 
 
-def check_servers() -> None:
+def start() -> None:
+    """Check the servers, then watch the inboxes from this parent process, with a slot that no child shares.
+
+    Raises:
+        ConfigurationError: A server could lose a delivery, or no temporary folder can be written.
+    """
+    slot = ConsumerSlot(worker=_worker())
+    _check_servers()
+    FallbackSweep([make_consumer(provider, slot) for provider in _settings().providers], _worker()).start()
+
+
+def _check_servers() -> None:
     """Raise ConfigurationError if a server could lose a delivery. A server that is down does not stop the start."""
     settings = _settings()
     problems: list[CheckResult] = []
@@ -84,15 +102,9 @@ def check_servers() -> None:
         raise ConfigurationError(problems)
 
 
-@worker_init.connect
-def _start_fallback_sweep(**_: Any) -> None:
-    """Watch the inboxes from the parent process, with connections and a slot that no child shares."""
-    slot = ConsumerSlot(worker=_WORKER)
-    FallbackSweep([make_consumer(provider, slot) for provider in _settings().providers], _WORKER).start()
-
-
 @worker_process_init.connect
 def _start_consumers(**_: Any) -> None:
+    metrics.share()
     for provider in _settings().providers:
         consumer(provider).start()
         metrics.PROCESSING_ERRORS.labels(provider, "not-readable")

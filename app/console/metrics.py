@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -10,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from app.metrics import OUTCOMES
+from app.metrics import FOLDER, OUTCOMES
 from app.storage import fallbacks, reports
 from app.storage.connection import Connection
 
@@ -69,6 +70,7 @@ def exposition(connection: Connection) -> bytes:
     """Return all metrics in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(_LedgerCollector(connection))
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    folder = os.environ.get(FOLDER)
+    if folder and Path(folder).is_dir():  # without it, no process counts there: each has logged that
+        MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
     return generate_latest(registry)

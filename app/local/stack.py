@@ -15,13 +15,14 @@ from pathlib import Path
 from app.local.data_folder import DataFolder
 from app.local.embedded_servers import postgres_answers, prepare_postgres, prepare_valkey, valkey_answers
 from app.local.machine import LocalError
-from app.local.ports import free_port, hold
+from app.local.ports import BUSY_SECONDS, free_port, hold
 from app.local.supervisor import Program, Supervisor, execute
 from app.process_settings import MODULES, read_beat, read_ingest, read_worker
 from app.storage.connection import create_database, session
 from app.storage.migration_runner import migrate
 from app.tls import own_address, own_server_status
 from config.environment import ConfigurationError, Environment
+from config.folders import private_folder
 from config.granian import EDGE_MEMORY
 from config.settings import ConsoleSettings, provider_names
 from config.variables import PYTHON
@@ -97,6 +98,8 @@ class Stack:
 
     def start(self, workers: int, ingest_processes: int, https: bool) -> str:
         """Start everything, with so many worker processes per provider; return the addresses once all is ready."""
+        for purpose in ("slots", "beat"):  # without these, worker and beat would end as soon as they start
+            private_folder(purpose)
         host, console = self._reserve("INGEST_BIND", 8080), self._reserve("CONSOLE_BIND", 8081)
         if https:
             self._add_certificate(host)
@@ -194,15 +197,19 @@ class Stack:
         self._report(f"{name} ready after {time.monotonic() - started:.1f} s")
 
     def _reserve(self, name: str, default_port: int) -> str:
-        """Reserve the address that a setting names, else the default port, else a free one; return host:port."""
+        """Reserve the address that a setting names, else the default port, else a free one; return host:port.
+
+        A busy address is waited for only if a setting names it.
+        """
         is_chosen = bool(self._environment.get(name))
+        busy_seconds = BUSY_SECONDS if is_chosen else 0
         environment = Environment(self._environment)
         host, port = environment.address(name, f"127.0.0.1:{default_port}")
         environment.check()
         while True:
             reserved = port or free_port(self._reserved_ports)
             try:
-                self._reservations.enter_context(hold(name, (host, reserved), "up"))
+                self._reservations.enter_context(hold(name, (host, reserved), "up", busy_seconds))
                 break
             except ConfigurationError:
                 if is_chosen and port:

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from pathlib import Path
 from uuid import uuid4
@@ -11,6 +11,7 @@ from uuid import uuid4
 from redis import Redis
 from redis.exceptions import RedisError
 
+from app import metrics
 from app.domain.delivery import Delivery
 from app.errors import AuthenticationError, StoreUnavailableError
 from app.inbox import client as inbox_server
@@ -23,10 +24,9 @@ from app.storage import server_info as ledger_server
 from app.storage.connection import connect, translate_errors
 from config.checks import postgres, redis
 from config.checks.result import CheckResult, fault, ok, only_faults
-from config.environment import Environment
+from config.environment import ConfigurationError, Environment
 from config.folders import private_folder
 
-_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _REDIS_HINT = "Start it, or correct host, port, user and password in REDIS_URL"
 # By reason, where it says more than that.
 _HINTS = {
@@ -88,23 +88,27 @@ def _check_folders(configuration: Configuration) -> Iterator[CheckResult]:
     """Check the folders of worker slots, of beat's heartbeat and of the metrics, where processes use them."""
     for process, name, purpose in (("worker", "worker slots", "slots"), ("beat", "beat's heartbeat", "beat")):
         if process in configuration.processes:
-            yield _writable(name, private_folder(purpose), "Make it writable, or name another folder in TMPDIR")
-    metrics = configuration.variables.get(_METRICS)
-    if metrics and {"ingest", "worker"} & set(configuration.processes):
-        if Path(metrics).is_dir():
-            yield _writable(_METRICS, Path(metrics), "Make it writable for the processes")
-        else:  # the metrics' library does not create it, and fails at the first count
-            yield fault(_METRICS, "names no folder", "Create it, or name another")
+            try:
+                yield ok(name, f"{private_folder(purpose)} is writable")
+            except ConfigurationError as error:
+                yield from (replace(result, name=name) for result in error.faults)
+    folder = configuration.variables.get(metrics.FOLDER)
+    if folder and {"ingest", "worker"} & set(configuration.processes):
+        yield _check_metrics(Path(folder))
 
 
-def _writable(name: str, folder: Path, hint: str) -> CheckResult:
-    """Create and remove a file in the folder, or in the nearest one that exists: the process creates the others."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+def _check_metrics(folder: Path) -> CheckResult:
+    """Check that the folder has room for one process's counters. Without, a process starts and counts for nobody."""
+    if not folder.is_dir():
+        return fault(metrics.FOLDER, "names no folder, so nothing is counted", "Create it, or name another")
     try:
-        tempfile.TemporaryFile(dir=existing).close()
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(metrics.BYTES_PER_PROCESS))
     except OSError as error:
-        return fault(name, f"{existing} cannot be written ({error.strerror})", hint)
-    return ok(name, f"{existing} is writable")
+        problem = f"{folder} cannot be written ({error.strerror}), so nothing is counted"
+        hint = f"Make it writable for the processes, with {metrics.BYTES_PER_PROCESS // 1024} KB of room for each"
+        return fault(metrics.FOLDER, problem, hint)
+    return ok(metrics.FOLDER, f"{folder} is writable")
 
 
 def _ask_redis(configuration: Configuration) -> Iterator[CheckResult]:

@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -225,17 +224,6 @@ def test_check_uses_the_objects_of_the_processes(healthy: HealthySetup) -> None:
     assert messages["kompar credentials"] == messages["solaris credentials"] == "requests with each are accepted"
     assert messages["worker slots"].endswith(" is writable")
     assert messages["beat's heartbeat"].endswith(" is writable")
-
-
-def test_check_of_a_temporary_folder_that_cannot_be_written_reports_a_fault(
-    healthy: HealthySetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
-    faults = problems(checked(healthy.environment))
-    assert set(faults) == {"worker slots", "beat's heartbeat"}
-    assert all(fault.message == f"{tmp_path}/file cannot be written (Not a directory)" for fault in faults.values())
-    assert all("TMPDIR" in fault.hint for fault in faults.values())
 
 
 def test_check_on_a_terminal_is_coloured_and_fits_its_width(healthy: HealthySetup) -> None:

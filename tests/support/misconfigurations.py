@@ -196,6 +196,10 @@ SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
     "no metrics folder": (
         setting(PROMETHEUS_MULTIPROC_DIR="/nowhere"), "PROMETHEUS_MULTIPROC_DIR", FAULT, "names no folder", "Create it",
     ),
+    "read-only metrics folder": (
+        setting(PROMETHEUS_MULTIPROC_DIR="/proc"),
+        "PROMETHEUS_MULTIPROC_DIR", FAULT, "/proc cannot be written", "KB of room for each",
+    ),
     "console for all": (setting(CONSOLE_BIND="0.0.0.0:8081"), "CONSOLE_BIND", WARNING, "every address", "private"),
     "console for all, IPv6": (setting(CONSOLE_BIND="[::]:8081"), "CONSOLE_BIND", WARNING, "every address", "private"),
     "one port for two": (setting(CONSOLE_BIND="127.0.0.1:8080"), "CONSOLE_BIND", FAULT, "INGEST_BIND", "another port"),
