@@ -28,6 +28,8 @@ _FINAL_STATUS_TEXTS: dict[FinalStatus, str] = {
 }
 # A selector wakes up to a millisecond late, so the last stretch of a wait is polled.
 _POLLED_SECONDS = 0.002
+# A task may miss a cancellation that arrives together with what it waits for; it is cancelled again after this long.
+_CANCEL_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -232,11 +234,13 @@ class Dispatcher:
         return len(waiting)
 
     async def _stop(self) -> None:
-        tasks = list(self._running)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # Until none is left: a delivery whose answer has just arrived may end normally, and send its corrected event.
+        while self._running:
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait(self._running, timeout=_CANCEL_SECONDS)
         await self._client.aclose()
+        await self._loop.shutdown_asyncgens()
 
 
 def _next_step_text(final_status: FinalStatus | None, wait_seconds: float) -> str:

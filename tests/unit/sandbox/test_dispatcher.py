@@ -1,5 +1,6 @@
 """Deliveries are tried, tried again and given up as the providers do."""
 
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
 from threading import Event as Flag
@@ -231,3 +232,14 @@ def test_missing_answer_is_reported_with_its_cause() -> None:
         "no answer in time; given up",
         "TLS failed: is HTTPS served there?; given up",
     ]
+
+
+def test_dispatcher_that_ends_with_sends_outstanding_leaves_no_task(caplog: pytest.LogCaptureFixture) -> None:
+    """A corrected event follows one that was delivered, even one whose answer arrives while the dispatcher ends."""
+    for answered in range(8):
+        with receiver() as target, Dispatcher(concurrency=8) as dispatcher:
+            for _ in range(40):
+                dispatcher.send(kompar_hook(target), APPLICATION, "corrected")
+            eventually(lambda: len(target.requests) > answered, "answers")
+        gc.collect()  # a task that nothing awaits is reported when it is freed
+    assert [record.getMessage() for record in caplog.records] == []
