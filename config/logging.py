@@ -4,8 +4,11 @@ import copy
 import json
 import logging
 import logging.config
+import sys
+import threading
 import time
 import traceback
+from types import TracebackType
 from typing import Any
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -52,8 +55,22 @@ def _places(error: BaseException) -> list[str]:
     return lines
 
 
+def _log_unhandled(kind: type[BaseException], error: BaseException, places: TracebackType | None) -> None:
+    """Log what ends this process or a thread of it; Python's own report would quote the error's message."""
+    if issubclass(kind, Exception):
+        logging.getLogger(__name__).critical("unhandled_exception", exc_info=(kind, error, places))
+    else:
+        sys.__excepthook__(kind, error, places)
+
+
+def _log_unhandled_in_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is not None:
+        _log_unhandled(ended.exc_type, ended.exc_value, ended.exc_traceback)
+
+
 def configure() -> None:
-    """Send every logger of this process to standard error as JSON."""
+    """Send every logger of this process, and every error that nothing handles, to standard error as JSON."""
+    sys.excepthook, threading.excepthook = _log_unhandled, _log_unhandled_in_thread
     logging.config.dictConfig(
         {
             "version": 1,

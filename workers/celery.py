@@ -35,7 +35,7 @@ def _set_up_logging(**_: Any) -> None:
 def run_worker(queues: Sequence[str], concurrency: int) -> int:
     """Run a worker for these queues in `concurrency` processes until SIGTERM; return the exit status.
 
-    What must not fail is no handler of Celery's signals: Celery logs their errors and goes on.
+    Celery only logs what a handler of its signals raises, so that what must succeed is called before Celery starts.
     """
     import workers.tasks  # noqa: F401
     from workers import lifecycle

@@ -12,6 +12,23 @@ _CODE = tuple(f"{Path(__file__).parents[2]}/{package}/" for package in ("app", "
 
 def main() -> None:
     """Run the command that the arguments name; an unexpected error is one line and exit status 1."""
+    try:
+        os.getcwd()
+    except OSError:
+        sys.exit("kvitto: the current folder was removed, or cannot be entered: change to another one")
+    try:
+        _remove_foreign()
+        from app.cli.main import kvitto  # noqa: PLC0415 - no library may be imported before
+
+        kvitto()
+    except KeyboardInterrupt:  # while modules are imported; later, click handles it in the same words
+        sys.exit("Aborted!")
+    except Exception as error:
+        sys.exit(f"kvitto: unexpected {type(error).__name__} at {_place(error)}; please report it")
+
+
+def _remove_foreign() -> None:
+    """Remove the modules and variables of other programs, before any library is imported."""
     remove_foreign_modules(os.environ, sys.path)
     from setproctitle import getproctitle  # noqa: PLC0415 - now it is the library, whatever the current folder holds
 
@@ -19,12 +36,6 @@ def main() -> None:
     remove_foreign_variables(os.environ, sys.path)
     if sys.warnoptions:  # under PYTHONWARNINGS=error, a library's warning would end a process
         warnings.simplefilter("default")
-    try:
-        from app.cli.main import kvitto  # noqa: PLC0415 - no library may be imported before
-
-        kvitto()
-    except Exception as error:
-        sys.exit(f"kvitto: unexpected {type(error).__name__} at {_place(error)}; please report it")
 
 
 def _place(error: Exception) -> str:
