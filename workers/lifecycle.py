@@ -39,7 +39,7 @@ def _settings() -> WorkerSettings:
 
 
 @cache
-def _worker() -> UUID:
+def worker_id() -> UUID:
     """Return what identifies this worker's parent process. It calls this first, and its children inherit the value.
 
     Not at the import: the workers of `kvitto up` are forks of one process that has imported this module.
@@ -49,7 +49,7 @@ def _worker() -> UUID:
 
 @cache
 def _slot() -> ConsumerSlot:
-    return ConsumerSlot(worker=_worker())
+    return ConsumerSlot(worker=worker_id())
 
 
 @cache
@@ -83,9 +83,9 @@ def start() -> None:
     Raises:
         ConfigurationError: A server could lose a delivery, or no temporary folder can be written.
     """
-    slot = ConsumerSlot(worker=_worker())
+    slot = ConsumerSlot(worker=worker_id())
     _check_servers()
-    FallbackSweep([make_consumer(provider, slot) for provider in _settings().providers], _worker()).start()
+    FallbackSweep([make_consumer(provider, slot) for provider in _settings().providers], worker_id()).start()
 
 
 def _check_servers() -> None:
