@@ -48,6 +48,13 @@ def test_add_keeps_mode_owner_and_link(tmp_path: Path) -> None:
     assert listed(link) == [("A", "1"), ("B", "two")]
 
 
+def test_add_succeeds_after_a_crash_in_a_container_where_process_numbers_repeat(tmp_path: Path) -> None:
+    for left in ("new", os.getpid()):
+        (tmp_path / f".secrets.{left}").write_text("A=o")
+    SecretFile(tmp_path / "secrets").add("A", "one")
+    assert listed(tmp_path / "secrets") == [("A", "one")]
+
+
 def test_add_from_many_threads_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "secrets"
     with ThreadPoolExecutor(8) as pool:
