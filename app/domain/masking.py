@@ -55,8 +55,12 @@ def _mask_value(rule: _Rule, value: Any) -> Any:
 
 
 def _mask_amount(text: str) -> str:
-    """Mask as any text, but keep up to eight digits: only zeros before them would make them a national id."""
-    return text if sum(map(str.isdigit, text)) <= 8 else mask_text(text)
+    """Mask as any text, but keep up to eight digits and two decimals.
+
+    Only zeros before them, or the decimals as well, would make them a national id.
+    """
+    whole, _, decimals = text.replace(",", ".").partition(".")
+    return text if sum(map(str.isdigit, whole)) <= 8 and len(decimals) <= 2 else mask_text(text)
 
 
 def _mask_phone(text: str) -> str:

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unicodedata import normalize
 
 from app.sandbox.hooks import Event
 from app.sandbox.workload import Step
@@ -165,9 +166,14 @@ def _compare_states(
         merged = {key: value for event in events for key, value in event.document.items()}
         compared = merged.keys() & row.keys() - _NOT_COMPARED
         found.add_if(row["revision"] != len(events), f"{view} {entity_id}: revision {row['revision']}")
-        differing = sorted(key for key in compared if merged[key] != row[key])
+        differing = sorted(key for key in compared if _in_nfc(merged[key]) != row[key])
         found.add_if(bool(differing), f"{view} {entity_id}: differs in {differing}")
     found.add_if(bool(states), f"{view}: {len(states)} rows of what was not sent")
+
+
+def _in_nfc(value: object) -> object:
+    """Return a text in the form in which columns hold it, and any other value as it is."""
+    return normalize("NFC", value) if isinstance(value, str) else value
 
 
 def _compare_histories(

@@ -125,7 +125,7 @@ def test_mask_keeps_other_texts_and_keys(text: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["amount", "mortgage_amount", "company_revenue", "offer_id"])
-@pytest.mark.parametrize("amount", [500000, 1010008, 125000.5, -1, "1010008"])
+@pytest.mark.parametrize("amount", [500000, 1010008, 125000.5, 10112345.62, -1, "1010008"])
 def test_mask_keeps_amounts_that_only_zeros_before_them_would_make_national_ids(key: str, amount: object) -> None:
     assert mask({"x": 1010008}) == {"x": "000101-****"}
     assert mask({key: amount}) == {key: amount}
@@ -134,6 +134,7 @@ def test_mask_keeps_amounts_that_only_zeros_before_them_would_make_national_ids(
 def test_mask_keeps_a_mobile_number_under_a_key_for_phones_only() -> None:
     number = "0701010001"
     assert mask({"phone": number, "note": number}) == {"phone": number, "note": "070101-****"}
+    assert mask({"amount": 8112189876, "value": 811218.9876}) == {"amount": "811218-****", "value": "811218-****"}
     assert mask({"phone": "070101-0001"}) == {"phone": "070101-****"}
 
 
