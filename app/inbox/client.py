@@ -131,11 +131,11 @@ def confirmed_by_replicas(redis: Redis, replicas: int, command: Callable[[Redis]
     return reply
 
 
-def durability_errors(redis: Redis, exceptions: Collection[str] = ()) -> list[CheckResult]:
-    """Return which settings of the server could lose a confirmed append; `exceptions` are `redis.setting`."""
+def durability_errors(redis: Redis, allowed: Collection[str] = ()) -> list[CheckResult]:
+    """Return which settings of the server could lose a confirmed append, without those that `allowed` lists."""
     with translate_errors():
         facts = _if_allowed(lambda: redis.info("replication")) | _settings(redis, redis_checks.DURABILITY_SETTINGS)
-        return without(redis_checks.unsafe_settings(facts), exceptions)
+        return without(redis_checks.unsafe_settings(facts), allowed)
 
 
 def used_share(redis: Redis) -> float:
@@ -145,11 +145,11 @@ def used_share(redis: Redis) -> float:
     return memory["used_memory"] / memory["maxmemory"] if memory.get("maxmemory") else 0.0
 
 
-def startup_errors(redis: Redis, exceptions: Collection[str]) -> list[CheckResult]:
+def startup_errors(redis: Redis, allowed: Collection[str]) -> list[CheckResult]:
     """Return why a process must not start with this server."""
     with translate_errors():
         problems = only_faults(redis_checks.blocking_problems(_if_allowed(redis.info)))
-    return problems or durability_errors(redis, exceptions)
+    return problems or durability_errors(redis, allowed)
 
 
 def server_info(redis: Redis, providers: Collection[str]) -> Facts:

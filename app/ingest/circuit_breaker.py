@@ -81,9 +81,10 @@ class CircuitBreaker:
 
     def avoided(self) -> tuple[float, str] | None:
         """Return for how many seconds requests have avoided the store, and why; None if they use it."""
-        if (since := self._avoided_since) is None:
-            return None
         error = self.error()
+        since = self._avoided_since or (self._probing_since if error else None)  # a probe that hangs sets no error
+        if since is None:
+            return None
         return time.monotonic() - since, error.reason if error else f"{self._store}-slow-or-full"
 
     def error(self) -> StoreUnavailableError | None:

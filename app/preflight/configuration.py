@@ -12,7 +12,7 @@ from config import declarations
 from config.checks import settings as settings_checks
 from config.checks.result import CheckResult, fault, ok
 from config.environment import Environment
-from config.settings import allow_non_durable, broker_setting, durability_exceptions
+from config.settings import allow_non_durable, broker_setting, durability_exceptions, durable_store
 from config.variables import setting_of
 
 # Addresses whose client may be unable to read them, although the scheme is right.
@@ -35,6 +35,7 @@ class Configuration:
             for result in dict.fromkeys(self._environment.faults):
                 needed_by.setdefault(result, []).append(process)
         self._values["allow_non_durable"] = allow_non_durable(self._environment)
+        self._values["durable_store"] = durable_store(self._environment)
         self._values["durability_exceptions"] = durability_exceptions(self._environment)
         self.faults = [
             fault(result.name, f"{result.message} (needed by {', '.join(names)})", result.hint)
