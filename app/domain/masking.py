@@ -74,7 +74,8 @@ def _mask_phone(text: str) -> str:
 _NUMBER = "_?(?:id|number|nummer|no|nr)"
 _KEYS: Mapping[_Rule, str] = {
     mask_company_number: rf"""
-        (?:company|firm|f[öo]retags|bolags|org|organi[sz]ations?|business|corporate|vat|moms(?:reg)?)_?(?:reg(?:istration)?)?{_NUMBER}
+        (?:company|firm|f[öo]retags|bolags|org|organi[sz]ations?|business|corporate|vat|moms(?:reg)?)
+        _?(?:reg(?:istration)?)?{_NUMBER}
         | registration_?(?:number|no|nr) | vat""",
     mask_id: rf"""
         ssn | pnr | tin | social_?security(?:{_NUMBER})? | (?:personal|national)_?(?:identity|code)

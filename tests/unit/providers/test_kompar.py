@@ -299,6 +299,23 @@ def test_columns_hold_one_normal_form_and_content_what_was_sent(sent: dict[str, 
         assert found.content[key] == value
 
 
+@pytest.mark.parametrize(
+    ("accepted", "column", "flags"),
+    [
+        (True, True, []), ("true", True, []), (0, False, []), (None, None, []), ("blank", None, []),
+        ("kanske", None, ["invalid-accepted"]), (["true"], None, ["invalid-accepted"]),
+        ({}, None, ["invalid-accepted"]),
+    ],
+)  # fmt: skip
+def test_a_decision_that_is_no_plain_yes_or_no_is_stored_and_flagged(
+    accepted: object, column: bool | None, flags: list[str]
+) -> None:
+    found = event({"application_id": "a", "accepted": accepted}, "decisions")
+    assert found.projection is not None
+    assert (found.projection.row(found.content)["accepted"], all_flags(found.field_flags)) == (column, flags)
+    assert found.content["accepted"] == accepted
+
+
 def test_both_forms_of_unicode_are_the_same_content() -> None:
     assert (
         event(APPLICATION | {"purpose": "O\u0308vrigt"}).digests == event(APPLICATION | {"purpose": "Övrigt"}).digests
