@@ -63,8 +63,8 @@ class Heartbeat:
         self._file.touch(mode=0o600)
 
     def age_seconds(self) -> float | None:
-        """Return how long ago the last canary was sent; None if none ever was."""
+        """Return how long ago the last canary was sent; None if none ever was. Negative if the clock was set back."""
         try:
-            return max(0.0, time.time() - self._file.stat().st_mtime)
+            return time.time() - self._file.stat().st_mtime
         except FileNotFoundError:
             return None

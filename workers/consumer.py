@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from app.domain import clocks
+from app.domain.high_water_mark import HighWaterMark
 from app.errors import StoreUnavailableError
 from app.inbox.stream import Inbox
-from app.storage import high_water_marks
-from app.storage.high_water_marks import HighWaterMark
+from app.storage import high_water_marks, reports
 from app.storage.overflow import Overflow
 from config.celery import BATCH_ENTRIES, DRAIN_SECONDS, FEW, GATHER_SECONDS
 from workers.batch import BatchProcessor, Source
@@ -19,6 +20,9 @@ from workers.quarantine import Quarantine
 
 # An overflow row gets its time of receipt before its transaction commits, at most this long before.
 _UNCOMMITTED = timedelta(seconds=2)
+# How often the log repeats that clocks differ.
+_REPEAT_SECONDS = 300.0
+_AUDIT = "run kvitto audit: what the server forgot may be missing"
 logger = logging.getLogger(__name__)
 
 
@@ -41,6 +45,7 @@ class InboxConsumer:
         self._name = slot.name
         self._publish_wakeup = publish_wakeup
         self.canaries = canaries
+        self._silent_until = 0.0
 
     def start(self) -> None:
         """Release what an earlier process with this slot had claimed."""
@@ -78,6 +83,8 @@ class InboxConsumer:
                     source.release(name)
         with self._unless_unavailable(self.inbox):
             self.inbox.claim_abandoned(self._name)
+            if skipped := self.inbox.recover_skipped():
+                logger.error("skipped_entries_recovered", extra={"provider": self.inbox.provider, "entries": skipped})
         self.drain()
         with self._unless_unavailable(self.inbox):
             self._record_progress()
@@ -101,12 +108,33 @@ class InboxConsumer:
         return False
 
     def _record_progress(self) -> None:
-        info, backlog, overflow = self.inbox.info(), self.inbox.backlog(), self.overflow.waiting()
-        complete_until = min(backlog.complete_until, overflow.oldest_at or backlog.complete_until) - _UNCOMMITTED
-        self.ledger.record_freshness(backlog.entries + overflow.entries, complete_until)
+        mark = self._checked_mark()
         with self.ledger.connected() as connection:
-            marks = {(self.inbox.provider, info.epoch): HighWaterMark(info.appended, info.last_id)}
-            high_water_marks.record(connection, high_water_marks.SWEEP, marks)
+            before = reports.clock(connection)
+            backlog = self.inbox.backlog()
+            after = reports.clock(connection)
+        overflow = self.overflow.waiting()
+        skew = clocks.skew_seconds(backlog.server_time, mark.last_id.received_at, between=(before, after))
+        complete_until = min(before, backlog.oldest_at or before, overflow.oldest_at or before) - _UNCOMMITTED
+        self.ledger.record_freshness(backlog.entries + overflow.entries, complete_until, skew)
+        if abs(skew) > clocks.TOLERATED_SECONDS and time.monotonic() > self._silent_until:
+            logger.error(
+                "clocks_differ", extra={"provider": self.inbox.provider, "redis_ahead_seconds": round(skew, 1)}
+            )
+            self._silent_until = time.monotonic() + _REPEAT_SECONDS
+
+    def _checked_mark(self) -> HighWaterMark:
+        """Record the inbox's mark. Begin another epoch first if the inbox was set back behind a mark in the ledger."""
+        provider = self.inbox.provider
+        with self.ledger.connected() as connection:
+            seen = high_water_marks.load(connection, provider)  # first: the inbox only grows
+            mark = self.inbox.mark()
+            newest = max(each.epoch for each in (mark, *seen))
+            if any(map(mark.is_behind, seen)) and self.inbox.end_epoch(mark.epoch, newest):
+                logger.error("inbox_set_back", extra={"provider": provider, "epoch": mark.epoch, "hint": _AUDIT})
+                mark = self.inbox.mark()
+            high_water_marks.record(connection, [(provider, mark)])
+        return mark
 
     @contextmanager
     def _unless_unavailable(self, source: Source) -> Iterator[None]:

@@ -3,12 +3,17 @@
 import logging
 
 from app.audit import conservation
+from app.audit.conservation import ProviderBalance
 from app.errors import StoreUnavailableError
-from app.storage import audits
+from app.inbox.stream import Inbox
+from app.storage import audits, high_water_marks
+from app.storage.connection import Connection
 from workers import lifecycle
 from workers.celery import app
 from workers.consumer import InboxConsumer
 
+# So many marks cost an audit nothing; to forget them takes a count of the whole epoch.
+_MANY_MARKS = 1000
 logger = logging.getLogger(__name__)
 
 
@@ -48,6 +53,7 @@ def _audit(consumer: InboxConsumer, context: dict[str, object]) -> None:
         with consumer.ledger.connected() as connection:
             balance = conservation.audit(connection, consumer.inbox)
             must_alert = audits.record(connection, balance.row())
+            _close_marks(connection, consumer.inbox, balance)
     except StoreUnavailableError as error:
         logger.warning("audit_skipped", extra=context | {"reason": error.reason, "detail": error.detail})
         return
@@ -57,3 +63,15 @@ def _audit(consumer: InboxConsumer, context: dict[str, object]) -> None:
         logger.error("deliveries_missing", extra=context | missing)
     if balance.outcomes.miscounted:
         logger.error("receipt_counts_mismatch", extra=context)
+
+
+def _close_marks(connection: Connection, inbox: Inbox, balance: ProviderBalance) -> None:
+    """Forget the marks that the ledger confirmed, and end the current epoch if it lost something.
+
+    No later mark of an epoch with a loss can be confirmed, so that they would pile up.
+    """
+    current = inbox.mark().epoch
+    if any(epoch.lost for epoch in balance.epochs if epoch.epoch == current):
+        inbox.end_epoch(current, newest=max(epoch.epoch for epoch in balance.epochs))
+    if high_water_marks.count(connection, inbox.provider) > _MANY_MARKS:
+        high_water_marks.forget_confirmed(connection, inbox.provider)

@@ -10,17 +10,20 @@
 - missing: the rest. It must be 0.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
+from app.domain.high_water_mark import HighWaterMark
 from app.inbox.stream import Inbox
 from app.storage import audits, high_water_marks
-from app.storage.audits import EntryCounts, Outcomes
+from app.storage.audits import EntryCounts, Outcomes, Place
 from app.storage.connection import Connection
-from app.storage.high_water_marks import HighWaterMark
 from app.storage.overflow import EPOCH as OVERFLOW_EPOCH
 
 COLUMNS = (
@@ -46,17 +49,18 @@ class EpochBalance:
     accepted_loss: int
 
     @classmethod
-    def of(cls, epoch: UUID, mark: HighWaterMark | None, counts: EntryCounts, accepted: int) -> "EpochBalance":
-        """Balance an epoch. Entries in the ledger or in flight count as appended even if no mark covers them."""
-        appended = max(mark.appended if mark else 0, counts.known)
+    def of(
+        cls, epoch: UUID, last_seen_at: datetime | None, counts: EntryCounts, lost: int, accepted: int
+    ) -> "EpochBalance":
+        """Balance an epoch that lost so many entries, of which an operator accepted some."""
         return cls(
             epoch=epoch,
-            last_seen_at=mark.observed_at if mark else None,
-            appended=appended,
+            last_seen_at=last_seen_at,
+            appended=counts.known + lost,
             receipts=counts.receipts,
             copies=counts.copies,
             in_flight=counts.in_flight,
-            accepted_loss=min(accepted, appended - counts.known),
+            accepted_loss=min(accepted, lost),
         )
 
     @property
@@ -121,23 +125,56 @@ def audit(connection: Connection, inbox: Inbox) -> ProviderBalance:
     that they counted, unless it was lost. The ledger comes last, in one snapshot: an entry is deleted only after its
     commit, so each one is then seen waiting, in the ledger, or in both (and counted once).
     """
-    marks = high_water_marks.load(connection, inbox.provider)
-    accepted = audits.accepted(connection, inbox.provider)
-    info = inbox.info()
-    waiting = inbox.stream_ids(info.last_id)
-    now = HighWaterMark(info.appended, info.last_id, datetime.now(UTC))
-    before = marks.get(info.epoch, now)
-    # The higher mark: a server that was restored to an earlier state counts fewer entries than were seen.
-    last_id = max(now.last_id, before.last_id)
-    marks[info.epoch] = HighWaterMark(max(now.appended, before.appended), last_id, now.observed_at)
-    counts = audits.entry_counts(connection, inbox.provider, info.epoch, last_id, waiting)
-    overflow_rows, overflow = audits.overflow_counts(connection, inbox.provider)
+    provider = inbox.provider
+    marks = high_water_marks.load(connection, provider)
+    accepted = audits.accepted(connection, provider)
+    marks.append(inbox.mark()._replace(observed_at=datetime.now(UTC)))
+    waiting = inbox.waiting()
+    with audits.snapshot(connection):
+        in_flight = audits.in_flight(connection, provider, waiting)
+        counts = _entry_counts(connection, provider, in_flight)
+        places = [(mark.epoch, mark.last_id) for mark in marks]
+        later = audits.entries_after(connection, provider, places)
+        overflow_rows, overflow = audits.overflow_counts(connection, provider)
+        outcomes = audits.outcomes(connection, provider)
+    lost = _lost(marks, later, counts, in_flight)
+    last_seen = {mark.epoch: mark.observed_at for mark in sorted(marks, key=attrgetter("appended"))}
     return ProviderBalance(
-        provider=inbox.provider,
+        provider=provider,
         epochs=tuple(
-            EpochBalance.of(epoch, marks.get(epoch), counts.get(epoch, _NO_ENTRIES), accepted.get(epoch, 0))
-            for epoch in sorted(marks.keys() | counts.keys())
+            EpochBalance.of(
+                epoch, last_seen.get(epoch), counts.get(epoch, _NO_ENTRIES), lost.get(epoch, 0), accepted.get(epoch, 0)
+            )
+            for epoch in sorted(last_seen.keys() | counts.keys())
         ),
-        overflow=EpochBalance(OVERFLOW_EPOCH, None, overflow_rows, **overflow._asdict(), accepted_loss=0),
-        outcomes=audits.outcomes(connection, inbox.provider),
+        overflow=EpochBalance.of(OVERFLOW_EPOCH, None, overflow, overflow_rows - overflow.known, 0),
+        outcomes=outcomes,
     )
+
+
+def _entry_counts(connection: Connection, provider: str, in_flight: Sequence[Place]) -> dict[UUID, EntryCounts]:
+    ledger = audits.entry_counts(connection, provider)
+    waiting = Counter(epoch for epoch, _ in in_flight)
+    return {epoch: EntryCounts(*ledger.get(epoch, (0, 0)), waiting[epoch]) for epoch in ledger.keys() | waiting.keys()}
+
+
+def _lost(
+    marks: Sequence[HighWaterMark],
+    later: Sequence[int],
+    counts: Mapping[UUID, EntryCounts],
+    in_flight: Sequence[Place],
+) -> dict[UUID, int]:
+    """Return how many entries of each epoch are lost: what its marks prove at most.
+
+    Each mark is compared with the entries up to its own stream id: those of its epoch without the `later` ones of the
+    ledger and of the inbox. They cannot make up for entries that it counted, for example after Redis was set back.
+    """
+    waiting = defaultdict(list)
+    for epoch, stream_id in sorted(in_flight):
+        waiting[epoch].append(stream_id)
+    lost: dict[UUID, int] = defaultdict(int)
+    for mark, later_entries in zip(marks, later, strict=True):
+        later_waiting = len(waiting[mark.epoch]) - bisect_right(waiting[mark.epoch], mark.last_id)
+        found = counts.get(mark.epoch, _NO_ENTRIES).known - later_entries - later_waiting
+        lost[mark.epoch] = max(lost[mark.epoch], mark.appended - found)
+    return lost

@@ -61,7 +61,7 @@ def audit(
 
     What the right side lacks is missing. Exit 1 if anything is.
 
-    An epoch is one life of an inbox. A Redis that was emptied or replaced begins a new epoch, and deliveries that
+    An epoch is one life of an inbox. A Redis that was emptied, replaced or set back begins a new epoch; deliveries that
     waited in the old one are missing. Have the provider send them again, then record the loss with --accept-loss and
     --reason.
 

@@ -4,7 +4,7 @@ Each check reads only the settings of its process. Imports are few, since a cont
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Sequence
 from contextlib import closing, nullcontext, suppress
 from http.client import HTTPException
 from typing import NoReturn
@@ -14,6 +14,7 @@ import click
 from app import canary
 from app.canary import Heartbeat
 from app.cli.shared_options import json_option, require_served
+from app.domain.clocks import TOLERATED_SECONDS
 from app.errors import StoreUnavailableError
 from app.tls import own_address, own_server_answer, own_server_status
 from config.environment import load
@@ -41,31 +42,30 @@ def worker(names: tuple[str, ...], limit: float, as_json: bool) -> None:
     settings = AuditSettings.load()
     require_served(names, settings.providers)
     try:
-        waited_seconds, provider = max(_waiting_times(settings, names or settings.providers))
-        problems = _lasting_fallbacks(settings, names or settings.providers)
+        waits, notes = _observe(settings, names or settings.providers)
     except StoreUnavailableError as error:
         _report(True, f"a server cannot be reached ({error}), which a restart does not fix", as_json)
-    if waited_seconds > limit:
-        _report(False, f"a canary of {provider} has been waiting for {waited_seconds:.0f} s", as_json)
+    for seconds, provider in sorted(waits, reverse=True):
+        if seconds > limit:
+            found = f"a canary of {provider} has been waiting for {seconds:.0f} s"
+            _report(False, "; ".join([found, *notes]), as_json)
+        if seconds < -TOLERATED_SECONDS:
+            found = f"a canary of {provider} waits that was received {-seconds:.0f} s in the future"
+            _report(False, "; ".join([f"{found}: was the clock of Postgres set back?", *notes]), as_json)
     # A missing canary is no sign of a sick worker.
-    _report(True, "; ".join(["no canary has been waiting for long", *problems]), as_json)
+    _report(True, "; ".join(["no canary has been waiting for long", *notes]), as_json)
 
 
-def _lasting_fallbacks(settings: AuditSettings, providers: Collection[str]) -> list[str]:
-    """Return a sentence for each provider whose worker has drained without wake-ups for a minute."""
-    from app.storage import fallbacks  # noqa: PLC0415
-    from app.storage.connection import connect, translate_errors  # noqa: PLC0415
+def _observe(settings: AuditSettings, providers: Sequence[str]) -> tuple[list[tuple[float, str]], list[str]]:
+    """Return how long canaries wait in each store, and a sentence for each problem that no restart would fix.
 
-    with translate_errors(), connect(settings.database_url, "health") as connection:
-        current = fallbacks.current(connection)
-    return [str(each) for each in current if each.process == "worker" and each.provider in providers]
-
-
-def _waiting_times(settings: AuditSettings, providers: Iterable[str]) -> Iterator[tuple[float, str]]:
-    """Yield the wait of the oldest canary in each store, in seconds by the store's clock, and its provider."""
+    Waits are in seconds by the clock of Postgres, with their providers; negative for a time of receipt in the future.
+    """
     # The health check of a server needs neither Redis nor Postgres, and runs every few seconds.
+    from app.audit.problems import clock_problems, loss_problems  # noqa: PLC0415
     from app.inbox import client  # noqa: PLC0415
     from app.inbox.stream import Inbox  # noqa: PLC0415
+    from app.storage import fallbacks, reports  # noqa: PLC0415
     from app.storage.connection import connect, translate_errors  # noqa: PLC0415
     from app.storage.overflow import Overflow  # noqa: PLC0415
 
@@ -74,10 +74,20 @@ def _waiting_times(settings: AuditSettings, providers: Iterable[str]) -> Iterato
         translate_errors(),
         connect(settings.database_url, "health") as connection,
     ):
+        waits = []
         for provider in providers:
             name = canary.inbox_name(provider)
-            yield Inbox(redis, name).backlog().oldest_seconds, provider
-            yield Overflow(lambda: nullcontext(connection), name).waiting().oldest_seconds, provider
+            overflow = Overflow(lambda: nullcontext(connection), name)
+            oldest = Inbox(redis, name).backlog().oldest_at, overflow.waiting().oldest_at
+            now = reports.clock(connection)
+            waits += [((now - oldest_at).total_seconds(), provider) for oldest_at in oldest if oldest_at]
+        lasting = [each for each in fallbacks.current(connection) if each.process == "worker"]
+        notes = [
+            *loss_problems(reports.audits(connection)),
+            *clock_problems(reports.freshness(connection)),
+            *(str(each) for each in lasting if each.provider in providers),
+        ]
+    return waits, notes
 
 
 @health.command(epilog="Example: kvitto health beat")
@@ -91,6 +101,8 @@ def beat(limit: float, as_json: bool) -> None:
     age = Heartbeat(settings.ingest_url).age_seconds()
     if age is None:
         _report(False, "no canary was ever sent from this machine", as_json)
+    if age < -TOLERATED_SECONDS:
+        _report(False, f"canaries were last sent {-age:.0f} s in the future: was the clock set back?", as_json)
     _report(age <= limit, f"canaries were last sent {age:.0f} s ago", as_json)
 
 

@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Flask, Response, render_template, request
 
+from app.audit.problems import loss_problems
 from app.console import overview as overviews
 from app.console.metrics import exposition
+from app.domain.clocks import TOLERATED_SECONDS
 from app.errors import StoreUnavailableError
 from app.storage import reports
 from app.storage.connection import Connection, session
@@ -75,7 +77,8 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: Console
 
     @pages.get("/readyz")
     def readyz() -> Response:
-        problems = read(partial(_canary_problems, settings))
+        problems = [*read(lambda connection: loss_problems(reports.audits(connection)))]
+        problems += read(partial(_canary_problems, settings))
         return Response("\n".join(problems or ["ready"]) + "\n", 503 if problems else 200, content_type="text/plain")
 
     @pages.get("/metrics")
@@ -109,6 +112,9 @@ def _canary_problems(settings: ConsoleSettings, connection: Connection) -> list[
         elif age > limit:
             hint = "Check the worker, beat and ingest, and beat's clock."
             problems.append(f"{provider}: the newest canary is {age:.0f} s old, more than {limit} s. {hint}")
+        elif age < -TOLERATED_SECONDS:
+            ahead = f"the newest canary was sent {-age:.0f} s in the future"
+            problems.append(f"{provider}: {ahead}. Was the clock of Postgres set back?")
     return problems
 
 

@@ -19,6 +19,11 @@ from app.storage.connection import Connection
 _GAUGES = {
     reports.freshness: (
         ("kvitto_inbox_entries", "pending", "Deliveries that waited in the inbox and the overflow at the last sweep."),
+        (
+            "kvitto_clock_skew_seconds",
+            "clock_skew_seconds",
+            "Seconds by which the clock of Redis, or a time of receipt, was ahead of the clock of Postgres.",
+        ),
         ("kvitto_ledger_lag_seconds", "behind_seconds", "Age of the time up to which the ledger holds every delivery."),
     ),
     reports.audits: (

@@ -4,23 +4,26 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from app.audit.problems import clock_problems, loss_problems, schedule_problems
+from app.domain.clocks import TOLERATED_SECONDS
 from app.storage import fallbacks, reports
 from app.storage.connection import Connection
 
 # Inboxes are swept every few seconds: a provider this late has no worker, or a backlog that its worker cannot drain.
 _LATE_SECONDS = 60.0
-# Audits run every 30 s; a worker that drains a backlog may skip a few.
-_UNAUDITED_SECONDS = 180.0
 
 
 def read(connection: Connection) -> dict[str, Any]:
     """Return what the page shows: `problems` as sentences, none if all is well, and the rows of its tables."""
     counts = {row["provider"]: row for row in reports.delivery_counts(connection)}
-    freshness = {row["provider"]: row for row in reports.freshness(connection)}
+    swept, audits = reports.freshness(connection), reports.audits(connection)
+    freshness = {row["provider"]: row for row in swept}
     providers = [_provider(name, counts.get(name, {}), freshness.get(name)) for name in sorted(counts | freshness)]
     return {
         "problems": [
-            *audit_problems(reports.audits(connection)),
+            *loss_problems(audits),
+            *schedule_problems(audits),
+            *clock_problems(swept),
             *provider_problems(providers),
             *map(str, fallbacks.current(connection)),
         ],
@@ -46,16 +49,6 @@ def provider_problems(providers: reports.Rows) -> Iterator[str]:
             yield f"{name}: {what}. Fix the cause, then run: kvitto dead-letters replay --provider {name}."
 
 
-def audit_problems(audits: reports.Rows) -> Iterator[str]:
-    """Yield a sentence for every audit that found a delivery missing, or is overdue."""
-    for row in audits:
-        if row["missing"]:
-            yield f"{row['provider']}: {row['missing']} MISSING: run kvitto audit."
-        if row["seconds_ago"] > _UNAUDITED_SECONDS:
-            minutes = round(row["seconds_ago"] / 60)
-            yield f"{row['provider']}: not audited for {minutes} min. Are its worker and beat running?"
-
-
 def ago(moment: datetime, now: datetime) -> str:
     """Return how long ago a moment was, in the largest unit that fits."""
     seconds = max(0, int((now - moment).total_seconds()))
@@ -69,7 +62,8 @@ def _provider(name: str, counts: dict[str, Any], freshness: dict[str, Any] | Non
     if freshness is None:
         state = "not swept"
     else:
-        state = "behind" if freshness["behind_seconds"] > _LATE_SECONDS else "up to date"
+        is_current = -TOLERATED_SECONDS <= freshness["behind_seconds"] <= _LATE_SECONDS
+        state = "up to date" if is_current else "behind"
     return {
         "provider": name,
         "state": state,

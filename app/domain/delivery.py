@@ -19,12 +19,17 @@ class StreamId(NamedTuple):
         ms, _, seq = stream_id.partition(b"-")
         return cls(int(ms), int(seq))
 
+    @classmethod
+    def at(cls, received_at: datetime, seq: int) -> "StreamId":
+        """Return the id of an entry that the ledger knows by its time of receipt and its number in that millisecond."""
+        return cls(round(received_at.timestamp() * 1000), seq)
+
     def __str__(self) -> str:
         return f"{self.ms}-{self.seq}"
 
     @property
     def received_at(self) -> datetime:
-        """The time of receipt by the clock of the inbox server."""
+        """The time of receipt."""
         return datetime.fromtimestamp(self.ms // 1000, UTC).replace(microsecond=self.ms % 1000 * 1000)
 
 
@@ -47,7 +52,8 @@ class Delivery:
 class ReceivedDelivery:
     """A delivery as the ledger takes it in, with its time of receipt and its place in the inbox.
 
-    `epoch` is the life of the inbox that `stream_id` belongs to: an emptied or replaced server begins a new epoch.
+    `epoch` is the life of the inbox that `stream_id` belongs to: a server that was emptied, replaced or set back begins
+    a new epoch.
     `delivery_count` counts how often a worker claimed it. A high count suggests that it crashes workers.
     """
 

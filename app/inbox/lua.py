@@ -3,20 +3,60 @@
 A script blocks the server, so each ends at a bound on entries or bytes.
 """
 
-# Atomic, so that the epoch in the reply is the entries' epoch. The first append to an emptied server creates its epoch.
-# Keys: stream, pending wake-up, epoch, append count. Arguments: new epoch, maximum length of the stream or nothing,
-# seconds until a pending wake-up expires, values per entry, all fields.
-# Reply: epoch, append count, 1 if a wake-up is to be published, stream ids.
+# Appends a group, in the epoch that the reply names. An epoch ends if the server turns out to hold an older state: it
+# lacks the epoch, or what this writer had confirmed in it. Each writer is checked against its own field, because the
+# appends of others may have made up for the total. Fields of writers that ended are dropped with the epoch, after 100.
+# Times never go back, and stay ahead of the server's own clock where that is behind.
+# Keys: stream, pending wake-up, state. Arguments: writer, newest epoch that it knows or nothing, number of entries
+# appended in that epoch at its last confirmed append, epoch to open if one must be, time of receipt in ms, maximum
+# length of the stream or nothing, seconds until a pending wake-up expires, values per entry, all fields.
+# Reply: epoch, number of entries appended in it, 1 if a wake-up is to be published, stream ids.
 APPEND = """
-local new_epoch, max_entries, wakeup_seconds, width = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local ids = {}
-for start = 5, #ARGV, width do
-    ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', unpack(ARGV, start, start + width - 1))
+local writer, known_epoch, confirmed, ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])
+local max_entries, wakeup_seconds, width = ARGV[6], ARGV[7], tonumber(ARGV[8])
+local epoch, count, last_id, own = unpack(redis.call('HMGET', KEYS[3], 'epoch', 'appended', 'last_id', writer))
+local last_ms = last_id and tonumber(string.match(last_id, '^%d+')) or 0
+local is_set_back = not epoch or epoch < known_epoch or epoch == known_epoch and tonumber(own or 0) < confirmed
+local ends = is_set_back or not own and redis.call('HLEN', KEYS[3]) > 100
+if ends then epoch, count = ARGV[4], 0 end
+
+if ms < last_ms then ms = last_ms + 1 end
+local id = string.format('%.0f-*', ms)
+local function add(run, start)
+    return run('XADD', KEYS[1], id, 'epoch', epoch, unpack(ARGV, start, start + width - 1))
 end
+local first = add(redis.pcall, 9)
+if first.err then -- somebody else moved the last id of the stream ahead: move it back, not before the last entry
+    redis.pcall('XSETID', KEYS[1], ms > last_ms and string.format('%.0f-0', ms) or last_id)
+    first = add(redis.pcall, 9)
+end
+if first.err then -- that would put it before an entry: follow it
+    id = '*'
+    first = add(redis.call, 9)
+    if tonumber(string.match(first, '^%d+')) > 253402300799999 then -- the year 9999: no worker could read the time
+        redis.call('XDEL', KEYS[1], first)
+        return redis.error_reply('FARAHEAD the last id of the stream is too far in the future')
+    end
+end
+local ids = {first}
+for start = 9 + width, #ARGV, width do ids[#ids + 1] = add(redis.call, start) end
+
 if max_entries ~= '' then redis.call('XTRIM', KEYS[1], 'MAXLEN', max_entries) end
 local marked = redis.call('SET', KEYS[2], 1, 'NX', 'EX', wakeup_seconds)
-local epoch = redis.call('SET', KEYS[3], new_epoch, 'NX', 'GET') or new_epoch
-return {epoch, redis.call('INCRBY', KEYS[4], #ids), marked and 1 or 0, ids}
+count = tonumber(count or 0) + #ids
+if ends then redis.call('DEL', KEYS[3]) end
+redis.call('HSET', KEYS[3], 'epoch', epoch, 'appended', count, 'last_id', ids[#ids], writer, count)
+return {epoch, count, marked and 1 or 0, ids}
+"""
+
+# Opens another epoch unless that happened already. Keys: state. Arguments: epoch to end, epoch to open.
+# Times of receipt go on from the last one. Reply: 1 if the epoch was ended.
+END_EPOCH = """
+local epoch, last_id = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'last_id'))
+if epoch ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'appended', 0, 'last_id', last_id or '0-0')
+return 1
 """
 
 # Claims many entries with one round trip and one fsync. It checks the size after every ten entries, so that it exceeds
@@ -36,23 +76,50 @@ end
 return {found, 1}
 """
 
-# Ids and receipts alone: bodies stay on the server. Like READ it may exceed its bound by nine large bodies.
-# Arguments: first and last stream id. Reply: a stream id, its receipt or nothing, and so on.
+# Deletes entries that the ledger holds. No transaction: Redis 7.0 refuses most commands in one while it is full.
+# Arguments: group, stream ids.
+ACKNOWLEDGE = """
+redis.call('XACK', KEYS[1], unpack(ARGV))
+redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
+"""
+
+# Delivers entries again that the group has passed although no consumer has claimed them: another client acknowledged
+# them, or moved the group ahead. It waits until nothing is new, so that what remains is claimed or skipped.
+# Arguments: group. Reply: how many entries were skipped.
+RECOVER_SKIPPED = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+for _, fields in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    local group = {}
+    for at = 1, #fields, 2 do group[fields[at]] = fields[at + 1] end
+    if group.name == ARGV[1] then
+        local skipped = redis.call('XLEN', KEYS[1]) - group.pending
+        local new = redis.call('XRANGE', KEYS[1], '(' .. group['last-delivered-id'], '+', 'COUNT', 1)
+        if skipped <= 0 or #new > 0 then return 0 end
+        redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], '0')
+        return skipped
+    end
+end
+return 0
+"""
+
+# Ids, epochs and receipts alone: bodies stay on the server. Like READ it may exceed its bound by nine large bodies.
+# Arguments: first stream id. Reply: a stream id, its epoch and its receipt or nothing, and so on; 1 if there are more.
 RECEIPTS = """
 local found, start, size = {}, ARGV[1], 0
-while #found < 2000 and size < 8388608 do
-    local entries = redis.call('XRANGE', KEYS[1], start, ARGV[2], 'COUNT', 10)
+while #found < 6000 and size < 8388608 do
+    local entries = redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', 10)
     for _, entry in ipairs(entries) do
-        local receipt = ''
+        local own = {epoch = '', receipt = ''}
         for at = 1, #entry[2], 2 do
             size = size + #entry[2][at + 1]
-            if entry[2][at] == 'receipt' then receipt = entry[2][at + 1] end
+            if own[entry[2][at]] then own[entry[2][at]] = entry[2][at + 1] end
         end
         found[#found + 1] = entry[1]
-        found[#found + 1] = receipt
+        found[#found + 1] = own.epoch
+        found[#found + 1] = own.receipt
     end
-    if #entries < 10 then break end
+    if #entries < 10 then return {found, 0} end
     start = '(' .. entries[#entries][1]
 end
-return found
+return {found, 1}
 """

@@ -4,8 +4,8 @@ An entry stays until the ledger has committed it. If a consumer dies, its claime
 consumer claims them.
 """
 
-import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,13 +13,13 @@ from typing import Any
 from uuid import UUID
 
 from redis import Redis
-from redis.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
 from uuid_utils.compat import uuid7
 
 from app import metrics
 from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
-from app.inbox import lua
+from app.domain.high_water_mark import HighWaterMark, new_epoch
+from app.inbox import codec, lua
 from app.inbox.client import confirmed_by_replicas, translate_errors
 from config.celery import ABANDONED_SECONDS, BATCH_ENTRIES
 
@@ -32,71 +32,71 @@ _MAX_REASSIGNED = 10_000
 # A wake-up counts as pending for this long if no worker clears it.
 _WAKEUP_SECONDS = 5
 _FIRST_ID = StreamId(0, 0)
-_FORMAT_VERSION = b"1"
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class StreamInfo:
-    """The server's count of an inbox: entries ever appended in this epoch, up to and including `last_id`."""
-
-    epoch: UUID
-    appended: int
-    last_id: StreamId
-
-
-@dataclass(frozen=True, slots=True)
 class Backlog:
-    """How many entries wait, and how long the oldest has waited, 0 without one, by the server's clock.
-
-    Everything received before `complete_until` has been acknowledged.
-    """
+    """How many entries wait, when the oldest was received (None without one), and the server's clock."""
 
     entries: int
-    complete_until: datetime
-    oldest_seconds: float
+    oldest_at: datetime | None
+    server_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
-    """Result of an append: its epoch, entries appended in that epoch, stream id, and whether to publish a wake-up."""
+    """Result of an append: the mark that it proves, and whether to publish a wake-up."""
 
-    epoch: UUID
-    count: int
-    stream_id: StreamId
+    mark: HighWaterMark
     publish_wakeup: bool
+
+
+def _machine_time_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class Inbox:
     """The inbox of one provider."""
 
-    def __init__(self, redis: Redis, provider: str, max_entries: int | None = None, replicas: int = 0) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        provider: str,
+        max_entries: int | None = None,
+        replicas: int = 0,
+        time_ms: Callable[[], int] = _machine_time_ms,
+    ) -> None:
         """Use a provider's inbox.
 
         With `max_entries` an append deletes the oldest entries beyond that number. An append counts as done when so
-        many replicas have received it.
+        many replicas have received it. `time_ms` returns the time of receipt of what is appended now, in milliseconds
+        since 1970.
         """
         self._redis = redis
         self.provider = provider
         self._max_entries = max_entries
         self._replicas = replicas
+        self._time_ms = time_ms
         self._stream = f"inbox:{provider}"
-        self._epoch_key = f"inbox:{provider}:epoch"
-        # XADD does not return the server's own count of entries, so that appends count here.
-        self._count_key = f"inbox:{provider}:appended"
+        # A hash: the epoch, the number of entries appended in it, the last one's stream id, and for each writer the
+        # number at its own last append. One key, so that no part of it can be lost alone.
+        self._state_key = f"inbox:{provider}:state"
         self._wakeup_key = f"wakeup:{provider}"
         # All keys on the server.
-        self.keys = self._stream, self._epoch_key, self._count_key, self._wakeup_key
+        self.keys = self._stream, self._state_key, self._wakeup_key
+        self._writer = str(uuid7())
+        self._confirmed: HighWaterMark | None = None
 
     def open(self) -> None:
         """Create stream, group and epoch if they are missing.
 
         The group starts at 0, never at $, so that existing entries are delivered. The epoch identifies one life of the
-        stream: a server that was emptied gets a new one.
+        inbox: a server that was emptied, or set back to an earlier state, gets a new one.
         """
         with translate_errors():
             pipeline = self._redis.pipeline(transaction=True)
-            pipeline.set(self._epoch_key, str(uuid7()), nx=True)
+            pipeline.hsetnx(self._state_key, "epoch", str(new_epoch()))
             pipeline.xgroup_create(self._stream, _GROUP, "0", mkstream=True)
             for reply in pipeline.execute(raise_on_error=False):
                 if isinstance(reply, RedisError) and "BUSYGROUP" not in str(reply):
@@ -110,14 +110,21 @@ class Inbox:
         """Append all deliveries or none and mark a wake-up as pending, in one round trip.
 
         The reply proves that the entries are on disk, with one fsync for all (checked at start: appendfsync always).
-        At most the first result asks for a wake-up.
+        At most the first result asks for a wake-up. If the server lacks what earlier appends of this object had
+        confirmed, it was set back: the append begins another epoch, so that it cannot fill the gap.
 
         Raises:
             StoreUnavailableError: Not proven. The entries may be there nevertheless, under the same receipts.
         """
-        fields = [part for delivery in deliveries for pair in _to_fields(delivery).items() for part in pair]
-        keys = self._stream, self._wakeup_key, self._epoch_key, self._count_key
-        arguments = str(uuid7()), self._max_entries or "", _WAKEUP_SECONDS, len(fields) // len(deliveries)
+        known = self._confirmed
+        known_epoch, confirmed = (str(known.epoch), known.appended) if known else ("", 0)
+        to_open = str(new_epoch(after=known and known.epoch))
+        fields = [part for delivery in deliveries for pair in codec.to_fields(delivery).items() for part in pair]
+        keys = self._stream, self._wakeup_key, self._state_key
+        arguments = (
+            self._writer, known_epoch, confirmed, to_open, self._time_ms(), self._max_entries or "", _WAKEUP_SECONDS,
+            len(fields) // len(deliveries),
+        )  # fmt: skip
 
         def append(client: Redis) -> Any:
             return client.eval(lua.APPEND, len(keys), *keys, *arguments, *fields)
@@ -127,12 +134,14 @@ class Inbox:
         else:
             with translate_errors():
                 reply = append(self._redis)
-        epoch, last_count, marked, ids = reply
-        epoch, first_count = UUID(epoch.decode()), last_count - len(ids) + 1
-        return [
-            AppendResult(epoch, first_count + index, StreamId.parse(stream_id), marked == 1 and index == 0)
-            for index, stream_id in enumerate(ids)
-        ]
+        epoch, appended, marked, ids = reply
+        epoch, before = UUID(epoch.decode()), appended - len(ids)
+        marks = [HighWaterMark(epoch, before + n, StreamId.parse(stream_id)) for n, stream_id in enumerate(ids, 1)]
+        self._confirmed = marks[-1]
+        if known and known.epoch != epoch:
+            context = {"provider": self.provider, "epoch": known.epoch, "confirmed": known.appended, "began": epoch}
+            logger.error("epoch_ended", extra=context)
+        return [AppendResult(mark, marked == 1 and index == 0) for index, mark in enumerate(marks)]
 
     def mark_wakeup_pending(self) -> bool:
         """Mark a wake-up as pending for a delivery in the overflow; return whether to publish it."""
@@ -163,30 +172,34 @@ class Inbox:
         """Claim for `consumer` the entries that other consumers released, or have left idle for ABANDONED_SECONDS."""
         self._reassign(consumer, _ABANDONED_MS, {"idle": _ABANDONED_MS})
 
+    def recover_skipped(self) -> int:
+        """Have the entries claimed again that no consumer has, and that the group has passed; return their number.
+
+        Another client may have acknowledged them, or moved the group ahead: they would wait for good.
+        """
+        with translate_errors():
+            return int(self._redis.eval(lua.RECOVER_SKIPPED, 1, self._stream, _GROUP))
+
     def release(self, consumer: str) -> None:
         """Let other consumers claim every entry that `consumer` has claimed."""
         self._reassign(consumer, 0, {"consumername": consumer}, idle=_ABANDONED_MS * 10)
 
     def acknowledge(self, batch: Sequence[ReceivedDelivery]) -> None:
-        """Delete entries that the ledger holds, in one transaction."""
+        """Delete entries that the ledger holds, in one step."""
         ids = [str(received.stream_id) for received in batch]
         with translate_errors():
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.xack(self._stream, _GROUP, *ids)
-            pipeline.xdel(self._stream, *ids)
-            pipeline.execute()
+            self._redis.eval(lua.ACKNOWLEDGE, 1, self._stream, _GROUP, *ids)
 
     def backlog(self) -> Backlog:
-        """Return how many entries wait, for how long, and until when the ledger is complete."""
+        """Return how many entries wait, when the oldest was received, and the server's clock just before."""
         with translate_errors():
-            pipeline = self._redis.pipeline(transaction=True)
+            pipeline = self._redis.pipeline(transaction=False)
             pipeline.time()
             pipeline.xlen(self._stream)
             pipeline.xrange(self._stream, count=1)
             (seconds, micros), entries, oldest = pipeline.execute()
-        now = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros // 1000 * 1000)
-        complete_until = StreamId.parse(oldest[0][0]).received_at if oldest else now
-        return Backlog(entries, complete_until, (now - complete_until).total_seconds())
+        oldest_at = StreamId.parse(oldest[0][0]).received_at if oldest else None
+        return Backlog(entries, oldest_at, datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros))
 
     def idle_seconds(self, exclude: str) -> float:
         """Return how long ago a consumer other than `exclude` last read the inbox; infinity if there is no other."""
@@ -197,37 +210,51 @@ class Inbox:
         """Return the consumers that hold claims."""
         return [entry["name"].decode() for entry in self._consumers() if entry["pending"]]
 
-    def info(self) -> StreamInfo:
-        """Return the server's own count of appends, for the audit."""
-        epoch, info = self._in_group(lambda pipeline: pipeline.xinfo_stream(self._stream))
-        return StreamInfo(epoch, info["entries-added"], StreamId.parse(info["last-generated-id"]))
+    def mark(self) -> HighWaterMark:
+        """Return the epoch, how many entries were appended in it, and the last one's stream id."""
+        epoch, appended, last_id = self._state()
+        if epoch is None:
+            self.open()
+            epoch, appended, last_id = self._state()
+        return HighWaterMark(UUID(epoch.decode()), int(appended or 0), StreamId.parse(last_id or b"0-0"))
 
-    def stream_ids(self, until: StreamId) -> list[StreamId]:
-        """Return the ids of all entries up to `until`, in order."""
-        return [StreamId.parse(stream_id) for stream_id, _ in self._ids_and_receipts(str(until))]
+    def end_epoch(self, epoch: UUID, newest: UUID) -> bool:
+        """End `epoch`, unless it ended already, and open one later than `newest`. Return whether this call ended it."""
+        with translate_errors():
+            arguments = str(epoch), str(new_epoch(after=newest))
+            return bool(self._redis.eval(lua.END_EPOCH, 1, self._state_key, *arguments))
+
+    def waiting(self) -> list[tuple[UUID, StreamId]]:
+        """Return epoch and id of each delivery that waits. Entries appended meanwhile may be included or not."""
+        found = ((codec.parse_epoch(epoch), StreamId.parse(stream_id)) for stream_id, epoch, _ in self._identities())
+        return [(epoch, stream_id) for epoch, stream_id in found if epoch]
 
     def receipts(self) -> set[UUID]:
         """Return the receipts of all waiting entries. Entries appended meanwhile may be included or not."""
-        return {UUID(bytes=receipt) for _, receipt in self._ids_and_receipts("+") if len(receipt) == 16}
+        return {UUID(bytes=receipt) for _, _, receipt in self._identities() if len(receipt) == 16}
 
-    def _ids_and_receipts(self, last: str) -> Iterator[tuple[bytes, bytes]]:
-        start = "-"
-        while True:
+    def _state(self) -> Any:
+        with translate_errors():
+            return self._redis.hmget(self._state_key, "epoch", "appended", "last_id")
+
+    def _identities(self) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Yield stream id, epoch and receipt of each entry; empty where an entry lacks one."""
+        start, more = "-", 1
+        while more:
             with translate_errors():
-                reply: Any = self._redis.eval_ro(lua.RECEIPTS, 1, self._stream, start, last)
-            if not reply:
-                return
-            yield from zip(reply[::2], reply[1::2], strict=True)
-            start = f"({reply[-2].decode()}"
+                reply: Any = self._redis.eval_ro(lua.RECEIPTS, 1, self._stream, start)
+            found, more = reply
+            yield from zip(found[::3], found[1::3], found[2::3], strict=True)
+            start = f"({found[-3].decode()}" if found else "-"
 
     def _consumers(self) -> list[Any]:
-        consumers: list[Any] = self._in_group(lambda pipeline: pipeline.xinfo_consumers(self._stream, _GROUP))[1]
+        consumers: list[Any] = self._in_group(lambda: self._redis.xinfo_consumers(self._stream, _GROUP))
         return consumers
 
     def _reassign(self, consumer: str, min_idle_ms: int, which: dict[str, Any], idle: int | None = None) -> None:
         """Assign pending entries to `consumer`; their delivery counts stay."""
-        _, pending = self._in_group(
-            lambda pipeline: pipeline.xpending_range(self._stream, _GROUP, "-", "+", _MAX_REASSIGNED, **which)
+        pending = self._in_group(
+            lambda: self._redis.xpending_range(self._stream, _GROUP, "-", "+", _MAX_REASSIGNED, **which)
         )
         if pending:
             ids = [entry["message_id"] for entry in pending]
@@ -239,79 +266,43 @@ class Inbox:
         batch: list[ReceivedDelivery] = []
         size, more = 0, True
         while more and len(batch) < BATCH_ENTRIES and size < _BATCH_BYTES:
-            epoch, (entries, more) = self._read_some(consumer, ">" if after is None else str(after))
+            entries, more = self._read_some(consumer, ">" if after is None else str(after))
             for stream_id, fields in entries:
                 size += sum(map(len, fields or ()))
-                batch += self._to_received(epoch, stream_id, fields)
+                batch += self._to_received(stream_id, fields)
             if after is not None and entries:
                 after = StreamId.parse(entries[-1][0])
         return batch
 
-    def _read_some(self, consumer: str, start: str) -> tuple[UUID, Any]:
-        return self._in_group(lambda pipeline: pipeline.eval(lua.READ, 1, self._stream, _GROUP, consumer, start))
+    def _read_some(self, consumer: str, start: str) -> Any:
+        return self._in_group(lambda: self._redis.eval(lua.READ, 1, self._stream, _GROUP, consumer, start))
 
-    def _to_received(self, epoch: UUID, stream_id: bytes, fields: list[bytes] | None) -> list[ReceivedDelivery]:
+    def _to_received(self, stream_id: bytes, fields: list[bytes] | None) -> list[ReceivedDelivery]:
         """Return the delivery of an entry, whose fields are names and values in turn; empty if it is unreadable."""
         if not fields:  # deleted, but still pending
             with translate_errors():
                 self._redis.xack(self._stream, _GROUP, stream_id)
             return []
         try:
-            delivery = _to_delivery(self.provider, dict(zip(fields[::2], fields[1::2], strict=True)))
-        except (KeyError, ValueError):
+            named = dict(zip(fields[::2], fields[1::2], strict=True))
+            return [codec.to_received(self.provider, StreamId.parse(stream_id), named)]
+        except (KeyError, ValueError, OverflowError):
             metrics.PROCESSING_ERRORS.labels(self.provider, "not-readable").inc()
             context = {"provider": self.provider, "entry": stream_id.decode()}
             logger.error("entry_unreadable", extra=context)  # noqa: TRY400 - the error may quote values
             return []
-        parsed_id = StreamId.parse(stream_id)
-        return [ReceivedDelivery(delivery, parsed_id.received_at, epoch, parsed_id)]
 
-    def _in_group(self, command: Callable[[Pipeline], Any]) -> tuple[UUID, Any]:
-        """Run a command that needs the group; return the epoch in which it ran, and its reply.
+    def _in_group(self, command: Callable[[], Any]) -> Any:
+        """Return the reply to a command that needs the group.
 
         The group is created only after the command failed: a full server refuses to create it, and a worker that
         starts then must still drain.
         """
         with translate_errors():
             try:
-                return self._in_epoch(command)
+                return command()
             except ResponseError as error:
                 if "NOGROUP" not in str(error) and "no such key" not in str(error):
                     raise
             self.open()
-            return self._in_epoch(command)
-
-    def _in_epoch(self, command: Callable[[Pipeline], Any]) -> tuple[UUID, Any]:
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.get(self._epoch_key)
-        command(pipeline)
-        epoch, reply = pipeline.execute()
-        if epoch is None:
-            raise ResponseError("NOGROUP the inbox is not open")
-        return UUID(epoch.decode()), reply
-
-
-# The fields of a stream entry.
-
-
-def _to_fields(delivery: Delivery) -> dict[str, bytes]:
-    return {
-        "v": _FORMAT_VERSION,
-        "receipt": delivery.receipt.bytes,
-        "topic": delivery.topic.encode(),
-        "headers": json.dumps(dict(delivery.headers)).encode(),
-        "sealed": delivery.sealed,
-    }
-
-
-def _to_delivery(provider: str, fields: dict[bytes, bytes]) -> Delivery:
-    """Return the delivery; raises KeyError or ValueError for an entry of another format."""
-    if fields[b"v"] != _FORMAT_VERSION:
-        raise ValueError("written by a newer version")
-    return Delivery(
-        receipt=UUID(bytes=fields[b"receipt"]),
-        provider=provider,
-        topic=fields[b"topic"].decode(),
-        headers=json.loads(fields[b"headers"]),
-        sealed=fields[b"sealed"],
-    )
+            return command()

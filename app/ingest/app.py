@@ -41,9 +41,14 @@ def create_app(environment: Environment) -> Flask:
 
     redis = client.connect(settings.redis, _REDIS_TIMEOUT_SECONDS)
     pool = Pool(settings.database_url, "ingest", _POSTGRES_TIMEOUT_SECONDS)
-    inboxes = {name: Inbox(redis, name, replicas=settings.inbox_replicas) for name in settings.providers}
+    reporter = HighWaterReporter(pool, settings.providers, list(map(canary.inbox_name, settings.providers)))
+
+    def inbox_of(name: str, max_entries: int | None = None) -> Inbox:
+        return Inbox(redis, name, max_entries, settings.inbox_replicas, partial(reporter.clock.time_ms, name))
+
+    inboxes = {name: inbox_of(name) for name in settings.providers}
     canary_inboxes = {
-        name: Inbox(redis, canary.inbox_name(name), canary.MAX_ENTRIES, settings.inbox_replicas)
+        name: inbox_of(canary.inbox_name(name), canary.MAX_ENTRIES)
         for name in settings.providers
         if settings.canary_secret
     }
@@ -59,7 +64,6 @@ def create_app(environment: Environment) -> Flask:
         CircuitBreaker("postgres", partial(probe_postgres, pool, exceptions)),
         keeps_in_redis,
     )
-    reporter = HighWaterReporter(pool)
     fallbacks = FallbackReporter(pool, breakers, settings.providers)
     for background in (breakers.redis, breakers.postgres, reporter, fallbacks):
         background.start()

@@ -1,7 +1,6 @@
 """Stores a delivery durably until a worker processes it: in the inbox (Redis), or in the overflow (Postgres)."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -44,10 +43,9 @@ class DurableStore:
         self._pool = pool
         self._breakers = breakers
         self._reporter = reporter
+        self._clock = reporter.clock
         self._publish_wakeup = publish_wakeup
         self._published_at = -_WAKEUP_INTERVAL_SECONDS
-        self._last_id = StreamId(0, 0)
-        self._lock = threading.Lock()
 
     def store(self, delivery: Delivery) -> None:
         """Store a delivery durably, and wake a worker.
@@ -92,18 +90,18 @@ class DurableStore:
 
     def _append(self, delivery: Delivery) -> None:
         result = self._appends.commit(delivery)
-        self._reporter.observe(delivery.provider, result)
-        with self._lock:
-            self._last_id = max(self._last_id, result.stream_id)
+        self._reporter.observe(delivery.provider, result.mark)
         if result.publish_wakeup:
             self._publish_wakeup()
 
     def _overflow(self, delivery: Delivery, reason: str) -> None:
         try:
-            # Not before the newest entry of the inbox: clocks differ, and the order of receipt must hold across stores.
-            self._pool.run(partial(overflow.append, delivery=delivery, not_before=self._last_id.received_at))
+            # Not before the newest entry of the inbox: the order of receipt must hold across stores.
+            not_before = StreamId(self._clock.time_ms(delivery.provider), 0).received_at
+            received_at = self._pool.run(partial(overflow.append, delivery=delivery, not_before=not_before))
         except DataRejectedError as error:  # a bug: nothing in a delivery can violate the table's rules
             raise StoreUnavailableError("overflow-refuses", error.reason) from error
+        self._clock.observe(delivery.provider, round(received_at.timestamp() * 1000))
         metrics.OVERFLOW_DELIVERIES.labels(delivery.provider, reason).inc()
         if self._wakeup_is_due():
             self._publish_wakeup()

@@ -1,16 +1,20 @@
-"""Reports the highest append counts that this edge saw to Postgres: Redis' own counter is lost together with Redis."""
+"""Exchanges with Postgres, once a second, what keeps an edge honest: its high-water marks against the order of receipt.
+
+Redis loses its count of entries together with its data, so the counts that this edge saw confirmed are kept in
+Postgres. In return the edge learns Postgres' clock, and the newest receipts that other edges have reported.
+"""
 
 import logging
 import threading
+import time
+from collections.abc import Collection
 from functools import partial
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
-
+from app.domain.high_water_mark import HighWaterMark
 from app.errors import StoreUnavailableError
-from app.inbox.stream import AppendResult
+from app.ingest.receipt_clock import ReceiptClock
 from app.storage import high_water_marks
-from app.storage.high_water_marks import HighWaterMark
 from app.storage.pool import Pool
 
 _REPORT_SECONDS = 1.0
@@ -18,42 +22,57 @@ logger = logging.getLogger(__name__)
 
 
 class HighWaterReporter(threading.Thread):
-    """Keeps the highest count per provider and epoch. This thread reports it, so that no answer waits."""
+    """Keeps the newest mark per provider and epoch. This thread reports it, so that no answer waits."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, audited: Collection[str], unaudited: Collection[str]) -> None:
+        """Report by `pool`; `unaudited` are inboxes that no audit counts, those of canaries."""
         super().__init__(name="high-water-reporter")
+        self.clock = ReceiptClock()
         self._pool = pool
-        self._edge = uuid7()
+        self._audited = frozenset(audited)
+        self._providers = [*audited, *unaudited]
         self._lock = threading.Lock()
         self._marks: dict[tuple[str, UUID], HighWaterMark] = {}
-        self._reported: dict[tuple[str, UUID], HighWaterMark] = {}
+
+    def start(self) -> None:
+        """Learn the order of receipt before the first delivery, then start the thread."""
+        self._exchange()
+        super().start()
 
     def run(self) -> None:
         """Report every second, and once more when the process ends."""
         main = threading.main_thread()
         while main.is_alive():
             main.join(_REPORT_SECONDS)
-            self._report()
+            self._exchange()
 
-    def observe(self, provider: str, result: AppendResult) -> None:
-        """Keep the count of a confirmed append if it is the highest so far."""
-        key = provider, result.epoch
-        with self._lock:
-            mark = self._marks.get(key)
-            if mark is None or mark.appended < result.count:
-                self._marks[key] = HighWaterMark(result.count, result.stream_id)
+    def observe(self, provider: str, mark: HighWaterMark) -> None:
+        """Keep the mark of a confirmed append if it is the newest of its epoch.
 
-    def _report(self) -> None:
-        """Report the marks that changed since the last report. After a failure, the next report includes them."""
-        with self._lock:
-            changed = {key: mark for key, mark in self._marks.items() if self._reported.get(key) != mark}
-        if not changed:
+        It stands for the earlier ones: the append would have begun another epoch if the server had lost one of them.
+        """
+        self.clock.observe(provider, mark.last_id.ms)
+        if provider not in self._audited:
             return
+        key = provider, mark.epoch
+        with self._lock:
+            if key not in self._marks or self._marks[key].is_behind(mark):
+                self._marks[key] = mark
+
+    def _exchange(self) -> None:
+        """Report the marks since the last report. After a failure, the next report includes them."""
+        with self._lock:
+            marks, self._marks = self._marks, {}
         try:
-            self._pool.run(partial(high_water_marks.record, source=str(self._edge), marks=changed))
-        except StoreUnavailableError:
-            return  # Postgres' circuit breaker logs it
-        except Exception:
-            logger.exception("high_water_report_failed")
-            return
-        self._reported |= changed
+            if marks:
+                self._pool.run(partial(high_water_marks.record, marks=[(key[0], mark) for key, mark in marks.items()]))
+            asked_at = time.monotonic()
+            now, newest = self._pool.run(partial(high_water_marks.newest_receipts, providers=self._providers))
+            self.clock.synchronise(now, asked_at)
+            for provider, received_at in newest.items():
+                self.clock.observe(provider, round(received_at.timestamp() * 1000))
+        except Exception as error:
+            if not isinstance(error, StoreUnavailableError):  # which Postgres' circuit breaker logs
+                logger.exception("high_water_report_failed")
+            for (provider, _), mark in marks.items():
+                self.observe(provider, mark)

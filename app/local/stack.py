@@ -20,7 +20,7 @@ from app.local.supervisor import Program, Supervisor, execute
 from app.process_settings import MODULES, read_beat, read_ingest, read_worker
 from app.storage.connection import create_database, session
 from app.storage.migration_runner import migrate
-from app.tls import own_address, own_server_status
+from app.tls import own_address, own_server_answer
 from config.environment import ConfigurationError, Environment
 from config.folders import private_folder
 from config.granian import EDGE_MEMORY
@@ -222,5 +222,5 @@ class Stack:
 
 def _answers(url: str) -> bool:
     with suppress(OSError, HTTPException):
-        return own_server_status(url) == 200
+        return own_server_answer(url)[0] == 200
     return False

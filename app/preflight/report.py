@@ -146,7 +146,8 @@ def _check_permissions(client: Redis) -> Iterator[CheckResult]:
         inbox.release("check")
         inbox.claim_abandoned("check")
         inbox.acknowledge(batch)
-        inbox.info()
+        inbox.recover_skipped()
+        inbox.end_epoch(epoch := inbox.mark().epoch, newest=epoch)
         inbox.backlog()
         inbox.consumers_with_claims()
     except StoreUnavailableError as error:

@@ -1,14 +1,18 @@
 """The ledger's side of the conservation audit: its entries and those that wait, results, and accepted losses."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from app.domain.delivery import StreamId
-from app.storage.connection import Connection, fetch_one
+from app.storage.connection import Connection, columns, fetch_one
 from app.storage.overflow import EPOCH
 
 # How often the log repeats that entries are missing, while their number stays the same.
 _REPEAT_SECONDS = 300
+# Where an entry of an inbox is: its epoch and its stream id.
+Place = tuple[UUID, StreamId]
 
 
 class EntryCounts(NamedTuple):
@@ -28,47 +32,56 @@ class EntryCounts(NamedTuple):
         return self.receipts + self.copies + self.in_flight
 
 
-def entry_counts(
-    connection: Connection, provider: str, current: UUID, until: StreamId, waiting: list[StreamId]
-) -> dict[UUID, EntryCounts]:
-    """Count the entries of every epoch of an inbox, in one snapshot taken after `waiting` was read.
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """Have all queries of a block see the ledger at one moment."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield
 
-    Of the current epoch entries up to `until` count; of other epochs all count, and none can wait any more.
-    """
+
+def in_flight(connection: Connection, provider: str, waiting: Sequence[Place]) -> list[Place]:
+    """Return those of the entries that were seen waiting which the ledger lacks."""
+    if not waiting:
+        return []
     query = """
-        SELECT epoch, count(*) FILTER (WHERE kind = 'receipt') AS receipts,
-               count(*) FILTER (WHERE kind = 'copy') AS copies,
-               count(*) FILTER (WHERE kind = 'in flight') AS in_flight
+        SELECT number
+        FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[]) WITH ORDINALITY
+          AS waiting (epoch, received_at, seq, number)
+        WHERE NOT EXISTS (SELECT FROM receipts AS entry
+                          WHERE entry.provider = %s AND entry.epoch = waiting.epoch
+                            AND entry.received_at = waiting.received_at AND entry.seq = waiting.seq)
+          AND NOT EXISTS (SELECT FROM duplicate_entries AS entry
+                          WHERE entry.provider = %s AND entry.epoch = waiting.epoch
+                            AND entry.received_at = waiting.received_at AND entry.seq = waiting.seq)
+    """
+    rows = connection.execute(query, [*_columns(waiting), provider, provider])
+    return [waiting[row.number - 1] for row in rows]
+
+
+def entry_counts(connection: Connection, provider: str) -> dict[UUID, tuple[int, int]]:
+    """Return how many entries of each epoch of an inbox are receipts, and how many are copies of one."""
+    query = """
+        SELECT epoch, count(*) FILTER (WHERE NOT copy) AS receipts, count(*) FILTER (WHERE copy) AS copies
         FROM (
-            SELECT epoch, 'receipt' AS kind FROM receipts
-            WHERE provider = %(provider)s AND epoch <> %(overflow)s
-              AND (epoch <> %(current)s OR (received_at, seq) <= (%(until)s, %(seq)s))
+            SELECT epoch, false AS copy FROM receipts WHERE provider = %(provider)s AND epoch <> %(overflow)s
             UNION ALL
-            SELECT epoch, 'copy' FROM duplicate_entries
-            WHERE provider = %(provider)s AND epoch <> %(overflow)s
-              AND (epoch <> %(current)s OR (received_at, seq) <= (%(until)s, %(seq)s))
-            UNION ALL
-            SELECT %(current)s, 'in flight'
-            FROM unnest(%(times)s::timestamptz[], %(seqs)s::bigint[]) AS waiting (received_at, seq)
-            WHERE NOT EXISTS (SELECT FROM receipts AS entry
-                              WHERE provider = %(provider)s AND epoch = %(current)s
-                                AND entry.received_at = waiting.received_at AND entry.seq = waiting.seq)
-              AND NOT EXISTS (SELECT FROM duplicate_entries AS entry
-                              WHERE provider = %(provider)s AND epoch = %(current)s
-                                AND entry.received_at = waiting.received_at AND entry.seq = waiting.seq)
+            SELECT epoch, true FROM duplicate_entries WHERE provider = %(provider)s AND epoch <> %(overflow)s
         ) AS entries
         GROUP BY epoch
     """
-    parameters = {
-        "provider": provider,
-        "overflow": EPOCH,
-        "current": current,
-        "until": until.received_at,
-        "seq": until.seq,
-        "times": [stream_id.received_at for stream_id in waiting],
-        "seqs": [stream_id.seq for stream_id in waiting],
-    }
-    return {row.epoch: EntryCounts(*row[1:]) for row in connection.execute(query, parameters)}
+    rows = connection.execute(query, {"provider": provider, "overflow": EPOCH})
+    return {row.epoch: (row.receipts, row.copies) for row in rows}
+
+
+def entries_after(connection: Connection, provider: str, places: Sequence[Place]) -> list[int]:
+    """Return how many entries of its epoch the ledger holds after each place."""
+    query = "SELECT entries FROM entries_after(%s, %s::uuid[], %s::timestamptz[], %s::bigint[]) ORDER BY number"
+    return [row.entries for row in connection.execute(query, [provider, *_columns(places)])]
+
+
+def _columns(places: Sequence[Place]) -> list[list[Any]]:
+    return columns((epoch, stream_id.received_at, stream_id.seq) for epoch, stream_id in places)
 
 
 def overflow_counts(connection: Connection, provider: str) -> tuple[int, EntryCounts]:

@@ -1,49 +1,52 @@
-"""High-water marks: how many entries an inbox had, kept in Postgres because Redis loses its counter with its data."""
+"""High-water marks: what an inbox once held, kept in Postgres because Redis loses its count together with its data."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from uuid import UUID
 
 from app.domain.delivery import StreamId
-from app.storage.connection import Connection, columns
-
-# The source of what a sweep saw. Every ingest process is a source of its own, named by its id.
-SWEEP = "sweep"
+from app.domain.high_water_mark import HighWaterMark
+from app.storage.connection import Connection, columns, fetch_one
 
 
-@dataclass(frozen=True, slots=True)
-class HighWaterMark:
-    """At least `appended` entries were appended to an epoch, one of them at `last_id`.
-
-    `observed_at` is set by Postgres when the mark is recorded.
-    """
-
-    appended: int
-    last_id: StreamId
-    observed_at: datetime | None = None
-
-
-def record(connection: Connection, source: str, marks: Mapping[tuple[str, UUID], HighWaterMark]) -> None:
-    """Record what a source saw, by provider and epoch. A mark that arrives late never lowers a higher one."""
+def record(connection: Connection, marks: Iterable[tuple[str, HighWaterMark]]) -> None:
+    """Record marks with their providers. A mark stays as it is: none replaces another."""
     query = """
-        INSERT INTO inbox_high_water_marks AS kept (source, provider, epoch, appended, last_ms, last_seq)
-        SELECT %s, * FROM unnest(%s::text[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[])
-        ON CONFLICT (provider, epoch, source) DO UPDATE
-        SET appended = excluded.appended, last_ms = excluded.last_ms, last_seq = excluded.last_seq,
-            observed_at = excluded.observed_at
-        WHERE kept.appended <= excluded.appended
+        INSERT INTO inbox_high_water_marks (provider, epoch, appended, received_at, seq)
+        SELECT * FROM unnest(%s::text[], %s::uuid[], %s::bigint[], %s::timestamptz[], %s::bigint[])
+        ON CONFLICT DO NOTHING
     """
-    rows = ((*key, mark.appended, mark.last_id.ms, mark.last_id.seq) for key, mark in marks.items())
-    connection.execute(query, [source, *columns(rows)])
+    rows = [
+        (provider, mark.epoch, mark.appended, mark.last_id.received_at, mark.last_id.seq)
+        for provider, mark in marks
+        if mark.appended
+    ]
+    if rows:
+        connection.execute(query, columns(rows))
 
 
-def load(connection: Connection, provider: str) -> dict[UUID, HighWaterMark]:
-    """Return the highest mark of every epoch: all sources report the same counter, the server's own."""
-    query = """
-        SELECT epoch, max(appended) AS appended, max(ARRAY[last_ms, last_seq]) AS last_id,
-               max(observed_at) AS observed_at
-        FROM inbox_high_water_marks WHERE provider = %s GROUP BY epoch
-    """
+def load(connection: Connection, provider: str) -> list[HighWaterMark]:
+    """Return every mark of a provider that the ledger has not confirmed, and the newest of each epoch."""
+    query = "SELECT epoch, appended, received_at, seq, observed_at FROM inbox_high_water_marks WHERE provider = %s"
     rows = connection.execute(query, [provider])
-    return {row.epoch: HighWaterMark(row.appended, StreamId(*row.last_id), row.observed_at) for row in rows}
+    return [
+        HighWaterMark(row.epoch, row.appended, StreamId.at(row.received_at, row.seq), row.observed_at) for row in rows
+    ]
+
+
+def count(connection: Connection, provider: str) -> int:
+    """Return how many marks of a provider are kept."""
+    query = "SELECT count(*) AS marks FROM inbox_high_water_marks WHERE provider = %s"
+    return int(fetch_one(connection, query, [provider]).marks)
+
+
+def forget_confirmed(connection: Connection, provider: str) -> None:
+    """Delete the marks of which the ledger holds every entry, except the newest of each epoch."""
+    connection.execute("SELECT forget_confirmed_marks(%s)", [provider])
+
+
+def newest_receipts(connection: Connection, providers: Sequence[str]) -> tuple[datetime, dict[str, datetime]]:
+    """Return this server's clock, and each provider's newest known time of receipt, of either store."""
+    query = "SELECT provider, newest_receipt(provider) AS newest_at FROM unnest(%s::text[]) AS provider"
+    rows = connection.execute(query, [list(providers)])
+    newest = {row.provider: row.newest_at for row in rows if row.newest_at}
+    return fetch_one(connection, "SELECT clock_timestamp() AS now").now, newest

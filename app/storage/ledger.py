@@ -73,19 +73,22 @@ class Ledger:
         with self.connected() as connection:
             connection.execute("SELECT 1")
 
-    def record_freshness(self, pending: int, complete_until: datetime) -> None:
+    def record_freshness(self, pending: int, complete_until: datetime, clock_skew_seconds: float) -> None:
         """Record how many deliveries wait, and the watermark: everything received before it is in the ledger.
 
-        The watermark never goes back, unless the server's clock was set back.
+        The watermark never goes back, unless the server's clock was set back. `clock_skew_seconds`: by how much the
+        clock of Redis is ahead.
         """
         with self._turn() as connection:
             query = """
-                INSERT INTO ingest_progress AS kept (provider, complete_until, pending) VALUES (%s, %s, %s)
+                INSERT INTO ingest_progress AS kept (provider, complete_until, pending, clock_skew_seconds)
+                VALUES (%s, %s, %s, %s)
                 ON CONFLICT (provider) DO UPDATE
                 SET complete_until = least(greatest(kept.complete_until, excluded.complete_until), clock_timestamp()),
-                    pending = excluded.pending, observed_at = excluded.observed_at
+                    pending = excluded.pending, observed_at = excluded.observed_at,
+                    clock_skew_seconds = excluded.clock_skew_seconds
             """
-            connection.execute(query, [self._provider, complete_until, pending])
+            connection.execute(query, [self._provider, complete_until, pending, clock_skew_seconds])
 
     def record_canary(self, sent_at: datetime) -> None:
         """Record a canary, unless a newer one is recorded. It waits for its turn like a batch, to measure the same.

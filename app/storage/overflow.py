@@ -37,32 +37,33 @@ _CLAIM = """
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How many deliveries wait, when the oldest was received, and how long ago by this server's clock."""
+    """How many deliveries wait, and when the oldest was received."""
 
     entries: int
     oldest_at: datetime | None
-    oldest_seconds: float
 
 
-def append(connection: Connection, delivery: Delivery, not_before: datetime) -> None:
-    """Append a delivery, received now by this server's clock, or at `not_before` if that is later.
+def append(connection: Connection, delivery: Delivery, not_before: datetime) -> datetime:
+    """Append a delivery, received now by this server's clock, or at `not_before` if that is later; return that time.
 
-    Appending it again changes nothing.
+    Appending it again changes nothing, and returns `not_before`.
     """
     query = """
         INSERT INTO overflow (receipt, provider, topic, headers, ciphertext, received_at)
         VALUES (%s, %s, %s, %s, %b, greatest(date_trunc('milliseconds', clock_timestamp()), %s))
         ON CONFLICT DO NOTHING
+        RETURNING received_at
     """
     headers = Jsonb(dict(delivery.headers))
-    row = [delivery.receipt, delivery.provider, delivery.topic, headers, delivery.sealed, not_before]
-    connection.execute(query, row)
+    values = [delivery.receipt, delivery.provider, delivery.topic, headers, delivery.sealed, not_before]
+    row = connection.execute(query, values).fetchone()
+    return row.received_at if row else not_before
 
 
 def to_received(row: Any) -> ReceivedDelivery:
     """Return the delivery of a row of the overflow, or of receipts joined with bodies."""
     delivery = Delivery(row.receipt, row.provider, row.topic, row.headers, row.ciphertext)
-    stream_id = StreamId(round(row.received_at.timestamp() * 1000), row.seq)
+    stream_id = StreamId.at(row.received_at, row.seq)
     return ReceivedDelivery(delivery, row.received_at, row.epoch, stream_id, row.delivery_count)
 
 
@@ -104,13 +105,9 @@ class Overflow:
             connection.execute("UPDATE overflow SET ciphertext = NULL WHERE receipt = ANY(%s)", [receipts])
 
     def waiting(self) -> Waiting:
-        """Return what waits; 0 seconds if nothing does."""
+        """Return what waits."""
         with self._connected() as connection:
-            query = """
-                SELECT count(*), min(received_at),
-                       coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::double precision
-                FROM overflow WHERE provider = %s AND ciphertext IS NOT NULL
-            """
+            query = "SELECT count(*), min(received_at) FROM overflow WHERE provider = %s AND ciphertext IS NOT NULL"
             row = fetch_one(connection, query, [self.provider])
         return Waiting(*row)
 

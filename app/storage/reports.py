@@ -8,7 +8,7 @@ import psycopg.errors
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 
-from app.storage.connection import Connection, Query
+from app.storage.connection import Connection, Query, fetch_one
 
 Rows = list[dict[str, Any]]
 
@@ -34,6 +34,12 @@ def _rows(connection: Connection, query: Query, *parameters: Any) -> Rows:
     return [row._asdict() for row in connection.execute(query, parameters)]
 
 
+def clock(connection: Connection) -> datetime:
+    """Return the server's time."""
+    now: datetime = fetch_one(connection, "SELECT clock_timestamp() AS now").now
+    return now
+
+
 def delivery_counts(connection: Connection) -> Rows:
     """Return how many deliveries had which outcome, by provider."""
     query = "SELECT provider, stored, duplicate, dead FROM reporting.delivery_counts ORDER BY provider"
@@ -43,8 +49,8 @@ def delivery_counts(connection: Connection) -> Rows:
 def freshness(connection: Connection) -> Rows:
     """Return how complete the ledger is, by provider; `behind_seconds` is the age of the watermark."""
     query = """
-        SELECT provider, complete_until, pending,
-               greatest(0, extract(epoch FROM clock_timestamp() - complete_until))::double precision AS behind_seconds
+        SELECT provider, complete_until, pending, clock_skew_seconds,
+               extract(epoch FROM clock_timestamp() - complete_until)::double precision AS behind_seconds
         FROM reporting.freshness ORDER BY provider
     """
     return _rows(connection, query)

@@ -69,7 +69,7 @@ def replace_redis(kvitto: Running) -> None:
     eventually(lambda: pid not in process_tree.named(kvitto.process.pid, "valkey-server"), "the old one gone")
     eventually(lambda: valkey_answers(kvitto.redis), "a new one")
     with Redis.from_url(kvitto.redis) as client:
-        eventually(lambda: bool(client.exists("inbox:kompar:epoch")), "the edge has begun a new epoch")
+        eventually(lambda: bool(client.exists("inbox:kompar:state")), "the edge has begun a new epoch")
     eventually(lambda: relied_on(kvitto), "the edge relies on it again: nothing more goes to the overflow")
 
 
@@ -89,7 +89,7 @@ def tallied(kvitto: Running, count: int) -> None:
     query = """
         SELECT coalesce(sum(seen), 0)::int AS n
         FROM (SELECT max(appended) AS seen FROM kvitto.inbox_high_water_marks
-              WHERE provider = 'kompar' AND source <> 'sweep' GROUP BY epoch) AS epochs
+              WHERE provider = 'kompar' GROUP BY epoch) AS epochs
     """
     eventually(lambda: kvitto.rows(query)[0]["n"] == count, f"{count} tallied")
 

@@ -1,19 +1,21 @@
-"""The audit on real servers: which marks it uses, and when it alerts."""
+"""The audit on real servers: which marks it uses and keeps, and when it alerts."""
 
-from uuid import UUID
+from pathlib import Path
 
 import pytest
 from redis import Redis
-from uuid_utils.compat import uuid7
 
 from app.audit.conservation import audit
-from app.console.overview import audit_problems
-from app.domain.delivery import StreamId
+from app.audit.problems import loss_problems, schedule_problems
+from app.domain.high_water_mark import HighWaterMark
 from app.inbox.stream import Inbox
 from app.storage import audits, high_water_marks, reports
 from app.storage.connection import Connection
-from app.storage.high_water_marks import SWEEP, HighWaterMark
+from app.storage.ledger import Ledger
+from tests.integration.test_consumer import consumer_of
+from tests.integration.test_consumer import delivery as valid_delivery
 from tests.integration.test_inbox import delivery
+from workers.consumer_slots import ConsumerSlot
 
 
 @pytest.fixture
@@ -21,13 +23,12 @@ def inbox(redis: Redis) -> Inbox:
     return Inbox(redis, "kompar")
 
 
-def record(connection: Connection, source: str, epoch: UUID, appended: int, last_id: StreamId) -> None:
-    high_water_marks.record(connection, source, {("kompar", epoch): HighWaterMark(appended, last_id)})
+def record(connection: Connection, mark: HighWaterMark) -> None:
+    high_water_marks.record(connection, [("kompar", mark)])
 
 
-def witness(connection: Connection, inbox: Inbox) -> None:
-    census = inbox.info()
-    record(connection, SWEEP, census.epoch, census.appended, census.last_id)
+def marks(connection: Connection) -> list[int]:
+    return sorted(mark.appended for mark in high_water_marks.load(connection, "kompar"))
 
 
 def test_audit_uses_the_mark_of_the_sweep_if_no_edge_reported(
@@ -35,50 +36,69 @@ def test_audit_uses_the_mark_of_the_sweep_if_no_edge_reported(
 ) -> None:
     for _ in range(3):
         inbox.append(delivery())
-    witness(connection, inbox)
+    record(connection, inbox.mark())
     redis.flushall()
     account = audit(connection, inbox)
     assert (account.missing, account.in_flight) == (3, 0)
 
 
 def test_an_older_mark_that_arrives_late_changes_nothing(inbox: Inbox, redis: Redis, connection: Connection) -> None:
-    first = inbox.append(delivery())
+    first = inbox.append(delivery()).mark
     inbox.append(delivery())
-    witness(connection, inbox)
-    record(connection, SWEEP, first.epoch, 1, first.stream_id)
+    record(connection, inbox.mark())
+    record(connection, first)
     redis.flushall()
     assert audit(connection, inbox).missing == 2
 
 
 def test_a_mark_that_one_edge_did_not_report_is_covered_by_the_next_edge(
-    inbox: Inbox, redis: Redis, connection: Connection
+    redis: Redis, inbox: Inbox, connection: Connection
 ) -> None:
     """The count is the server's: an edge that was killed before it reported leaves no gap."""
-    for edge, count, reports_it in ((uuid7(), 2, True), (uuid7(), 100, False), (uuid7(), 3, True)):
-        appended = [inbox.append(delivery()) for _ in range(count)][-1]
-        for _ in range(2 if reports_it else 0):
-            record(connection, str(edge), appended.epoch, appended.count, appended.stream_id)
+    for count, reports_it in ((2, True), (100, False), (3, True)):
+        edge = Inbox(redis, "kompar")
+        appended = edge.append_all([delivery() for _ in range(count)])[-1]
+        if reports_it:
+            record(connection, appended.mark)
     assert audit(connection, inbox).missing == 0
     redis.flushall()
     assert audit(connection, inbox).missing == 105
 
 
-def test_audit_finds_an_inbox_that_was_emptied_within_its_epoch(
-    inbox: Inbox, redis: Redis, connection: Connection
+def test_two_losses_of_one_epoch_add_up(inbox: Inbox, redis: Redis, connection: Connection) -> None:
+    for lost in (2, 5):
+        for _ in range(lost):
+            record(connection, inbox.append(delivery()).mark)
+        redis.delete("inbox:kompar")
+        record(connection, inbox.append(delivery()).mark)
+    account = audit(connection, inbox)
+    assert (account.missing, account.in_flight) == (3 + 5, 1)  # what was appended between them was lost, too
+
+
+def test_a_mark_is_kept_until_the_ledger_confirms_it_and_the_newest_for_good(
+    redis: Redis, connection: Connection, database: str, tmp_path: Path
 ) -> None:
-    """Deleted by hand, or set back to an earlier state: the server's own counter has forgotten."""
-    edge = str(uuid7())
+    ledger, slot = Ledger(database, "kompar"), ConsumerSlot(tmp_path)
+    consumer = consumer_of(slot, ledger, redis)
+    inbox = consumer.inbox
     for _ in range(3):
-        appended = inbox.append(delivery())
-        record(connection, edge, appended.epoch, appended.count, appended.stream_id)
-    redis.delete("inbox:kompar")
-    assert audit(connection, inbox).missing == 3
-    for count in (4, 5, 6, 7):
-        appended = inbox.append(delivery())
-        assert appended.count == count
-        record(connection, edge, appended.epoch, count, appended.stream_id)
-        account = audit(connection, inbox)
-        assert (account.missing, account.in_flight) == (3, count - 3)
+        record(connection, inbox.append(valid_delivery("a")).mark)
+    high_water_marks.forget_confirmed(connection, "kompar")
+    assert marks(connection) == [1, 2, 3]
+    consumer.drain()
+    record(connection, inbox.append(valid_delivery("a")).mark)
+    high_water_marks.forget_confirmed(connection, "kompar")
+    assert marks(connection) == [4]
+    consumer.drain()
+    high_water_marks.forget_confirmed(connection, "kompar")
+    assert marks(connection) == [4]
+    assert audit(connection, inbox).missing == 0
+    redis.flushall()
+    record(connection, inbox.append(valid_delivery("a")).mark)
+    high_water_marks.forget_confirmed(connection, "kompar")
+    assert marks(connection) == [1, 4]
+    ledger.close()
+    slot.release()
 
 
 def test_alert_is_due_at_once_after_a_change_and_repeated_every_five_minutes(
@@ -101,11 +121,15 @@ def test_console_shows_the_result_of_the_last_audit(inbox: Inbox, connection: Co
 
     def reported(**found: int) -> list[str]:
         audits.record(connection, row | found)
-        return list(audit_problems(reports.audits(connection)))
+        rows = reports.audits(connection)
+        return [*loss_problems(rows), *schedule_problems(rows)]
 
     assert reported() == []
     assert reported(accepted_loss=3) == []
     assert reported(accepted_loss=3, missing=4) == ["kompar: 4 MISSING: run kvitto audit."]
     connection.execute("UPDATE audits SET missing = 0, audited_at = audited_at - interval '10 minutes'")
-    (late,) = audit_problems(reports.audits(connection))
+    (late,) = schedule_problems(reports.audits(connection))
     assert late == "kompar: not audited for 10 min. Are its worker and beat running?"
+    connection.execute("UPDATE audits SET audited_at = audited_at + interval '20 minutes'")
+    (early,) = schedule_problems(reports.audits(connection))
+    assert "in the future. Was the clock of Postgres set back?" in early

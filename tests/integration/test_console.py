@@ -43,6 +43,32 @@ def test_page_names_a_provider_that_is_behind(database: str, connection: Connect
     assert "<span>5 min ago</span>" in text
 
 
+def test_page_of_a_watermark_in_the_future_says_that_the_ledger_is_behind(
+    database: str, connection: Connection
+) -> None:
+    connection.execute(SWEPT, ["-5 minutes"])
+    assert "kompar: the ledger is behind" in page(database)
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "problem"),
+    [
+        ("audits", "('kompar', now(), 9, 0, 6, 0, 0, 0, 3)", "kompar: 3 MISSING: run kvitto audit."),
+        ("canaries", "('kompar', now() + interval '90 s')", "kompar: the newest canary was sent 90 s in the future."),
+        ("canaries", "('kompar', now() - interval '90 s')", "kompar: the newest canary is 90 s old, more than 60 s."),
+    ],
+)
+def test_readyz_names_what_is_missing_and_canaries_that_are_late_or_in_the_future(
+    database: str, connection: Connection, table: str, row: str, problem: str
+) -> None:
+    connection.execute("INSERT INTO canaries VALUES ('kompar', now()), ('solaris', now())")
+    assert console(database).get("/readyz").status_code == 200
+    connection.execute("DELETE FROM canaries WHERE provider = 'kompar'")
+    connection.execute(f"INSERT INTO {table} VALUES {row}".encode())
+    answer = console(database).get("/readyz")
+    assert (answer.status_code, problem in answer.text) == (503, True)
+
+
 def test_page_escapes_what_a_provider_sent(database: str, connection: Connection) -> None:
     connection.execute(
         """

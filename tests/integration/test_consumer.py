@@ -91,6 +91,32 @@ def test_sweep_records_how_complete_the_ledger_is(
     assert row.complete_until > last.received_at - timedelta(seconds=3)
 
 
+@pytest.mark.parametrize("how", ["acknowledged", "group moved ahead"])
+def test_sweep_processes_entries_that_another_client_made_the_group_skip(
+    consumer: InboxConsumer, inbox: Inbox, redis: Redis, connection: Connection, how: str
+) -> None:
+    append(inbox, *IDS)
+    if how == "acknowledged":
+        claimed = inbox.claim("another")
+        redis.xack("inbox:kompar", "workers", *(str(received.stream_id) for received in claimed))
+    else:
+        inbox.open()
+        redis.xgroup_setid("inbox:kompar", "workers", "$")
+    consumer.sweep()
+    assert inbox.backlog().entries == 0
+    assert deliveries(connection) == dict.fromkeys(IDS, ("stored", None))
+
+
+def test_recover_skipped_leaves_claims_alone(inbox: Inbox) -> None:
+    append(inbox, "a", "b")
+    assert inbox.recover_skipped() == 0
+    claimed = inbox.claim("a")
+    assert inbox.recover_skipped() == 0
+    inbox.acknowledge(claimed[:1])
+    assert inbox.recover_skipped() == 0
+    assert len(inbox.pending("a")) == 1
+
+
 def test_a_delivery_that_cannot_be_stored_becomes_a_dead_letter_and_the_others_are_stored(
     consumer: InboxConsumer, inbox: Inbox, connection: Connection
 ) -> None:

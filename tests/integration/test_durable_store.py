@@ -39,7 +39,7 @@ def store_of(inbox: Inbox, redis: Redis, pool: Pool, wakeups: Wakeups, *, keeps_
         CircuitBreaker("postgres", partial(probe_postgres, pool, ())),
         keeps_in_redis,
     )
-    return DurableStore(inbox, pool, breakers, HighWaterReporter(pool), lambda: wakeups.append(None))
+    return DurableStore(inbox, pool, breakers, HighWaterReporter(pool, ["kompar"], []), lambda: wakeups.append(None))
 
 
 def waiting(connection: Connection) -> int:

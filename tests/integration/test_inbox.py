@@ -96,10 +96,10 @@ def test_a_missing_group_is_created_and_no_entry_is_skipped(inbox: Inbox, redis:
 
 def test_an_emptied_server_gets_a_new_epoch(inbox: Inbox, redis: Redis) -> None:
     inbox.append(delivery())
-    before = inbox.info()
+    before = inbox.mark()
     redis.flushall()
     inbox.append(delivery())
-    after = inbox.info()
+    after = inbox.mark()
     assert (before.appended, after.appended) == (1, 1)
     assert before.epoch != after.epoch
     (received,) = inbox.claim("a")
@@ -110,7 +110,7 @@ def test_claim_returns_the_epoch_that_another_process_opened(inbox: Inbox, redis
     inbox.append(delivery())
     (before,) = inbox.claim("a")
     redis.flushall()
-    info = Inbox(redis, "kompar").info()
+    info = Inbox(redis, "kompar").mark()
     inbox.append(delivery())
     (after,) = inbox.claim("a")
     assert after.epoch == info.epoch != before.epoch
@@ -152,30 +152,65 @@ def test_large_entries_behind_small_ones_do_not_fill_the_memory(inbox: Inbox) ->
     assert max(sizes) <= 8 * 1024 * 1024 + 10 * 2_000_000
 
 
-def test_complete_until_is_the_time_of_the_oldest_waiting_entry(inbox: Inbox) -> None:
-    nothing_yet = inbox.backlog()
+def test_backlog_has_the_time_of_the_oldest_waiting_entry(inbox: Inbox) -> None:
+    assert (inbox.backlog().entries, inbox.backlog().oldest_at) == (0, None)
     inbox.append(delivery())
     inbox.append(delivery())
     pending = inbox.backlog()
     claimed = inbox.claim("a")
-    assert pending.entries == 2
-    assert nothing_yet.complete_until <= pending.complete_until == claimed[0].received_at
+    assert (pending.entries, pending.oldest_at) == (2, claimed[0].received_at)
     inbox.acknowledge(claimed[:1])
-    assert inbox.backlog().complete_until == claimed[1].received_at
+    assert inbox.backlog().oldest_at == claimed[1].received_at
 
 
-def test_stream_ids_are_those_of_all_entries(inbox: Inbox) -> None:
-    for _ in range(1203):
+def test_waiting_lists_all_entries_with_their_epoch(inbox: Inbox) -> None:
+    for count in (1000, 1000, 203):
+        inbox.append_all([delivery() for _ in range(count)])
+    mark, waiting = inbox.mark(), inbox.waiting()
+    assert mark.appended == len(waiting) == len(set(waiting)) == 2203
+    assert waiting[-1] == (mark.epoch, mark.last_id)
+    assert {epoch for epoch, _ in waiting} == {mark.epoch}
+
+
+def test_time_of_receipt_is_that_of_the_edge_and_never_goes_back(redis: Redis) -> None:
+    times = iter([5_000, 5_000, 3_000, 3_000, 9_000])
+    inbox = Inbox(redis, "kompar", time_ms=lambda: next(times))
+    ids = [inbox.append(delivery()).mark.last_id for _ in range(5)]
+    assert ids == [(5_000, 0), (5_000, 1), (5_001, 0), (5_002, 0), (9_000, 0)]
+
+
+def test_an_append_moves_back_the_last_id_that_another_client_moved_ahead(redis: Redis) -> None:
+    inbox = Inbox(redis, "kompar", time_ms=lambda: 5_000)
+    inbox.append(delivery())
+    redis.execute_command("XSETID", "inbox:kompar", "9999999999999999-0")  # type: ignore[no-untyped-call]
+    assert inbox.append(delivery()).mark.last_id == (5_000, 1)
+    inbox.acknowledge(inbox.claim("a"))
+    redis.execute_command("XSETID", "inbox:kompar", "7000-0")  # type: ignore[no-untyped-call]
+    assert inbox.append(delivery()).mark.last_id > (5_000, 1)
+
+
+def test_an_append_behind_an_entry_that_another_client_put_in_the_future_follows_it_within_reason(
+    inbox: Inbox, redis: Redis
+) -> None:
+    hour_ahead = (int(redis.time()[0]) + 3600) * 1000
+    redis.xadd("inbox:kompar", {"something": "else", "epoch": "none"}, id=f"{hour_ahead}-0")
+    followed = inbox.append(delivery()).mark
+    assert followed.last_id > (hour_ahead, 0)
+    redis.xadd("inbox:kompar", {"something": "else"}, id="9999999999999999-0")
+    with pytest.raises(StoreUnavailableError):
         inbox.append(delivery())
-    info = inbox.info()
-    ids = inbox.stream_ids(info.last_id)
-    assert info.appended == len(ids) == len(set(ids)) == 1203
-    assert ids[-1] == info.last_id
+    assert inbox.waiting() == [(followed.epoch, followed.last_id)]
 
 
-def test_stream_ids_include_large_entries(inbox: Inbox) -> None:
-    appended = [inbox.append(delivery(1_000_000)).stream_id for _ in range(25)]
-    assert inbox.stream_ids(inbox.info().last_id) == appended
+def test_an_epoch_ends_when_many_writers_have_appended_in_it(redis: Redis) -> None:
+    marks = [Inbox(redis, "kompar").append(delivery()).mark for _ in range(120)]
+    assert len({mark.epoch for mark in marks}) == 2
+    assert redis.hlen("inbox:kompar:state") < 110
+
+
+def test_waiting_includes_large_entries(inbox: Inbox) -> None:
+    appended = [inbox.append(delivery(1_000_000)).mark.last_id for _ in range(25)]
+    assert [stream_id for _, stream_id in inbox.waiting()] == appended
 
 
 def test_append_returns_the_epoch_of_its_entry(inbox: Inbox, redis: Redis) -> None:
@@ -183,8 +218,8 @@ def test_append_returns_the_epoch_of_its_entry(inbox: Inbox, redis: Redis) -> No
     for _ in range(2):
         redis.flushall()
         first, second = inbox.append(delivery()), inbox.append(delivery())
-        assert [received.epoch for received in inbox.claim("a")] == [first.epoch, second.epoch]
-        assert inbox.info().epoch == first.epoch
+        assert [received.epoch for received in inbox.claim("a")] == [first.mark.epoch, second.mark.epoch]
+        assert inbox.mark().epoch == first.mark.epoch
 
 
 def test_an_unreadable_entry_stays_in_the_inbox(inbox: Inbox, redis: Redis) -> None:

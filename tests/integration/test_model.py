@@ -92,7 +92,7 @@ class Deliveries(RuleBasedStateMachine):
         super().__init__()
         self.redis, self.connection, self.database, self.folder = redis, connection, database, folder
         self.operators_ledger = operators_ledger
-        self.inboxes = {name: Inbox(redis, name) for name in PROVIDERS}
+        self.inboxes = {name: Inbox(redis, name, time_ms=self.time_ms) for name in PROVIDERS}
         self.now = START
         self.keys = [b"k" * 32]
         self.known: list[Sent] = []
@@ -141,7 +141,6 @@ class Deliveries(RuleBasedStateMachine):
     def time_passes(self, minutes: int) -> None:
         if minutes:
             self.now += timedelta(minutes=minutes)
-            self.set_clock()
 
     # What workers do, and where they end.
 
@@ -196,7 +195,6 @@ class Deliveries(RuleBasedStateMachine):
         self.redis.flushall()
         for inbox in self.inboxes.values():
             inbox.open()
-        self.set_clock()
 
     # What must hold.
 
@@ -287,10 +285,8 @@ class Deliveries(RuleBasedStateMachine):
             self.overflowed.setdefault(sent.receipt, self.now)
             sent.times.append(self.overflowed[sent.receipt])  # once there, again changes nothing
 
-    def set_clock(self) -> None:
-        for name in PROVIDERS:
-            last = f"{round(self.now.timestamp() * 1000)}-0"
-            self.redis.execute_command("XSETID", f"inbox:{name}", last)  # type: ignore[no-untyped-call]
+    def time_ms(self) -> int:
+        return round(self.now.timestamp() * 1000)
 
     def started(self, who: int) -> Worker:
         worker = self.workers[who]

@@ -7,9 +7,10 @@ import psycopg
 import pytest
 
 from app.domain.delivery import StreamId
+from app.domain.high_water_mark import HighWaterMark
 from app.local.stack import Process, processes
 from app.storage.connection import Connection, connect
-from app.storage.high_water_marks import SWEEP, HighWaterMark, record
+from app.storage.high_water_marks import forget_confirmed, record
 from tests.support.kvitto_process import Running, run
 from tests.support.providers.provider_fixtures import names
 from tests.support.servers import eventually, postgres
@@ -24,8 +25,11 @@ REFUSED = {
         "SELECT * FROM kvitto.kompar_applications",
         "SELECT * FROM reporting.deliveries",
         "INSERT INTO kvitto.body_access_log DEFAULT VALUES",
-        "INSERT INTO kvitto.inbox_high_water_marks VALUES ('kompar', gen_random_uuid(), 'sweep', 0, 0, 0)",
+        "SELECT receipt FROM kvitto.overflow",
+        "SELECT * FROM kvitto.inbox_high_water_marks",
+        "UPDATE kvitto.inbox_high_water_marks SET appended = 0",
         "DELETE FROM kvitto.inbox_high_water_marks",
+        "SELECT kvitto.forget_confirmed_marks('kompar')",
     ],
     "kvitto_worker": [
         "DELETE FROM kvitto.receipts",
@@ -35,7 +39,7 @@ REFUSED = {
         "SELECT * FROM kvitto.body_access_log",
         "UPDATE kvitto.body_access_log SET reason = 'another'",
         "DELETE FROM kvitto.body_access_log",
-        "INSERT INTO kvitto.inbox_high_water_marks VALUES ('kompar', gen_random_uuid(), 'an edge', 0, 0, 0)",
+        "UPDATE kvitto.inbox_high_water_marks SET appended = 0",
         "DELETE FROM kvitto.inbox_high_water_marks",
         "UPDATE kvitto.accepted_losses SET entries = 1",
         "DELETE FROM kvitto.accepted_losses",
@@ -119,17 +123,14 @@ def test_migrate_gives_the_roles_their_passwords(tmp_path: Path) -> None:
         assert "secret-secret" not in unknown.stderr
 
 
-def test_a_role_neither_reads_nor_lowers_high_water_marks_of_the_other(database: str, connection: Connection) -> None:
-    epoch, mark = UUID(int=1), HighWaterMark(9, StreamId(1, 1))
-    for role, source in (("kvitto_ingest", "an ingest process"), ("kvitto_worker", SWEEP)):
+def test_a_role_adds_high_water_marks_and_only_those_that_the_ledger_confirms_go(
+    database: str, connection: Connection
+) -> None:
+    marks = [HighWaterMark(UUID(int=1), count, StreamId(count, 0)) for count in (1, 2)]
+    for role, mark in zip(("kvitto_ingest", "kvitto_worker"), marks, strict=True):
         with connect(database.replace("//kvitto@", f"//{role}@"), "test") as own:
-            record(own, source, {("kompar", epoch): mark})
-            own.execute("UPDATE inbox_high_water_marks SET appended = 10")
-    rows = "SELECT source, appended FROM inbox_high_water_marks ORDER BY source"
-    assert list(map(tuple, connection.execute(rows))) == [("an ingest process", 10), (SWEEP, 10)]
-    with connect(database.replace("//kvitto@", "//kvitto_ingest@"), "test") as ingest:
-        ingest.execute("UPDATE inbox_high_water_marks SET appended = 0")
-        assert list(map(tuple, ingest.execute(rows))) == [("an ingest process", 0)]
-    assert list(map(tuple, connection.execute(rows))) == [("an ingest process", 0), (SWEEP, 10)]
+            record(own, [("kompar", mark)])
     with connect(database.replace("//kvitto@", "//kvitto_worker@"), "test") as worker:
-        assert [row.source for row in worker.execute(rows)] == ["an ingest process", SWEEP]
+        forget_confirmed(worker, "kompar")
+    rows = connection.execute("SELECT appended FROM inbox_high_water_marks ORDER BY appended")
+    assert [row.appended for row in rows] == [1, 2]

@@ -126,6 +126,19 @@ class Running:
             info: Any = client.xinfo_stream(f"inbox:{provider}") if client.exists(f"inbox:{provider}") else {}
             return int(info.get("entries-added", 0))
 
+    def await_reported(self, provider: str) -> None:
+        """Wait until the edge has reported what it appended last: from then on its loss can be proved."""
+        query = (
+            "SELECT 1 AS one FROM kvitto.inbox_high_water_marks WHERE provider = %s AND epoch = %s AND appended = %s"
+        )
+
+        def is_reported() -> bool:
+            with Redis.from_url(self.redis) as client:
+                epoch, appended = client.hmget(f"inbox:{provider}:state", "epoch", "appended")
+            return not appended or bool(self.rows(query, provider, epoch.decode(), int(appended)))
+
+        eventually(is_reported, "a mark of the last append")
+
     def workers(self) -> list[int]:
         """Return the workers' processes, once all of them run: `up` is ready before they are."""
         eventually(self.has_all_workers, "all workers")

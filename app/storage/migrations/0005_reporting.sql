@@ -19,7 +19,7 @@ COMMENT ON COLUMN reporting.deliveries.outcome IS 'stored, duplicate or dead.';
 COMMENT ON COLUMN reporting.deliveries.reason IS
     'Why it is a duplicate or dead, as a slug; null if there is nothing to add.';
 COMMENT ON COLUMN reporting.deliveries.received_at IS
-    'When it was made durable, by the clock of Redis or of this server.';
+    'When it was made durable, by the clock of this server; never before an earlier delivery of its provider.';
 COMMENT ON COLUMN reporting.deliveries.processed_at IS 'When a worker stored it, by the clock of this server.';
 
 CREATE VIEW reporting.events AS
@@ -86,12 +86,14 @@ COMMENT ON COLUMN reporting.throughput_per_minute.p95_ms IS '95th percentile of 
 COMMENT ON COLUMN reporting.throughput_per_minute.p99_ms IS '99th percentile of that time, in milliseconds.';
 
 CREATE VIEW reporting.freshness AS
-SELECT provider, complete_until, pending FROM ingest_progress;
+SELECT provider, complete_until, pending, clock_skew_seconds FROM ingest_progress;
 COMMENT ON VIEW reporting.freshness IS 'How complete the ledger is, per provider, as of the last sweep.';
 COMMENT ON COLUMN reporting.freshness.provider IS 'Whose inbox.';
 COMMENT ON COLUMN reporting.freshness.complete_until IS
     'Watermark: every delivery received before this time is in the ledger.';
 COMMENT ON COLUMN reporting.freshness.pending IS 'Number of deliveries that waited in inbox and overflow.';
+COMMENT ON COLUMN reporting.freshness.clock_skew_seconds IS
+    'Seconds by which the clock of Redis, or a time of receipt, was ahead of the clock of this server.';
 
 CREATE VIEW reporting.audits AS
 SELECT provider, audited_at, appended, overflowed, receipts, copies, in_flight, accepted_loss, missing
