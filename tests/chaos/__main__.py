@@ -15,7 +15,7 @@ import click
 from tests.chaos import report
 from tests.chaos.catalogue import FAULTS, PROXIED
 from tests.chaos.fault_context import Fault
-from tests.chaos.loss import reported_loss
+from tests.chaos.loss import reported_losses
 from tests.chaos.network_faults import proxied_kvitto
 from tests.chaos.proxy import Proxies
 from tests.chaos.result import Result
@@ -51,8 +51,8 @@ def main(  # noqa: PLR0917 - a command's options are its arguments
             results, missing = _run_all(folder, _at_random(faults, soak, seed), (), volume)
         else:
             results, missing = _run_all(folder, faults, proxied, volume)
-        loss = None if only or soak else reported_loss(folder / "loss")
-    run = report.Run(seed, (time.monotonic() - started) / 60, results, missing, loss, not quick)
+        losses = [] if only or soak else list(reported_losses(folder / "loss"))
+    run = report.Run(seed, (time.monotonic() - started) / 60, results, missing, losses, not quick)
     if not (only or soak):
         report.RESULTS.write_text(report.markdown(run), encoding="utf-8")
     click.echo(json.dumps([result.figures() for result in results], indent=2) if as_json else report.table(run))

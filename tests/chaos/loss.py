@@ -1,35 +1,186 @@
-"""The one loss that nothing can prevent: a Redis that loses its data. The audit must report every entry."""
+"""The losses that nothing can prevent: a Redis that loses entries and goes on. The audit must report every one."""
 
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from random import Random
-from signal import SIGKILL
+from typing import Any
+
+from redis import Redis
 
 from tests.chaos.fault_context import audit
 from tests.chaos.load import Load
-from tests.chaos.process_control import WORKERS, frozen, send
-from tests.chaos.redis_faults import empty
+from tests.chaos.process_control import REDIS, WORKERS, frozen
+from tests.chaos.redis_faults import answers, empty
 from tests.chaos.scenarios import application
 from tests.support import process_tree
-from tests.support.kvitto_process import running
+from tests.support.kvitto_process import Running, running
+from tests.support.redis_server import redis_server
 from tests.support.servers import eventually
 
-ENTRIES = 50
+_STREAM, _STATE = "inbox:kompar", "inbox:kompar:state"
+# How many wait before a loss, how many are lost at most, and how many arrive afterwards: enough to fill the gap.
+_BEFORE, ENTRIES, _AFTER = 10, 50, 70
+_HOUR_MS = 3_600_000
+Deliver = Callable[[int], None]
 
 
-def reported_loss(folder: Path) -> tuple[int, int]:
-    """Empty a Redis with ENTRIES in flight; return the audit's status and how many entries it reports missing."""
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A way to lose entries that wait. `inflict` delivers some, loses some, and returns how many."""
+
+    name: str
+    inflict: Callable[[Running, Deliver], int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedLoss:
+    """How many entries were lost, how many the audit reports missing, and its exit status."""
+
+    name: str
+    lost: int
+    missing: int
+    status: int
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the audit reports every entry that was lost, and none else."""
+        return (self.missing, self.status) == (self.lost, 1 if self.lost else 0)
+
+
+def _serve(kvitto: Running, folder: Path) -> None:
+    """Kill the server; it starts again on a copy of another server's folder."""
+    data = kvitto.data / "valkey" / "appendonlydir"
+    shutil.rmtree(data)
+    shutil.copytree(folder / "appendonlydir", data)
+    shutil.chown(data, data.parent.stat().st_uid, data.parent.stat().st_gid)
+    process_tree.kill(*process_tree.named(kvitto.process.pid, *REDIS))
+    eventually(lambda: answers(kvitto.redis), "redis is back, on another folder")
+
+
+def _emptied(kvitto: Running, deliver: Deliver) -> int:
+    deliver(ENTRIES)
+    empty(kvitto)
+    return ENTRIES
+
+
+def _copy_restored(kvitto: Running, deliver: Deliver) -> int:
+    deliver(_BEFORE)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(kvitto.data / "valkey" / "appendonlydir", Path(folder) / "appendonlydir")
+        deliver(ENTRIES)
+        _serve(kvitto, Path(folder))
+    return ENTRIES
+
+
+def _promoted(is_cut_off: bool) -> Callable[[Running, Deliver], int]:
+    """Return a fail-over to a replica that lacks the last entries, or has them all."""
+
+    def inflict(kvitto: Running, deliver: Deliver) -> int:
+        with tempfile.TemporaryDirectory() as name, redis_server(Path(name) / "replica") as replica:
+            deliver(_BEFORE)
+            with Redis.from_url(kvitto.redis) as primary:
+                replica.follow(primary)
+                if is_cut_off:
+                    replica.promote()
+                deliver(ENTRIES)
+                if not is_cut_off:
+                    replica.await_caught_up(primary)
+                    replica.promote()
+            replica.kill()
+            _serve(kvitto, Path(name) / "replica")
+        return ENTRIES if is_cut_off else 0
+
+    return inflict
+
+
+def _edited(edit: Callable[[Redis], int]) -> Callable[[Running, Deliver], int]:
+    """Return an edit by another client while entries wait."""
+
+    def inflict(kvitto: Running, deliver: Deliver) -> int:
+        deliver(ENTRIES)
+        with Redis.from_url(kvitto.redis) as client:
+            return edit(client)
+
+    return inflict
+
+
+def _delete_stream(client: Redis) -> int:
+    waiting: Any = client.xlen(_STREAM)
+    client.delete(_STREAM)
+    return int(waiting)
+
+
+def _delete_state(client: Redis) -> int:
+    client.delete(_STATE)
+    return 0
+
+
+def _delete_entries(client: Redis) -> int:
+    entries: Any = client.xrange(_STREAM, count=7)
+    deleted: Any = client.xdel(_STREAM, *(stream_id for stream_id, _ in entries))
+    return int(deleted)
+
+
+def _trim(client: Redis) -> int:
+    trimmed: Any = client.xtrim(_STREAM, maxlen=3, approximate=False)
+    return int(trimmed)
+
+
+def _trim_and_set_ids(client: Redis) -> int:
+    lost = _trim(client)
+    ahead = f"{int(client.time()[0]) * 1000 + _HOUR_MS}-0"
+    client.execute_command("XSETID", _STREAM, ahead, "ENTRIESADDED", "3")  # type: ignore[no-untyped-call]
+    return lost
+
+
+LOSSES = [
+    Loss("redis emptied", _emptied),
+    Loss("a copy of redis restored", _copy_restored),
+    Loss("a replica promoted that lacks entries", _promoted(is_cut_off=True)),
+    Loss("a replica promoted that has all entries", _promoted(is_cut_off=False)),
+    Loss("stream deleted", _edited(_delete_stream)),
+    Loss("count deleted", _edited(_delete_state)),
+    Loss("entries deleted (XDEL)", _edited(_delete_entries)),
+    Loss("stream trimmed (XTRIM)", _edited(_trim)),
+    Loss("stream trimmed, its ids and count set (XSETID)", _edited(_trim_and_set_ids)),
+]
+
+
+def reported_losses(folder: Path) -> Iterator[ReportedLoss]:
+    """Inflict every loss on one Kvitto; yield what the audit reports of each, which is then accepted."""
     with running(folder / "data") as kvitto:
-        eventually(lambda: len(process_tree.named(kvitto.process.pid, *WORKERS)) == 6, "all workers")
-        load = Load(kvitto.ingest, "loss", "loss", rate=1)
-        workers = process_tree.named(kvitto.process.pid, *WORKERS)
-        with frozen(*workers):
-            for number in range(ENTRIES):
-                load.extra.deliver(application(Random(number), f"loss/{number}"))
-            _, rows = audit(kvitto)
-            assert sum(row["in_flight"] for row in rows) == ENTRIES
-            empty(kvitto)
-            send(SIGKILL, *workers)  # loses what a worker had claimed into its memory
-        load.close()
-        eventually(lambda: bool(audit(kvitto)[1]), "an audit")
-        status, rows = audit(kvitto)
-        return status, sum(row["missing"] for row in rows)
+        for loss in LOSSES:
+            yield reported_loss(kvitto, loss)
+
+
+def reported_loss(kvitto: Running, loss: Loss) -> ReportedLoss:
+    """Lose entries while no worker runs, let more arrive than were lost, and wait until nothing is in flight."""
+    eventually(kvitto.has_all_workers, "all workers", 60)
+    load = Load(kvitto.ingest, loss.name, loss.name, rate=1)
+    entities = count()
+
+    def deliver(number: int) -> None:
+        for entity in (next(entities) for _ in range(number)):
+            load.extra.deliver(application(Random(entity), f"{loss.name}/{entity}"))
+        kvitto.await_reported("kompar")
+
+    with frozen(*process_tree.named(kvitto.process.pid, *WORKERS)):
+        lost = loss.inflict(kvitto, deliver)
+        deliver(_AFTER)
+    load.close()
+    last: list[tuple[int, list[dict[str, Any]]]] = []
+
+    def is_drained() -> bool:
+        last[:] = [audit(kvitto)]
+        rows = last[0][1]
+        return bool(rows) and all(row["in_flight"] == 0 for row in rows)
+
+    eventually(is_drained, "nothing in flight", 150)
+    status, rows = last[0]
+    for epoch in (each for row in rows for each in row["losses"] if each["missing"]):
+        kvitto.run("audit", "--accept-loss", epoch["epoch"], "--reason", loss.name)
+    return ReportedLoss(loss.name, lost, sum(row["missing"] for row in rows), status)

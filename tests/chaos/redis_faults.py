@@ -103,10 +103,11 @@ def empty(kvitto: Running) -> None:
     """Restart the server without its data."""
     shutil.rmtree(kvitto.data / "valkey" / "appendonlydir")
     process_tree.kill(*process_tree.named(kvitto.process.pid, *REDIS))
-    eventually(lambda: _answers(kvitto.redis), "redis is back, empty")
+    eventually(lambda: answers(kvitto.redis), "redis is back, empty")
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Return whether a Redis answers."""
     try:
         with Redis.from_url(url) as client:
             return bool(client.ping())

@@ -91,11 +91,44 @@ SAFEGUARDS = {
         '_GROUP, "$", mkstream',
         "tests/integration/test_inbox.py::test_claim_returns_deliveries_unchanged_even_from_before_the_group",
     ),
-    "an epoch is read with every claim": Safeguard(
-        "app/inbox/stream.py",
-        "return UUID(epoch.decode()), reply",
-        "return UUID(int=1), reply",
+    "an entry says of which epoch it is": Safeguard(
+        "app/inbox/codec.py",
+        'UUID(fields[b"epoch"].decode()), stream_id',
+        "UUID(int=1), stream_id",
         "tests/integration/test_inbox.py::test_an_emptied_server_gets_a_new_epoch",
+    ),
+    "a mark is compared with the entries up to its own id": Safeguard(
+        "app/audit/conservation.py",
+        "- later_entries - later_waiting",
+        "",
+        "tests/integration/test_set_back.py"
+        "::test_audit_after_a_set_back_names_each_entry_whatever_an_idle_edge_appends_first",
+    ),
+    "an append ends an epoch that lost what its writer had confirmed": Safeguard(
+        "app/inbox/lua.py",
+        "tonumber(own or 0) < confirmed",
+        "false",
+        "tests/integration/test_set_back.py"
+        "::test_an_append_after_a_set_back_begins_another_epoch_even_if_others_made_up_for_the_count",
+    ),
+    "a sweep ends the epoch of an inbox that is behind the marks": Safeguard(
+        "workers/consumer.py",
+        "if any(map(mark.is_behind, seen)) and",
+        "if False and",
+        "tests/integration/test_set_back.py::test_a_sweep_ends_the_epoch_of_an_inbox_that_is_behind_the_marks",
+    ),
+    "a mark stays until the ledger has confirmed it": Safeguard(
+        "app/storage/migrations/0003_inbox_and_overflow.sql",
+        "WHERE found.entries >= mark.appended AND NOT mark.is_newest",
+        "WHERE NOT mark.is_newest",
+        "tests/integration/test_audit.py::test_a_mark_is_kept_until_the_ledger_confirms_it_and_the_newest_for_good",
+    ),
+    "an edge that starts learns the newest times of receipt": Safeguard(
+        "app/ingest/high_water_reporter.py",
+        "self.clock.observe(provider, round(received_at.timestamp() * 1000))",
+        "pass",
+        "tests/integration/test_order_of_receipt.py"
+        "::test_a_later_delivery_in_the_overflow_wins_over_one_whose_time_was_ahead",
     ),
     "the edge notices that Redis syncs no longer": Safeguard(
         "config/checks/redis.py",

@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.chaos.catalogue import FAULTS, PROXIED, SHORT
 from tests.chaos.fault_context import Fault
-from tests.chaos.loss import ENTRIES, reported_loss
+from tests.chaos.loss import LOSSES, Loss, reported_loss
 from tests.chaos.network_faults import proxied_kvitto
 from tests.chaos.proxy import Proxies
 from tests.chaos.suite import Volume, run_fault
@@ -50,5 +49,14 @@ def test_cut_server_connection_loses_and_doubles_nothing(proxied: tuple[Running,
     assert result.passed, result.describe()
 
 
-def test_audit_reports_every_entry_of_an_emptied_redis(tmp_path: Path) -> None:
-    assert reported_loss(tmp_path) == (1, ENTRIES)
+@pytest.fixture(scope="module")
+def losing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One Kvitto for all losses: each is accepted before the next."""
+    with running(tmp_path_factory.mktemp("losses") / "data") as started:
+        yield started
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_audit_reports_every_entry_that_redis_lost(losing: Running, loss: Loss) -> None:
+    found = reported_loss(losing, loss)
+    assert found.is_right, found
