@@ -4,7 +4,7 @@ WITH template AS MATERIALIZED (
     WHERE kvitto.receipts.provider = 'kompar' AND kvitto.receipts.outcome = 'stored'
     ORDER BY receipt DESC LIMIT 1
 ), model AS (
-    SELECT * FROM kvitto.kompar_applications ORDER BY received_at DESC LIMIT 1
+    SELECT * FROM kvitto.kompar_applications ORDER BY first_received_at DESC LIMIT 1
 ), fresh AS MATERIALIZED (
     SELECT uuidv7(-age) AS receipt, now() - age AS received_at, md5(n::text) AS entity_id, n
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n,
@@ -27,6 +27,8 @@ WITH template AS MATERIALIZED (
     FROM fresh, template
 )
 INSERT INTO kvitto.kompar_applications
+    (entity_id, name, company_id, company_name, company_type, company_revenue, company_age, amount, duration,
+     purpose, guarantor_count, extra, flags, revision, first_received_at, last_received_at)
 SELECT fresh.entity_id, name, company_id, company_name, company_type, company_revenue, company_age, amount, duration,
        purpose, guarantor_count, extra, flags, 1, fresh.received_at, fresh.received_at
 FROM fresh, model

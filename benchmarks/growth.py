@@ -18,10 +18,10 @@ from benchmarks.statistics import Spread
 _FILLING = (Path(__file__).parent / "filling.sql").read_text()
 _PORTION = 50_000
 _READS = 5
-_NEWEST = "SELECT * FROM reporting.kompar_applications ORDER BY updated_at DESC LIMIT 100"
+_NEWEST = "SELECT * FROM reporting.kompar_applications ORDER BY last_received_at DESC LIMIT 100"
 _BY_PURPOSE = """
     SELECT purpose, count(*) AS applications, sum(amount) AS amount FROM reporting.kompar_applications
-    WHERE received_at > now() - interval '30 days' GROUP BY purpose
+    WHERE first_received_at > now() - interval '30 days' GROUP BY purpose
 """
 _VIEWS: dict[str, Callable[[Connection], Any]] = {
     "conservation": reports.delivery_counts,

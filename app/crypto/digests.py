@@ -33,6 +33,17 @@ class Fingerprints:
         """Return an id or a key as it is stored: in NFC, or its digest if it holds a national id."""
         return unicodedata.normalize("NFC", text) if mask_text(text) == text else self._digest(text)
 
+    def pseudonym(self, number: str | None) -> str | None:
+        """Return the keyed pseudonym of a number as 32 hexadecimal digits; None for None.
+
+        No canonical text begins with the prefix, so that no digest of a value equals a pseudonym.
+        """
+        if number is None:
+            return None
+        digest = self._keyed_hmac.copy()
+        digest.update(b"pseudonym:" + number.encode())
+        return digest.finalize().hex()[:32]
+
     def _digest(self, value: Any) -> str:
         digest = self._keyed_hmac.copy()
         digest.update(canonical(value))

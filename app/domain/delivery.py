@@ -68,12 +68,14 @@ class ReceivedDelivery:
 class Payload:
     """The clear content of a delivery, a JSON object. It exists in memory only.
 
-    `opened_by` is the id of the provider's key that decrypted it, None if it was not encrypted. `duplicates` are the
-    keys of `content` that occur twice, or hold an object with such a key.
+    `opened_by` is the id of the provider's key that decrypted it, None if it was not encrypted. `body_digest` is a
+    digest of an encrypted body: each try has a random IV, so two equal bodies are one try that was sent on twice.
+    `duplicates` are the keys of `content` that occur twice, or hold an object with such a key.
     """
 
     topic: str
     headers: Mapping[str, str]
     content: Mapping[str, Any]
     opened_by: str | None = None
+    body_digest: str | None = None
     duplicates: frozenset[str] = frozenset()

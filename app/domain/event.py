@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Literal, NamedTuple
+
+from app.domain.retries import RetrySchedule
 
 Content = Mapping[str, Any]
 # Top-level key of the stored content → its flags.
@@ -25,13 +26,18 @@ class Projection:
     """The table in which dashboards read an event type.
 
     A `state` table has one row per entity, from its merged revisions; a `history` table has one row per revision.
-    `row` maps content to columns. Storage fills the columns that all tables share: entity_id, flags, revision,
-    received_at and updated_at; in a `history` table also the receipt and the provider's event id.
+    `row` maps content to columns. Storage fills the columns that it knows: entity_id, the event's pseudonyms, flags,
+    revision, first_received_at and last_received_at; in a `history` table received_at, the receipt and the provider's
+    event id.
+
+    decisive: a key that starts a state over. A revision that changes its value replaces the state; every other
+    revision is merged into it.
     """
 
     name: str
     kind: Literal["state", "history"]
     row: Callable[[Content], dict[str, Any]]
+    decisive: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +45,23 @@ class Event:
     """The content of a valid delivery in the form that is stored: national ids masked, files reduced to hashes.
 
     digests: top-level key → keyed hash of its clear value. They identify repeated content.
-    horizon: how long after the receipt of a revision its retries may still arrive.
+    schedule: when retries may arrive.
     projection: the table of its type, if there is one.
     field_flags: the quality flags of its top-level keys.
     provider_event_id: the provider's own id of the event, if it sends one.
+    body_digest: digest of the body, if no two tries have the same body: it shows that a body was sent on twice.
+    pseudonyms: column → keyed pseudonym of a person or company; None if the content holds no usable number.
     """
 
     entity: Entity
     content: Content
     digests: Mapping[str, str]
-    horizon: timedelta
+    schedule: RetrySchedule
     projection: Projection | None
     field_flags: FieldFlags = field(default_factory=dict)
     provider_event_id: str | None = None
+    body_digest: str | None = None
+    pseudonyms: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def field_flags(content: Content, checks: Checks, misfits: Collection[str] = ()) -> FieldFlags:

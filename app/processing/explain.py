@@ -1,6 +1,6 @@
 """Explain step by step how a delivery is processed: a receipt of the ledger, or a request saved as a file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -10,12 +10,13 @@ from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery
 from app.domain.event import Event, all_flags
 from app.domain.national_ids import mask_text
-from app.domain.revisions import EventReceipt, RevisionDecision, fold
+from app.domain.revisions import SUSPECTED, EventReceipt, RevisionDecision, fold
 from app.errors import AuthenticationError, InvalidDeliveryError
 from app.processing.processor import validate
 from app.processing.saved_request import SavedRequest
 from app.providers import registry
-from app.storage import events, receipts
+from app.storage import answers, events, late_retries, receipts, reports
+from app.storage.answers import Answer
 from app.storage.connection import Connection
 from config.environment import Environment
 from config.settings import IngestSettings
@@ -105,7 +106,14 @@ class Explainer:
             return
         flags = "; ".join(f"{key}: {', '.join(flags)}" for key, flags in event.field_flags.items() if flags)
         yield ("validation", f"valid; flags: {flags or 'none'}")
-        receipt = EventReceipt(delivery.receipt, received_at, event.digests, event.provider_event_id)
+        receipt = EventReceipt(
+            delivery.receipt,
+            received_at,
+            event.digests,
+            event.provider_event_id,
+            event.body_digest,
+            is_accepted=late_retries.is_accepted(self._connection, delivery.receipt),
+        )
         yield from self._explain_revision(event, receipt)
 
     def _explain_revision(self, event: Event, receipt: EventReceipt) -> Iterator[Explanation]:
@@ -114,7 +122,7 @@ class Explainer:
         yield ("identity", f"{event.entity.event_type} {event.entity.entity_id}, recognised by {identity}")
         rows = events.select(self._connection, [event.entity])
         others = {row.occurrence.receipt: row.occurrence for row in rows if row.occurrence.receipt != receipt.receipt}
-        decisions = fold([*others.values(), receipt], event.horizon)
+        decisions = fold([*others.values(), receipt], event.schedule)
         earlier = [
             (decision.revision, others[other])
             for other, decision in decisions.items()
@@ -122,11 +130,25 @@ class Explainer:
         ]
         decision = decisions[receipt.receipt]
         yield ("history", _compare_with_earlier(decision, receipt, earlier))
+        if decision.retry_of:
+            tries = ", ".join(f"{other} (answer {_answer(found)})" for other, found in self._answers(decision.retry_of))
+            yield ("retry", f"the time fits the provider's retry schedule after {tries}")
         if decision.revision is None:
-            yield ("outcome", _join("duplicate", decision.reason))
+            is_suspected = receipt.receipt in (
+                row["receipt"] for row in reports.suspected_late_retries(self._connection)
+            )
+            yield (
+                "outcome",
+                _join(_join("duplicate", decision.reason), f"flagged {SUSPECTED}" if is_suspected else ""),
+            )
         else:
             flags = ", ".join(sorted({*all_flags(event.field_flags), *decision.flags}))
-            yield ("outcome", _join(f"stored as revision {decision.revision}", flags and f"flagged {flags}"))
+            details = [detail for detail in (decision.reason, flags and f"flagged {flags}") if detail]
+            yield ("outcome", _join(f"stored as revision {decision.revision}", ", ".join(details)))
+
+    def _answers(self, tries: Iterable[UUID]) -> Iterator[tuple[UUID, Answer | None]]:
+        found = answers.find(self._connection, tries)
+        return ((receipt, found.get(receipt)) for receipt in tries)
 
 
 def _compare_with_earlier(
@@ -144,8 +166,14 @@ def _compare_with_earlier(
         return f"adds nothing to revision {number}, receipt {revision.receipt}"
     number, revision = earlier[-1]
     changed = sorted(key for key, digest in receipt.digests.items() if revision.digests.get(key) != digest)
-    how = f"in: {', '.join(changed)}" if changed else "by its id, or by arriving later than retries do"
+    how = f"in: {', '.join(changed)}" if changed else "by its id, or by arriving when no retry does"
     return f"differs from revision {number}, receipt {revision.receipt}, {how}"
+
+
+def _answer(answer: Answer | None) -> str:
+    if answer is None:
+        return "unknown"
+    return f"{'complete' if answer.complete else 'not taken'} after {answer.milliseconds} ms"
 
 
 def _join(outcome: str, detail: str | None) -> str:

@@ -1,7 +1,8 @@
 """Events: the content of every valid receipt, and the tables that dashboards read, which are made from revisions."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,8 +17,8 @@ from app.storage.connection import Connection, columns
 # The key of the decision's own flags among the flags of fields.
 _DECISION = "(verdict)"
 # The columns of a projection that storage fills, of either kind of table.
-_STATE_COLUMNS = ("entity_id", "flags", "revision", "received_at", "updated_at")
-_HISTORY_COLUMNS = (*_STATE_COLUMNS, "receipt", "provider_event_id")
+_STATE_COLUMNS = ("entity_id", "flags", "revision", "first_received_at", "last_received_at")
+_HISTORY_COLUMNS = ("entity_id", "flags", "revision", "received_at", "receipt", "provider_event_id")
 Decisions = Mapping[UUID, RevisionDecision]
 
 
@@ -28,6 +29,7 @@ class Row:
     entity: Entity
     occurrence: EventReceipt
     content: Content | None
+    pseudonyms: Mapping[str, str | None]
     field_flags: FieldFlags
     decision: RevisionDecision | None = None
 
@@ -35,9 +37,14 @@ class Row:
     def of(cls, delivery: ProcessedDelivery) -> "Row":
         """Return the event of a valid delivery that the ledger lacks."""
         event = delivery.event
-        received_at = delivery.received.received_at
-        occurrence = EventReceipt(delivery.receipt, received_at, event.digests, event.provider_event_id)
-        return cls(event.entity, occurrence, event.content, event.field_flags)
+        occurrence = EventReceipt(
+            delivery.receipt,
+            delivery.received.received_at,
+            event.digests,
+            event.provider_event_id,
+            event.body_digest,
+        )
+        return cls(event.entity, occurrence, event.content, event.pseudonyms, event.field_flags)
 
     def flags_under(self, decision: RevisionDecision) -> FieldFlags:
         """Return the flags of fields, and those of the decision."""
@@ -50,18 +57,23 @@ def select(connection: Connection, entities: Collection[Entity]) -> list[Row]:
         return []
     query = """
         SELECT events.receipt, events.provider, events.event_type, events.entity_id, events.received_at,
-               events.revision, events.provider_event_id, events.digests, events.field_flags, receipts.reason
+               events.revision, events.provider_event_id, events.digests, events.body_digest, events.retry_of,
+               events.pseudonyms, events.field_flags, receipts.reason, coalesce(is_change, false) AS is_accepted
         FROM unnest(%b::text[], %b::text[], %b::text[]) AS wanted (provider, event_type, entity_id)
         JOIN events USING (provider, event_type, entity_id)
         JOIN receipts USING (receipt)
+        LEFT JOIN late_retry_findings USING (receipt)
     """
     rows = connection.execute(query, columns(entities))
     events = []
     for row in rows:
-        occurrence = EventReceipt(row.receipt, row.received_at, row.digests, row.provider_event_id)
-        decision = RevisionDecision(row.revision, row.reason, tuple(row.field_flags.pop(_DECISION, ())))
+        occurrence = EventReceipt(
+            row.receipt, row.received_at, row.digests, row.provider_event_id, row.body_digest, row.is_accepted
+        )
+        flags, retry_of = tuple(row.field_flags.pop(_DECISION, ())), tuple(row.retry_of or ())
+        decision = RevisionDecision(row.revision, row.reason, flags, retry_of)
         entity = Entity(row.provider, row.event_type, row.entity_id)
-        events.append(Row(entity, occurrence, None, row.field_flags, decision))
+        events.append(Row(entity, occurrence, None, row.pseudonyms, row.field_flags, decision))
     return events
 
 
@@ -71,25 +83,30 @@ def insert(connection: Connection, rows: Sequence[Row], decisions: Decisions) ->
         return
     query = """
         INSERT INTO events (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
-                            content, digests, field_flags, flags)
+                            content, digests, body_digest, pseudonyms, field_flags, flags, retry_of)
         SELECT receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
-               content, digests, field_flags, flags::text[]
+               content, digests, body_digest, pseudonyms, field_flags, flags::text[], retry_of::uuid[]
         FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::integer[], %b::text[],
-                    %b::jsonb[], %b::jsonb[], %b::jsonb[], %b::text[])
+                    %b::jsonb[], %b::jsonb[], %b::text[], %b::jsonb[], %b::jsonb[], %b::text[], %b::text[])
           AS event (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
-                    content, digests, field_flags, flags)
+                    content, digests, body_digest, pseudonyms, field_flags, flags, retry_of)
     """
     connection.execute(query, columns(_values(row, decisions[row.occurrence.receipt]) for row in rows))
 
 
 def _values(row: Row, decision: RevisionDecision) -> tuple[object, ...]:
     occurrence, field_flags = row.occurrence, row.flags_under(decision)
-    # unnest takes no array of arrays of different lengths: flags, which are slugs, travel as a literal.
-    flags = "{" + ",".join(all_flags(field_flags)) + "}"
+    # unnest takes no array of arrays of different lengths: flags, which are slugs, and receipts travel as literals.
+    flags, retry_of = _array(all_flags(field_flags)), _array(map(str, decision.retry_of))
     return (
         occurrence.receipt, *row.entity, occurrence.received_at, decision.revision, occurrence.provider_event_id,
-        Jsonb(row.content), Jsonb(occurrence.digests), Jsonb(field_flags), flags,
+        Jsonb(row.content), Jsonb(occurrence.digests), occurrence.body_digest, Jsonb(row.pseudonyms),
+        Jsonb(field_flags), flags, retry_of if decision.retry_of else None,
     )  # fmt: skip
+
+
+def _array(items: Iterable[str]) -> str:
+    return "{" + ",".join(items) + "}"
 
 
 def update_decisions(connection: Connection, rows: Sequence[Row], decisions: Decisions) -> None:
@@ -99,8 +116,8 @@ def update_decisions(connection: Connection, rows: Sequence[Row], decisions: Dec
         decision = decisions[receipt]
         field_flags = row.flags_under(decision)
         connection.execute(
-            "UPDATE events SET revision = %s, field_flags = %s, flags = %s WHERE receipt = %s",
-            [decision.revision, Jsonb(field_flags), all_flags(field_flags), receipt],
+            "UPDATE events SET revision = %s, field_flags = %s, flags = %s, retry_of = %s WHERE receipt = %s",
+            [decision.revision, Jsonb(field_flags), all_flags(field_flags), list(decision.retry_of) or None, receipt],
         )
         connection.execute(
             "UPDATE receipts SET outcome = %s, reason = %s WHERE receipt = %s",
@@ -110,36 +127,72 @@ def update_decisions(connection: Connection, rows: Sequence[Row], decisions: Dec
 
 def replace_rows(connection: Connection, projection: Projection, rows: Iterable[Row], decisions: Decisions) -> None:
     """Replace the rows of entities in a table, from all their events."""
-    filled: dict[Any, dict[str, Any]] = {}
     revisions = [row for row in rows if decisions[row.occurrence.receipt].revision is not None]
     stored = [row.occurrence.receipt for row in revisions if row.content is None]
     query = "SELECT receipt, content FROM events WHERE receipt = ANY(%b)"
     contents: dict[UUID, Content] = dict(connection.execute(query, [stored]).fetchall()) if stored else {}
+    states: dict[Any, _State] = {}
     for row in sorted(revisions, key=lambda row: row.occurrence.order):
-        occurrence, decision = row.occurrence, decisions[row.occurrence.receipt]
-        content = contents[occurrence.receipt] if row.content is None else row.content
-        key = row.entity if projection.kind == "state" else occurrence.receipt
-        earlier = filled.get(key, {"content": {}, "field_flags": {}, "received_at": occurrence.received_at})
-        filled[key] = {
-            # A key that a later revision lacks keeps its value and flags.
-            "content": earlier["content"] | content,
-            "field_flags": {
-                **{name: flags for name, flags in earlier["field_flags"].items() if name not in content},
-                **row.flags_under(decision),
-            },
-            "entity_id": row.entity.entity_id,
-            "revision": decision.revision,
-            "received_at": earlier["received_at"],
-            "updated_at": occurrence.received_at,
-            "receipt": occurrence.receipt,
-            "provider_event_id": occurrence.provider_event_id,
-        }
-    names = _STATE_COLUMNS if projection.kind == "state" else _HISTORY_COLUMNS
-    table = []
-    for values in filled.values():
-        values["flags"] = all_flags(values["field_flags"])
-        table.append(projection.row(values["content"]) | {name: values[name] for name in names})
+        receipt = row.occurrence.receipt
+        key = row.entity if projection.kind == "state" else receipt
+        state = _State.of(row, contents[receipt] if row.content is None else row.content, decisions[receipt])
+        states[key] = states[key].followed_by(state, projection.decisive) if key in states else state
+    table = [state.to_row(projection) for state in states.values()]
     name, entity_ids = Identifier(projection.name), sorted({row["entity_id"] for row in table})
     connection.execute(SQL("DELETE FROM {} WHERE entity_id = ANY(%b)").format(name), [entity_ids])
     insert = SQL("INSERT INTO {0} SELECT * FROM jsonb_populate_recordset(NULL::{0}, %s)").format(name)
     connection.execute(insert, [Jsonb(table)])
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the revisions of an entity come to so far; `row` is the last of them."""
+
+    row: Row
+    content: Content
+    pseudonyms: Mapping[str, str | None]
+    field_flags: FieldFlags
+    revision: int | None
+    first_received_at: datetime
+
+    @classmethod
+    def of(cls, row: Row, content: Content, decision: RevisionDecision) -> "_State":
+        """Return the state of one revision alone."""
+        received_at = row.occurrence.received_at
+        return cls(row, content, row.pseudonyms, row.flags_under(decision), decision.revision, received_at)
+
+    def followed_by(self, later: "_State", decisive: str | None) -> "_State":
+        """Return the state after a later revision.
+
+        A key that the later revision lacks keeps its value, flags and pseudonym. If the decisive key changed, nothing
+        is kept: an offer does not outlive the acceptance that it came with.
+        """
+        old, new = self.content, later.content
+        if decisive is not None and decisive in old and decisive in new and old[decisive] != new[decisive]:
+            return replace(later, first_received_at=self.first_received_at)
+        return replace(
+            later,
+            content={**old, **new},
+            pseudonyms={**self.pseudonyms, **later.pseudonyms},
+            field_flags={
+                **{key: flags for key, flags in self.field_flags.items() if key not in new},
+                **later.field_flags,
+            },
+            first_received_at=self.first_received_at,
+        )
+
+    def to_row(self, projection: Projection) -> dict[str, Any]:
+        """Return the row of a table, with the columns that storage fills."""
+        occurrence = self.row.occurrence
+        filled = {
+            "entity_id": self.row.entity.entity_id,
+            "flags": all_flags(self.field_flags),
+            "revision": self.revision,
+            "first_received_at": self.first_received_at,
+            "last_received_at": occurrence.received_at,
+            "received_at": occurrence.received_at,
+            "receipt": occurrence.receipt,
+            "provider_event_id": occurrence.provider_event_id,
+        }
+        names = _STATE_COLUMNS if projection.kind == "state" else _HISTORY_COLUMNS
+        return {**projection.row(self.content), **self.pseudonyms, **{name: filled[name] for name in names}}

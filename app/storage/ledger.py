@@ -13,8 +13,9 @@ from app.domain.event import Entity, Event, Projection
 from app.domain.outcome import Outcome, ProcessedDelivery
 from app.domain.revisions import RevisionDecision, fold
 from app.errors import StoreUnavailableError
-from app.storage import dead_letters, events, receipts
+from app.storage import dead_letters, events, late_retries, receipts
 from app.storage.connection import Connection, connect, durability_errors, translate_errors
+from app.storage.late_retries import Finding
 
 # How long a check of the server's settings is relied on.
 _DURABILITY_CHECK_SECONDS = 60.0
@@ -48,9 +49,19 @@ class Ledger:
         with self._turn() as connection:
             fresh, earlier, further = receipts.partition(connection, deliveries)
             receipts.reassign(connection, earlier)
-            outcomes = _store(connection, fresh, receipts.insert, reassigned=earlier)
+            outcomes = _store(connection, fresh, receipts.insert, refolded=earlier)
             receipts.record_duplicate_entries(connection, further)
         return outcomes
+
+    def accept(self, delivery: ProcessedDelivery, reason: str, operator: str) -> None:
+        """Turn a late retry into a revision, because an operator found that the entity changed back.
+
+        Raises:
+            LookupError: The receipt is no late retry by its time, or an operator decided about it before.
+        """
+        with self._turn() as connection:
+            late_retries.record(connection, delivery.receipt, Finding(True, reason, operator))
+            _store(connection, [], receipts.insert, refolded=[delivery])
 
     def replay(self, deliveries: Sequence[ProcessedDelivery], dry_run: bool = False) -> dict[UUID, Outcome]:
         """Store dead letters again, in their place in the order of receipt; return their outcomes.
@@ -146,14 +157,14 @@ def _store(
     connection: Connection,
     deliveries: Sequence[ProcessedDelivery],
     write_receipts: _WriteReceipts,
-    reassigned: Sequence[ProcessedDelivery] = (),
+    refolded: Sequence[ProcessedDelivery] = (),
 ) -> dict[UUID, Outcome]:
     """Fold the entities that the batch is about, and write receipts, events and projections.
 
-    `reassigned` are receipts that got an earlier time: their entities are folded again.
+    `refolded` are receipts that got an earlier time, or were accepted: their entities are folded again.
     """
     valid = [delivery for delivery in deliveries if isinstance(delivery.result, Event)]
-    moved = [delivery.event for delivery in reassigned if isinstance(delivery.result, Event)]
+    moved = [delivery.event for delivery in refolded if isinstance(delivery.result, Event)]
     concerned = {event.entity: event for event in (*moved, *(delivery.event for delivery in valid))}
     stored, new = events.select(connection, concerned), list(map(events.Row.of, valid))
     rows: dict[Entity, list[events.Row]] = defaultdict(list)
@@ -161,7 +172,7 @@ def _store(
         rows[row.entity].append(row)
     decisions: dict[UUID, RevisionDecision] = {}
     for entity, of_entity in rows.items():
-        decisions |= fold([row.occurrence for row in of_entity], concerned[entity].horizon)
+        decisions |= fold([row.occurrence for row in of_entity], concerned[entity].schedule)
     outcomes = {item.receipt: Outcome.of(item.result, decisions.get(item.receipt)) for item in deliveries}
 
     write_receipts(connection, deliveries, outcomes)

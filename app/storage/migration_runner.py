@@ -8,7 +8,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from app.storage.connection import Connection, fetch_one
 
-ROLES = ("kvitto_ingest", "kvitto_worker", "kvitto_console", "kvitto_dashboard")
+ROLES = ("kvitto_ingest", "kvitto_worker", "kvitto_console", "kvitto_dashboard", "kvitto_analyst")
 _FOLDER = files("app.storage") / "migrations"
 _FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
 # Any number that nothing else locks: two processes that start together migrate one after the other.

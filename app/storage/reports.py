@@ -26,8 +26,8 @@ def query(connection: Connection, statement: str) -> tuple[list[str], Rows]:
 
 
 def view(connection: Connection, name: str) -> Rows:
-    """Return all rows of a view, in order of receipt."""
-    return _rows(connection, SQL("SELECT * FROM reporting.{} ORDER BY received_at, 1").format(Identifier(name)))
+    """Return all rows of a view of current states, in order of receipt."""
+    return _rows(connection, SQL("SELECT * FROM reporting.{} ORDER BY first_received_at, 1").format(Identifier(name)))
 
 
 def _rows(connection: Connection, query: Query, *parameters: Any) -> Rows:
@@ -102,6 +102,25 @@ def newest_deliveries(connection: Connection, outcome: str) -> Rows:
         FROM reporting.deliveries WHERE outcome = %s ORDER BY received_at DESC, receipt DESC LIMIT 10
     """
     return _rows(connection, query, outcome)
+
+
+def suspected_late_retries(connection: Connection) -> Rows:
+    """Return the late retries that may be a change back, oldest first."""
+    query = """
+        SELECT receipt, provider, event_type, entity_id, received_at, retry_of
+        FROM reporting.suspected_late_retries ORDER BY received_at, receipt
+    """
+    return _rows(connection, query)
+
+
+def suspected_counts(connection: Connection) -> Rows:
+    """Return how many late retries of each provider may be a change back."""
+    query = """
+        SELECT provider, count(receipt) AS suspected
+        FROM reporting.freshness LEFT JOIN reporting.suspected_late_retries USING (provider)
+        GROUP BY provider ORDER BY provider
+    """
+    return _rows(connection, query)
 
 
 def first_since(connection: Connection, provider: str, topic: str, since: datetime) -> dict[str, Any] | None:

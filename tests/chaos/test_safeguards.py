@@ -40,6 +40,24 @@ SAFEGUARDS = {
         "pass",
         "tests/integration/test_ledger.py::test_stores_of_one_provider_follow_each_other",
     ),
+    "a change back is no late retry": Safeguard(
+        "app/domain/retries.py",
+        "return any(least <= distance <= greatest for least, greatest in self.ranges)",
+        "return distance <= timedelta(hours=2)",
+        "tests/unit/domain/test_revisions.py::test_fold_a_change_back_within_two_hours_is_the_last_word",
+    ),
+    "a late retry does not undo a change": Safeguard(
+        "app/domain/retries.py",
+        "return any(least <= distance <= greatest for least, greatest in self.ranges)",
+        "return False",
+        "tests/unit/domain/test_revisions.py::test_fold_no_retry_undoes_a_later_change",
+    ),
+    "no offer outlives its acceptance": Safeguard(
+        "app/storage/events.py",
+        "if decisive is not None and decisive in old and decisive in new and old[decisive] != new[decisive]:",
+        "if False:",
+        "tests/integration/test_ledger.py::test_credit_line_that_was_rejected_has_no_offer",
+    ),
     "stored before it is acknowledged": Safeguard(
         "workers/batch.py",
         "        try:\n            outcomes = self.ledger.store(processed)",

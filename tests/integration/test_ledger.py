@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import permutations
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from app.domain.delivery import Delivery, Payload, ReceivedDelivery, StreamId
 from app.domain.outcome import ProcessedDelivery
 from app.errors import DataRejectedError, InvalidDeliveryError, StoreUnavailableError
 from app.providers.kompar.events import Kompar
+from app.providers.solaris.events import Solaris
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from app.storage.overflow import EPOCH as OVERFLOW
@@ -48,9 +50,9 @@ def processed(
     return ProcessedDelivery(found, KOMPAR.validate(Payload(topic, {}, content)))
 
 
-def repeated(original: ProcessedDelivery, minutes: int) -> ProcessedDelivery:
+def repeated(original: ProcessedDelivery, minutes: float) -> ProcessedDelivery:
     """Return another entry of a receipt: it went the other way too, since its answer was lost."""
-    position = StreamId(START_MS + minutes * 60_000, 1000 + original.received.stream_id.seq)
+    position = StreamId(START_MS + int(minutes * 60_000), 1000 + original.received.stream_id.seq)
     received = ReceivedDelivery(original.received.delivery, position.received_at, OVERFLOW, position)
     return ProcessedDelivery(received, original.result)
 
@@ -71,7 +73,7 @@ def tables(connection: Connection) -> dict[str, list[Any]]:
 def clear(connection: Connection) -> None:
     connection.execute(
         "TRUNCATE receipts, dead_letters, duplicate_entries, bodies, events, body_access_log,"
-        " kompar_applications, kompar_decisions"
+        " kompar_applications, kompar_decisions, late_retry_findings, answers"
     )
 
 
@@ -83,9 +85,11 @@ contents = st.fixed_dictionaries(
         "ssn": st.just("8"),
     },
 )
+# Half of them fit the schedule of retries.
+minutes = st.integers(0, 5 * 60) | st.sampled_from([0, 0.5, 0.6, 2.1, 2.6, 15.1, 17.5, 60.1, 77.6])
 histories = st.lists(
-    st.tuples(st.integers(0, 5 * 60), st.none() | contents, st.none() | st.integers(0, 5 * 60)), min_size=1, max_size=10
-)  # minutes after noon: some retries come within the horizon of two hours, some later; and those of a copy
+    st.tuples(minutes, st.none() | contents, st.none() | minutes), min_size=1, max_size=10
+)  # minutes after noon, and those of a copy
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -93,7 +97,7 @@ histories = st.lists(
 def test_any_order_and_any_batching_give_the_same_tables(
     ledger: Ledger,
     connection: Connection,
-    history: list[tuple[int, dict[str, Any] | None, int | None]],
+    history: list[tuple[float, dict[str, Any] | None, float | None]],
     data: st.DataObject,
 ) -> None:
     deliveries = []
@@ -131,9 +135,40 @@ def test_a_flag_lasts_until_a_revision_has_its_key(ledger: Ledger, connection: C
 def test_what_came_first_and_fuller_is_never_overwritten_by_less(ledger: Ledger, connection: Connection) -> None:
     ledger.store([processed(1, 0, {"application_id": "a", "accepted": True, "phone": "1"})])
     ledger.store([processed(2, 1, {"application_id": "a", "accepted": True})])
-    ledger.store([processed(3, 2, {"application_id": "a", "accepted": False})])
-    (row,) = connection.execute("SELECT accepted, phone, revision FROM reporting.kompar_decisions")
-    assert row == (False, "1", 2)
+    ledger.store([processed(3, 2, {"application_id": "a", "accepted": True, "email": "e"})])
+    (row,) = connection.execute("SELECT accepted, phone, email, revision FROM reporting.kompar_decisions")
+    assert row == (True, "1", "e", 2)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+def test_last_word_of_the_customer_wins_and_resurrects_nothing(
+    ledger: Ledger, connection: Connection, order: tuple[int, ...]
+) -> None:
+    """A loan that was declined again must not look accepted, nor as if it had an offer."""
+    declined = {"application_id": "a", "accepted": False}
+    accepted = {"application_id": "a", "accepted": True, "offer_id": "of-1", "phone": "1", "ssn": "8"}
+    batch = [processed(1, 0, declined), processed(2, 30, accepted), processed(3, 80, declined)]
+    for index in order:
+        ledger.store([batch[index]])
+    query = "SELECT accepted, offer_id, phone, extra, flags, revision FROM reporting.kompar_decisions"
+    assert [tuple(row) for row in connection.execute(query)] == [(False, None, None, {}, [], 3)]
+
+
+def test_credit_line_that_was_rejected_has_no_offer(database: str, connection: Connection) -> None:
+    solaris = Solaris(Fingerprints(b"k" * 32))
+    limit = {"value": 5000, "unit": "cents", "currency": "EUR"}
+    offered: dict[str, Any] = {"id": "c", "decision": "OFFERED", "offered_limit": limit}
+    contents = [offered, {"id": "c", "decision": "REJECTED"}]
+    other = Ledger(database, "solaris")
+    for number, content in enumerate(contents, start=1):
+        topic = "FREELANCER_CREDIT_LINE_APPLICATION"
+        position = StreamId(START_MS, number)
+        delivery = Delivery(UUID(int=number), "solaris", topic, {}, b"sealed")
+        event = solaris.validate(Payload(topic, {"Solaris-Webhook-Id": str(number)}, content))
+        other.store([ProcessedDelivery(ReceivedDelivery(delivery, position.received_at, EPOCH, position), event)])
+    other.close()
+    (row,) = connection.execute("SELECT decision, offered_limit_cents, revision FROM reporting.solaris_credit_lines")
+    assert row == ("REJECTED", None, 2)
 
 
 def test_numbers_of_any_size_are_kept_exactly(ledger: Ledger, connection: Connection) -> None:
@@ -210,7 +245,7 @@ def test_the_servers_time_zone_does_not_matter(ledger: Ledger, database: str, co
     contents = [{"application_id": "a", "phone": "1"}, {"application_id": "a", "phone": "2"}]
     batch = [processed(1, minutes, contents[0]), processed(2, minutes + 40, contents[1])]
     ledger.store(batch)
-    ledger.store([processed(3, minutes + 50, contents[0])])
+    ledger.store([processed(3, minutes + 60.1, contents[0])])
     ledger.store(batch)
     assert [row.outcome for row in tables(connection)["deliveries"]] == ["stored", "stored", "duplicate"]
     assert [row.phone for row in tables(connection)["decisions"]] == ["2"]

@@ -96,6 +96,7 @@ class Deliveries(RuleBasedStateMachine):
         self.now = START
         self.keys = [b"k" * 32]
         self.known: list[Sent] = []
+        self.bodies: dict[UUID, bytes] = {}
         self.sealed: dict[UUID, bytes] = {}
         self.overflowed: dict[UUID, datetime] = {}
         self.workers: list[Worker | None] = [None, None]
@@ -122,6 +123,10 @@ class Deliveries(RuleBasedStateMachine):
         return self.deliver(of.topic, of.content | changes, identity, road)
 
     @rule(target=sent, of=sent, road=roads)
+    def deliver_the_very_bytes_again(self, of: Sent, road: str) -> Sent:
+        return self.deliver(of.topic, of.content, of.identity, road, of.is_readable, resends=of)
+
+    @rule(target=sent, of=sent, road=roads)
     def deliver_less(self, of: Sent, road: str) -> Sent:
         less = {key: value for key, value in of.content.items() if key in required[of.topic]}
         return self.deliver(of.topic, less, of.identity, road)
@@ -131,16 +136,16 @@ class Deliveries(RuleBasedStateMachine):
         content = data.draw(st.fixed_dictionaries(required[topic], optional=optional[topic]))
         return self.deliver(topic, content, None, road, is_readable=False)
 
-    @rule(back=st.integers(1, 3), store=stores, minutes=st.sampled_from([0, 1, 121]))
+    @rule(back=st.integers(1, 3), store=stores, seconds=st.sampled_from([0, 60, 8000]))
     @precondition(lambda self: self.known)
-    def append_again_since_the_answer_was_lost(self, back: int, store: str, minutes: int) -> None:
-        self.time_passes(minutes)
+    def append_again_since_the_answer_was_lost(self, back: int, store: str, seconds: int) -> None:
+        self.time_passes(seconds)
         self.append(self.known[-back:][0], store)
 
-    @rule(minutes=st.sampled_from([1, 60, 119, 121, 5 * 24 * 60]))
-    def time_passes(self, minutes: int) -> None:
-        if minutes:
-            self.now += timedelta(minutes=minutes)
+    @rule(seconds=st.sampled_from([28, 35, 60, 120, 130, 870, 915, 3600, 8000, 7 * 24 * 3600]))
+    def time_passes(self, seconds: int) -> None:
+        if seconds:
+            self.now += timedelta(seconds=seconds)
 
     # What workers do, and where they end.
 
@@ -256,12 +261,24 @@ class Deliveries(RuleBasedStateMachine):
         self.operators_ledger.replay(opened, dry_run)
 
     def deliver(
-        self, topic: str, content: dict[str, Any], identity: str | None, road: str, is_readable: bool = True
+        self,
+        topic: str,
+        content: dict[str, Any],
+        identity: str | None,
+        road: str,
+        is_readable: bool = True,
+        *,
+        resends: Sent | None = None,
     ) -> Sent:
         provider = "kompar" if "application_id" in content else "solaris"
         receipt = UUID(int=len(self.known) + 1)
         sent = Sent(receipt, provider, topic, content, identity if provider == "solaris" else None, is_readable)
-        self.sealed[receipt] = SEALS.seal(receipt, self.body_of(sent))
+        if resends is not None and provider == "kompar":  # encrypted, so that its bytes identify it
+            sent.resent = resends.resent or resends.receipt
+            self.bodies[receipt] = self.bodies[resends.receipt]
+        else:
+            self.bodies[receipt] = self.body_of(sent)
+        self.sealed[receipt] = SEALS.seal(receipt, self.bodies[receipt])
         self.known.append(sent)
         self.append(sent, "overflow" if road == "overflow" else "inbox")
         if road == "both":

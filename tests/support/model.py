@@ -8,7 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-HORIZONS = {"kompar": timedelta(hours=2), "solaris": timedelta(days=5)}
+SOLARIS_HORIZON = timedelta(days=7)
+# A try of Kompar follows the one before it by a wait, up to 10 s until that one failed, and up to 5 s of delay.
+KOMPAR_WAITS = [30, 120, 900, 3600]
+KOMPAR_SLACK, CLOCKS = 15, 2
+DECISIVE = {"decisions": "accepted", "FREELANCER_CREDIT_LINE_APPLICATION": "decision"}
 KNOWN_PURPOSE, UNKNOWN_PURPOSE = "Övrigt", "Köpa en båt"
 
 
@@ -22,6 +26,7 @@ class Sent:
     content: dict[str, Any]
     identity: str | None = None
     is_readable: bool = True
+    resent: UUID | None = None  # whose very bytes it has
     times: list[datetime] = field(default_factory=list)
 
     @property
@@ -50,8 +55,8 @@ class State(NamedTuple):
     content: dict[str, Any]
     flags: list[str]
     revision: int
-    received_at: datetime
-    updated_at: datetime
+    first_received_at: datetime
+    last_received_at: datetime
 
 
 def outcomes(sent: Iterable[Sent]) -> dict[UUID, Outcome]:
@@ -89,39 +94,55 @@ def flags_of(content: dict[str, Any], outcome: Outcome) -> list[str]:
 
 def _state(rows: list[tuple[Sent, Outcome]]) -> State:
     merged: dict[str, Any] = {}
-    for sent, _ in rows:
-        merged |= sent.content
+    flags: frozenset[str] = frozenset()
+    for sent, outcome in rows:
+        decisive = DECISIVE.get(sent.topic, "")
+        if merged.get(decisive, sent.content.get(decisive)) != sent.content.get(decisive, merged.get(decisive)):
+            merged, flags = {}, frozenset()
+        merged, flags = merged | sent.content, flags | outcome.flags
     content = {key: value for key, value in merged.items() if value is not None}
-    verdicts = Outcome("stored", flags=frozenset().union(*(outcome.flags for _, outcome in rows)))
+    verdicts = Outcome("stored", flags=flags)
     times = [sent.received_at for sent, _ in rows]
     return State(content, flags_of(merged, verdicts), len(rows), min(times), max(times))
 
 
 def _outcomes(history: list[Sent]) -> Iterator[tuple[UUID, Outcome]]:
-    versions: list[Sent] = []
+    versions: list[list[Sent]] = []  # each: the delivery that made it, and its repetitions
     for sent in history:
         outcome = _numbered(sent, versions) if sent.identity else _unnumbered(sent, versions)
         yield sent.receipt, outcome
         if outcome.revision is not None:
-            versions.append(sent)
+            versions.append([sent])
 
 
-def _numbered(sent: Sent, versions: list[Sent]) -> Outcome:
+def _numbered(sent: Sent, versions: list[list[Sent]]) -> Outcome:
     """Judge by the provider's id: known with this content, known with another, or new."""
-    known = [version for version in versions if version.identity == sent.identity]
+    known = [version for version, *_ in versions if version.identity == sent.identity]
     if any(map(sent.repeats, known)):
         return Outcome("duplicate")
     return Outcome("stored", None, len(versions) + 1, frozenset({"id-reused"} if known else ()))
 
 
-def _unnumbered(sent: Sent, versions: list[Sent]) -> Outcome:
-    """Judge by content: in the newest version, in an older one within the horizon, or new."""
-    if versions and sent.repeats(versions[-1]):
+def _unnumbered(sent: Sent, versions: list[list[Sent]]) -> Outcome:
+    """Judge by content: in the newest version, in an older one when a retry of it may come, or new."""
+    repeated = [version for version in versions if sent.repeats(version[0])]
+    if versions and versions[-1] in repeated:
+        versions[-1].append(sent)
         return Outcome("duplicate")
-    horizon = HORIZONS[sent.provider]
-    if any(sent.received_at - old.received_at <= horizon for old in versions if sent.repeats(old)):
-        return Outcome("duplicate", "late-retry")
-    return Outcome("stored", None, len(versions) + 1)
+    late = [version for version in repeated if any(_may_repeat(sent, old) for old in version)]
+    for version in late:
+        version.append(sent)
+    return Outcome("duplicate", "late-retry") if late else Outcome("stored", None, len(versions) + 1)
+
+
+def _may_repeat(sent: Sent, old: Sent) -> bool:
+    if sent.resent is not None and sent.resent in (old.receipt, old.resent):
+        return True
+    seconds = (sent.received_at - old.received_at).total_seconds()
+    if sent.provider == "solaris":
+        return seconds <= SOLARIS_HORIZON.total_seconds()
+    spans = [KOMPAR_WAITS[first:end] for end in range(5) for first in range(end)]
+    return any(sum(span) - CLOCKS <= seconds <= sum(span) + len(span) * KOMPAR_SLACK for span in spans)
 
 
 def _values(content: dict[str, Any]) -> set[tuple[str, str]]:

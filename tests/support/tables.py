@@ -11,7 +11,16 @@ _STATES = {
     "applications": "SELECT application_id AS entity, * FROM reporting.kompar_applications",
     "FREELANCER_CREDIT_LINE_APPLICATION": "SELECT id AS entity, * FROM reporting.solaris_credit_lines",
 }
-_NOT_CONTENT = {"entity", "extra", "flags", "revision", "received_at", "updated_at"}
+_NOT_CONTENT = {
+    "entity",
+    "extra",
+    "flags",
+    "revision",
+    "first_received_at",
+    "last_received_at",
+    "person_key",
+    "company_key",
+}
 
 
 def deliveries(connection: Connection) -> dict[UUID, Any]:
@@ -49,4 +58,4 @@ def clear(connection: Connection) -> None:
 def _state(row: dict[str, Any]) -> State:
     given = {key: value for key, value in row.items() if key not in _NOT_CONTENT} | row["extra"]
     content = {key: value for key, value in given.items() if value is not None}
-    return State(content, row["flags"], row["revision"], row["received_at"], row["updated_at"])
+    return State(content, row["flags"], row["revision"], row["first_received_at"], row["last_received_at"])

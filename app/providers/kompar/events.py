@@ -6,12 +6,15 @@ Kompar sends no event id and encrypts every attempt again, so only its content i
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from app.crypto.digests import Fingerprints
 from app.domain.delivery import Payload
 from app.domain.event import Content, Entity, Event, Projection, field_flags
 from app.domain.masking import mask
+from app.domain.retries import RetrySchedule
+from app.domain.swedish_numbers import ten_digits
 from app.errors import MISSING_ID, InvalidDeliveryError
 from app.providers.kompar.envelope import open_body
 from app.providers.kompar.schemas import (
@@ -25,16 +28,22 @@ from app.providers.kompar.schemas import (
 from app.providers.schema import LenientSchema, entity_id, table_row
 from config.environment import Environment
 
-# The retry schedule ends 1 h 18 min after the first attempt; the rest allows for slow answers.
-_HORIZON = timedelta(hours=2)
+# Kompar waits so long after each failed try, which may take 10 s to fail.
+_SCHEDULE = RetrySchedule.of_waits(
+    waits=(timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=15), timedelta(hours=1)),
+    timeout=timedelta(seconds=10),
+)
 # Kompar's sandbox sends these for "no value".
 _NO_VALUE: tuple[Any, ...] = (-1, "-1", "-1.0", "blank")
 
 _APPLICATION_COLUMNS = (
     "name", "company_id", "company_name", "company_type", "company_revenue", "company_age",
-    "amount", "duration", "purpose",
+    "amount", "duration", "purpose", "company_last_year_revenue", "company_description", "attachments",
+    "description_of_property",
 )  # fmt: skip
 _DECISION_COLUMNS = ("accepted", "phone", "email", "offer_id")
+# Column → key with a person's or a company's number.
+_PSEUDONYMS = {"person_key": "ssn", "company_key": "company_id"}
 _NORMAL_FORMS: dict[str, Callable[[Any], Any]] = {
     "purpose": normal_purpose, "company_id": normal_company_id, "company_type": normal_company_type,
 }  # fmt: skip
@@ -59,7 +68,7 @@ def _without_no_value(content: Content, columns: Collection[str]) -> Content:
 _SCHEMAS: dict[str, LenientSchema] = {"applications": Application(), "decisions": Decision()}
 _PROJECTIONS = {
     "applications": Projection("kompar_applications", "state", _application_row),
-    "decisions": Projection("kompar_decisions", "state", partial(_row, "decisions", _DECISION_COLUMNS)),
+    "decisions": Projection("kompar_decisions", "state", partial(_row, "decisions", _DECISION_COLUMNS), "accepted"),
 }
 
 
@@ -74,7 +83,7 @@ class Kompar:
     def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> Payload:
         """Decrypt the body if it is an envelope, and parse it."""
         (content, duplicates), opened_by = open_body(body, self._keys)
-        return Payload(topic, headers, content, opened_by, duplicates)
+        return Payload(topic, headers, content, opened_by, sha256(body).hexdigest() if opened_by else None, duplicates)
 
     def validate(self, payload: Payload) -> Event:
         """Identify the application, and flag what is doubtful. The event keeps the content as it was sent, masked."""
@@ -88,9 +97,16 @@ class Kompar:
             content=content,
             digests=self._fingerprints.digests(payload.content),
             field_flags=field_flags(payload.content, CHECKS, misfits),
-            horizon=_HORIZON,
+            schedule=_SCHEDULE,
             projection=_PROJECTIONS[payload.topic],
+            body_digest=payload.body_digest,
+            pseudonyms=self._pseudonyms(payload.content),
         )
+
+    def _pseudonyms(self, content: Content) -> dict[str, str | None]:
+        """Return the pseudonyms of applicant and company. A sole trader's company has the pseudonym of its owner."""
+        numbers = {column: content[key] for column, key in _PSEUDONYMS.items() if key in content}
+        return {column: self._fingerprints.pseudonym(ten_digits(number)) for column, number in numbers.items()}
 
 
 def read(environment: Environment) -> Kompar:

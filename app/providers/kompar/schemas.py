@@ -50,6 +50,10 @@ class Application(LenientSchema):
     purpose = Text(allow_none=True)
     ssn = Text(allow_none=True)
     guarantors = fields.List(fields.Nested(Guarantor, allow_none=True), allow_none=True)
+    company_last_year_revenue = Number(allow_none=True)
+    company_description = Text(allow_none=True)
+    attachments = fields.List(Text(), allow_none=True)
+    description_of_property = Text(allow_none=True)
 
 
 class Decision(LenientSchema):

@@ -10,14 +10,15 @@ from app.domain.delivery import Payload
 from app.domain.event import Checks, Content, Entity, Event, FieldFlags, Projection, field_flags
 from app.domain.json_content import parse_object
 from app.domain.masking import mask
+from app.domain.retries import RetrySchedule
 from app.errors import MISSING_ID, InvalidDeliveryError
 from app.providers.schema import LenientSchema, entity_id, table_row
 from app.providers.solaris import schemas
 from app.providers.solaris.authentication import ENTITY_ID, WEBHOOK_ID
 from config.environment import Environment
 
-# Solaris retries for up to five days.
-_HORIZON = timedelta(days=5)
+# Solaris' pages differ: 25 tries in about five days, or 20 in seven. It counts only where the webhook id is missing.
+_SCHEDULE = RetrySchedule.within(timedelta(days=7))
 # The flags of content without a schema, under a key for the content as a whole.
 _NO_SCHEMA = {"(content)": ["no-schema"]}
 
@@ -67,7 +68,9 @@ _CREDIT_LINE, _OVERDRAFT_RATE = schemas.CreditLine(), schemas.OverdraftRate()
 _REJECTED_TRANSACTION = schemas.RejectedTransaction()
 EVENT_TYPES = {
     "FREELANCER_CREDIT_LINE_APPLICATION": _EventType(
-        _CREDIT_LINE, Projection("solaris_credit_lines", "state", _credit_line_row), schemas.CREDIT_LINE_CHECKS
+        _CREDIT_LINE,
+        Projection("solaris_credit_lines", "state", _credit_line_row, decisive="decision"),
+        schemas.CREDIT_LINE_CHECKS,
     ),
     "FREELANCER_OVERDRAFT_INTEREST_RATE_CHANGE": _EventType(
         _OVERDRAFT_RATE, Projection("solaris_overdraft_rates", "history", _overdraft_rate_row), {}
@@ -102,7 +105,7 @@ class Solaris:
             digests=self._fingerprints.digests(payload.content),
             field_flags=_validated_flags(event_type, payload.content, content),
             provider_event_id=webhook_id and self._fingerprints.identity(webhook_id),
-            horizon=_HORIZON,
+            schedule=_SCHEDULE,
             projection=event_type.projection if event_type else None,
         )
 

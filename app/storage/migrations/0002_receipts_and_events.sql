@@ -139,13 +139,35 @@ CREATE TABLE events (
     provider_event_id text,
     content           jsonb NOT NULL,
     digests           jsonb NOT NULL,
+    body_digest       text,    -- digest of the body, if no two tries have the same body
+    pseudonyms        jsonb NOT NULL DEFAULT '{}',
     field_flags       jsonb NOT NULL,
-    flags             text[] NOT NULL
+    flags             text[] NOT NULL,
+    retry_of          uuid[]   -- of a late retry that is one by its time: the earlier tries
 );
 CREATE INDEX events_by_entity ON events (provider, event_type, entity_id);
 CREATE INDEX events_by_time ON events (received_at);
+CREATE INDEX events_late ON events (provider, event_type, entity_id) WHERE retry_of IS NOT NULL;
 GRANT SELECT, INSERT ON events TO kvitto_worker;
-GRANT UPDATE (received_at, revision, field_flags, flags) ON events TO kvitto_worker;
+GRANT UPDATE (received_at, revision, field_flags, flags, retry_of) ON events TO kvitto_worker;
 
--- Merges revisions into the current state: later keys win, a key that a later revision lacks keeps its value.
-CREATE AGGREGATE jsonb_merge(jsonb) (SFUNC = jsonb_concat, STYPE = jsonb, INITCOND = '{}');
+-- How ingest answered each delivery. A row may come before its receipt, and is missing if its ingest process crashed
+-- or if Postgres was away for long.
+CREATE TABLE answers (
+    receipt      uuid PRIMARY KEY,
+    milliseconds integer NOT NULL,  -- from the headers of the request to the end of the answer
+    complete     boolean NOT NULL   -- false if the sender had hung up before
+);
+GRANT INSERT ON answers TO kvitto_ingest;
+GRANT SELECT ON answers TO kvitto_worker;
+
+-- What operators found about suspected late retries. The worker's role adds rows and cannot change them.
+CREATE TABLE late_retry_findings (
+    receipt   uuid PRIMARY KEY,
+    is_change boolean NOT NULL,  -- true: the entity changed back, so that the receipt is a revision
+    reason    text NOT NULL CHECK (reason <> ''),
+    operator  text NOT NULL,
+    role      text NOT NULL DEFAULT session_user,
+    found_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+GRANT SELECT, INSERT (receipt, is_change, reason, operator) ON late_retry_findings TO kvitto_worker;
