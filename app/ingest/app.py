@@ -15,6 +15,7 @@ from app import canary
 from app.crypto.sealing import SealingKeys
 from app.inbox import client, wakeup
 from app.inbox.stream import Inbox
+from app.ingest.answer_reporter import AnswerReporter
 from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers, probe_postgres, probe_redis
 from app.ingest.durable_store import DurableStore
 from app.ingest.endpoint import Receivers, WebhookEndpoint
@@ -64,8 +65,9 @@ def create_app(environment: Environment) -> Flask:
         CircuitBreaker("postgres", partial(probe_postgres, pool, exceptions)),
         keeps_in_redis,
     )
+    answer_reporter = AnswerReporter(pool)
     fallbacks = FallbackReporter(pool, breakers, settings.providers)
-    for background in (breakers.redis, breakers.postgres, reporter, fallbacks):
+    for background in (breakers.redis, breakers.postgres, reporter, answer_reporter, fallbacks):
         background.start()
     publisher = wakeup.WakeupPublisher(settings.broker)
 
@@ -74,7 +76,7 @@ def create_app(environment: Environment) -> Flask:
 
     keys = SealingKeys(settings.sealing_keys)
     receivers: Receivers = {
-        name: DeliveryReceiver(name, authentication, keys, store(name, inboxes[name]))
+        name: DeliveryReceiver(name, authentication, keys, store(name, inboxes[name]), answer_reporter.observe)
         for name, authentication in authentications.items()
         if authentication is not None
     }

@@ -1,7 +1,8 @@
 """The WSGI fast path for webhooks, in front of Flask; `app.ingest.app` says why."""
 
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -47,6 +48,19 @@ class _Request:
         return self._body
 
 
+def _observed(body: bytes, on_end: Callable[[bool], None]) -> Iterator[bytes]:
+    """Yield the body of an answer; `on_end` gets whether the sender took it.
+
+    The server asks for the end only then. If the sender has hung up, it closes the generator instead.
+    """
+    is_complete = False
+    try:
+        yield body
+        is_complete = True
+    finally:
+        on_end(is_complete)
+
+
 class WebhookEndpoint:
     """A WSGI app that answers webhooks and passes all other requests on to Flask."""
 
@@ -63,7 +77,8 @@ class WebhookEndpoint:
         }
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer a request. A list of one part lets the server send it without another call into Python."""
+        """Answer a request. The receiver learns how the answer to a delivery ended."""
+        started = time.monotonic()
         path = environ["PATH_INFO"]
         route = self._routes.get(path) if environ["REQUEST_METHOD"] == "POST" else None
         if route is None:
@@ -78,7 +93,9 @@ class WebhookEndpoint:
                 return problem.to_response()(environ, start_response)
         body = b"{}" if receipt is None else b'{"receipt": "%b"}' % str(receipt).encode()
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-        return [body]
+        if receipt is None:
+            return [body]
+        return _observed(body, lambda complete: receiver.answered(receipt, time.monotonic() - started, complete))
 
     def _read_body(self, environ: "WSGIEnvironment", answered: ExitStack) -> bytes:
         """Return the raw body, declared or chunked, still content-encoded. It never holds more than the limit.

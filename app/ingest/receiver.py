@@ -1,6 +1,6 @@
 """Receivers: each authenticates a request, seals its body, stores it durably and returns its receipt."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -16,7 +16,16 @@ from app.providers.base import Authentication, IncomingRequest
 class DeliveryReceiver:
     """Accepts the requests that a provider's authentication confirms; `topics` is what its URLs name."""
 
-    def __init__(self, provider: str, authentication: Authentication, keys: SealingKeys, store: DurableStore) -> None:
+    def __init__(
+        self,
+        provider: str,
+        authentication: Authentication,
+        keys: SealingKeys,
+        store: DurableStore,
+        on_answer: Callable[[UUID, float, bool], None],
+    ) -> None:
+        """`on_answer` gets each receipt, the seconds until its answer ended, and whether the sender still listened."""
+        self.answered = on_answer
         self.topics = authentication.topics
         self._provider = provider
         self._authentication = authentication
@@ -65,3 +74,6 @@ class CanaryReceiver:
         sealed = self._keys.seal(receipt, request.body)
         self._stores[provider].store(Delivery(receipt, canary.inbox_name(provider), provider, {}, sealed))
         return receipt
+
+    def answered(self, receipt: UUID, seconds: float, is_complete: bool) -> None:
+        """Do nothing: canaries are in no ledger."""

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import psycopg
 import pytest
 from redis import Redis
 
@@ -14,6 +15,7 @@ from app.inbox import client as server
 from config.redis_address import RedisAddress
 from tests.support.kvitto_process import Running
 from tests.support.providers.kompar_fixtures import TOKEN
+from tests.support.servers import eventually
 
 MIB = 1024 * 1024
 
@@ -183,3 +185,33 @@ def test_a_slow_sender_delays_no_other(kvitto: Running) -> None:
             assert answer.status_code == 200
         slow.sendall(body[10:])
         assert slow.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def answer_of(kvitto: Running, receipt: object) -> dict[str, Any]:
+    """Wait until ingest has reported how it answered a delivery that is in the ledger."""
+    query = "SELECT answered_ms, answer_complete FROM reporting.deliveries WHERE receipt = %s AND answered_ms >= 0"
+    eventually(lambda: bool(kvitto.rows(query, receipt)), f"the answer to {receipt}")
+    return kvitto.rows(query, receipt)[0]
+
+
+def test_an_answer_that_the_sender_takes_is_recorded_as_complete(kvitto: Running) -> None:
+    receipt = kvitto.post("decisions", b'{"application_id": "answered"}').json()["receipt"]
+    assert answer_of(kvitto, receipt)["answer_complete"]
+
+
+def test_an_answer_that_no_sender_waits_for_is_recorded_as_incomplete(kvitto: Running) -> None:
+    body = json.dumps(
+        {"application_id": "hung-up", "note": "x" * 300_000}
+    ).encode()  # so large that Postgres comes first
+    head = f"POST /webhooks/kompar/decisions HTTP/1.1\r\nHost: x\r\nAuthorization: token {TOKEN}\r\n"
+    host, _, port = kvitto.ingest.removeprefix("http://").partition(":")
+    waits = "SELECT FROM pg_stat_activity WHERE application_name = 'kvitto-ingest' AND wait_event_type = 'Lock'"
+    with psycopg.connect(kvitto.database) as connection:
+        connection.execute("LOCK TABLE kvitto.overflow IN EXCLUSIVE MODE")
+        with socket.create_connection((host, int(port)), timeout=10) as sender:
+            sender.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            eventually(lambda: bool(kvitto.rows(waits)), "ingest before the overflow")
+    query = "SELECT receipt FROM reporting.deliveries WHERE entity_id = 'hung-up'"
+    eventually(lambda: bool(kvitto.rows(query)), "the delivery in the ledger")
+    (row,) = kvitto.rows(query)
+    assert not answer_of(kvitto, row["receipt"])["answer_complete"]
