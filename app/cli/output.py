@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -46,7 +47,7 @@ def print_rows(
     On a terminal, columns in `wrapped` wrap at words so that rows fit its width.
     """
     if as_json:
-        click.echo(json.dumps([dict(row) for row in rows], indent=2, default=str, ensure_ascii=False))
+        click.echo(json.dumps([dict(row) for row in rows], indent=2, default=_to_json, ensure_ascii=False))
         return
     if not rows:
         click.echo(empty)
@@ -70,6 +71,10 @@ def print_fields(fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         table.add_row(name, _text(value))
     console().print(table)
+
+
+def _to_json(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else str(value)
 
 
 def _text(value: Any) -> str:

@@ -30,6 +30,13 @@ _GAUGES = {
         ("kvitto_audit_missing_entries", "missing", "Accepted deliveries that the last audit could not account for."),
         ("kvitto_last_audit_timestamp_seconds", "audited_at", "Unix time of the last audit."),
     ),
+    reports.suspected_counts: (
+        (
+            "kvitto_suspected_late_retries",
+            "suspected",
+            "Late retries that may be a customer's change back; kvitto deliveries suspected lists them.",
+        ),
+    ),
     reports.canaries: (
         (
             "kvitto_last_canary_timestamp_seconds",

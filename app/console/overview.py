@@ -18,7 +18,11 @@ def read(connection: Connection) -> dict[str, Any]:
     counts = {row["provider"]: row for row in reports.delivery_counts(connection)}
     swept, audits = reports.freshness(connection), reports.audits(connection)
     freshness = {row["provider"]: row for row in swept}
-    providers = [_provider(name, counts.get(name, {}), freshness.get(name)) for name in sorted(counts | freshness)]
+    suspected = {row["provider"]: row["suspected"] for row in reports.suspected_counts(connection)}
+    providers = [
+        _provider(name, counts.get(name, {}), freshness.get(name), suspected.get(name, 0))
+        for name in sorted(counts | freshness)
+    ]
     return {
         "problems": [
             *loss_problems(audits),
@@ -47,6 +51,9 @@ def provider_problems(providers: reports.Rows) -> Iterator[str]:
         if letters:
             what = "1 delivery waits as a dead letter" if letters == 1 else f"{letters} deliveries wait as dead letters"
             yield f"{name}: {what}. Fix the cause, then run: kvitto dead-letters replay --provider {name}."
+        if suspected := row.get("suspected", 0):
+            what = "1 late retry may be a change" if suspected == 1 else f"{suspected} late retries may be changes"
+            yield f"{name}: {what} back. Ask the customer; see: kvitto deliveries suspected."
 
 
 def ago(moment: datetime, now: datetime) -> str:
@@ -58,7 +65,7 @@ def ago(moment: datetime, now: datetime) -> str:
     return f"{seconds} s ago"
 
 
-def _provider(name: str, counts: dict[str, Any], freshness: dict[str, Any] | None) -> dict[str, Any]:
+def _provider(name: str, counts: dict[str, Any], freshness: dict[str, Any] | None, suspected: int) -> dict[str, Any]:
     if freshness is None:
         state = "not swept"
     else:
@@ -72,4 +79,5 @@ def _provider(name: str, counts: dict[str, Any], freshness: dict[str, Any] | Non
         "stored": counts.get("stored", 0),
         "duplicates": counts.get("duplicate", 0),
         "dead_letters": counts.get("dead", 0),
+        "suspected": suspected,
     }

@@ -22,7 +22,13 @@ from tests.support.terminal import terminal
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 NOWHERE = {"DATABASE_URL": "postgresql://kvitto@127.0.0.1:1/kvitto", "REDIS_URL": "redis://127.0.0.1:1/0"}
-READERS = [("audit",), ("dead-letters", "list"), ("dead-letters", "show", NOBODY), ("dead-letters", "replay", "--all")]
+READERS = [
+    ("audit",),
+    ("deliveries", "suspected"),
+    ("dead-letters", "list"),
+    ("dead-letters", "show", NOBODY),
+    ("dead-letters", "replay", "--all"),
+]
 READERS += [("explain", NOBODY), ("migrate",), ("migrate", "--dry-run")]
 
 
@@ -57,6 +63,9 @@ def failure(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
         (["dead-letters", "replay", NOBODY], 1, "is no dead letter; see: kvitto dead-letters list"),
         (["dead-letters", "replay"], 2, "or --all of them"),
         (["dead-letters", "replay", "--all", "--reason", "invalid"], 2, "or --all of them"),
+        (["deliveries", "accept", NOBODY, "--reason", "x"], 1, "has no receipt"),
+        (["deliveries", "dismiss", NOBODY, "--reason", "x"], 1, "is no late retry"),
+        (["deliveries", "accept", NOBODY, "--reason", " "], 2, "it is empty; give one line without a national id"),
         (["explain"], 2, "name a receipt, or a file with --request"),
         (["explain", NOBODY], 1, "no receipt"),
         (["explain", "--request", "/nowhere"], 2, "No such file or directory"),

@@ -34,6 +34,10 @@ COMMANDS = [
     ["dead-letters", "list"],
     ["dead-letters", "show"],
     ["dead-letters", "replay"],
+    ["deliveries"],
+    ["deliveries", "suspected"],
+    ["deliveries", "accept"],
+    ["deliveries", "dismiss"],
     ["explain"],
     ["reveal"],
     ["reseal"],
@@ -137,7 +141,7 @@ def test_audit_names_providers_that_it_leaves_out(kvitto: Running) -> None:
 def test_sql_shows_rows_and_changes_nothing(kvitto: Running) -> None:
     done = kvitto.run("sql", "SELECT 1 AS one, 'x%' AS text, NULL AS nothing")
     assert [line.split() for line in done.stdout.splitlines()] == [["one", "text", "nothing"], ["1", "x%", "-"]]
-    assert json.loads(kvitto.run("sql", "SELECT 1 AS one", "--json").stdout) == [{"one": 1}]
+    assert json.loads(kvitto.run("sql", "SELECT 1 AS one, 1.5 AS more", "--json").stdout) == [{"one": 1, "more": 1.5}]
     assert kvitto.run("sql", "SELECT 1 WHERE false").stdout == "no rows\n"
     for statement, words in (
         ("DELETE FROM kvitto.receipts", "read-only transaction"),

@@ -22,6 +22,8 @@ def test_a_backlog_that_is_drained_in_time_is_no_problem() -> None:
         ({"state": "not swept"}, "has not been swept yet"),
         ({"dead_letters": 1}, "1 delivery waits"),
         ({"dead_letters": 2}, "2 deliveries wait"),
+        ({"suspected": 1}, "1 late retry may be a change back"),
+        ({"suspected": 2}, "2 late retries may be changes back"),
     ],
 )
 def test_every_problem_is_a_sentence_that_names_its_provider(row: dict[str, Any], words: str) -> None:
