@@ -29,6 +29,8 @@ REFUSED = {
         "SELECT * FROM kvitto.inbox_high_water_marks",
         "UPDATE kvitto.inbox_high_water_marks SET appended = 0",
         "DELETE FROM kvitto.inbox_high_water_marks",
+        "SELECT * FROM kvitto.answers",
+        "UPDATE kvitto.answers SET complete = true",
         "SELECT kvitto.forget_confirmed_marks('kompar')",
     ],
     "kvitto_worker": [
@@ -43,6 +45,9 @@ REFUSED = {
         "DELETE FROM kvitto.inbox_high_water_marks",
         "UPDATE kvitto.accepted_losses SET entries = 1",
         "DELETE FROM kvitto.accepted_losses",
+        "UPDATE kvitto.late_retry_findings SET reason = 'another'",
+        "DELETE FROM kvitto.late_retry_findings",
+        "INSERT INTO kvitto.answers VALUES (gen_random_uuid(), 0, true)",
         "DELETE FROM kvitto.overflow",
         "DELETE FROM kvitto.canaries",
         "TRUNCATE kvitto.receipts",
@@ -75,9 +80,12 @@ def test_a_role_is_refused_what_is_not_its_own(kvitto: Running, role: str, state
 
 
 def test_the_console_and_dashboards_read_what_is_reported(database: str) -> None:
-    for role in ("kvitto_console", "kvitto_dashboard"):
+    for role in ("kvitto_console", "kvitto_dashboard", "kvitto_worker"):
         with psycopg.connect(database.replace("//kvitto@", f"//{role}@")) as connection:
-            assert connection.execute("SELECT * FROM reporting.deliveries").fetchall() == []
+            names = connection.execute("SELECT viewname FROM pg_views WHERE schemaname = 'reporting'").fetchall()
+            assert ("deliveries",) in names
+            for (name,) in names:
+                assert connection.execute(f"SELECT * FROM reporting.{name}".encode()).fetchall() == []
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=lambda process: process.name)
