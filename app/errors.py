@@ -2,6 +2,7 @@
 
     KvittoError
     ├── AuthenticationError          the request is not authentic: 401, nothing is stored
+    ├── NotReceivedError             the body did not arrive: 503, nothing is stored, the sender tries again
     ├── InvalidDeliveryError         the delivery itself is invalid: it becomes a dead letter and is never retried
     ├── StoreUnavailableError        Redis or Postgres failed: nothing is decided, retry later
     ├── DataRejectedError            Postgres rejected a value: the batch is bisected down to the delivery
@@ -27,6 +28,10 @@ class KvittoError(Exception):
 
 class AuthenticationError(KvittoError):
     """The request is not authentic."""
+
+
+class NotReceivedError(KvittoError):
+    """The body of a request did not arrive whole, in time or at all."""
 
 
 class InvalidDeliveryError(KvittoError):

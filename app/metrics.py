@@ -27,12 +27,13 @@ OUTCOMES = ("stored", "duplicate", "dead")
 
 WEBHOOK_REQUESTS = Counter(
     "kvitto_webhook_requests",
-    "Webhook requests by answered status. Reason of a 200: accepted, or handshake; of an error: its slug.",
+    "Webhook requests by answered status, none if the sender hung up. Reason of a 200: accepted, or handshake; of an "
+    "error: its slug. Provider of a wrong path: unknown.",
     ["provider", "status", "reason"],
 )
 WEBHOOK_DURATION = Histogram(
     "kvitto_webhook_request_duration_seconds",
-    "Time from a webhook request's headers to its answer, whatever the status.",
+    "Time from a webhook request's whole body to its answer, whatever the status.",
     ["provider"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )

@@ -62,18 +62,18 @@ PROCESSES: dict[str, Callable[[Environment], Any]] = {
 READERS: Mapping[str, Callable[[Environment], Any]] = PROCESSES | {"subscriptions": read_subscriptions}
 
 # Modules by process, each with all that it imports in turn. Modules that build an application when they are imported
-# (`app.ingest.wsgi`) are replaced by the modules that they import. Every broker that a setting may name is a Redis.
+# (`app.console.wsgi`) are replaced by the modules that they import. Every broker that a setting may name is a Redis.
 _BROKER = (
     "redis",
     "kombu.transport.redis",  # kombu goes on without redis, and fails at the first connection
     "app.inbox.broker_transport",
 )
 _COMMAND = ("app.cli.__main__", "app.cli.main", "app.cli.serve", "config.logging")
-_GRANIAN = (*_COMMAND, "app.local.ports", "app.cli.wsgi_server")
+_GRANIAN = (*_COMMAND, "app.local.ports", "app.cli.http_server")
 _CELERY = (*_COMMAND, "workers.celery", "celery.backends.base", *_BROKER)
 _HTTPX = ("httpx", "httpcore", "h11", "certifi")  # httpx imports the others when a client is made
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "ingest": (*_GRANIAN, "app.ingest.app", "app.ingest.runtime", *_BROKER),
+    "ingest": (*_GRANIAN, "app.ingest.rsgi", *_BROKER),
     "worker": (
         *_CELERY, "app.cli.shared_options", "workers.tasks", "workers.lifecycle", "workers.fallback_sweep",
         "celery.apps.worker",

@@ -53,6 +53,12 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting("BODY_LIMIT_BYTES", "Largest body that is accepted; a larger one is answered 413", "26214400"),
+    Setting(
+        "DRAIN_SECONDS",
+        "How long ingest goes on serving after SIGTERM, with `/readyz` at 503, until the balancer has noticed; 0 under "
+        "`kvitto up`",
+        "5",
+    ),
     Setting("INGEST_BIND", "Address that ingest listens on", "127.0.0.1:8080"),
     Setting(
         "INGEST_TLS_CERT", "File in PEM with ingest's certificate chain; with it, ingest serves HTTPS, from TLS 1.3", ""

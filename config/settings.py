@@ -21,6 +21,11 @@ def provider_names(environment: Environment) -> tuple[str, ...]:
     return environment.names("PROVIDERS", DEFAULTS["PROVIDERS"])
 
 
+def drain_seconds(environment: Environment) -> int:
+    """Return how long ingest goes on serving after SIGTERM."""
+    return environment.integer("DRAIN_SECONDS", DEFAULTS["DRAIN_SECONDS"], 0)
+
+
 def ingest_bind(environment: Environment) -> tuple[str, int]:
     """Return where ingest listens, as (host, port)."""
     return environment.address("INGEST_BIND", DEFAULTS["INGEST_BIND"])
@@ -103,6 +108,7 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "sealing_keys": lambda environment: environment.keys("SEALING_KEYS"),
     "fingerprint_key": lambda environment: environment.key("FINGERPRINT_KEY"),
     "body_limit_bytes": lambda environment: environment.integer("BODY_LIMIT_BYTES", DEFAULTS["BODY_LIMIT_BYTES"], 1024),
+    "drain_seconds": drain_seconds,
     "ingest_bind": ingest_bind,
     "console_bind": console_bind,
     "certificate": ingest_certificate,
@@ -158,6 +164,7 @@ class IngestSettings(AuditSettings):
     broker: RedisAddress
     sealing_keys: Keys
     body_limit_bytes: int
+    drain_seconds: int
     ingest_bind: tuple[str, int]
     certificate: Certificate | None
     durability_exceptions: frozenset[str]

@@ -27,15 +27,15 @@ def ingest(threads: int, processes: int) -> None:
     if unset := EDGE_MEMORY.keys() - os.environ.keys():  # the C library reads them when a program starts
         os.environ |= {name: EDGE_MEMORY[name] for name in unset}
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
-    from app.cli.wsgi_server import serve
+    from app.cli.http_server import serve_edge
     from app.local.ports import hold
     from app.process_settings import read_ingest
 
     settings = load(read_ingest)
     _require_fit_redis(settings.redis, settings.durability_exceptions)
     with hold("INGEST_BIND", settings.ingest_bind, "serves"):
-        importlib.import_module("app.ingest.app")
-        serve("kvitto ingest", "app.ingest.wsgi:app", settings.ingest_bind, threads, settings.certificate, processes)
+        importlib.import_module("app.ingest.rsgi")
+        serve_edge(settings.ingest_bind, threads, processes, settings.drain_seconds, settings.certificate)
 
 
 def _require_fit_redis(address: RedisAddress, exceptions: Collection[str]) -> None:
@@ -82,11 +82,11 @@ def beat() -> None:
 @click.command(epilog="Example: CONSOLE_BIND=127.0.0.1:8081 kvitto console")
 def console() -> None:
     """Serve the operators' page, health and metrics, on a private port."""
-    from app.cli.wsgi_server import serve
+    from app.cli.http_server import serve_wsgi
     from app.local.ports import hold
     from config.settings import ConsoleSettings
 
     settings = ConsoleSettings.load()
     with hold("CONSOLE_BIND", settings.console_bind, "serves"):
         importlib.import_module("app.console.app")
-        serve("kvitto console", "app.console.wsgi:app", settings.console_bind, threads=4)
+        serve_wsgi("kvitto console", "app.console.wsgi:app", settings.console_bind, threads=4)

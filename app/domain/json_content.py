@@ -17,6 +17,7 @@ _MAX_DEPTH = 64
 _MAX_EXACT_INTEGER = 2**53
 # A longer text holds files, so it has few values: checking every value is then cheaper than searching the text.
 _MAX_SEARCHED_LETTERS = 10_000
+_GZIP = b"\x1f\x8b"
 # The escape of U+0000 or of a surrogate. A JSON text in UTF-8 can hold these characters as escapes only.
 _SUSPICIOUS_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
@@ -46,6 +47,8 @@ def parse_object(text: bytes) -> ParsedObject:
         InvalidDeliveryError: `not-json` unless the text is one JSON object in UTF-8; `invalid` for content that the
             database cannot hold: U+0000, lone surrogates, nesting beyond 64 levels.
     """
+    if text.startswith(_GZIP):
+        raise InvalidDeliveryError(NOT_JSON, "compressed (gzip)")
     try:
         letters = text.removeprefix(codecs.BOM_UTF8).decode("utf-8")
     except UnicodeDecodeError as error:

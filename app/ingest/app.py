@@ -6,6 +6,8 @@ reaches 0.67 times the rate of an empty Flask view (benchmarks/results/RESULTS.m
 """
 
 import json
+import threading
+from collections.abc import Collection
 from functools import partial
 
 from flask import Flask, Response, request
@@ -15,6 +17,7 @@ from app import canary
 from app.crypto.sealing import SealingKeys
 from app.inbox import client, wakeup
 from app.inbox.stream import Inbox
+from app.ingest import endpoint
 from app.ingest.answer_reporter import AnswerReporter
 from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers, probe_postgres, probe_redis
 from app.ingest.durable_store import DurableStore
@@ -28,14 +31,18 @@ from app.storage.pool import Pool
 from config.environment import Environment
 from config.settings import IngestSettings
 
-# An answer may take 5 s, even if both stores hang one after the other. Publishing a wake-up takes 0.3 s more. Redis'
-# timeout counts per reply, and a new connection needs two.
+# An answer may take 5 s, even if both stores hang one after the other, and for a large body what its size needs.
+# Publishing a wake-up takes 0.3 s more. Redis' timeout counts per reply, and a new connection needs two.
 _REDIS_TIMEOUT_SECONDS = 1.0
 _POSTGRES_TIMEOUT_SECONDS = 1.5
 
 
-def create_app(environment: Environment) -> Flask:
-    """Return the edge; raises ConfigurationError with every fault in the environment."""
+def create_app(environment: Environment, draining: threading.Event) -> WebhookEndpoint:
+    """Return the edge, which is unready while `draining` is set.
+
+    Raises:
+        ConfigurationError: With every fault in the environment.
+    """
     settings = IngestSettings.read(environment)
     authentications = {name: registry.load_authentication(name, environment) for name in settings.providers}
     environment.check()
@@ -84,12 +91,10 @@ def create_app(environment: Environment) -> Flask:
         canary_stores = {name: store(name, inbox) for name, inbox in canary_inboxes.items()}
         receivers[canary.PROVIDER] = CanaryReceiver(settings.canary_secret, keys, canary_stores)
 
-    app = _flask_app(breakers)
-    app.wsgi_app = WebhookEndpoint(app.wsgi_app, receivers, settings.body_limit_bytes)  # type: ignore[method-assign]
-    return app
+    return WebhookEndpoint(_flask_app(receivers.keys(), draining, breakers), receivers)
 
 
-def _flask_app(breakers: CircuitBreakers) -> Flask:
+def _flask_app(providers: Collection[str], draining: threading.Event, breakers: CircuitBreakers) -> Flask:
     """Return the Flask app: it answers the load balancer's health checks, and every other request with an error.
 
     A backlog never makes an edge unready: all edges would leave the balancer at once, and every rejected delivery is
@@ -97,7 +102,13 @@ def _flask_app(breakers: CircuitBreakers) -> Flask:
     """
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # a doubled slash is a 404, not a redirect
-    app.register_error_handler(Exception, lambda error: to_problem(error, request.path).to_response())
+
+    @app.errorhandler(Exception)
+    def error_answer(error: Exception) -> Response:
+        problem = to_problem(error, request.path)
+        provider = request.path.removeprefix("/webhooks/").partition("/")[0]
+        endpoint.count(provider if provider in providers else "unknown", problem)
+        return problem.to_response()
 
     @app.get("/livez", provide_automatic_options=False)
     def livez() -> Response:
@@ -105,6 +116,8 @@ def _flask_app(breakers: CircuitBreakers) -> Flask:
 
     @app.get("/readyz", provide_automatic_options=False)
     def readyz() -> Response:
+        if draining.is_set():
+            return Problem(503, "draining").to_response()
         errors = [breaker.error() for breaker in breakers.durable]
         if None not in errors and (error := errors[-1]):
             return Problem(503, error.reason).to_response()

@@ -98,7 +98,8 @@ class DurableStore:
         try:
             # Not before the newest entry of the inbox: the order of receipt must hold across stores.
             not_before = StreamId(self._clock.time_ms(delivery.provider), 0).received_at
-            received_at = self._pool.run(partial(overflow.append, delivery=delivery, not_before=not_before))
+            write = partial(overflow.append, delivery=delivery, not_before=not_before)
+            received_at = self._pool.run(write, len(delivery.sealed))
         except DataRejectedError as error:  # a bug: nothing in a delivery can violate the table's rules
             raise StoreUnavailableError("overflow-refuses", error.reason) from error
         self._clock.observe(delivery.provider, round(received_at.timestamp() * 1000))

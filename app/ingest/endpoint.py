@@ -1,31 +1,29 @@
 """The WSGI fast path for webhooks, in front of Flask; `app.ingest.app` says why."""
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flask import Flask
 from werkzeug.datastructures import EnvironHeaders
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
-from werkzeug.sansio.utils import get_content_length
 
 from app import metrics
-from app.errors import StoreUnavailableError
-from app.ingest.problem_details import to_problem
+from app.errors import AuthenticationError
+from app.ingest.problem_details import Problem, to_problem
 from app.ingest.receiver import CanaryReceiver, DeliveryReceiver
+from app.ingest.request_body import SENDER_GONE
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-_CHUNK_BYTES = 64 * 1024
-# Larger bodies are limited in number. The memory of the others is bounded by the number of requests in progress.
-_LARGE_BYTES = 1024 * 1024
-_MAX_LARGE_BODIES = 2
-_WAIT_SECONDS = 1.0
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 Receivers = dict[str, DeliveryReceiver | CanaryReceiver]
+# Where the environ of an accepted delivery holds what to call when its answer has ended: with the seconds since the
+# headers arrived, and whether the sender still listened.
+ON_ANSWER = "kvitto.on_answer"
+
+
+class BodyNeededError(Exception):
+    """The headers alone do not show whether a request is authentic."""
 
 
 class _Request:
@@ -48,27 +46,12 @@ class _Request:
         return self._body
 
 
-def _observed(body: bytes, on_end: Callable[[bool], None]) -> Iterator[bytes]:
-    """Yield the body of an answer; `on_end` gets whether the sender took it.
-
-    The server asks for the end only then. If the sender has hung up, it closes the generator instead.
-    """
-    is_complete = False
-    try:
-        yield body
-        is_complete = True
-    finally:
-        on_end(is_complete)
-
-
 class WebhookEndpoint:
     """A WSGI app that answers webhooks and passes all other requests on to Flask."""
 
-    def __init__(self, flask_app: "WSGIApplication", receivers: Receivers, body_limit_bytes: int) -> None:
+    def __init__(self, flask: Flask, receivers: Receivers) -> None:
         """Route by name of provider: `receivers` has one for each."""
-        self._flask_app = flask_app
-        self._body_limit_bytes = body_limit_bytes
-        self._large_bodies = threading.BoundedSemaphore(_MAX_LARGE_BODIES)
+        self.flask = flask
         self._routes = {
             "/".join(("/webhooks", provider, *segments)): (provider, receiver, topic)
             for provider, receiver in receivers.items()
@@ -77,52 +60,53 @@ class WebhookEndpoint:
         }
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer a request. The receiver learns how the answer to a delivery ended."""
-        started = time.monotonic()
-        path = environ["PATH_INFO"]
-        route = self._routes.get(path) if environ["REQUEST_METHOD"] == "POST" else None
+        """Answer a request. Reading `wsgi.input` may raise an error, which is answered like any other."""
+        route = self._route(environ)
         if route is None:
-            return self._flask_app(environ, start_response)
+            return self.flask.wsgi_app(environ, start_response)
         provider, receiver, topic = route
-        with ExitStack() as answered:
-            try:
-                receipt = receiver.receive(_Request(environ, topic, partial(self._read_body, environ, answered)))
-            except Exception as error:
-                problem = to_problem(error, path)
-                metrics.WEBHOOK_REQUESTS.labels(provider, str(problem.status), problem.reason).inc()
-                return problem.to_response()(environ, start_response)
+        try:
+            receipt = receiver.receive(_Request(environ, topic, environ["wsgi.input"].read))
+        except Exception as error:
+            problem = to_problem(error, environ["PATH_INFO"])
+            count(provider, problem)
+            return problem.to_response()(environ, start_response)
         body = b"{}" if receipt is None else b'{"receipt": "%b"}' % str(receipt).encode()
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-        if receipt is None:
-            return [body]
-        return _observed(body, lambda complete: receiver.answered(receipt, time.monotonic() - started, complete))
+        if receipt is not None:
+            environ[ON_ANSWER] = partial(receiver.answered, receipt)
+        return [body]
 
-    def _read_body(self, environ: "WSGIEnvironment", answered: ExitStack) -> bytes:
-        """Return the raw body, declared or chunked, still content-encoded. It never holds more than the limit.
+    def is_authentic_by_headers(self, environ: "WSGIEnvironment") -> bool | None:
+        """Return whether the headers authenticate a webhook, so that its body may be read with more patience.
 
-        A body takes one of the slots for large bodies at its 1 MiB mark, and frees it when `answered` closes.
-        Werkzeug's own limit is not used: it truncates a chunked body silently.
-
-        Raises:
-            RequestEntityTooLarge: More than the limit was declared or sent.
-            ClientDisconnected: Fewer bytes were sent than declared.
-            StoreUnavailableError: No slot is free for a large body.
+        None if no body need be read: the headers show that the request is rejected, or it is no webhook.
         """
-        declared = get_content_length(environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"))
-        if declared is not None and declared > self._body_limit_bytes:
-            raise RequestEntityTooLarge
-        chunks: list[bytes] = []
-        size = 0
-        # Every read releases the GIL, so a declared body is not read once more to find its end.
-        while size != declared and (chunk := environ["wsgi.input"].read(_CHUNK_BYTES)):
-            size += len(chunk)
-            if size > self._body_limit_bytes:
-                raise RequestEntityTooLarge
-            if size > _LARGE_BYTES >= size - len(chunk):
-                if not self._large_bodies.acquire(timeout=_WAIT_SECONDS):
-                    raise StoreUnavailableError("busy", "too many large bodies at once")
-                answered.callback(self._large_bodies.release)
-            chunks.append(chunk)
-        if declared is not None and size != declared:
-            raise ClientDisconnected
-        return b"".join(chunks)
+        route = self._route(environ)
+        if route is None:
+            return None
+        _, receiver, topic = route
+        try:
+            receiver.authenticate(_Request(environ, topic, _body_needed))
+        except BodyNeededError:
+            return False
+        except AuthenticationError:
+            return None
+        return True
+
+    def serves(self, environ: "WSGIEnvironment") -> bool:
+        """Return whether a request is for a webhook."""
+        return self._route(environ) is not None
+
+    def _route(self, environ: "WSGIEnvironment") -> tuple[str, DeliveryReceiver | CanaryReceiver, str | None] | None:
+        return self._routes.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
+
+
+def count(provider: str, problem: Problem) -> None:
+    """Count an error answer; a sender that hung up got none."""
+    status = "none" if problem.reason == SENDER_GONE else str(problem.status)
+    metrics.WEBHOOK_REQUESTS.labels(provider, status, problem.reason).inc()
+
+
+def _body_needed() -> bytes:
+    raise BodyNeededError

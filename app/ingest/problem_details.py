@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from app.errors import AuthenticationError, StoreUnavailableError
+from app.errors import AuthenticationError, NotReceivedError, StoreUnavailableError
 
 _TITLES = {
     401: "The request is not authentic.",
     404: "No provider or topic of this name.",
-    405: "Only POST is answered here.",
+    405: "Another method is answered here; see the header Allow.",
     413: "The body is too large.",
     503: "The delivery was not stored; send it again.",
 }
@@ -53,6 +53,9 @@ def to_problem(error: Exception, path: str) -> Problem:
         case AuthenticationError():
             _log_rejected(path, error.reason, error.detail)
             return Problem(401, error.reason)
+        case NotReceivedError():
+            logger.warning("delivery_not_received", extra={"reason": error.reason, "detail": error.detail})
+            return Problem(503, error.reason)
         case StoreUnavailableError():
             logger.error("delivery_not_durable", extra={"reason": error.reason, "detail": error.detail})
             return Problem(503, error.reason)
@@ -69,7 +72,7 @@ def _http_problem(error: HTTPException, path: str) -> Problem:
     if error.code in (301, 307, 308):
         return Problem(404, "not-found")
     if error.code not in _TITLES:
-        return Problem(503, "not-received")  # e.g. the client closed the connection in mid-body
+        return Problem(503, "internal")  # nothing of ours raises another
     allow = {name: value for name, value in error.get_headers() if name == "Allow"}
     return Problem(error.code, error.name.lower().replace(" ", "-"), allow)
 

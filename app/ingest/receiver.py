@@ -8,9 +8,9 @@ from uuid_utils.compat import uuid7
 from app import canary, metrics
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery
-from app.errors import AuthenticationError
+from app.errors import AuthenticationError, NotReceivedError
 from app.ingest.durable_store import DurableStore
-from app.providers.base import Authentication, IncomingRequest
+from app.providers.base import Authentication, AuthenticationResult, IncomingRequest, kept_headers
 
 
 class DeliveryReceiver:
@@ -34,21 +34,30 @@ class DeliveryReceiver:
         self._duration = metrics.WEBHOOK_DURATION.labels(provider)
         self._accepted = metrics.WEBHOOK_REQUESTS.labels(provider, "200", "accepted")
 
+    def authenticate(self, request: IncomingRequest) -> AuthenticationResult | None:
+        """Return what the provider's authentication confirms, None for a handshake; raises AuthenticationError."""
+        return self._authentication.authenticate(request)
+
     def receive(self, request: IncomingRequest) -> UUID | None:
         """Store a delivery durably and return its receipt; None for a handshake, which is not stored.
 
         Raises:
             AuthenticationError: The request is not authentic.
+            NotReceivedError: Its body is empty.
             StoreUnavailableError: No store confirmed that the delivery is on disk.
         """
         with self._duration.time():
-            authentic = self._authentication.authenticate(request)
+            authentic = self.authenticate(request)
             if authentic is None:
                 metrics.WEBHOOK_REQUESTS.labels(self._provider, "200", "handshake").inc()
                 return None
+            if not request.body:  # a proxy may have dropped it; nothing was received that could be kept
+                raise NotReceivedError(
+                    "empty-body", "the request is authentic and has no body; does the balancer drop it?"
+                )
             receipt = uuid7()
             sealed = self._keys.seal(receipt, request.body)
-            headers = {name: value for name in self._authentication.kept_headers if (value := request.header(name))}
+            headers = kept_headers(self._authentication, request)
             self._store.store(Delivery(receipt, self._provider, authentic.topic, headers, sealed))
         self._accepted.inc()
         return receipt
@@ -63,13 +72,17 @@ class CanaryReceiver:
         self._keys = keys
         self._stores = stores
 
-    def receive(self, request: IncomingRequest) -> UUID:
-        """Store a canary durably and return its receipt; raises the errors of a delivery."""
+    def authenticate(self, request: IncomingRequest) -> None:
+        """Raise AuthenticationError unless the signature covers the body."""
         signature = request.header(canary.SIGNATURE)
         if not signature:
             raise AuthenticationError("no-signature")
         if not canary.is_signed(self._secret, request.body, signature):
             raise AuthenticationError("wrong-signature")
+
+    def receive(self, request: IncomingRequest) -> UUID:
+        """Store a canary durably and return its receipt; raises the errors of a delivery."""
+        self.authenticate(request)
         receipt, provider = uuid7(), str(request.topic)  # the endpoint routes only the topics above
         sealed = self._keys.seal(receipt, request.body)
         self._stores[provider].store(Delivery(receipt, canary.inbox_name(provider), provider, {}, sealed))

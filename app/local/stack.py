@@ -110,6 +110,7 @@ class Stack:
         providers = provider_names(Environment(self._environment))
         self._environment |= self._data.secret_files(providers, self._environment)
         self._environment["PROMETHEUS_MULTIPROC_DIR"] = str(self._data.metrics)
+        self._environment.setdefault("DRAIN_SECONDS", "0")  # no balancer takes it out first
         started = processes(providers, workers, ingest_processes)
         checked = Environment(self._environment)
         for process in started:

@@ -15,6 +15,7 @@ from app.errors import AuthenticationError, InvalidDeliveryError
 from app.processing.processor import validate
 from app.processing.saved_request import SavedRequest
 from app.providers import registry
+from app.providers.base import kept_headers
 from app.storage import answers, events, late_retries, receipts, reports
 from app.storage.answers import Answer
 from app.storage.connection import Connection
@@ -53,14 +54,17 @@ class Explainer:
             yield ("outcome", "401: nothing is stored")
             return
         if authentic is None:
-            yield ("authentication", "a handshake: unsigned and empty")
+            yield ("authentication", "a handshake: unsigned, and its body says nothing")
             yield ("outcome", "200: nothing is stored")
             return
         if len(request.body) > settings.body_limit_bytes:
             yield ("outcome", f"413: {len(request.body)} bytes exceed BODY_LIMIT_BYTES; nothing is stored")
             return
         yield ("authentication", f"{authentic.credential} matched; it covers {authentic.covers}")
-        headers = {name: value for name in authentication.kept_headers if (value := request.header(name))}
+        if not request.body:
+            yield ("outcome", "503: the body is empty, so that the sender tries again; nothing is stored")
+            return
+        headers = kept_headers(authentication, request)
         receipt = uuid7()
         sealed = self._seals().seal(receipt, request.body)
         delivery = Delivery(receipt, request.provider, authentic.topic, headers, sealed)

@@ -33,6 +33,16 @@ class AuthenticationResult:
     covers: str
 
 
+# Kept with every delivery: it says how the body is compressed, so that a later release can replay it.
+_CONTENT_ENCODING = "Content-Encoding"
+
+
+def kept_headers(authentication: "Authentication", request: IncomingRequest) -> dict[str, str]:
+    """Return the headers that are stored with a delivery."""
+    names = (*authentication.kept_headers, _CONTENT_ENCODING)
+    return {name: value for name in names if (value := request.header(name))}
+
+
 class Authentication(Protocol):
     """Accepts a provider's own requests and rejects all others."""
 

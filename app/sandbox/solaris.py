@@ -29,8 +29,8 @@ def _backoff(first_seconds: float, total_seconds: float) -> tuple[float, ...]:
     return (*waits, total_seconds - sum(waits))
 
 
-# Solaris publishes that waits grow exponentially for up to five days; the first wait is a guess.
-SCHEDULE = _backoff(30.0, 432_000.0)
+# Solaris publishes that waits grow exponentially for up to seven days; the first wait is a guess.
+SCHEDULE = _backoff(30.0, 604_800.0)
 _FINAL_STATUSES: dict[int, FinalStatus] = {410: "cancelled", 422: "given up"}
 
 _CORRECTIONS: dict[str, dict[str, object]] = {

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
 import psycopg
@@ -15,11 +16,17 @@ from app.errors import StoreUnavailableError
 from app.storage.connection import Connection, connection_arguments, translate_errors
 
 _SIZE = 8
+_BYTES_PER_SECOND = 4_000_000
+# Above this, the limit of the connection for a statement is raised, which costs a round trip.
+_MANY_BYTES = 256 * 1024
 T = TypeVar("T")
 
 
 class Pool:
-    """A few connections, opened in the background. No call lasts longer than `seconds`, even if the server hangs."""
+    """A few connections, opened in the background. No call lasts longer than `seconds`, even if the server hangs.
+
+    A call that sends much has the time for it in addition, on a network of 4 MB/s at least.
+    """
 
     def __init__(self, dsn: str, name: str, seconds: float) -> None:
         self._seconds = seconds
@@ -33,13 +40,18 @@ class Pool:
             open=True,
         )
 
-    def run(self, work: Callable[[Connection], T]) -> T:
-        """Return what `work` returns. It may run twice, since the first connection may have gone stale.
+    def run(self, work: Callable[[Connection], T], sent_bytes: int = 0) -> T:
+        """Return what `work` returns, which sends so many bytes.
+
+        It may run twice, since the first connection may have gone stale.
 
         Raises:
             StoreUnavailableError: It did not finish in time, or its answer was lost.
         """
-        end = time.monotonic() + self._seconds
+        seconds = self._seconds + sent_bytes / _BYTES_PER_SECOND
+        if sent_bytes > _MANY_BYTES:
+            work = partial(_within, seconds, work)
+        end = time.monotonic() + seconds
         try:
             return self._once(work, end)
         except StoreUnavailableError:
@@ -61,6 +73,13 @@ class Pool:
                 return work(connection)
         except PoolTimeout as error:
             raise StoreUnavailableError("postgres-unavailable", "no connection in time") from error
+
+
+def _within(seconds: float, work: Callable[[Connection], T], connection: Connection) -> T:
+    """Run `work` in a transaction whose statements may take so long; the server counts the time of sending too."""
+    with connection.transaction():
+        connection.execute(f"SET LOCAL statement_timeout = {round(seconds * 1000)}")
+        return work(connection)
 
 
 def _left(end: float) -> float:

@@ -47,9 +47,8 @@ def empty_view(folder: Path) -> Iterator[str]:
     """Serve the empty view on the edge's server, under the edge's settings; yield its URL."""
     port = free_port()
     view = "benchmarks.baselines.empty:app"
-    code = (
-        f"from app.cli.wsgi_server import serve; serve({view!r}, ('127.0.0.1', {port}), {EDGE_THREADS}, None, {EDGES})"
-    )
+    serve = f"serve_wsgi('empty view', {view!r}, ('127.0.0.1', {port}), {EDGE_THREADS}, {EDGES})"
+    code = f"from app.cli.http_server import serve_wsgi; {serve}"
     memory = [f"{name}={value}" for name, value in EDGE_MEMORY.items()]
     with serving(["env", *memory, sys.executable, "-c", code], folder / "empty.log"):
         yield _listening(port)

@@ -1,4 +1,4 @@
-"""A new release: ingest processes behind the shipped nginx, restarted one after the other."""
+"""A new release: ingest processes behind the shipped Caddy, restarted one after the other."""
 
 import tempfile
 import time
@@ -25,4 +25,4 @@ def _restart_in_turn(context: FaultContext) -> None:
         assert not failed, f"{failed} of {len(statuses)} requests failed"
 
 
-FAULTS = [Fault("edges behind nginx restarted in turn", _restart_in_turn)]
+FAULTS = [Fault("edges behind the balancer restarted in turn", _restart_in_turn)]

@@ -28,6 +28,24 @@ class Safeguard:
 
 
 SAFEGUARDS = {
+    "a body that comes too slowly is ended": Safeguard(
+        "app/ingest/request_body.py",
+        'self.end("body-too-slow")',
+        "pass",
+        "tests/e2e/test_edge.py::test_slow_bodies_without_a_valid_signature_stop_nothing_and_are_ended",
+    ),
+    "bodies that nothing authenticates are limited in number": Safeguard(
+        "app/ingest/request_body.py",
+        'next(iter(self._places)).end("too-many-bodies")',
+        "pass",
+        "tests/e2e/test_edge.py::test_slow_bodies_without_a_valid_signature_stop_nothing_and_are_ended",
+    ),
+    "a stop drains first": Safeguard(
+        "app/ingest/runtime.py",
+        "time.sleep(seconds)",
+        "pass",
+        "tests/e2e/deploy/test_restart.py::test_a_stopping_edge_is_unready_and_serves_until_its_drain_ends",
+    ),
     "receipts and effects are one transaction": Safeguard(
         "app/storage/ledger.py",
         "with connection.pipeline(), connection.transaction(force_rollback=undo):",

@@ -2,7 +2,10 @@
 
 import json
 import socket
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +18,7 @@ from app.inbox import client as server
 from config.redis_address import RedisAddress
 from tests.support.kvitto_process import Running
 from tests.support.providers.kompar_fixtures import TOKEN
+from tests.support.providers.solaris_fixtures import CREDIT_LINE, request
 from tests.support.servers import eventually
 
 MIB = 1024 * 1024
@@ -129,17 +133,23 @@ def test_a_chunked_body_within_the_limit_is_accepted(kvitto: Running, appended: 
     assert appended() == before + 1
 
 
-def send_incomplete(kvitto: Running, rest: str) -> bytes:
-    """Send the beginning of a request and close the sending side; return the answer."""
+def send(kvitto: Running, rest: str, how: int | None = None) -> bytes:
+    """Send a request with these headers and body, and shut the connection down in this way; return the answer."""
     host, port = kvitto.ingest.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as wire:
         head = "POST /webhooks/kompar/decisions HTTP/1.1\r\nHost: x\r\nAuthorization: token xxxxx-yyyyy-zzzzz\r\n"
         wire.sendall((head + rest).encode())
-        wire.shutdown(socket.SHUT_WR)
+        if how is not None:
+            wire.shutdown(how)
         answer = b""
         while chunk := wire.recv(65536):
             answer += chunk
         return answer
+
+
+def send_incomplete(kvitto: Running, rest: str) -> bytes:
+    """Send the beginning of a request and close the sending side; return the answer."""
+    return send(kvitto, rest, socket.SHUT_WR)
 
 
 @pytest.mark.parametrize("rest", ["Content-Length: 1000\r\n\r\nhalf", "Content-Length: 0\r\n"])
@@ -166,12 +176,96 @@ def test_a_content_encoding_is_not_decoded(kvitto: Running) -> None:
     headers = {"Authorization": "token xxxxx-yyyyy-zzzzz", "Content-Encoding": "gzip"}
     answer = kvitto.client.post("/webhooks/kompar/decisions", content=b"\x1f\x8b\x08", headers=headers)
     assert answer.status_code == 200
-    assert kvitto.outcome(answer.json()["receipt"])["reason"] == "not-json"
+    receipt = answer.json()["receipt"]
+    assert kvitto.outcome(receipt)["reason"] == "not-json"
+    detail = kvitto.rows("SELECT detail FROM reporting.dead_letters WHERE receipt = %s", receipt)
+    assert detail == [{"detail": "compressed (gzip)"}]
+    query = "SELECT headers FROM kvitto.receipts JOIN kvitto.bodies USING (receipt) WHERE receipt = %s"
+    assert kvitto.rows(query, receipt)[0]["headers"] == {"Content-Encoding": "gzip"}
 
 
 def test_livez_and_readyz_answer_200(kvitto: Running) -> None:
     assert kvitto.client.get("/livez").status_code == 200
     assert kvitto.client.get("/readyz").status_code == 200
+
+
+def counted(kvitto: Running, *labels: str) -> float:
+    """Return how many requests were counted with these labels."""
+    password = (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text()
+    metrics = kvitto.client.get(f"{kvitto.console}/metrics", auth=("any", password)).text
+    lines = [line for line in metrics.splitlines() if line.startswith("kvitto_webhook_requests_total{")]
+    return sum(float(line.split()[-1]) for line in lines if all(f'"{label}"' in line for label in labels))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "labels"),
+    [
+        ("POST", "/webhooks/kompar/contracts", ("kompar", "404", "not-found")),
+        ("POST", "/webhooks/nobody", ("unknown", "404", "not-found")),
+        ("GET", "/webhooks/kompar/decisions", ("kompar", "405", "method-not-allowed")),
+        ("POST", "/livez", ("unknown", "405", "method-not-allowed")),
+    ],
+)
+def test_wrong_paths_and_methods_are_counted(kvitto: Running, method: str, path: str, labels: tuple[str, ...]) -> None:
+    before = counted(kvitto, *labels)
+    assert "POST" not in kvitto.client.request(method, path).json()["title"]
+    assert counted(kvitto, *labels) == before + 1
+
+
+def test_a_body_beyond_the_limit_is_counted(kvitto: Running) -> None:
+    before = counted(kvitto, "kompar", "413")
+    problem(kvitto.post("applications", b"x" * (26 * MIB)), 413)
+    assert counted(kvitto, "kompar", "413") == before + 1
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 0\r\n", "", "Transfer-Encoding: chunked\r\n"])
+def test_an_authentic_delivery_without_a_body_is_503(kvitto: Running, appended: Callable[[], int], length: str) -> None:
+    before, was = appended(), counted(kvitto, "kompar", "503", "empty-body")
+    answer = send(kvitto, f"Connection: close\r\n{length}\r\n" + ("0\r\n\r\n" if "chunked" in length else ""))
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"Retry-After" in answer or b"retry-after" in answer
+    assert (appended(), counted(kvitto, "kompar", "503", "empty-body")) == (before, was + 1)
+
+
+def test_a_sender_that_hangs_up_is_not_counted_as_answered(kvitto: Running) -> None:
+    before = counted(kvitto, "kompar", "none", "sender-gone")
+    answered = counted(kvitto, "kompar", "503")
+    send_incomplete(kvitto, "Content-Length: 1000\r\n\r\nhalf")
+    eventually(lambda: counted(kvitto, "kompar", "none", "sender-gone") == before + 1, "the sender counted")
+    assert counted(kvitto, "kompar", "503") == answered
+
+
+def test_slow_bodies_without_a_valid_signature_stop_nothing_and_are_ended(kvitto: Running) -> None:
+    """More of them than may be on their way at once, each with one byte of its body sent."""
+    head = f"POST /webhooks/solaris HTTP/1.1\r\nHost: x\r\nSolaris-Webhook-Event-Type: {CREDIT_LINE}\r\n"
+    host, _, port = kvitto.ingest.removeprefix("http://").partition(":")
+    with ExitStack() as opened:
+        slow = [opened.enter_context(socket.create_connection((host, int(port)), timeout=30)) for _ in range(300)]
+        for connection in slow:
+            connection.sendall(f"{head}Content-Length: 1000\r\n\r\nx".encode())
+        for _ in range(3):  # each has its own time limit
+            assert kvitto.client.get("/readyz").status_code == 200
+            assert kvitto.post("decisions", b"{}").status_code == 200
+            sample = request("beside slow bodies", {"id": "beside-slow"})
+            answer = kvitto.client.post(sample.path, content=sample.body, headers=sample.headers)
+            assert answer.status_code == 200
+        ends = [connection.recv(4096) for connection in slow]
+    reasons = Counter(json.loads(end.partition(b"\r\n\r\n")[2])["reason"] for end in ends)
+    assert reasons.keys() == {"body-too-slow", "too-many-bodies"}
+
+
+@pytest.mark.slow
+def test_a_body_at_an_acceptable_rate_has_the_time_that_its_size_needs(kvitto: Running) -> None:
+    """At 100 kB/s it takes longer than a body of no size may take."""
+
+    def parts() -> Iterator[bytes]:
+        for _ in range(15):
+            time.sleep(1)
+            yield b"x" * 100_000
+
+    headers = {"Authorization": f"token {TOKEN}"}
+    answer = kvitto.client.post("/webhooks/kompar/decisions", content=parts(), headers=headers)
+    assert answer.status_code == 200, answer.text
 
 
 def test_a_slow_sender_delays_no_other(kvitto: Running) -> None:

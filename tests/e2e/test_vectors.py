@@ -32,7 +32,7 @@ def check_group(kvitto: Running, group: list[Sample]) -> None:
         if "receipt" in answer.json():
             check(kvitto, sample, kvitto.outcome(answer.json()["receipt"]))
         else:
-            assert answer.status_code == 401 or answer.json() == {}
+            assert answer.status_code in (401, 503) or answer.json() == {}
             assert kvitto.entries(sample.path.split("/")[2]) == before
 
 

@@ -1,16 +1,16 @@
 """What the edge can answer, whatever goes wrong beneath it: never a status that loses a delivery for good."""
 
 import base64
+import threading
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from flask import Flask
-from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.exceptions import default_exceptions
+from werkzeug.test import Client
 
 from app.errors import DataRejectedError, InvalidDeliveryError, StoreUnavailableError
 from app.ingest.app import create_app
@@ -36,7 +36,7 @@ FAILURES: list[Exception] = [
 
 
 @pytest.fixture(scope="module")
-def app(valkey_server: str, postgres_server: str) -> Flask:
+def edge(valkey_server: str, postgres_server: str) -> Client:
     """One edge for all of these tests, on a database that stays: its watches go on as long as this process."""
     environment = {key: value for each in names() for key, value in side(each).environment.items()} | {
         "DATABASE_URL": databases.create(postgres_server),
@@ -44,32 +44,27 @@ def app(valkey_server: str, postgres_server: str) -> Flask:
         "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
         "BODY_LIMIT_BYTES": "50000",
     }
-    found = create_app(Environment(environment))
+    found = create_app(Environment(environment), threading.Event())
     for which, failure in [("secret", ValueError("secret")), *enumerate(FAILURES)]:
-        found.add_url_rule(f"/fails/{which}", f"fails-{which}", partial(fail, failure), methods=["POST"])
-    return found
+        found.flask.add_url_rule(f"/fails/{which}", f"fails-{which}", partial(fail, failure), methods=["POST"])
+    return Client(found)
 
 
 def fail(failure: Exception) -> Any:
     raise failure
 
 
-@pytest.fixture
-def edge(app: Flask) -> FlaskClient:
-    return app.test_client()
-
-
 @pytest.mark.parametrize("number", range(len(FAILURES)), ids=[type(failure).__name__ for failure in FAILURES])
-def test_any_error_inside_is_answered_within_the_contract(app: Flask, number: int) -> None:
-    answer = app.test_client().post(f"/fails/{number}")
+def test_any_error_inside_is_answered_within_the_contract(edge: Client, number: int) -> None:
+    answer = edge.post(f"/fails/{number}")
     assert answer.status_code in CONTRACT - {200}
     assert answer.content_type == "application/problem+json"
     failure = FAILURES[number]
     assert not isinstance(failure, ValueError) or str(failure) not in answer.text
 
 
-def test_an_unexpected_error_is_503_with_a_time_to_come_back(app: Flask) -> None:
-    answer = app.test_client().post("/fails/secret")
+def test_an_unexpected_error_is_503_with_a_time_to_come_back(edge: Client) -> None:
+    answer = edge.post("/fails/secret")
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
     assert "secret" not in answer.text
@@ -98,7 +93,7 @@ headers = st.dictionaries(
 @given(
     method=methods, sample=st.sampled_from(GOOD) | st.builds(Sample, st.none(), paths, headers, bodies), sent=headers
 )
-def test_no_request_is_answered_otherwise(edge: FlaskClient, method: str, sample: Sample, sent: dict[str, str]) -> None:
+def test_no_request_is_answered_otherwise(edge: Client, method: str, sample: Sample, sent: dict[str, str]) -> None:
     path = sample.path
     # As a server has decoded it. The test client would read a path that begins with // as a host.
     decoded = {"PATH_INFO": unquote(path, "latin-1").encode().decode("latin-1")}
@@ -108,5 +103,5 @@ def test_no_request_is_answered_otherwise(edge: FlaskClient, method: str, sample
 
 
 @pytest.mark.parametrize("sample", GOOD, ids=lambda sample: sample.name)
-def test_the_answer_does_not_depend_on_what_the_body_holds(edge: FlaskClient, sample: Sample) -> None:
+def test_the_answer_does_not_depend_on_what_the_body_holds(edge: Client, sample: Sample) -> None:
     assert edge.post(sample.path, headers=sample.headers, data=sample.body).status_code == 200

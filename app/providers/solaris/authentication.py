@@ -1,7 +1,7 @@
 """Solaris signs the raw body: `Solaris-Webhook-Signature: sha256=` and its HMAC-SHA256 in hexadecimal.
 
-Every event type has its own subscription and its own secrets. Subscribing causes one empty, unsigned request before
-the secret is known: the handshake.
+Every event type has its own subscription and its own secrets. Subscribing causes one unsigned request before the
+secret is known, whose body says nothing: the handshake.
 """
 
 import hmac
@@ -20,6 +20,8 @@ WEBHOOK_ID = "Solaris-Webhook-Id"
 ENTITY_ID = "Solaris-Entity-Id"
 _SIGNATURE = "Solaris-Webhook-Signature"
 _HANDSHAKE = "WEBHOOK-SUBSCRIPTION"
+# What senders of the handshake send as its body; it says nothing.
+_EMPTY_BODIES = (b"", b"{}", b"[]", b"null", b'""')
 _HANDSHAKES_PER_MINUTE = 60
 
 
@@ -27,7 +29,13 @@ class SolarisAuthentication:
     """Accepts bodies signed with a secret of their event type; rejects event types without a secret."""
 
     topics: frozenset[str | None] = frozenset({None})
-    kept_headers: tuple[str, ...] = (WEBHOOK_ID, EVENT_TYPE, ENTITY_ID, "Solaris-Webhook-Attempt")
+    kept_headers: tuple[str, ...] = (
+        WEBHOOK_ID,
+        EVENT_TYPE,
+        ENTITY_ID,
+        "Solaris-Webhook-Attempt",
+        "Solaris-Webhook-Callout-Timestamp",
+    )
 
     def __init__(self, secrets: tuple[tuple[str, str], ...], clock: Callable[[], float] = time.monotonic) -> None:
         self._secrets: dict[str, list[bytes]] = defaultdict(list)
@@ -40,7 +48,7 @@ class SolarisAuthentication:
     def authenticate(self, request: IncomingRequest) -> AuthenticationResult | None:
         """Return the event type as the topic, or None for a handshake."""
         event_type = request.header(EVENT_TYPE)
-        if event_type == _HANDSHAKE and not request.body:
+        if event_type.upper() == _HANDSHAKE and b"".join(request.body.split()) in _EMPTY_BODIES:
             self._count_handshake()
             return None
         secrets = self._secrets.get(event_type)
@@ -77,7 +85,7 @@ def _signature(secret: bytes, body: bytes) -> bytes:
 
 def _printable(event_type: str) -> str:
     """Return an event type for the log, empty if it has another form: anyone may have sent it."""
-    return event_type if re.fullmatch(r"[A-Z][A-Z_-]{0,80}", event_type) else ""
+    return event_type if re.fullmatch(r"[A-Z][A-Z0-9_-]{0,80}", event_type) else ""
 
 
 def read(environment: Environment) -> SolarisAuthentication:

@@ -52,7 +52,7 @@ def edge_environment(valkey_server: str, ledger: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def front(edge_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    """Both ingest processes behind nginx."""
+    """Both ingest processes behind Caddy."""
     folder = tmp_path_factory.mktemp("front")
     with (
         edges(folder, edge_environment) as found,

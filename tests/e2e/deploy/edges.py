@@ -1,4 +1,4 @@
-"""Ingest processes of a test's own, behind one address each."""
+"""Ingest processes of a test's own, behind one address each, without any privilege."""
 
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.e2e.deploy.unprivileged import unprivileged
 from tests.support.kvitto_process import SECRETS, command
 from tests.support.ports import free_port
 from tests.support.servers import bare_environment, eventually
@@ -44,7 +45,9 @@ class Edge:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            return subprocess.Popen(command("ingest"), env=self._environment, stdout=log, stderr=log)
+            return subprocess.Popen(
+                [*unprivileged(), *command("ingest")], env=self._environment, stdout=log, stderr=log
+            )
 
     @staticmethod
     def is_ready(url: str) -> bool:

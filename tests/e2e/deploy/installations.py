@@ -23,6 +23,7 @@ from tests.e2e.deploy import production
 from tests.e2e.deploy.composition import PROCESSES, SERVICES, environment_of
 from tests.e2e.deploy.edges import Edge
 from tests.e2e.deploy.load import HEADERS, PATH
+from tests.e2e.deploy.unprivileged import GID, UID, unprivileged
 from tests.support.kvitto_process import ROOT
 from tests.support.ports import free_port
 from tests.support.providers.kompar_fixtures import KEY
@@ -30,7 +31,6 @@ from tests.support.servers import eventually
 
 # Installing dozens of packages, or starting processes whose modules are not compiled yet, on a machine that is busy.
 _SECONDS = 180.0
-_UID, _GID = map(int, SERVICES["ingest-1"]["user"].split(":"))
 _TARGET = "/opt/kvitto"
 _IMPORTED = re.compile(r"^import time:[\s\d]+\|[\s\d]+\|\s+(\S+)$", re.MULTILINE)
 
@@ -116,28 +116,11 @@ def _run(line: list[str], folder: Path, more: Mapping[str, str] = {}) -> None:
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
-def unprivileged() -> list[str]:
-    """Return what makes a command run as the user of the image, without capabilities; nothing if this is not root.
-
-    One capability is left where this Python lies in a folder that is closed to others: to read it all the same.
-    """
-    if os.geteuid() != 0:
-        return []
-    python = Path(sys.executable).resolve()
-    closed = any(not folder.stat().st_mode & 0o001 for folder in python.parents)
-    kept = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search"] if closed else ["--inh-caps=-all"]
-    bounding = "-all,+dac_read_search" if closed else "-all"
-    return [
-        "setpriv", "--reuid", str(_UID), "--regid", str(_GID), "--clear-groups", "--no-new-privs", *kept,
-        f"--bounding-set={bounding}", "--",
-    ]  # fmt: skip
-
-
 def own(path: Path) -> Path:
     """Make a folder that the image's user alone may use; return it."""
     path.mkdir(mode=0o700)
     if os.geteuid() == 0:
-        os.chown(path, _UID, _GID)
+        os.chown(path, UID, GID)
     return path
 
 

@@ -11,7 +11,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
 @dataclass(slots=True)
 class Stub:
-    """Its address, and the requests that arrived, each as headers by lower-case name."""
+    """Its address, and the deliveries that arrived, each as headers by lower-case name."""
 
     address: str = ""
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -19,16 +19,20 @@ class Stub:
 
 @contextmanager
 def stub(answer: bytes) -> Iterator[Stub]:
-    """Serve; with an empty answer, hang up on every request after reading it."""
+    """Serve; with an empty answer, hang up on every delivery after reading it."""
     recorded = Stub()
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            if not self.rfile.readline():
+            request = self.rfile.readline()
+            if not request:
                 return
             lines = iter(lambda: self.rfile.readline().decode().strip(), "")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             self.rfile.read(int(headers.get("content-length", "0")))
+            if request.startswith(b"GET /readyz "):  # the balancer asks whether it is ready, and it is
+                self.wfile.write(OK)
+                return
             recorded.headers.append(headers)
             self.wfile.write(answer)
 

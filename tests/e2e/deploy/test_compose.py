@@ -14,7 +14,7 @@ from config.environment import Environment
 from config.granian import WORKERS_KILL_TIMEOUT
 from config.redis_address import RedisAddress
 from config.settings import IngestSettings
-from tests.e2e.deploy.balancer import TEMPLATE
+from tests.e2e.deploy.balancer import CADDYFILE, RUN
 from tests.e2e.deploy.composition import FILE, MOUNTED, OURS, SERVICES, composition, interpolated, read
 from tests.support.kvitto_process import ROOT
 
@@ -42,7 +42,8 @@ def test_service_is_hardened(service: dict[str, Any]) -> None:
     assert service["pids_limit"]
     assert service["mem_limit"]
     assert service["stop_grace_period"]
-    assert not service.keys() & {"privileged", "cap_add", "network_mode", "pid", "devices", "env_file"}
+    assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if service["image"].startswith("caddy:") else [])
+    assert not service.keys() & {"privileged", "network_mode", "pid", "devices", "env_file"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -98,7 +99,7 @@ def test_every_variable_of_a_service_is_read(service: dict[str, Any]) -> None:
 
 def test_published_ports_are_the_balancers_and_the_consoles_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"nginx": ["443:8443"], "console": ["127.0.0.1:8081:8081"]}
+    assert published == {"caddy": ["443:8443"], "console": ["127.0.0.1:8081:8081"]}
 
 
 def test_servers_are_reached_by_their_clients_only_and_not_from_outside() -> None:
@@ -107,22 +108,25 @@ def test_servers_are_reached_by_their_clients_only_and_not_from_outside() -> Non
 
     workers = {name for name in SERVICES if name.startswith("worker-")}
     ingests = {"ingest-1", "ingest-2"}
-    assert on("edge") == {"nginx", "beat"} | ingests  # beat sends canaries
+    assert on("edge") == {"caddy", "beat"} | ingests  # beat sends canaries
     assert on("inbox") == {"redis", "beat", "operator"} | ingests | workers
     assert on("ledger") == {"postgres", "console", "migrate", "operator", "reseal", "subscriptions"} | ingests | workers
-    assert on("public") == {"nginx", "subscriptions"}  # providers' APIs are outside
+    assert on("public") == {"caddy", "subscriptions"}  # providers' APIs are outside
     assert all(composition()["networks"][name]["internal"] for name in ("edge", "inbox", "ledger"))
 
 
 def test_balancer_has_the_addresses_of_both_ingest_processes() -> None:
-    settings = SERVICES["nginx"]["environment"]
+    settings = SERVICES["caddy"]["environment"]
     for number in (1, 2):
-        address = SERVICES[f"ingest-{number}"]["networks"]["edge"]["ipv4_address"]
-        assert settings[f"BALANCER_INGEST_{number}"] == f"{address}:8080"
-    assert set(re.findall(r"\$\{(BALANCER_[A-Z_0-9]+)\}", TEMPLATE.read_text())) == {
+        assert settings[f"BALANCER_INGEST_{number}"] == f"ingest-{number}:8080"
+        assert f"ingest-{number}" in SERVICES
+    assert set(re.findall(r"\{\$(BALANCER_[A-Z_0-9]+)\}", CADDYFILE.read_text())) == {
         name for name in settings if name.startswith("BALANCER_")
     }
-    assert re.match(settings["NGINX_ENVSUBST_FILTER"], "BALANCER_INGEST_1")
+    assert SERVICES["caddy"]["command"] == [
+        "caddy",
+        *(part.replace(str(CADDYFILE.parent), "/etc/caddy") for part in RUN),
+    ]
 
 
 def test_provider_has_a_worker() -> None:
@@ -135,17 +139,19 @@ def test_provider_has_a_worker() -> None:
 
 
 def test_balancer_accepts_bodies_as_large_as_ingest_does() -> None:
-    (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", TEMPLATE.read_text())
+    (megabytes,) = re.findall(r"max_size (\d+)MiB$", CADDYFILE.read_text(), re.MULTILINE)
     assert int(megabytes) * 1024 * 1024 == IngestSettings.read(Environment({})).body_limit_bytes
     assert "BODY_LIMIT_BYTES" not in FILE.read_text()
 
 
 def test_grace_period_of_a_stop_is_longer_than_the_stop() -> None:
-    (nginx,) = re.findall(r"worker_shutdown_timeout (\d+)s;", TEMPLATE.read_text())
+    (caddy,) = re.findall(r"grace_period (\d+)s$", CADDYFILE.read_text(), re.MULTILINE)
+    drain = IngestSettings.read(Environment({})).drain_seconds
     grace = {name: seconds(service["stop_grace_period"]) for name, service in SERVICES.items()}
-    assert min(grace["ingest-1"], grace["console"]) > WORKERS_KILL_TIMEOUT + 1
+    assert grace["ingest-1"] > drain + WORKERS_KILL_TIMEOUT + 1
+    assert grace["console"] > WORKERS_KILL_TIMEOUT + 1
     assert grace["worker-kompar"] > worker_settings(RedisAddress())["task_time_limit"]
-    assert grace["nginx"] > int(nginx)
+    assert grace["caddy"] > int(caddy)
 
 
 def test_example_lists_every_variable_with_its_default() -> None:

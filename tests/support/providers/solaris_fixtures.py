@@ -58,7 +58,7 @@ class SolarisSide:
                 "a handshake with a body",
                 "/webhooks/solaris",
                 {"Solaris-Webhook-Event-Type": "WEBHOOK-SUBSCRIPTION"},
-                b"{}",
+                b'{"id": "a"}',
             ),
         ]
 

@@ -56,7 +56,8 @@ import os, sys
 os.environ |= {"DATABASE_URL": "postgresql://127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
 os.environ |= {"SEALING_KEYS": "a=" + "A" * 43 + "="}
 os.environ |= {"KOMPAR_TOKENS": "t", "SOLARIS_SECRETS": "T=s"}
-import app.ingest.wsgi
+from app.ingest.rsgi import create
+create(threads=1)
 banned = ("marshmallow", "stdnum", "app.domain.json_content", "app.domain.masking", "app.providers.schema",
           "app.domain.event", "app.domain.national_ids",
           "app.domain.revisions", "app.crypto.digests")

@@ -10,6 +10,7 @@ from app.domain.event import Event, all_flags
 from app.domain.masking import mask
 from app.errors import AuthenticationError, InvalidDeliveryError, KvittoError
 from app.providers import registry
+from app.providers.base import kept_headers
 from config.environment import Environment
 from tests.support.providers.provider_fixtures import Sample, Side, names, side
 
@@ -48,7 +49,7 @@ class Folder:
         authentic = self.authentication.authenticate(request)
         if authentic is None:
             return None
-        kept = {name: value for name in self.authentication.kept_headers if (value := request.header(name))}
+        kept = kept_headers(self.authentication, request)
         return self.opener.validate(self.opener.open(authentic.topic, kept, sample.body))
 
     def outcome(self, sample: Sample) -> str:

@@ -1,6 +1,7 @@
 """Solaris' requests and events."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from app.crypto.digests import Fingerprints
 from app.domain.delivery import Payload
 from app.domain.event import Event, all_flags
 from app.errors import AuthenticationError, InvalidDeliveryError
+from app.providers.base import kept_headers
 from app.providers.solaris.authentication import SolarisAuthentication
 from app.providers.solaris.events import Solaris
 from tests.support.providers.solaris_fixtures import CREDIT_LINE, SECRETS, request
@@ -55,11 +57,37 @@ def test_wrong_signature_is_rejected(signature: str) -> None:
         SolarisAuthentication(tuple(SECRETS.items())).authenticate(made)
 
 
-def test_a_handshake_is_empty() -> None:
-    solaris = SolarisAuthentication(tuple(SECRETS.items()))
-    assert solaris.authenticate(handshake()) is None
+@pytest.mark.parametrize("body", [b"", b" \r\n", b"{}", b"[]", b"null", b'""', b"{}\n", b"{ }", b"[\n]"])
+@pytest.mark.parametrize("change", [str.upper, str.lower, str.title])
+def test_a_handshake_whose_body_says_nothing_is_accepted(body: bytes, change: Any) -> None:
+    made = handshake(body)
+    made._headers = {name: change(value) for name, value in made._headers.items()}
+    assert SolarisAuthentication(tuple(SECRETS.items())).authenticate(made) is None
+
+
+@pytest.mark.parametrize("body", [b'{"id": 1}', b"0", b"x", b"[[]]", b"{}{}"])
+def test_a_handshake_with_content_is_rejected(body: bytes) -> None:
     with pytest.raises(AuthenticationError):
-        solaris.authenticate(handshake(b"{}"))
+        SolarisAuthentication(tuple(SECRETS.items())).authenticate(handshake(body))
+
+
+def test_an_unconfigured_event_type_with_digits_is_named() -> None:
+    made = Request(request("a", {"id": "a"}))
+    made._headers["solaris-webhook-event-type"] = "CARD_AUTHORIZATION_DECLINE_V2"
+    with pytest.raises(AuthenticationError) as caught:
+        SolarisAuthentication(tuple(SECRETS.items())).authenticate(made)
+    assert caught.value.detail == "CARD_AUTHORIZATION_DECLINE_V2"
+
+
+def test_the_callout_timestamp_is_kept() -> None:
+    solaris = SolarisAuthentication(tuple(SECRETS.items()))
+    made = Request(request("a", {"id": "a"}))
+    made._headers["solaris-webhook-callout-timestamp"] = "2026-11-28T12:00:00Z"
+    assert kept_headers(solaris, made)["Solaris-Webhook-Callout-Timestamp"] == "2026-11-28T12:00:00Z"
+
+
+def test_a_retry_within_seven_days_is_recognised() -> None:
+    assert event(CREDIT_LINE, {"id": "a"}).horizon == timedelta(days=7)
 
 
 def test_handshakes_are_sixty_a_minute() -> None:

@@ -24,6 +24,6 @@ def attempts() -> Attempts:
 
 @pytest.fixture
 def dispatcher(attempts: Attempts) -> Iterator[Dispatcher]:
-    """A dispatcher that makes five days a few seconds."""
+    """A dispatcher that makes seven days a few seconds."""
     with Dispatcher(attempts.append, speed=100_000) as running:
         yield running

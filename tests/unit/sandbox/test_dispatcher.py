@@ -77,8 +77,8 @@ def test_dispatcher_keeps_the_schedule_to_two_percent() -> None:
     assert all(0.999 < each < 1.02 for each in late()), gaps
 
 
-def test_solaris_backs_off_for_five_days() -> None:
-    assert sum(solaris.SCHEDULE) == 5 * 24 * 3600
+def test_solaris_backs_off_for_seven_days() -> None:
+    assert sum(solaris.SCHEDULE) == 7 * 24 * 3600
     assert all(later == 2 * earlier for earlier, later in zip(solaris.SCHEDULE, solaris.SCHEDULE[1:-1], strict=False))
 
 
