@@ -3,6 +3,7 @@
 import threading
 
 import config.logging
+from app import metrics
 from app.ingest.app import create_app
 from app.ingest.buffered_wsgi import BufferedWsgi
 from app.ingest.request_body import BodyReader
@@ -20,6 +21,7 @@ def create(threads: int) -> BufferedWsgi:
     environment.check()
     draining = threading.Event()
     drain_on_sigterm(draining, settings.drain_seconds)
+    metrics.share()
     endpoint = create_app(environment, draining)
     edge = BufferedWsgi(endpoint, BodyReader(settings.body_limit_bytes), threads, draining)
     freeze_startup_objects()

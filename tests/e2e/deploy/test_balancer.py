@@ -131,8 +131,8 @@ def test_forged_origins_change_nothing_at_ingest(front: Front) -> None:
 
 
 @pytest.mark.parametrize("body", [b" " * (LIMIT + 1), chunks(LIMIT + 1)], ids=["declared", "chunked"])
-def test_a_body_beyond_the_limit_is_answered_413(deserted: Balancer, body: bytes) -> None:
-    with deserted.client() as client:
+def test_a_body_beyond_the_limit_is_answered_413(front: Front, body: bytes) -> None:
+    with front.balancer.client() as client:
         answer = deliver(client, body)
     assert answer.status_code == 413
     assert answer.headers["Content-Type"] == "application/problem+json"

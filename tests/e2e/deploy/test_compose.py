@@ -138,9 +138,9 @@ def test_provider_has_a_worker() -> None:
     assert SERVICES["beat"]["environment"]["PROVIDERS"] == ",".join(served)
 
 
-def test_balancer_accepts_bodies_as_large_as_ingest_does() -> None:
-    (megabytes,) = re.findall(r"max_size (\d+)MiB$", CADDYFILE.read_text(), re.MULTILINE)
-    assert int(megabytes) * 1024 * 1024 == IngestSettings.read(Environment({})).body_limit_bytes
+def test_balancer_buffers_bodies_as_large_as_ingest_accepts() -> None:
+    (megabytes,) = re.findall(r"request_buffers (\d+)MiB$", CADDYFILE.read_text(), re.MULTILINE)
+    assert int(megabytes) * 1024 * 1024 > IngestSettings.read(Environment({})).body_limit_bytes
     assert "BODY_LIMIT_BYTES" not in FILE.read_text()
 
 
