@@ -3,14 +3,15 @@
 import base64
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from flask.testing import FlaskClient
 from redis import Redis
+from werkzeug.test import Client
 
 from app.audit.conservation import audit
 from app.audit.problems import clock_problems
@@ -59,17 +60,17 @@ def stage(postgres_server: str, tmp_path: Path) -> Iterator[Stage]:
     slot.release()
 
 
-def edge(stage: Stage) -> FlaskClient:
+def edge(stage: Stage) -> Client:
     """Start an edge, which knows nothing but what the servers know."""
     environment = {key: value for each in names() for key, value in side(each).environment.items()} | {
         "DATABASE_URL": stage.database,
         "REDIS_URL": stage.redis_url,
         "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
     }
-    return create_app(Environment(environment)).test_client()
+    return Client(create_app(Environment(environment), threading.Event()))
 
 
-def post(client: FlaskClient, accepted: bool, **more: Any) -> None:
+def post(client: Client, accepted: bool, **more: Any) -> None:
     body = json.dumps({"application_id": "a", "accepted": accepted} | more)
     headers = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"}
     assert client.post("/webhooks/kompar/decisions", data=body, headers=headers).status_code == 200
