@@ -87,7 +87,9 @@ def test_the_callout_timestamp_is_kept() -> None:
 
 
 def test_a_retry_within_seven_days_is_recognised() -> None:
-    assert event(CREDIT_LINE, {"id": "a"}).horizon == timedelta(days=7)
+    schedule = event(CREDIT_LINE, {"id": "a"}).schedule
+    assert schedule.fits(timedelta(days=7))
+    assert not schedule.fits(timedelta(days=7, seconds=1))
 
 
 def test_handshakes_are_sixty_a_minute() -> None:
