@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import logging
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from tests.support.kvitto_process import Running, running
 
 # A shell has what it starts in the background ignore Ctrl-C, and that would be inherited by all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# A test's edge lives until the process ends, and its pool would go on saying that the test's Postgres is gone.
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 # A loaded machine is slow, which is no fault of what is tested.
 settings.register_profile("kvitto", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kvitto")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 _OTHER_THREADS = 4
+# No sender hangs up sooner. A slower answer asks whether its sender still listens, which takes so long.
+_QUICK_SECONDS, _HANG_UP_SECONDS = 0.1, 0.01
 # Status, headers and body.
 Answer = tuple[int, list[tuple[str, str]], bytes]
 logger = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ class BufferedWsgi:
 
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
         """Answer a request."""
-        started, is_complete = time.monotonic(), True
+        started = time.monotonic()
         environ = _environ(scope)
         with ExitStack() as answered:
             is_authentic = self._endpoint.is_authentic_by_headers(environ)
@@ -60,12 +62,11 @@ class BufferedWsgi:
             status, headers, body = await threads.answer(environ)
         if self._draining.is_set():
             headers.append(("Connection", "close"))
-        try:
+        is_awaited = time.monotonic() - started < _QUICK_SECONDS or not await _has_hung_up(protocol)
+        with suppress(ProtocolClosed):
             protocol.response_bytes(status, headers, body)
-        except ProtocolClosed:  # the sender hung up
-            is_complete = False
         if on_answer := environ.get(ON_ANSWER):
-            on_answer(time.monotonic() - started, is_complete)
+            on_answer(time.monotonic() - started, is_awaited)
 
     async def _read(
         self, protocol: Any, environ: "WSGIEnvironment", is_authentic: bool, answered: ExitStack
@@ -76,6 +77,14 @@ class BufferedWsgi:
             return BytesIO(await self._bodies.read(protocol, declared, is_authentic, answered))
         except Exception as error:
             return _FailedBody(error)
+
+
+async def _has_hung_up(protocol: Any) -> bool:
+    """Return whether the sender of a request has closed its connection."""
+    disconnect = asyncio.ensure_future(protocol.client_disconnect())
+    done, _ = await asyncio.wait([disconnect], timeout=_HANG_UP_SECONDS)
+    disconnect.cancel()
+    return bool(done)
 
 
 class _FailedBody:

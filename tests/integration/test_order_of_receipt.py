@@ -52,7 +52,7 @@ class Stage(NamedTuple):
 
 @pytest.fixture
 def stage(postgres_server: str, tmp_path: Path) -> Iterator[Stage]:
-    database, slot = databases.create(postgres_server), ConsumerSlot(tmp_path / "slots")
+    database, slot = databases.create(postgres_server), ConsumerSlot(tmp_path)
     ledger = Ledger(database, "kompar")
     with redis_server(tmp_path / "redis") as server, connect(database, "test") as connection:
         yield Stage(server.client, server.url, database, connection, consumer_of(slot, ledger, server.client))

@@ -58,7 +58,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def consumer(server: RedisServer, database: str, tmp_path: Path) -> Iterator[InboxConsumer]:
-    ledger, slot = Ledger(database, "kompar"), ConsumerSlot(tmp_path / "slots")
+    ledger, slot = Ledger(database, "kompar"), ConsumerSlot(tmp_path)
     yield consumer_of(slot, ledger, server.client)
     ledger.close()
     slot.release()
