@@ -34,7 +34,7 @@ from benchmarks.workload_size import Volume
 GOAL = 3.0
 FIGURE, ALONE = "Solaris under a burst of Kompar, p99", "Solaris alone"
 RATE = 20.0
-SECRET = "5ec2e7"
+SECRET = "5ec2e7" * 3
 TOKEN, KEY = "token-of-this-run", "k" * 32
 EVENT_TYPE = "FREELANCER_CREDIT_LINE_APPLICATION"
 

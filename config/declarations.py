@@ -43,7 +43,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "SEALING_KEYS",
-        "Comma-separated `id=key`, each key the base64 of 32 bytes; ids must differ. The first key seals, all open",
+        "List of `id=key`, each key the base64 of 32 bytes; ids must differ. The first key seals, all open",
         secret=True,
     ),
     Setting(
@@ -89,7 +89,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CA_FILE", "File in PEM with a certificate authority to trust in addition to the usual ones", ""),
     Setting(
         "ROLE_PASSWORDS",
-        "Comma-separated `role=password`: `kvitto migrate` sets these passwords of the processes' roles",
+        "List of `role=password`: `kvitto migrate` sets these passwords of the processes' roles",
         "",
         secret=True,
     ),

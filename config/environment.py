@@ -4,6 +4,7 @@ import base64
 import binascii
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,17 @@ from config.checks.result import CheckResult, fault
 T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+# What ends an item of a list: a file may hold one item a line.
+_SEPARATOR = re.compile(r"[,\r\n]")
+_BETWEEN_ITEMS = "\t\r\n"
+# Letters and marks that are not shown: joiners, fillers, variation selectors.
+_NOT_SHOWN = re.compile(r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0]")
+# How a list holds a comma, and how it holds the text of such a code.
+_CODES = re.compile("%(2C|25)", re.IGNORECASE)
+_QUOTES = ("\"\"", "''", "``", "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}",
+           "\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}")  # fmt: skip
+# A shorter secret can be guessed, and may be half of one that holds a comma.
+MIN_SECRET_LENGTH = 16
 # By scheme, an example of what follows it.
 _EXAMPLES = {
     "http": "host/path",
@@ -77,34 +89,59 @@ class Environment:
         """Return whether NAME or NAME_FILE is set."""
         names = {name, f"{name}_FILE"}
         self.names_read |= names
-        return any(self._variables.get(variable, "").strip() for variable in names)
+        return any(_stripped(self._variables.get(variable, "")) for variable in names)
 
-    def secret(self, name: str, default: str | None = None) -> str:
+    def secret(self, name: str, default: str | None = None, min_length: int = 0) -> str:
         """Return a secret, from NAME or from the file that NAME_FILE names; without a default it is required."""
         if not self.is_set(name) and default is not None:
             return default
-        path = self._variables.get(f"{name}_FILE")
-        if path is None:
-            value = self._variables.get(name, "").strip()
-            if not value:
-                self.fault(name, "is not set", f"Set {name}, or {name}_FILE to a file that holds it")
-        else:
-            value = self._content(name, path)
+        value = self._content(name, allowed="")
+        self._require_length(name, (value,), min_length)
         self.secret_values[name] = (value,)
         return value
 
-    def _content(self, name: str, path: str) -> str:
-        """Return the secret that a file holds."""
+    def _content(self, name: str, allowed: str) -> str:
+        """Return the text of a secret; it may hold the control characters of `allowed`."""
+        path = self._variables.get(f"{name}_FILE")
+        if path is None:
+            value = _stripped(self._variables.get(name, ""))
+            if not value:
+                self.fault(name, "is not set", f"Set {name}, or {name}_FILE to a file that holds it")
+        else:
+            value = self._file_content(name, path)
+        self._require_visible(name, value, allowed)
+        return value
+
+    def _file_content(self, name: str, path: str) -> str:
         if name in self._variables:
             self.fault(name, f"is set beside {name}_FILE", "Keep one of the two")
         try:
-            value = Path(path).read_text(encoding="utf-8").strip()
+            value = _stripped(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            self.fault(f"{name}_FILE", f"cannot be read ({type(error).__name__})", "Name a readable text file")
+            self.fault(f"{name}_FILE", f"cannot be read ({type(error).__name__})", "Name a readable file in UTF-8")
             return ""
         if not value:
             self.fault(f"{name}_FILE", "names an empty file", "Write the secret into it")
         return value
+
+    def _require_visible(self, name: str, value: str, allowed: str = "") -> None:
+        """Record a fault for what an editor or a shell added to a secret: it would be a part of the secret."""
+        for character in value:
+            # Control, format and unassigned characters; every white space but the plain one.
+            is_hidden = unicodedata.category(character)[0] in "CZ" or _NOT_SHOWN.match(character)
+            if is_hidden and character not in f" {allowed}":
+                problem = f"holds a line end or an invisible character (U+{ord(character):04X})"
+                self.fault(name, problem, "Write it again by hand or with printf, in one line of visible characters")
+                return
+        if len(value) > 1 and value[0] + value[-1] in _QUOTES:
+            self.fault(name, "stands in quotes", "Remove them: they would be part of the secret")
+
+    def _require_length(self, name: str, values: Collection[str], minimum: int) -> None:
+        for position, value in enumerate(values, start=1):
+            if 0 < len(value) < minimum:
+                problem = f"value {position} of {len(values)} has {len(value)} characters: it can be guessed"
+                hint = f"Use {minimum} at least (openssl rand -hex 16), and write a comma within a value as %2C"
+                self.fault(name, problem, hint)
 
     def integer(self, name: str, default: str, minimum: int) -> int:
         """Return a whole number of at least `minimum`."""
@@ -145,29 +182,48 @@ class Environment:
         return host.strip("[]"), int(port)
 
     def secrets(self, name: str, default: str | None = None) -> tuple[str, ...]:
-        """Return the comma-separated values of a secret; all are valid at once."""
-        secret = self.secret(name, default)
-        values = tuple(value.strip() for value in secret.split(",") if value.strip())
-        if secret and not values:
-            self.fault(name, "lists nothing", "Give at least one value")
+        """Return the values of a secret that is a list; all are valid at once."""
+        values = self._items(name, default)
+        self._require_length(name, values, MIN_SECRET_LENGTH)
         self.secret_values[name] = values
         return values
 
-    def labelled_secrets(self, name: str, default: str | None = None) -> tuple[tuple[str, str], ...]:
-        """Return the comma-separated `label=value` pairs of a secret, in order."""
+    def labelled_secrets(
+        self, name: str, default: str | None = None, min_length: int = MIN_SECRET_LENGTH
+    ) -> tuple[tuple[str, str], ...]:
+        """Return the `label=value` pairs of a secret that is a list, in order."""
         pairs = []
-        for position, item in enumerate(self.secrets(name, default), start=1):
+        for position, item in enumerate(self._items(name, default), start=1):
             label, _, value = item.partition("=")
             if value and _ID.fullmatch(label):
+                self._require_visible(name, value)
                 pairs.append((label, value))
             else:  # the fault gives its position only: without a label, the item may be the secret itself
-                self.fault(name, f"item {position} is not label=value", "Write it like 2026-11=VALUE,2026-10=VALUE")
-        self.secret_values[name] = tuple(value for _, value in pairs)
+                hint = "Write it like 2026-11=VALUE,2026-10=VALUE, and a comma within a value as %2C"
+                self.fault(name, f"item {position} is not label=value", hint)
+        values = tuple(value for _, value in pairs)
+        self._require_length(name, values, min_length)
+        self.secret_values[name] = values
         return tuple(pairs)
+
+    def _items(self, name: str, default: str | None) -> tuple[str, ...]:
+        """Return the items of a list, which end at a comma or a line end."""
+        if not self.is_set(name) and default is not None:
+            return ()
+        text = self._content(name, allowed=_BETWEEN_ITEMS)
+        stripped = (item.strip(" \t") for item in _SEPARATOR.split(text))
+        items = tuple(_decode(item) for item in stripped if item)
+        if text and not items:
+            self.fault(name, "lists nothing", "Give at least one value")
+        for item in items:
+            self._require_visible(name, item)
+        return items
 
     def keys(self, name: str) -> tuple[tuple[str, bytes], ...]:
         """Return `id=base64` pairs as (id, 32 bytes), newest first; ids must differ."""
-        keys = tuple((label, self._key(name, label, value)) for label, value in self.labelled_secrets(name))
+        keys = tuple(
+            (label, self._key(name, label, value)) for label, value in self.labelled_secrets(name, min_length=0)
+        )
         if len({label for label, _ in keys}) < len(keys):
             self.fault(name, "names one id twice", "Give every key an id of its own")
         return keys
@@ -185,6 +241,20 @@ class Environment:
         if len(key) != 32:
             self.fault(name, f"{label} is not the base64 of 32 bytes", "Make one with: openssl rand -base64 32")
         return key
+
+
+def as_list_item(secret: str) -> str:
+    """Return how a list holds a secret, so that `Environment.secrets` reads the same secret."""
+    return _CODES.sub(lambda code: f"%25{code[1]}", secret).replace(",", "%2C")
+
+
+def _decode(item: str) -> str:
+    return _CODES.sub(lambda code: chr(int(code[1], 16)), item)
+
+
+def _stripped(text: str) -> str:
+    """Return a text without a byte order mark, and without white space of ASCII around it."""
+    return text.removeprefix("\N{BYTE ORDER MARK}").strip(" \t\r\n")
 
 
 def load(read: Callable[[Environment], T], variables: Mapping[str, str] | None = None) -> T:

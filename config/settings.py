@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from config.checks import postgres, redis
 from config.declarations import DEFAULTS
-from config.environment import Environment, load
+from config.environment import MIN_SECRET_LENGTH, Environment, load
 from config.redis_address import RedisAddress, RedisAddressError
 
 # (id, 32 bytes), newest first: the first seals, all open.
@@ -115,7 +115,7 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "durability_exceptions": durability_exceptions,
     "durable_store": durable_store,
     "inbox_replicas": lambda environment: environment.integer("INBOX_REPLICAS", DEFAULTS["INBOX_REPLICAS"], 0),
-    "canary_secret": lambda environment: environment.secret("CANARY_SECRET", ""),
+    "canary_secret": lambda environment: environment.secret("CANARY_SECRET", "", MIN_SECRET_LENGTH),
     "canary_max_age_seconds": lambda environment: environment.integer(
         "CANARY_MAX_AGE_SECONDS", DEFAULTS["CANARY_MAX_AGE_SECONDS"], 0
     ),

@@ -19,6 +19,10 @@ Every setting is an environment variable. This page is generated: `python -m doc
 - Where *file* says yes, `NAME` may also come from the file that `NAME_FILE` names. Set one of the two.
 - What is missing or wrong is reported at the start, all faults of a process together, each with how to fix it.
   `kvitto check` reports the same before a start, and what is dangerous.
+- A list holds its items separated by commas or one a line. Within an item, write `%2C` for a comma, and `%25` before
+  the digits of a literal `%2C` or `%25`. Each item of tokens, secrets and passwords has at least 16 characters.
+- A file is UTF-8; a byte order mark and white space around the value are dropped. Quotes around a secret and
+  characters that are not shown are faults: they would be a part of it.
 - Make a key of 32 bytes with `openssl rand -base64 32`.
 - Commands drop every environment variable that is neither a setting nor the operating system's.
 - `dead-letters list`, `dead-letters show` and `sql` read `DATABASE_URL` only. `dead-letters replay`, `explain` and

@@ -4,6 +4,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from config.environment import as_list_item
+
 
 class SecretFile:
     """Adds secrets to one file, keeping mode and owner. A reader never sees half a secret."""
@@ -31,13 +33,13 @@ class SecretFile:
             ValueError: The list cannot hold the secret.
             OSError: The file cannot be written.
         """
-        if "," in secret or secret != secret.strip() or not secret:
-            raise ValueError("the secret holds a comma or a space")
+        if secret != secret.strip() or not secret.isprintable() or not secret:
+            raise ValueError("the secret holds a space at an end, or characters that are not printable")
         folder = os.open(self.path.parent, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)  # one writer at a time
             present = self.path.read_text(encoding="utf-8").strip().strip(",") if self.path.exists() else ""
-            self._replace(f"{present},{label}={secret}\n".lstrip(","))
+            self._replace(f"{present},{label}={as_list_item(secret)}\n".lstrip(","))
             os.fsync(folder)
         finally:
             os.close(folder)

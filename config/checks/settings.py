@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import combinations
 
 from config.checks.result import CheckResult, fault, ok, warning
+from config.environment import MIN_SECRET_LENGTH
 
 # Secrets by the setting's name: every value that it lists.
 Secrets = Mapping[str, tuple[str, ...]]
 # (host, port)
 Address = tuple[str, int]
 
-_MIN_LENGTH = 16
 _ALL_ADDRESSES = ("", "0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
 
 
@@ -60,9 +60,9 @@ def _collide(one: Address, other: Address) -> bool:
 def _short(secrets: Secrets) -> Iterator[CheckResult]:
     for name, values in secrets.items():
         for position, value in enumerate(values, start=1):
-            if len(value) < _MIN_LENGTH:
+            if len(value) < MIN_SECRET_LENGTH:
                 message = f"value {position} of {len(values)} has {len(value)} characters: it can be guessed"
-                hint = f"Use {_MIN_LENGTH} at least (openssl rand -hex 16), or ask its issuer for a longer one"
+                hint = f"Use {MIN_SECRET_LENGTH} at least (openssl rand -hex 16), or ask its issuer for a longer one"
                 yield warning(name, message, hint)
 
 

@@ -62,7 +62,7 @@ def test_a_worker_killed_again_and_again_under_load(fresh_kvitto: Running) -> No
 
     def send() -> None:
         with httpx.Client(
-            base_url=kvitto.ingest, headers={"Authorization": "token another-token"}, timeout=10
+            base_url=kvitto.ingest, headers={"Authorization": "token another-token-0123"}, timeout=10
         ) as client:
             for number in range(1500):
                 body = encrypt({"application_id": f"{number}"}, KEY)

@@ -210,7 +210,7 @@ def test_subscriptions_without_an_api_names_the_sandbox(tmp_path: Path) -> None:
         ("kompar", {"KOMPAR_KEYS": "a=short"}, "KOMPAR_KEYS: holds a key that is not 32 characters long"),
         ("kompar", {"KOMPAR_KEYS_FILE": "/nowhere"}, "KOMPAR_KEYS_FILE: cannot be read"),
         ("solaris", {"SOLARIS_SECRETS": "nolabel"}, "item 1 is not label=value"),
-        ("solaris", {"SOLARIS_SECRETS": "OTHER=x"}, "lacks FREELANCER_CREDIT_LINE_APPLICATION"),
+        ("solaris", {"SOLARIS_SECRETS": f"OTHER={'x' * 16}"}, "lacks FREELANCER_CREDIT_LINE_APPLICATION"),
     ],
 )
 def test_sandbox_with_wrong_secrets_reports_them(
@@ -229,10 +229,14 @@ def test_sandbox_with_https_for_http_reports_the_right_address(kvitto: Running) 
 @pytest.mark.parametrize(
     ("sending", "change", "credential"),
     [
-        (["kompar", "--applications", "2", "--speed", "1e6"], {"KOMPAR_TOKENS": "wrong"}, "token in KOMPAR_TOKENS"),
+        (
+            ["kompar", "--applications", "2", "--speed", "1e6"],
+            {"KOMPAR_TOKENS": "wrong-token-0123"},
+            "token in KOMPAR_TOKENS",
+        ),
         (
             ["--rate", "5/s", "--duration", "1s", "--weights", "solaris=1", "--timeout", "0s"],
-            {"SOLARIS_SECRETS": ",".join(f"{event_type}=wrong" for event_type in EVENT_TYPES)},
+            {"SOLARIS_SECRETS": ",".join(f"{event_type}=wrong-secret-0123" for event_type in EVENT_TYPES)},
             "secret in SOLARIS_SECRETS",
         ),
     ],

@@ -77,7 +77,7 @@ def test_serve_rejects_plain_http_and_needs_its_authority(tmp_path: Path) -> Non
 
 def test_deliveries_carry_the_secrets_of_the_environment(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "data")
-    given = {"KOMPAR_TOKENS": "given-token,older", "KOMPAR_KEYS": f"newest={'g' * 32}"}
+    given = {"KOMPAR_TOKENS": "given-token-0123,older-token-0123", "KOMPAR_KEYS": f"newest={'g' * 32}"}
     with (
         receiver(tls=authority.issue("receiver").context()) as target,
         served(tmp_path / "data", environment=given) as sandbox,
@@ -85,7 +85,7 @@ def test_deliveries_carry_the_secrets_of_the_environment(tmp_path: Path) -> None
         sandbox.register("decisions", target.url)
         sandbox.send("decisions")
         eventually(lambda: len(target.requests) == 1, "a try")
-    assert target.requests[0].headers["Authorization"] == "token given-token"
+    assert target.requests[0].headers["Authorization"] == "token given-token-0123"
 
 
 def test_deliveries_carry_the_secrets_of_the_data_folder(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_serve_keeps_the_published_schedule(tmp_path: Path) -> None:
     that clock is asked for the longer waits.
     """
     authority, record = Authority(tmp_path / "data"), tmp_path / "tries.jsonl"
-    given = {"KOMPAR_TOKENS": "given-token", "KOMPAR_KEYS": f"given={KEY}"}
+    given = {"KOMPAR_TOKENS": "given-token-0123", "KOMPAR_KEYS": f"given={KEY}"}
     with (
         receiver(lambda _: FAILING, authority.issue("receiver").context()) as target,
         served(tmp_path / "data", "--speed", "600", "--record", str(record), environment=given) as sandbox,
@@ -248,7 +248,7 @@ def test_damaged_subscriptions_file_is_reported(tmp_path: Path, content: str) ->
 
 
 def test_key_of_wrong_length_is_reported(tmp_path: Path) -> None:
-    given = {"KOMPAR_TOKENS": "t", "KOMPAR_KEYS": "a=short"}
+    given = {"KOMPAR_TOKENS": "t" * 16, "KOMPAR_KEYS": "a=short"}
     done = run("--data", str(tmp_path), "sandbox", "serve", "--bind", "127.0.0.1:0", environment=given)
     assert (done.returncode, "32 characters" in done.stderr) == (78, True)
 

@@ -117,16 +117,16 @@ def test_migrate_gives_the_roles_their_passwords(tmp_path: Path) -> None:
     hba.write_text("host all kvitto 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
     tmp_path.chmod(0o755)
     with postgres(tmp_path, "-c", f"hba_file={hba}", "-c", "log_statement=all") as dsn:
-        passwords = {"ROLE_PASSWORDS": "kvitto_worker=correct-horse,kvitto_console=battery-staple"}
+        passwords = {"ROLE_PASSWORDS": "kvitto_worker=correct-horse-battery,kvitto_console=staple-battery-horse"}
         done = run("migrate", environment={"DATABASE_URL": dsn} | passwords)
         assert done.returncode == 0, done.stderr
-        worker = dsn.replace("//kvitto@", "//kvitto_worker:correct-horse@")
+        worker = dsn.replace("//kvitto@", "//kvitto_worker:correct-horse-battery@")
         with psycopg.connect(worker) as connection:
             assert connection.execute("SELECT count(*) FROM kvitto.receipts").fetchone() == (0,)
         with pytest.raises(psycopg.OperationalError):
-            psycopg.connect(worker.replace("correct-horse", "wrong"))
-        assert "correct-horse" not in (tmp_path / "postgres.log").read_text()
-        unknown = run("migrate", environment={"DATABASE_URL": dsn, "ROLE_PASSWORDS": "postgres=secret-secret"})
+            psycopg.connect(worker.replace("correct-horse-battery", "wrong"))
+        assert "correct-horse-battery" not in (tmp_path / "postgres.log").read_text()
+        unknown = run("migrate", environment={"DATABASE_URL": dsn, "ROLE_PASSWORDS": "postgres=secret-secret-secret"})
         assert unknown.returncode == 78
         assert "secret-secret" not in unknown.stderr
 

@@ -185,7 +185,7 @@ SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
         setting(FINGERPRINT_KEY=key(b"s")), "FINGERPRINT_KEY", WARNING, "SEALING_KEYS", "first in SEALING_KEYS",
     ),
     "short password": (setting(CONSOLE_PASSWORD="123456789"), "CONSOLE_PASSWORD", WARNING, "9 characters", "openssl"),
-    "short token": (setting(KOMPAR_TOKENS=f"{'t' * 20},abc"), "KOMPAR_TOKENS", WARNING, "value 2 of 2", "16 at least"),
+    "short token": (setting(KOMPAR_TOKENS=f"{'t' * 20},abc"), "KOMPAR_TOKENS", FAULT, "value 2 of 2", "16 at least"),
     "one secret for two": (
         setting(CONSOLE_PASSWORD="t" * 20, KOMPAR_TOKENS="t" * 20),
         "CONSOLE_PASSWORD", WARNING, "KOMPAR_TOKENS", "value of its own",

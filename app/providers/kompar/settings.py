@@ -5,10 +5,10 @@ import secrets
 from config.declarations import Setting
 
 SETTINGS = (
-    Setting("KOMPAR_TOKENS", "Comma-separated tokens of Kompar's requests; all are valid at once", secret=True),
+    Setting("KOMPAR_TOKENS", "List of tokens of Kompar's requests; all are valid at once", secret=True),
     Setting(
         "KOMPAR_KEYS",
-        "Comma-separated `id=key`, newest first; all are tried. A key is the 32-character text as Kompar sent it",
+        "List of `id=key`, newest first; all are tried. A key is the 32-character text as Kompar sent it",
         secret=True,
     ),
     Setting(

@@ -7,7 +7,7 @@ from config.declarations import Setting
 SETTINGS = (
     Setting(
         "SOLARIS_SECRETS",
-        "Comma-separated `EVENT_TYPE=secret`; a type may occur twice while its secret is replaced",
+        "List of `EVENT_TYPE=secret`; a type may occur twice while its secret is replaced",
         secret=True,
     ),
     Setting("SOLARIS_API_URL", "Solaris' API", "https://api.solarisbank.de"),

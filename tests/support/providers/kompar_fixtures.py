@@ -21,10 +21,10 @@ class KomparSide:
     """The token is all that authenticates; what is encrypted under another key cannot be opened."""
 
     environment = {  # noqa: RUF012 - a constant
-        "KOMPAR_TOKENS": f"another-token,{TOKEN}",
+        "KOMPAR_TOKENS": f"another-token-0123,{TOKEN}",
         "KOMPAR_KEYS": f"newer={'n' * 32},sample={KEY}",
     }
-    secrets = (TOKEN, KEY, "another-token", "n" * 32)
+    secrets = (TOKEN, KEY, "another-token-0123", "n" * 32)
     signs_content = False
 
     def samples(self) -> list[Sample]:

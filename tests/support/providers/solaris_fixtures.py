@@ -8,7 +8,7 @@ from app.sandbox.solaris import sign
 from tests.support.providers.provider_fixtures import Sample
 
 _DATA = json.loads((Path(__file__).parent / "samples" / "solaris.json").read_text())
-SECRETS: dict[str, str] = _DATA["secrets"] | {"NEWLY_SUBSCRIBED": "5ec2e7"}
+SECRETS: dict[str, str] = _DATA["secrets"] | {"NEWLY_SUBSCRIBED": "5ec2e75ec2e75ec2e7"}
 CREDIT_LINE = "FREELANCER_CREDIT_LINE_APPLICATION"
 
 
@@ -30,9 +30,9 @@ class SolarisSide:
 
     environment = {  # noqa: RUF012 - a constant
         "SOLARIS_SECRETS": ",".join(f"{key}={value}" for key, value in SECRETS.items())
-        + f",{CREDIT_LINE}=the-next-secret"
+        + f",{CREDIT_LINE}=the-next-secret-of-it"
     }
-    secrets = (*SECRETS.values(), "the-next-secret")
+    secrets = (*SECRETS.values(), "the-next-secret-of-it")
     signs_content = True
 
     def samples(self) -> list[Sample]:

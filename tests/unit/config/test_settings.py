@@ -19,7 +19,7 @@ GOOD = {
     "SEALING_KEYS": f"new={KEY},old={KEY}",
     "FINGERPRINT_KEY": KEY,
     "KOMPAR_KEYS": f"a={'x' * 32}",
-    "KOMPAR_TOKENS": "one, two",
+    "KOMPAR_TOKENS": "first-token-0123, second-token-0123",
 }
 
 

@@ -55,7 +55,7 @@ def test_the_edge_loads_nothing_that_opens_or_stores() -> None:
 import os, sys
 os.environ |= {"DATABASE_URL": "postgresql://127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
 os.environ |= {"SEALING_KEYS": "a=" + "A" * 43 + "="}
-os.environ |= {"KOMPAR_TOKENS": "t", "SOLARIS_SECRETS": "T=s"}
+os.environ |= {"KOMPAR_TOKENS": "t" * 16, "SOLARIS_SECRETS": "T=" + "s" * 16}
 from app.ingest.rsgi import create
 create(threads=1)
 banned = ("marshmallow", "stdnum", "app.domain.json_content", "app.domain.masking", "app.providers.schema",
