@@ -93,6 +93,11 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         secret=True,
     ),
+    Setting(
+        "ROLE_PREFIX",
+        "What the names of the processes' roles in Postgres begin with; each installation of one server has its own",
+        "kvitto",
+    ),
     Setting("PUBLIC_URL", "Address `https://host` at which providers reach ingest; the default of `--url`", ""),
     Setting(
         "PROMETHEUS_MULTIPROC_DIR",

@@ -1,5 +1,6 @@
 """The settings of each process: one frozen class per process, read from the environment."""
 
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -14,6 +15,9 @@ from config.redis_address import RedisAddress, RedisAddressError
 Keys = tuple[tuple[str, bytes], ...]
 # Two files in PEM: a server's certificate chain, and its key.
 Certificate = tuple[str, str]
+
+# Short enough for the name of a role, which has 63 bytes at most.
+_PREFIX = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
 
 def provider_names(environment: Environment) -> tuple[str, ...]:
@@ -99,6 +103,15 @@ def broker_setting(environment: Environment) -> str:
     return "CELERY_BROKER_URL" if environment.is_set("CELERY_BROKER_URL") else "REDIS_URL"
 
 
+def role_prefix(environment: Environment) -> str:
+    """Return what the names of the processes' roles in Postgres begin with."""
+    prefix = environment.text("ROLE_PREFIX", DEFAULTS["ROLE_PREFIX"])
+    if not _PREFIX.fullmatch(prefix):
+        environment.fault("ROLE_PREFIX", "is no prefix of a role's name", "Use lower-case letters, digits and _")
+        return DEFAULTS["ROLE_PREFIX"]
+    return prefix
+
+
 # How each field of the classes below is read.
 _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "database_url": lambda environment: environment.url("DATABASE_URL", ("postgresql", "postgres")),
@@ -122,6 +135,7 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "ingest_url": lambda environment: environment.url("INGEST_URL", ("http", "https"), DEFAULTS["INGEST_URL"]),
     "authority": trusted_authority,
     "public_url": lambda environment: environment.url("PUBLIC_URL", ("https",), "").rstrip("/"),
+    "role_prefix": role_prefix,
     "role_passwords": lambda environment: environment.labelled_secrets("ROLE_PASSWORDS", ""),
     "password": lambda environment: environment.secret("CONSOLE_PASSWORD"),
 }
@@ -227,3 +241,4 @@ class MigrateSettings(LedgerSettings):
     """The schema's owner; `role_passwords` are (role, password) of the other processes' roles."""
 
     role_passwords: tuple[tuple[str, str], ...]
+    role_prefix: str

@@ -49,17 +49,19 @@ def remove_foreign_modules(variables: Mapping[str, str], path: list[str]) -> Non
     path[:] = [item for item in path[current:] if os.path.abspath(item) not in foreign]
 
 
-def remove_foreign_variables(variables: MutableMapping[str, str], path: list[str]) -> None:
-    """Keep only settings and what the operating system defines in an environment.
+def remove_foreign_variables(variables: MutableMapping[str, str], path: list[str]) -> set[str]:
+    """Keep only settings and what the operating system defines in an environment; return the names of the others.
 
     A checkout goes first on the module search path, and into PYTHONPATH: processes that are started under this
     environment run the same code as this one.
     """
     # Settings of a provider begin with its name. Nothing is imported yet.
     providers = [entry.name for entry in os.scandir(_ROOT / "app" / "providers") if entry.is_dir()]
-    for name in list(variables):
+    given = set(variables)
+    for name in given:
         if not (name.upper() in _SYSTEM or name.startswith(_SYSTEM_PREFIXES) or is_setting(name, providers)):
             del variables[name]
     if _ROOT.name not in ("site-packages", "dist-packages"):
         path.insert(0, str(_ROOT))
         variables["PYTHONPATH"] = str(_ROOT)
+    return given - variables.keys()

@@ -16,7 +16,7 @@ from app.inbox.stream import Inbox
 from app.processing.processor import DeliveryProcessor
 from app.providers import registry
 from app.storage import server_info
-from app.storage.connection import connect
+from app.storage.connection import connect, translate_errors
 from app.storage.ledger import Ledger
 from config.checks.result import CheckResult
 from config.environment import ConfigurationError, Environment
@@ -90,16 +90,25 @@ def start() -> None:
 
 def _check_servers() -> None:
     """Raise ConfigurationError if a server could lose a delivery. A server that is down does not stop the start."""
-    settings = _settings()
     problems: list[CheckResult] = []
-    try:
-        problems += client.startup_errors(client.connect(settings.redis), settings.durability_exceptions)
-        with connect(settings.database_url, "check") as connection:
-            problems += server_info.startup_errors(connection, settings.durability_exceptions)
-    except StoreUnavailableError as error:
-        logger.warning("started_without_store", extra={"reason": error.reason, "detail": error.detail})
+    for ask in (_redis_problems, _postgres_problems):
+        try:
+            problems += ask(_settings())
+        except StoreUnavailableError as error:
+            logger.warning("started_without_store", extra={"reason": error.reason, "detail": error.detail})
     if problems:
         raise ConfigurationError(problems)
+
+
+def _redis_problems(settings: WorkerSettings) -> list[CheckResult]:
+    return client.startup_errors(client.connect(settings.redis), settings.durability_exceptions)
+
+
+def _postgres_problems(settings: WorkerSettings) -> list[CheckResult]:
+    with translate_errors(), connect(settings.database_url, "check") as connection:
+        for result in server_info.startup_warnings(connection):
+            logger.warning("server_warning", extra={"subject": result.name, "detail": result.message})
+        return server_info.startup_errors(connection, settings.durability_exceptions)
 
 
 @worker_process_init.connect

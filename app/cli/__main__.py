@@ -17,25 +17,29 @@ def main() -> None:
     except OSError:
         sys.exit("kvitto: the current folder was removed, or cannot be entered: change to another one")
     try:
-        _remove_foreign()
+        removed = _remove_foreign()
         from app.cli.main import kvitto  # noqa: PLC0415 - no library may be imported before
 
-        kvitto()
+        kvitto(obj=removed)
     except KeyboardInterrupt:  # while modules are imported; later, click handles it in the same words
         sys.exit("Aborted!")
     except Exception as error:
         sys.exit(f"kvitto: unexpected {type(error).__name__} at {_place(error)}; please report it")
 
 
-def _remove_foreign() -> None:
-    """Remove the modules and variables of other programs, before any library is imported."""
+def _remove_foreign() -> set[str]:
+    """Remove the modules and variables of other programs, before any library is imported.
+
+    Return the names of the variables.
+    """
     remove_foreign_modules(os.environ, sys.path)
     from setproctitle import getproctitle  # noqa: PLC0415 - now it is the library, whatever the current folder holds
 
     getproctitle()  # it finds where the title is by the variables that the program was started with
-    remove_foreign_variables(os.environ, sys.path)
+    removed = remove_foreign_variables(os.environ, sys.path)
     if sys.warnoptions:  # under PYTHONWARNINGS=error, a library's warning would end a process
         warnings.simplefilter("default")
+    return removed
 
 
 def _place(error: Exception) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 import click
 
 from app.cli.local_settings import adopt
+from app.cli.main import REMOVED
 from app.cli.output import print_rows
 from app.cli.shared_options import json_option
 from app.local.data_folder import DataFolder
@@ -39,7 +40,7 @@ def check(data: DataFolder, processes: tuple[str, ...], as_json: bool) -> None:
     if all(result.level is CheckLevel.OK for result in results):
         from app.preflight.report import run_checks  # noqa: PLC0415 - imports libraries that may not be installed
 
-        report = run_checks(os.environ, names)
+        report = run_checks(os.environ, names, click.get_current_context().meta[REMOVED])
         results, status = [*results, *report.settings, *report.servers], report.status
     rows = [dataclasses.asdict(result) for result in results]
     print_rows(rows, _COLUMNS, as_json, empty="", styles=_STYLES, wrapped=_WRAPPED)

@@ -16,7 +16,7 @@ from app.cli.shared_options import json_option, known_provider
 from app.errors import REASONS
 from app.processing.replay import replay as replay_letters
 from app.storage import dead_letters as letters
-from app.storage.connection import Connection, session
+from app.storage.connection import Connection, patient, session
 from app.storage.dead_letters import Selection
 from config.environment import Environment
 from config.settings import LedgerSettings
@@ -57,7 +57,7 @@ def dead_letters() -> None:
 @json_option
 def list_(reason: str | None, provider: str | None, since: datetime | None, limit: int, as_json: bool) -> None:
     """List dead letters, oldest first."""
-    with _connect() as connection:
+    with _connect() as connection, patient(connection):
         rows = letters.select(connection, Selection(None, provider, reason, since), limit + 1)
     print_rows(rows[:limit], _LISTED, as_json, empty="no dead letters")
     if len(rows) > limit:
@@ -98,8 +98,10 @@ def replay(
     with _connect() as connection:
         if receipt:
             _find(connection, receipt)
-        selected = [row["receipt"] for row in letters.select(connection, Selection(receipt, provider, reason, since))]
-        rows: list[dict[str, Any]] = []
+        with patient(connection):
+            rows = letters.select(connection, Selection(receipt, provider, reason, since))
+        selected = [row["receipt"] for row in rows]
+        rows = []
         interrupted = False
         try:
             rows += _replayed(selected, dry_run)

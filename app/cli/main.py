@@ -38,9 +38,13 @@ COMMANDS = {
 }
 # Commands that serve. The others use a running Kvitto, and find its settings in the data folder of `kvitto up`.
 _SERVING = ("up", "demo", "ingest", "worker", "beat", "console")
+# Where a command finds the names of the variables that were removed from the environment.
+REMOVED = "kvitto.removed"
 # How to fix what a server cannot do now, by the error's reason.
 _HINTS = {
     "postgres-unavailable": "Start Postgres{up}, or correct DATABASE_URL",
+    "postgres-read-only": "Name the primary in DATABASE_URL, or wait for the end of a fail-over",
+    "postgres-misconfigured": "Run: kvitto check",
     "redis-unreachable": "Start Redis{up}, or correct REDIS_URL",
     "redis-refuses": "Correct REDIS_URL: user, password or database",
     "redis-not-primary": "Name the primary in REDIS_URL, or sentinels that know it",
@@ -116,6 +120,7 @@ def kvitto(context: click.Context, data: Path) -> None:
       kvitto sandbox send kompar --applications 20
       kvitto audit
     """
+    context.meta[REMOVED] = context.obj or ()
     context.obj = DataFolder(data)
     command = context.invoked_subcommand
     if command not in (*_SERVING, "check"):  # check adopts by itself: its arguments decide what

@@ -33,6 +33,7 @@ def ingest(threads: int, processes: int) -> None:
 
     settings = load(read_ingest)
     _require_fit_redis(settings.redis, settings.durability_exceptions)
+    _require_fit_postgres(settings.database_url)
     with hold("INGEST_BIND", settings.ingest_bind, "serves"):
         importlib.import_module("app.ingest.rsgi")
         serve_edge(settings.ingest_bind, threads, processes, settings.drain_seconds, settings.certificate)
@@ -49,6 +50,24 @@ def _require_fit_redis(address: RedisAddress, exceptions: Collection[str]) -> No
     except StoreUnavailableError as error:
         click.echo(f"redis: {error}; starting without it, /readyz shows when it is there", err=True)
         return
+    if errors:
+        raise ConfigurationError(errors)
+
+
+def _require_fit_postgres(dsn: str) -> None:
+    """Raise ConfigurationError if sessions of Postgres, or of a pooler before it, are not what a process needs."""
+    from app.errors import StoreUnavailableError
+    from app.storage.connection import connect, session_errors, translate_errors
+    from app.storage.server_info import startup_warnings
+
+    try:
+        with translate_errors(), connect(dsn, "check") as connection:
+            errors, warnings = session_errors(connection), startup_warnings(connection)
+    except StoreUnavailableError as error:
+        click.echo(f"postgres: {error}; starting without it", err=True)
+        return
+    for warning in warnings:
+        click.echo(str(warning), err=True)
     if errors:
         raise ConfigurationError(errors)
 
@@ -87,6 +106,7 @@ def console() -> None:
     from config.settings import ConsoleSettings
 
     settings = ConsoleSettings.load()
+    _require_fit_postgres(settings.database_url)
     with hold("CONSOLE_BIND", settings.console_bind, "serves"):
         importlib.import_module("app.console.app")
         serve_wsgi("kvitto console", "app.console.wsgi:app", settings.console_bind, threads=4)

@@ -14,7 +14,7 @@ from config.settings import LedgerSettings
 @json_option
 def sql(query: str, as_json: bool) -> None:
     """Print the rows of one SQL statement, run read-only in the role of DATABASE_URL."""
-    with session(LedgerSettings.load().database_url, "sql", default_transaction_read_only="on") as connection:
+    with session(LedgerSettings.load().database_url, "sql") as connection:
         try:
             columns, rows = reports.query(connection, query)
         except ValueError as error:

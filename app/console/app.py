@@ -40,7 +40,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
     app = Flask(__name__, static_folder=None)
 
     def read(query: Callable[[Connection], T]) -> T:
-        with session(settings.database_url, "console", statement_timeout="8s") as connection:
+        with session(settings.database_url, "console") as connection:
             return query(connection)
 
     @app.before_request

@@ -12,7 +12,7 @@ from redis import Redis
 from app.errors import StoreUnavailableError
 from app.inbox import client
 from app.inbox.stream import Inbox
-from app.storage.connection import durability_errors, require_writable
+from app.storage.connection import require_usable
 from app.storage.fallbacks import LASTING_SECONDS, Fallback
 from app.storage.pool import Pool
 
@@ -144,7 +144,5 @@ def probe_redis(redis: Redis, inboxes: Sequence[Inbox], exceptions: Collection[s
 
 def probe_postgres(pool: Pool, exceptions: Collection[str]) -> bool:
     """Return true; raises StoreUnavailableError unless a commit in Postgres proves that a write is on disk."""
-    pool.run(require_writable)
-    if errors := pool.run(partial(durability_errors, exceptions=exceptions)):
-        raise StoreUnavailableError("postgres-not-durable", "; ".join(error.name for error in errors))
+    pool.run(partial(require_usable, exceptions=exceptions))
     return True

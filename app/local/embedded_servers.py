@@ -10,7 +10,7 @@ from app.errors import StoreUnavailableError
 from app.inbox import client as inbox_client
 from app.local.machine import LocalError
 from app.local.postgres_user import postgres_user
-from app.storage.connection import connect
+from app.storage.connection import connect_to_read
 from config.redis_address import RedisAddress
 
 _INITDB_OPTIONS = ("-U", "kvitto", "--auth=trust", "--no-locale", "--encoding=UTF8")
@@ -61,7 +61,7 @@ def prepare_valkey(folder: Path, port: int, configuration: Path) -> list[str]:
 def postgres_answers(dsn: str) -> bool:
     """Return whether the server accepts connections."""
     with suppress(StoreUnavailableError):
-        connect(dsn, "ready").close()
+        connect_to_read(dsn, "ready").close()
         return True
     return False
 

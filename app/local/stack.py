@@ -24,7 +24,7 @@ from app.tls import own_address, own_server_answer
 from config.environment import ConfigurationError, Environment
 from config.folders import private_folder
 from config.granian import EDGE_MEMORY
-from config.settings import ConsoleSettings, provider_names
+from config.settings import ConsoleSettings, provider_names, role_prefix
 from config.variables import PYTHON
 
 _START_SECONDS = 60.0
@@ -36,7 +36,7 @@ _FORKED = ("worker", "beat", "console")
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process: its command line after `kvitto`, its role in Postgres, and the function that reads its settings."""
+    """One process: its command line after `kvitto`, its role without the prefix, and what reads its settings."""
 
     name: str
     arguments: tuple[str, ...]
@@ -61,16 +61,16 @@ def processes(providers: Collection[str], workers: int = 2, ingest_processes: in
         Process(
             f"worker-{name}",
             ("worker", "--provider", name, "--concurrency", str(workers)),
-            "kvitto_worker",
+            "worker",
             partial(read_worker, names=(name,)),
         )
         for name in providers
     ]
     return [
-        Process("ingest", ("ingest", "--processes", str(ingest_processes)), "kvitto_ingest", read_ingest),
+        Process("ingest", ("ingest", "--processes", str(ingest_processes)), "ingest", read_ingest),
         *drain,
         Process("beat", ("beat",), "", read_beat),
-        Process("console", ("console",), "kvitto_console", ConsoleSettings.read),
+        Process("console", ("console",), "console", ConsoleSettings.read),
     ]
 
 
@@ -106,7 +106,7 @@ class Stack:
         ingest = f"{'https' if 'INGEST_TLS_CERT' in self._environment else 'http'}://{host}"
         self._start_servers()
         with session(self._environment["DATABASE_URL"], "migrate") as connection:
-            migrate(connection)
+            migrate(connection, role_prefix(Environment(self._environment)))
         providers = provider_names(Environment(self._environment))
         self._environment |= self._data.secret_files(providers, self._environment)
         self._environment["PROMETHEUS_MULTIPROC_DIR"] = str(self._data.metrics)
@@ -175,7 +175,8 @@ class Stack:
     def _run(self, process: Process, own: dict[str, str]) -> None:
         """Run a process under this environment; on the embedded Postgres in its own role."""
         if self._embedded_postgres and "DATABASE_URL" in own:
-            own["DATABASE_URL"] = own["DATABASE_URL"].replace("//kvitto@", f"//{process.role}@")
+            role = f"{role_prefix(Environment(self._environment))}_{process.role}"
+            own["DATABASE_URL"] = own["DATABASE_URL"].replace("//kvitto@", f"//{role}@")
         run: Callable[[], object] = partial(self._run_command, process.arguments)
         if process.name == "ingest":  # the C library reads these when a program starts
             run, own = partial(execute, [*PYTHON, "-m", "app.cli", *process.arguments]), EDGE_MEMORY | own

@@ -7,16 +7,13 @@ from typing import Any
 
 from app.process_settings import READERS
 from app.providers import registry
-from app.storage import server_info as ledger_server
+from app.storage.primary import require_address
 from config import declarations
 from config.checks import settings as settings_checks
 from config.checks.result import CheckResult, fault, ok
-from config.environment import Environment
+from config.environment import ConfigurationError, Environment
 from config.settings import allow_non_durable, broker_setting, durability_exceptions, durable_store
 from config.variables import setting_of
-
-# Addresses whose client may be unable to read them, although the scheme is right.
-_IS_ADDRESS = {"DATABASE_URL": ledger_server.is_address}
 
 
 class Configuration:
@@ -42,12 +39,12 @@ class Configuration:
             for result, names in needed_by.items()
         ]
         self._faulty = {setting_of(result.name) for result in self.faults}
-        for name, is_address in _IS_ADDRESS.items():
-            address = self.get(name.lower())
-            if address and name not in self._faulty and not is_address(address):
-                hint = "Percent-encode special characters in user and password, and check the port and what follows it"
-                self.faults.append(fault(name, "cannot be read as an address", hint))
-                self._faulty.add(name)
+        try:
+            if dsn := self.address("database_url"):
+                require_address(dsn)
+        except ConfigurationError as error:
+            self.faults += error.faults
+            self._faulty.add("DATABASE_URL")
 
     def get(self, name: str) -> Any:
         """Return a setting by its field's name; None if none of the processes has it."""
@@ -58,11 +55,13 @@ class Configuration:
         settings = {"redis": "REDIS_URL", "broker": broker_setting(self._environment), "database_url": "DATABASE_URL"}
         return None if settings[name] in self._faulty else self.get(name)
 
-    def results(self) -> Iterator[CheckResult]:
+    def results(self, removed: Collection[str]) -> Iterator[CheckResult]:
         """Yield what is wrong with the settings, or dangerous about them."""
         yield from self.faults or [ok("settings", f"complete for {', '.join(self.processes)}")]
         yield from settings_checks.check_secrets(self._secrets())
         yield from settings_checks.check_files(self._file_modes())
+        if self.get("database_url"):
+            yield from settings_checks.check_removed(removed)
         binds = {name: self.get(name.lower()) for name in ("INGEST_BIND", "CONSOLE_BIND") if name not in self._faulty}
         yield from settings_checks.check_binds({name: bind for name, bind in binds.items() if bind})
         if "ALLOW_NON_DURABLE" not in self._faulty:

@@ -21,7 +21,8 @@ from app.preflight.configuration import Configuration
 from app.processing.saved_request import SavedRequest
 from app.providers import registry
 from app.storage import server_info as ledger_server
-from app.storage.connection import connect, translate_errors
+from app.storage.connection import translate_errors
+from app.storage.roles import migration_problems
 from config.checks import postgres, redis
 from config.checks.result import CheckResult, fault, ok, only_faults
 from config.environment import ConfigurationError, Environment
@@ -50,15 +51,24 @@ class PreflightReport:
         return 1 if only_faults(self.servers) else 0
 
 
-def run_checks(variables: Mapping[str, str], processes: Collection[str]) -> PreflightReport:
-    """Check everything that these processes would use if `variables` were their environment."""
+def run_checks(
+    variables: Mapping[str, str], processes: Collection[str], removed: Collection[str] = ()
+) -> PreflightReport:
+    """Check everything that these processes would use if `variables` were their environment.
+
+    `removed` are the names of variables that every command removes from it.
+    """
     configuration = Configuration(variables, processes)
-    settings = [*configuration.results(), *_check_credentials(configuration), *_check_folders(configuration)]
+    settings = [*configuration.results(removed), *_check_credentials(configuration), *_check_folders(configuration)]
     servers = [*_ask_redis(configuration)]
     is_shared = configuration.get("broker") == configuration.get("redis")
     if not is_shared or (servers and not only_faults(servers)):  # a fault of the shared server is reported already
         servers += _ask_broker(configuration)
-    return PreflightReport(settings, [*servers, *_ask_postgres(configuration)])
+    try:
+        servers += _ask_postgres(configuration)
+    except ConfigurationError as error:
+        settings += error.faults
+    return PreflightReport(settings, servers)
 
 
 def _check_credentials(configuration: Configuration) -> Iterator[CheckResult]:
@@ -176,13 +186,17 @@ def _ask_postgres(configuration: Configuration) -> Iterator[CheckResult]:
     """Check the server of the ledger; no results if its address is not known."""
     if (dsn := configuration.address("database_url")) is None:
         return
+    migrates = set(configuration.processes) <= {"migrate"}
     try:
-        with translate_errors(), connect(dsn, "check") as connection:
+        with translate_errors(), ledger_server.connect_to_any(dsn) as connection:
             facts = ledger_server.server_info(connection)
+            prefix, passwords = configuration.get("role_prefix"), configuration.get("role_passwords")
+            problems = migration_problems(connection, prefix, passwords) if migrates else []
     except StoreUnavailableError as error:
         hint = "Start it, or correct host, port, user, password and database in DATABASE_URL"
         yield fault("postgres", f"{error.reason}: {ledger_server.server_message(error)}", hint)
         return
     yield ok("postgres", "answers")
-    migrates = set(configuration.processes) <= {"migrate"}
+    if migrates:
+        yield from problems or [ok("postgres roles", "this role may migrate")]
     yield from postgres.check(facts, configuration.get("durability_exceptions"), migrates)

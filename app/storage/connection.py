@@ -1,6 +1,7 @@
 """Connections to Postgres, and what its errors mean."""
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
@@ -8,32 +9,37 @@ from typing import Any, LiteralString
 import orjson
 import psycopg
 import psycopg.errors
-from psycopg.rows import namedtuple_row
 from psycopg.sql import SQL, Composed, Identifier
 from psycopg.types.json import set_json_dumps
 
 from app.errors import DataRejectedError, StoreUnavailableError
+from app.storage.primary import PrimaryConnection, connection_arguments, require_address
 from config.checks import postgres
-from config.checks.result import CheckResult, fault, without
+from config.checks.result import CheckResult, fault, only_faults, without
 from config.environment import ConfigurationError
 
 Connection = psycopg.Connection[Any]
 Query = LiteralString | SQL | Composed
 
+# What every session has. `kvitto migrate` sets it for the database: a pooler may drop the options of a connection.
 SESSION = {
     "search_path": "kvitto",
     # Python compares two times of one zone by their wall clocks: wrongly, in the hour that autumn repeats.
     "timezone": "UTC",
     # The provider's lock relies on it: each statement sees what the transaction before it in the queue committed.
-    "default_transaction_isolation": "read\\ committed",
-    # In this order, and all before a task's soft time limit: the server gives up first, and says why.
-    "lock_timeout": "8s",
-    "statement_timeout": "12s",
-    "idle_in_transaction_session_timeout": "15s",
+    "default_transaction_isolation": "read committed",
 }
+# The reason of a server that takes no writes: a standby, or one set to read-only.
+READ_ONLY = "postgres-read-only"
+# The reason of a server or pooler whose sessions are not what Kvitto needs.
+MISCONFIGURED = "postgres-misconfigured"
 
-_WRONG_ROLE = fault("DATABASE_URL", "names a role that may not do this", "Name one that may")
-
+# The same, as a statement's error says it.
+_READ_ONLY_STATE = "25006"
+# How a pooler (SQLSTATE 08P01) and the server refuse an option at the start of a session: waiting does not help.
+_REFUSED_OPTION = re.compile(
+    r"(?:unsupported startup parameter|unrecognized configuration parameter|invalid value for parameter)\W+(\w+)"
+)
 # SQLSTATE classes. 22 data, 23 integrity, 54 limits exceeded: the data's fault.
 _DATA = frozenset({"22", "23", "54"})
 # 08 connection, 25 transaction state, 40 rollback, 53 resources, 55 not now, 57 operator, 58 system: the server's.
@@ -51,57 +57,72 @@ def _to_json(document: Any) -> bytes:
 set_json_dumps(_to_json)
 
 
-def connect(dsn: str, name: str, **session: str) -> Connection:
-    """Return a connection in autocommit mode, whose every wait ends; `session` overrides session settings.
+def connect(dsn: str, name: str) -> Connection:
+    """Return a connection to the primary in autocommit mode, whose every wait ends.
 
     Raises:
-        StoreUnavailableError: Postgres cannot be reached.
-        ConfigurationError: `dsn` is not an address.
+        StoreUnavailableError: Postgres cannot be reached, or takes no writes.
+        ConfigurationError: `dsn` is not an address, or a server or pooler will never accept its options.
     """
+    require_address(dsn)
     try:
-        with translate_errors():
-            return psycopg.connect(dsn, **connection_arguments(name, **session))
-    except psycopg.ProgrammingError as error:  # its text quotes the address, password included
-        hint = "Write it like postgresql://user:password@host/name, special characters as %XX"
-        raise ConfigurationError([fault("DATABASE_URL", "cannot be read as an address", hint)]) from error
+        return PrimaryConnection.connect(dsn, **connection_arguments(name))
+    except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
+        if refused := _REFUSED_OPTION.search(str(error)):
+            problem = f"holds an option that the server or a pooler before it refuses: {refused[1]}"
+            raise ConfigurationError(
+                [fault("DATABASE_URL", problem, "Remove it, or name the server itself")]
+            ) from error
+        raise _unavailable(error) from error
 
 
-def connection_arguments(name: str, **session: str) -> dict[str, Any]:
-    """Return the arguments of every connection; `session` overrides session settings."""
-    return {
-        "autocommit": True,
-        "row_factory": namedtuple_row,
-        "client_encoding": "utf8",  # under SQL_ASCII, texts would be bytes
-        "connect_timeout": 3,
-        "application_name": f"kvitto-{name}",
-        "options": " ".join(f"-c {setting}={value}" for setting, value in (SESSION | session).items()),
-        "keepalives_idle": 10,
-        "tcp_user_timeout": 10_000,
-    }
+def connect_to_read(dsn: str, name: str) -> Connection:
+    """Return a connection to the first host that answers, which may take no writes; raises what `connect` does."""
+    require_address(dsn)
+    try:
+        return psycopg.connect(dsn, **connection_arguments(name))
+    except psycopg.OperationalError as error:
+        raise _unavailable(error) from error
 
 
 @contextmanager
-def session(dsn: str, name: str, statement_timeout: str = "10min", **more: str) -> Iterator[Connection]:
-    """Connect for the duration of an operator's command, which may wait; errors say how to fix the cause.
+def session(dsn: str, name: str) -> Iterator[Connection]:
+    """Connect for the duration of an operator's command; errors say how to fix the cause.
 
     Raises:
         StoreUnavailableError: Postgres cannot be reached, or stopped answering.
         ConfigurationError: The database lacks the schema, or the role lacks the privileges.
     """
-    settings = {"statement_timeout": statement_timeout} | more
-    with translate_errors(), connect(dsn, name, **settings) as connection:
+    with translate_errors(), connect(dsn, name) as connection:
         try:
             yield connection
         except (
             psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName
         ) as error:  # fmt: skip
-            if _lacks_usage(connection):
-                raise ConfigurationError([_WRONG_ROLE]) from error
-            hint = "Run: kvitto migrate; or name the database that has it"
-            missing = fault("DATABASE_URL", "leads to no up-to-date schema of Kvitto", hint)
-            raise ConfigurationError([missing]) from error
+            raise ConfigurationError([_why_undefined(connection)]) from error
         except psycopg.errors.InsufficientPrivilege as error:
-            raise ConfigurationError([_WRONG_ROLE]) from error
+            # The text of this error names the object, and quotes no value.
+            problem = f"names a role that may not do this ({error.diag.message_primary})"
+            raise ConfigurationError([fault("DATABASE_URL", problem, "Name one that may")]) from error
+
+
+@contextmanager
+def patient(connection: Connection) -> Iterator[None]:
+    """Open a transaction whose statements may take minutes: for an operator who waits."""
+    with connection.transaction():
+        connection.execute("SET LOCAL statement_timeout = '10min'")
+        yield
+
+
+def _why_undefined(connection: Connection) -> CheckResult:
+    """Return why a session does not see Kvitto's tables."""
+    if _lacks_usage(connection):
+        return fault("DATABASE_URL", "names a role that may not do this (use the schema kvitto)", "Name one that may")
+    has_schema = fetch_one(connection, "SELECT to_regnamespace('kvitto') IS NOT NULL AS found").found
+    if has_schema and (faults := session_errors(connection)):
+        return faults[0]
+    hint = "Run: kvitto migrate; or name the database that has it"
+    return fault("DATABASE_URL", "leads to no up-to-date schema of Kvitto", hint)
 
 
 def _lacks_usage(connection: Connection) -> bool:
@@ -148,17 +169,43 @@ def translate_errors() -> Iterator[None]:
         is_aborted = isinstance(error, psycopg.errors.PipelineAborted)
         is_lost = error.sqlstate is None and isinstance(error, psycopg.OperationalError) and not is_aborted
         if state[:2] in _SERVER or is_lost:
-            raise StoreUnavailableError("postgres-unavailable", state or _connection_failure(error)) from error
+            raise _unavailable(error) from error
         raise
 
 
-def _connection_failure(error: psycopg.Error) -> str:
+@contextmanager
+def borrow(connection: Connection) -> Iterator[None]:
+    """Translate the errors of work on a connection. Close it if its server takes no writes (any more).
+
+    A former primary keeps its connections after a fail-over; the next connection leads to the new primary.
+    """
+    try:
+        with translate_errors():
+            yield
+    except StoreUnavailableError as error:
+        if error.reason == READ_ONLY:
+            connection.close()
+        raise
+
+
+def _unavailable(error: psycopg.Error) -> StoreUnavailableError:
+    state, message = error.sqlstate or "", str(error)
+    if state == _READ_ONLY_STATE:
+        return StoreUnavailableError(READ_ONLY)
+    return StoreUnavailableError("postgres-unavailable", state or _connection_failure(message))
+
+
+def _connection_failure(message: str) -> str:
     """Return why a connection failed, in our own words: the driver's may quote a part of the address."""
-    message = str(error)
     if "password" in message or "pg_hba.conf" in message:
         return "wrong user or password"
-    if "FATAL" in message and message.rstrip().endswith("does not exist"):
+    is_unknown = (
+        message.rstrip().endswith("does not exist") or "no such database" in message or "no such user" in message
+    )
+    if "FATAL" in message and is_unknown:
         return "no such database or user"
+    if "permission denied for database" in message:
+        return "this user may not connect to this database"
     return "no connection"
 
 
@@ -172,7 +219,40 @@ def durability_errors(connection: Connection, exceptions: Collection[str] = ()) 
     return without(postgres.unsafe_settings(read_settings(connection, postgres.DURABILITY_SETTINGS)), exceptions)
 
 
+def read_session(connection: Connection) -> dict[str, tuple[str, str]]:
+    """Return by name what a session of this role should have, and what this one has.
+
+    It should have what every session has, and what `kvitto migrate` set for its role in this database.
+    """
+    query = """
+        SELECT option_name, option_value FROM pg_db_role_setting
+        JOIN pg_database ON pg_database.oid = setdatabase CROSS JOIN LATERAL pg_options_to_table(setconfig)
+        WHERE datname = current_database() AND setrole = session_user::regrole
+    """
+    wanted = dict(connection.execute(query)) | SESSION
+    query = "SELECT name, current_setting(name, true) FROM unnest(%s::text[]) AS name"
+    actual = dict(connection.execute(query, [list(wanted)]))
+    return {name: (value, actual[name] or "") for name, value in wanted.items()}
+
+
+def session_errors(connection: Connection) -> list[CheckResult]:
+    """Return what this session lacks of what it should have."""
+    return only_faults([postgres.session(read_session(connection))])
+
+
 def require_writable(connection: Connection) -> None:
     """Raise StoreUnavailableError if the server accepts no writes: a standby, or one set to read-only."""
     if fetch_one(connection, "SELECT current_setting('transaction_read_only') = 'on' AS read_only").read_only:
-        raise StoreUnavailableError("postgres-read-only")
+        raise StoreUnavailableError(READ_ONLY)
+
+
+def require_usable(connection: Connection, exceptions: Collection[str]) -> None:
+    """Raise StoreUnavailableError unless a commit here proves that a row is on disk, in the tables that are meant.
+
+    `exceptions` are settings that need not be durable, as `postgres.setting`.
+    """
+    require_writable(connection)
+    if faults := session_errors(connection):
+        raise StoreUnavailableError(MISCONFIGURED, faults[0].message)
+    if faults := durability_errors(connection, exceptions):
+        raise StoreUnavailableError("postgres-not-durable", "; ".join(fault.name for fault in faults))

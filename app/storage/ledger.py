@@ -14,11 +14,12 @@ from app.domain.outcome import Outcome, ProcessedDelivery
 from app.domain.revisions import RevisionDecision, fold
 from app.errors import StoreUnavailableError
 from app.storage import dead_letters, events, late_retries, receipts
-from app.storage.connection import Connection, connect, durability_errors, translate_errors
+from app.storage.connection import MISCONFIGURED, Connection, borrow, connect, require_usable
 from app.storage.late_retries import Finding
+from config.environment import ConfigurationError
 
-# How long a check of the server's settings is relied on.
-_DURABILITY_CHECK_SECONDS = 60.0
+# How long a check of server and session is relied on.
+_CHECK_SECONDS = 60.0
 
 _WriteReceipts = Callable[[Connection, Sequence[ProcessedDelivery], dict[UUID, Outcome]], None]
 
@@ -76,8 +77,9 @@ class Ledger:
     @contextmanager
     def connected(self) -> Iterator[Connection]:
         """Yield the ledger's connection, for whatever else a worker needs of Postgres."""
-        with translate_errors():
-            yield self._open()
+        connection = self._open()
+        with borrow(connection):
+            yield connection
 
     def check(self) -> None:
         """Raise StoreUnavailableError unless the server answers, on a new connection if the old one broke."""
@@ -127,13 +129,14 @@ class Ledger:
 
         That makes folding safe and deadlocks impossible; opening and validating run in parallel before it.
         """
-        with translate_errors():
-            connection = self._open()
-            # Statements whose results nobody waits for travel together: half the round trips of a batch.
-            with connection.pipeline(), connection.transaction(force_rollback=undo):
-                lock = f"kvitto/{self._provider}"
-                connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [lock])
-                yield connection
+        connection = self._open()
+        # Statements whose results nobody waits for travel together: half the round trips of a batch.
+        with borrow(connection), connection.pipeline(), connection.transaction(force_rollback=undo):
+            if connection.info.server_version >= 170_000:  # it ends before a task's soft time limit, too
+                connection.execute("SET LOCAL transaction_timeout = '15s'")
+            lock = f"kvitto/{self._provider}"
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [lock])
+            yield connection
 
     def _open(self) -> Connection:
         """Return a usable connection, to a server checked lately: entries are deleted because it confirmed a commit."""
@@ -142,14 +145,15 @@ class Ledger:
             connection.close()  # broken, or interrupted in mid-statement by a time limit
             connection = None
         if connection is None:
-            connection = self._connection = connect(self._dsn, f"ledger-{self._provider}")
-            if connection.info.server_version >= 170_000:  # a transaction ends before a task's soft time limit, too
-                connection.execute("SET transaction_timeout = '15s'")
+            try:
+                connection = self._connection = connect(self._dsn, f"ledger-{self._provider}")
+            except ConfigurationError as error:  # the start found none of it, so somebody changed a server
+                raise StoreUnavailableError(MISCONFIGURED, error.faults[0].message) from error
             self._trusted_until = 0.0
         if time.monotonic() > self._trusted_until:
-            if faults := durability_errors(connection, self._exceptions):
-                raise StoreUnavailableError("postgres-not-durable", "; ".join(fault.name for fault in faults))
-            self._trusted_until = time.monotonic() + _DURABILITY_CHECK_SECONDS
+            with borrow(connection):
+                require_usable(connection, self._exceptions)
+            self._trusted_until = time.monotonic() + _CHECK_SECONDS
         return connection
 
 

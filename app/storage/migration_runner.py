@@ -1,18 +1,21 @@
 """Applies the migrations, files named NNNN_subject.sql, each once and in order. They create the roles of processes."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.resources import files
 
-from psycopg.sql import SQL, Identifier, Literal
+from app.storage import roles
+from app.storage.connection import Connection, fetch_one, patient
+from config.declarations import DEFAULTS
+from config.environment import ConfigurationError
 
-from app.storage.connection import Connection, fetch_one
-
-ROLES = ("kvitto_ingest", "kvitto_worker", "kvitto_console", "kvitto_dashboard", "kvitto_analyst")
 _FOLDER = files("app.storage") / "migrations"
 _FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
 # Any number that nothing else locks: two processes that start together migrate one after the other.
 _LOCK = 0x6B7669
+# How a migration writes a role: `kvitto` stands for the installation's prefix.
+_ROLE = re.compile(rb"\bkvitto_(?=(?:ingest|worker|console|dashboard|analyst)\b)")
+_PREFIX = DEFAULTS["ROLE_PREFIX"]
 
 
 def pending(connection: Connection) -> list[str]:
@@ -24,24 +27,28 @@ def pending(connection: Connection) -> list[str]:
     return [name for name in names if name not in applied]
 
 
-def migrate(connection: Connection) -> list[str]:
-    """Apply all pending migrations in one transaction; return their names."""
-    with connection.transaction():
+def migrate(connection: Connection, prefix: str = _PREFIX, passwords: Sequence[tuple[str, str]] = ()) -> list[str]:
+    """Apply all pending migrations, make the roles and set their passwords, or nothing of it.
+
+    Return the names of the migrations.
+
+    Raises:
+        ConfigurationError: This role lacks a privilege, or another database uses the roles.
+    """
+    with patient(connection):
+        connection.execute("SET LOCAL lock_timeout = '8s'")  # who waits for a table keeps all others from it
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        if problems := roles.migration_problems(connection, prefix, passwords):
+            raise ConfigurationError(problems)
+        roles.create(connection, prefix)
         connection.execute(
             "CREATE TABLE IF NOT EXISTS public.kvitto_migrations"
-            " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+            ' (name text COLLATE "C" PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())'
         )
         names = pending(connection)
         for name in names:
-            connection.execute(_FOLDER.joinpath(name).read_bytes())
+            statements = _FOLDER.joinpath(name).read_bytes()
+            connection.execute(_ROLE.sub(f"{prefix}_".encode(), statements))
             connection.execute("INSERT INTO public.kvitto_migrations (name) VALUES (%s)", [name])
+        roles.configure(connection, prefix, passwords)
     return names
-
-
-def set_passwords(connection: Connection, passwords: Iterable[tuple[str, str]]) -> None:
-    """Set passwords, by role. Only SCRAM verifiers leave this process, so that no log can quote a password."""
-    for role, password in passwords:
-        verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
-        query = SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(role), Literal(verifier.decode()))
-        connection.execute(query)

@@ -1,19 +1,15 @@
 """Connections for threads that must finish by a deadline."""
 
-import os
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from app.errors import StoreUnavailableError
-from app.storage.connection import Connection, connection_arguments, translate_errors
+from app.storage.connection import Connection, borrow
+from app.storage.primary import PrimaryConnection, connection_arguments, deadline, require_address
 
 _SIZE = 8
 _BYTES_PER_SECOND = 4_000_000
@@ -23,16 +19,19 @@ T = TypeVar("T")
 
 
 class Pool:
-    """A few connections, opened in the background. No call lasts longer than `seconds`, even if the server hangs.
+    """A few connections to the primary, opened in the background.
 
+    No call lasts longer than `seconds`, even if the server hangs.
     A call that sends much has the time for it in addition, on a network of 4 MB/s at least.
     """
 
     def __init__(self, dsn: str, name: str, seconds: float) -> None:
+        require_address(dsn)
         self._seconds = seconds
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             dsn,
-            kwargs=connection_arguments(name, statement_timeout=f"{round(seconds * 1000)}ms"),
+            connection_class=PrimaryConnection,
+            kwargs=connection_arguments(name),
             min_size=1,
             max_size=_SIZE,
             reconnect_timeout=5,
@@ -65,12 +64,13 @@ class Pool:
 
     def _once(self, work: Callable[[Connection], T], end: float) -> T:
         try:
-            with (
-                translate_errors(),
-                self._pool.connection(_left(end)) as connection,
-                _deadline(connection, _left(end)),
-            ):
-                return work(connection)
+            with self._pool.connection(_left(end)) as connection:
+                try:
+                    with borrow(connection), deadline(connection, _left(end)):
+                        return work(connection)
+                finally:
+                    if connection.closed:  # the others lead to the same server, which is gone or takes no writes
+                        self._pool.drain()
         except PoolTimeout as error:
             raise StoreUnavailableError("postgres-unavailable", "no connection in time") from error
 
@@ -84,19 +84,3 @@ def _within(seconds: float, work: Callable[[Connection], T], connection: Connect
 
 def _left(end: float) -> float:
     return max(end - time.monotonic(), 0.05)
-
-
-@contextmanager
-def _deadline(connection: Connection, seconds: float) -> Iterator[None]:
-    """Cut the connection at the deadline: a server that hangs does not apply its own time-outs."""
-    timer = threading.Timer(seconds, _cut, [connection])
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _cut(connection: Connection) -> None:
-    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
-        duplicate.shutdown(socket.SHUT_RDWR)

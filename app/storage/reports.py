@@ -8,16 +8,19 @@ import psycopg.errors
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 
-from app.storage.connection import Connection, Query, fetch_one
+from app.storage.connection import Connection, Query, fetch_one, patient
 
 Rows = list[dict[str, Any]]
 
 
 def query(connection: Connection, statement: str) -> tuple[list[str], Rows]:
-    """Return the columns and rows of one statement; raises ValueError with the message of Postgres."""
-    with connection.cursor(row_factory=dict_row) as cursor:
+    """Return the columns and rows of one statement that only reads; raises ValueError with the message of Postgres."""
+    with patient(connection), connection.cursor(row_factory=dict_row) as cursor:
+        connection.execute("SET TRANSACTION READ ONLY")
         try:
-            cursor.execute(statement.encode(), prepare=True)  # a prepared statement is one statement and no more
+            with connection.pipeline() as pipeline:  # whose protocol takes one statement and no more
+                cursor.execute(statement.encode())
+                pipeline.sync()
         except (psycopg.ProgrammingError, psycopg.DataError, psycopg.errors.ReadOnlySqlTransaction) as error:
             # The function that reports several statements is the same whatever language the server's messages have.
             several = error.diag.source_function == "exec_parse_message"

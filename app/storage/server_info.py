@@ -5,24 +5,22 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege
 
 from app.errors import StoreUnavailableError
-from app.storage.connection import SESSION, Connection, durability_errors, fetch_one, read_settings
+from app.storage.connection import (
+    READ_ONLY,
+    Connection,
+    connect,
+    connect_to_read,
+    durability_errors,
+    fetch_one,
+    read_session,
+    read_settings,
+)
 from app.storage.migration_runner import pending
 from config.checks import postgres
-from config.checks.result import CheckResult, Facts, only_faults
-
-
-def is_address(dsn: str) -> bool:
-    """Return whether `dsn` is a well-formed address; no server is asked."""
-    try:
-        conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        return False
-    return True
+from config.checks.result import CheckLevel, CheckResult, Facts, only_faults
 
 
 def server_message(error: StoreUnavailableError) -> str:
@@ -31,19 +29,49 @@ def server_message(error: StoreUnavailableError) -> str:
     return message.rpartition("failed: ")[2] if "connection to server at" in message else error.detail
 
 
+def connect_to_any(dsn: str) -> Connection:
+    """Connect to the primary, else to a server that takes no writes, to report what it is."""
+    try:
+        return connect(dsn, "check")
+    except StoreUnavailableError as error:
+        if error.reason != READ_ONLY:
+            raise
+    return connect_to_read(dsn, "check")
+
+
 def startup_errors(connection: Connection, exceptions: Collection[str]) -> list[CheckResult]:
     """Return why a process must not start on this server."""
     settings = read_settings(connection, postgres.SETTINGS)
-    results = [*postgres.blocking_problems(settings), postgres.migrations(_pending(connection))]
+    results = [*postgres.blocking_problems(settings), postgres.migrations(missing := _pending(connection))]
+    if not missing:
+        results.append(postgres.session(read_session(connection)))
     return only_faults(results) + durability_errors(connection, exceptions)
+
+
+def startup_warnings(connection: Connection) -> list[CheckResult]:
+    """Return what an operator should know of this server, although a process starts on it."""
+    return [result for result in [postgres.collation(read_collation(connection))] if result.level is CheckLevel.WARNING]
+
+
+def read_collation(connection: Connection) -> tuple[str, str]:
+    """Return the version of the database's collation when it was made, and now; empty if it has none.
+
+    The server itself warns of a difference in every new session, before a client can listen.
+    """
+    query = """
+        SELECT coalesce(datcollversion, '') AS recorded, coalesce(pg_database_collation_actual_version(oid), '') AS now
+        FROM pg_database WHERE datname = current_database()
+    """
+    row = fetch_one(connection, query)
+    return row.recorded, row.now
 
 
 def server_info(connection: Connection) -> Facts:
     """Return the server's settings by name, and its state, for config.checks.postgres.
 
     Beside its settings' names: `in_recovery`, `superuser`, `owner`, `connections`, `pending` migrations, `clock`,
-    seconds by which it differs from this machine's at least, and `session`: what each of the session's settings should
-    be and is, since a pooler may drop requests.
+    seconds by which it differs from this machine's at least, `session`: what each setting of the session should be and
+    is, and `collation`: the version of the database's collation, as recorded and as the server has it now.
     """
     before = time.time()
     query = """
@@ -56,9 +84,8 @@ def server_info(connection: Connection) -> Facts:
     """
     state: dict[str, Any] = fetch_one(connection, query)._asdict()
     state["clock"] = max(0.0, before - state["clock"], state["clock"] - time.time())
-    query = "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name"
-    actual = dict(connection.execute(query, [list(SESSION)]))
-    state["session"] = {name: (value.replace("\\ ", " "), actual[name]) for name, value in SESSION.items()}
+    state["session"] = read_session(connection)
+    state["collation"] = read_collation(connection)
     return read_settings(connection, postgres.SETTINGS) | state | {"pending": _pending(connection)}
 
 

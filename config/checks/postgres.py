@@ -48,9 +48,11 @@ def check(facts: Facts, exceptions: Collection[str], migrates: bool) -> Iterator
     if not migrates:
         yield migrations(facts["pending"])
         yield _privileges(facts)
-    yield _session(facts["session"])
+        if not facts["pending"]:  # else the settings are missing, too
+            yield session(facts["session"])
+    yield collation(facts["collation"])
     limit = int(facts["max_connections"]) - int(facts["superuser_reserved_connections"])
-    hint = "Raise max_connections in postgresql.conf and restart, or put a pooler before it"
+    hint = "Raise max_connections in postgresql.conf and restart, or put PgBouncer before it"
     yield headroom("postgres connections", facts["connections"], limit, hint)
     yield from _logging(facts)
     yield clock("postgres clock", facts["clock"])
@@ -67,6 +69,26 @@ def migrations(pending: Sequence[str] | None) -> CheckResult:
         return warning("postgres migrations", "may not be read by this role", "Run: kvitto migrate --dry-run, as owner")
     message = f"{len(pending)} pending"
     return expect("postgres migrations", not pending, message, message, "Run: kvitto migrate")
+
+
+def session(settings: Mapping[str, tuple[str, str]]) -> CheckResult:
+    """Check that a session has the settings of its database and role, as (wanted, actual)."""
+    differing = {name: pair for name, pair in settings.items() if pair[0] != pair[1]}
+    problem = "; ".join(f"{name} is {actual!r}, not {wanted!r}" for name, (wanted, actual) in differing.items())
+    hint = "Run: kvitto migrate; then close old sessions, in PgBouncer by RECONNECT; nothing between may change them"
+    return expect("postgres session", not differing, f"has all {len(settings)} settings", problem, hint)
+
+
+def collation(versions: tuple[str, str]) -> CheckResult:
+    """Check that texts are still ordered as when the database was made: (version then, version now)."""
+    recorded, actual = versions
+    if not recorded or recorded == actual:
+        return ok("postgres collation", f"version {actual}" if actual else "has no version")
+    problem = f"the database was made under version {recorded}, the server has {actual}: indexes of texts may be wrong"
+    hint = (
+        "Those of Kvitto do not depend on it. For others: REINDEX DATABASE; ALTER DATABASE … REFRESH COLLATION VERSION"
+    )
+    return warning("postgres collation", problem, hint)
 
 
 def _version(facts: Facts) -> CheckResult:
@@ -96,15 +118,6 @@ def _privileges(facts: Facts) -> CheckResult:
     hint = "Connect as a role that only reads and writes the tables; leave the owner to kvitto migrate"
     role = "a superuser" if facts["superuser"] else "the owner of the tables"
     return warning("postgres privileges", f"connects as {role}", hint)
-
-
-def _session(settings: Mapping[str, tuple[str, str]]) -> CheckResult:
-    """Check that the session has the settings that its connection requested, as (requested, actual)."""
-    differing = {name: pair for name, pair in settings.items() if pair[0] != pair[1]}
-    problem = "; ".join(f"{name} is {actual!r}, not {requested!r}" for name, (requested, actual) in differing.items())
-    hint = "Name the server itself in DATABASE_URL, or have the pooler pass on startup options"
-    message = f"has all {len(settings)} requested settings"
-    return expect("postgres session", not differing, message, problem, hint)
 
 
 def _logging(facts: Facts) -> list[CheckResult]:

@@ -30,6 +30,13 @@ def check_files(modes: Mapping[str, int]) -> list[CheckResult]:
     ] or good
 
 
+def check_removed(names: Collection[str]) -> list[CheckResult]:
+    """Check for variables of libpq, which other programs obey and Kvitto removes: they may ask for encryption."""
+    ignored = sorted(name for name in names if name.startswith("PG") and name != "PGDATA")
+    hint = "Write what they say into DATABASE_URL, such as ?sslmode=verify-full; or unset them"
+    return [warning(", ".join(ignored), "are not read: only DATABASE_URL counts", hint)] if ignored else []
+
+
 def check_durability_exceptions(names: Collection[str]) -> CheckResult:
     """Check ALLOW_NON_DURABLE."""
     if names:

@@ -16,9 +16,7 @@ class Proxy:
 
     def __init__(self, url: str, marker: bytes) -> None:
         parts = urlsplit(url)
-        assert parts.hostname is not None
-        assert parts.port is not None
-        self._target = (parts.hostname, parts.port)
+        self._target = _target(url)
         self._marker = marker
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
@@ -28,6 +26,10 @@ class Proxy:
         self.on_reply: Hook | None = None
         self.cuts = 0
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def lead_to(self, url: str) -> None:
+        """Connect new clients with another server; open connections stay as they are."""
+        self._target = _target(url)
 
     def close(self) -> None:
         """Accept no more connections, and cut the open ones."""
@@ -87,6 +89,13 @@ class Proxies:
 
     redis: Proxy
     postgres: Proxy
+
+
+def _target(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port
 
 
 def _chunks(source: socket.socket) -> Iterator[bytes]:

@@ -62,15 +62,13 @@ def test_help_of_every_command_has_an_example(arguments: list[str]) -> None:
     assert "Example" in done.stdout
 
 
-def test_migrate_applies_once(postgres_server: str, database: str) -> None:
-    def migrate(dsn: str) -> str:
-        return run("migrate", environment={"DATABASE_URL": dsn}).stdout
-
-    assert migrate(database) == "nothing to apply\n"
-    fresh = database + "_fresh"
+def test_migrate_applies_once(postgres_server: str) -> None:
     with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {fresh.rpartition('/')[2]}")
-    assert [line.split()[0] for line in migrate(fresh).splitlines()] == ["applied"] * len(MIGRATIONS)
+        connection.execute("CREATE DATABASE applied_once")
+    environment = {"DATABASE_URL": postgres_server.replace("/postgres", "/applied_once"), "ROLE_PREFIX": "once"}
+    done = run("migrate", environment=environment)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["applied"] * len(MIGRATIONS), done.stderr
+    assert run("migrate", environment=environment).stdout == "nothing to apply\n"
 
 
 def test_audit_with_a_missing_entry_reports_it_and_exits_1(empty_kvitto: Running) -> None:

@@ -50,9 +50,8 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HealthySetup]:
             psycopg.connect(dsn, autocommit=True) as connection,
             client.connect(RedisAddress.parse(redis_url)) as redis,
         ):
-            connection.execute("CREATE ROLE least LOGIN; GRANT SELECT ON public.kvitto_migrations TO least")
             environment = secret_files(folder) | {
-                "DATABASE_URL": dsn.replace("kvitto@", "least@"),
+                "DATABASE_URL": dsn.replace("kvitto@", "kvitto_worker@"),
                 "REDIS_URL": redis_url,
             }
             yield HealthySetup(environment, redis, folder / "valkey", connection)
@@ -128,10 +127,9 @@ def test_check_of_a_full_postgres_without_fsync_reports_each_fault(healthy: Heal
     ):
         with connect(dsn, "test") as connection:
             migrate(connection)
-            connection.execute("CREATE ROLE least LOGIN; GRANT SELECT ON public.kvitto_migrations TO least")
         for _ in range(18):
             held.enter_context(connect(dsn, "test"))
-        environment = healthy.environment | {"DATABASE_URL": dsn.replace("kvitto@", "least@")}
+        environment = healthy.environment | {"DATABASE_URL": dsn.replace("kvitto@", "kvitto_worker@")}
         found = problems(checked(environment))
         accepted = problems(checked(environment | {"ALLOW_NON_DURABLE": "postgres.fsync"}))
     assert set(found) == {"postgres fsync", "postgres full_page_writes", "postgres connections"}
@@ -217,13 +215,22 @@ def test_check_of_a_healthy_setup_exits_0(healthy: HealthySetup) -> None:
 
 def test_check_uses_the_objects_of_the_processes(healthy: HealthySetup) -> None:
     messages = {result.name: result.message for result in results(checked(healthy.environment))}
-    assert messages["postgres session"] == "has all 6 requested settings"
+    assert messages["postgres session"] == "has all 6 settings"
     assert (
         messages["broker"] == "takes and gives wake-ups"
     )  # the Redis of the inboxes, asked as publishers of wake-ups ask it
     assert messages["kompar credentials"] == messages["solaris credentials"] == "requests with each are accepted"
     assert messages["worker slots"].endswith(" is writable")
     assert messages["beat's heartbeat"].endswith(" is writable")
+
+
+def test_check_names_variables_of_libpq_that_are_not_read(healthy: HealthySetup) -> None:
+    foreign = {"PGOPTIONS": "-c search_path=elsewhere", "PGSSLMODE": "verify-full", "PGDATA": "/x", "PAGER": "less"}
+    done = run("check", "--json", environment=healthy.environment | foreign)
+    assert done.returncode == 0
+    (result,) = [result for result in json.loads(done.stdout) if result["level"] == "warning"]
+    assert result["name"] == "PGOPTIONS, PGSSLMODE"
+    assert "DATABASE_URL" in result["hint"]
 
 
 def test_check_on_a_terminal_is_coloured_and_fits_its_width(healthy: HealthySetup) -> None:
@@ -285,5 +292,6 @@ def test_check_of_one_process_checks_only_what_it_uses(healthy: HealthySetup) ->
 
 
 def test_check_of_migrate_before_the_first_migration_exits_0(healthy: HealthySetup) -> None:
-    done = run("check", "migrate", environment={"DATABASE_URL": healthy.dsn(database="template1")})
+    environment = {"DATABASE_URL": healthy.dsn(database="template1"), "ROLE_PREFIX": "another"}
+    done = run("check", "migrate", environment=environment)
     assert done.returncode == 0, done.stdout

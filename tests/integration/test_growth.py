@@ -123,3 +123,12 @@ def test_minutes_are_the_same_whatever_the_sessions_zone(database: str, connecti
         query = "SELECT minute, date_trunc('minute', minute) AS truncated FROM reporting.throughput_per_minute"
         rows = reports.query(connection, query)[1]
         assert [row["minute"] for row in rows] == [row["truncated"] for row in rows] == minutes
+
+
+def test_texts_in_indexes_have_an_order_that_no_upgrade_of_the_server_changes(connection: Connection) -> None:
+    query = """
+        SELECT indexrelid::regclass::text AS index FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
+        CROSS JOIN LATERAL unnest(indcollation) AS key JOIN pg_collation ON pg_collation.oid = key
+        WHERE (relnamespace = 'kvitto'::regnamespace OR relname = 'kvitto_migrations') AND collname <> 'C'
+    """
+    assert [row.index for row in connection.execute(query)] == []

@@ -237,10 +237,20 @@ def test_a_connection_interrupted_in_mid_statement_is_replaced(ledger: Ledger, c
     assert len(tables(connection)["deliveries"]) == 2
 
 
-def test_the_servers_time_zone_does_not_matter(ledger: Ledger, database: str, connection: Connection) -> None:
+@pytest.fixture
+def _time_zone(postgres_server: str) -> Iterator[None]:
+    """A server in a time zone that turns its clocks back."""
+    for statement in ("ALTER SYSTEM SET timezone = 'Europe/Stockholm'", "ALTER SYSTEM RESET timezone"):
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(statement)
+            connection.execute("SELECT pg_reload_conf()")
+        if " SET " in statement:
+            yield
+
+
+@pytest.mark.usefixtures("_time_zone")
+def test_the_servers_time_zone_does_not_matter(ledger: Ledger, connection: Connection) -> None:
     """In the hour that autumn repeats, wall clocks order times wrongly; 00:30Z and 01:10Z are both 02-something."""
-    name = database.rpartition("/")[2]
-    connection.execute(f"ALTER DATABASE {name} SET timezone = 'Europe/Stockholm'")
     minutes = (datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp() * 1000 - START_MS) / 60_000
     contents = [{"application_id": "a", "phone": "1"}, {"application_id": "a", "phone": "2"}]
     batch = [processed(1, minutes, contents[0]), processed(2, minutes + 40, contents[1])]

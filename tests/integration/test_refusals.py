@@ -94,3 +94,31 @@ def test_start_without_settings_reports_all_at_once(database: str, valkey_server
 @pytest.mark.parametrize("process", ["ingest", "worker", "beat"])
 def test_start_with_a_provider_without_a_folder_fails(database: str, valkey_server: str, process: str) -> None:
     assert "'nobody', which has no folder" in startup_failure(process, database, valkey_server, PROVIDERS="nobody")
+
+
+@pytest.mark.parametrize("process", ["ingest", "worker", "console"])
+def test_start_with_options_that_change_its_sessions_fails(database: str, valkey_server: str, process: str) -> None:
+    address = f"{database}?options=-c%20search_path%3Delsewhere"
+    more = {"CONSOLE_BIND": "127.0.0.1:0", "CONSOLE_PASSWORD": "p" * 20}
+    error = startup_failure(process, address, valkey_server, **more)
+    assert "postgres session: search_path is 'elsewhere', not 'kvitto'" in error
+
+
+@pytest.mark.parametrize("process", ["ingest", "worker", "console"])
+def test_start_with_options_that_kvitto_sets_itself_fails(database: str, valkey_server: str, process: str) -> None:
+    more = {"CONSOLE_BIND": "127.0.0.1:0", "CONSOLE_PASSWORD": "p" * 20}
+    error = startup_failure(process, f"{database}?connect_timeout=60", valkey_server, **more)
+    assert "DATABASE_URL: holds connect_timeout" in error
+
+
+def test_start_on_another_collation_is_logged(postgres_server: str) -> None:
+    with connect(postgres_server, "test") as connection:
+        locale = "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+        connection.execute(f"CREATE DATABASE collated TEMPLATE template0 {locale}".encode())
+    address = postgres_server.replace("/postgres", "/collated")
+    with connect(address, "test") as connection:
+        connection.execute("UPDATE pg_database SET datcollversion = '0' WHERE datname = 'collated'")
+    error = startup_failure("worker", address, "redis://127.0.0.1:1/0")  # it lacks the migrations, too
+    assert "started_without_store" in error
+    assert "the database was made under version 0" in error
+    assert "postgres migrations" in error

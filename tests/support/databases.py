@@ -6,6 +6,7 @@ from uuid_utils.compat import uuid7
 
 from app.storage.connection import connect, create_database
 from app.storage.migration_runner import migrate
+from app.storage.roles import set_defaults
 
 _TEMPLATE = "template_kvitto"
 
@@ -13,7 +14,7 @@ _TEMPLATE = "template_kvitto"
 def prepare(server: str) -> None:
     """Migrate a database that others are copies of."""
     create_database(server, _TEMPLATE)
-    with connect(_named(server, _TEMPLATE), "test") as connection:
+    with connect(named(server, _TEMPLATE), "test") as connection:
         migrate(connection)
 
 
@@ -22,7 +23,8 @@ def create(server: str) -> str:
     name = f"test_{uuid7().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(_TEMPLATE)))
-    return _named(server, name)
+        set_defaults(connection, name)  # which no copy inherits
+    return named(server, name)
 
 
 def drop(server: str, dsn: str) -> None:
@@ -32,5 +34,6 @@ def drop(server: str, dsn: str) -> None:
         connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
-def _named(server: str, name: str) -> str:
+def named(server: str, name: str) -> str:
+    """Return the address of a server's database."""
     return f"{server.rpartition('/')[0]}/{name}"

@@ -11,6 +11,8 @@ import psycopg
 from redis import Redis
 
 from app.inbox import client
+from app.storage.connection import connect
+from app.storage.migration_runner import migrate
 from config.checks.result import CheckLevel
 from config.redis_address import RedisAddress
 from tests.support.servers import eventually
@@ -83,7 +85,7 @@ def database_with(name: str, value: str) -> Seed:
     return seed
 
 
-def connecting(user: str = "least", database: str = "healthy", how: str = "SELECT") -> Seed:
+def connecting(user: str = "kvitto_worker", database: str = "healthy", how: str = "SELECT") -> Seed:
     """Connect as another role or to another database, which a statement creates."""
 
     @contextmanager
@@ -176,6 +178,18 @@ def a_password(healthy: HealthySetup) -> Iterator[Environment]:
     healthy.redis.config_set("requirepass", "")
 
 
+@contextmanager
+def another_collation(healthy: HealthySetup) -> Iterator[Environment]:
+    """Leave the database as a new image of the server with another C library does."""
+    create = "CREATE DATABASE collated TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+    healthy.database.execute(create)
+    with connect(healthy.dsn(database="collated"), "test") as connection:
+        migrate(connection, "collated")
+        connection.execute("UPDATE pg_database SET datcollversion = '0' WHERE datname = 'collated'")
+    yield healthy.environment | {"DATABASE_URL": healthy.dsn("collated_worker", "collated")}
+    healthy.database.execute("DROP DATABASE collated WITH (FORCE)")
+
+
 SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
     "loss accepted": (
         setting(ALLOW_NON_DURABLE="redis.appendfsync"), "ALLOW_NON_DURABLE", WARNING, "lists redis.app", "Unset it",
@@ -253,7 +267,11 @@ SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
         connecting(database="template1"), "postgres migrations", FAULT, " pending", "kvitto migrate",
     ),
     "hidden migrations": (
-        connecting("blind", how="CREATE ROLE blind LOGIN"), "postgres migrations", WARNING, "may not", "as owner",
+        connecting("blind", how="CREATE ROLE blind LOGIN; GRANT CONNECT ON DATABASE healthy TO blind"),
+        "postgres migrations", WARNING, "may not", "as owner",
+    ),
+    "another collation": (
+        another_collation, "postgres collation", WARNING, "made under version 0", "REFRESH COLLATION VERSION",
     ),
     "superuser": (connecting("kvitto"), "postgres privileges", WARNING, "superuser", "Connect as a role"),
     "owner": (

@@ -37,12 +37,19 @@ def serving(
 @contextmanager
 def postgres(folder: Path, *options: str) -> Iterator[str]:
     """Serve a PostgreSQL; yield the DSN of its database `postgres`."""
+    with postgres_process(folder, *options) as (dsn, _):
+        yield dsn
+
+
+@contextmanager
+def postgres_process(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Serve a PostgreSQL; yield the DSN of its database `postgres`, and its process."""
     port = free_port()
     command = [*prepare_postgres(folder / "postgres", port), *options]
     dsn = f"postgresql://kvitto@127.0.0.1:{port}/postgres"
-    with serving(command, folder / "postgres.log", signal.SIGINT):
+    with serving(command, folder / "postgres.log", signal.SIGINT) as process:
         eventually(lambda: postgres_answers(dsn), "postgres ready")
-        yield dsn
+        yield dsn, process
 
 
 @contextmanager

@@ -1,4 +1,6 @@
--- Schemas and roles. Each process has a role of its own with the least privilege; `kvitto migrate` sets passwords.
+-- Schemas, and the roles of processes. `kvitto migrate` makes the roles before, each with the least privilege. Where a
+-- migration names a role, ROLE_PREFIX replaces `kvitto`. Texts in keys and indexes are COLLATE "C": the order of other
+-- collations changes with the C library of the server's image, and an index in the old order misses rows.
 --   kvitto_ingest     writes the overflow and high-water marks
 --   kvitto_worker     stores deliveries; it can delete nothing that is in the ledger
 --   kvitto_console    reads the views of `reporting`
@@ -7,28 +9,6 @@
 
 CREATE SCHEMA kvitto;     -- tables, of the owner and the processes only
 CREATE SCHEMA reporting;  -- views with stable names and without clear national ids, for dashboards
-
--- Roles belong to the whole server: the migration of another database may have created them, or create them right now.
-DO $$
-DECLARE
-    role_name text;
-BEGIN
-    FOREACH role_name IN ARRAY ARRAY['kvitto_ingest', 'kvitto_worker', 'kvitto_console', 'kvitto_dashboard', 'kvitto_analyst'] LOOP
-        BEGIN
-            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
-                EXECUTE format('CREATE ROLE %I LOGIN', role_name);
-            END IF;
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;
-        END;
-    END LOOP;
-    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
-    -- So that `SELECT * FROM kompar_applications` finds the view.
-    FOREACH role_name IN ARRAY ARRAY['kvitto_dashboard', 'kvitto_analyst'] LOOP
-        EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = reporting', role_name, current_database());
-    END LOOP;
-END
-$$;
 
 GRANT USAGE ON SCHEMA kvitto TO kvitto_ingest, kvitto_worker;
 GRANT USAGE ON SCHEMA reporting TO kvitto_worker, kvitto_console, kvitto_dashboard, kvitto_analyst;

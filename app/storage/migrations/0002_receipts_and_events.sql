@@ -7,7 +7,7 @@ CREATE TYPE outcome AS ENUM ('stored', 'duplicate', 'dead');
 -- Narrow on purpose: counts, lists and the audit read this table.
 CREATE TABLE receipts (
     receipt      uuid PRIMARY KEY,
-    provider     text NOT NULL,
+    provider     text COLLATE "C" NOT NULL,
     topic        text NOT NULL,
     event_type   text,
     entity_id    text,
@@ -28,10 +28,10 @@ CREATE INDEX receipts_by_minute ON receipts (date_bin('1 minute', received_at, '
     INCLUDE (received_at, processed_at);
 -- What is rare among millions needs an index. A cast of an enum is not immutable to Postgres, so no index can hold one.
 CREATE INDEX receipts_not_stored ON receipts (
-    (CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead' END),
+    (CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead' END COLLATE "C"),
     received_at
 )
-WHERE CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead' END
+WHERE CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead' END COLLATE "C"
     <> 'stored';
 -- Index-only scans need a recent vacuum: run one by the number of new rows, not by their share of the table.
 ALTER TABLE receipts SET (autovacuum_vacuum_insert_threshold = 50000, autovacuum_vacuum_insert_scale_factor = 0);
@@ -41,7 +41,7 @@ GRANT UPDATE (outcome, reason, event_type, entity_id, received_at, epoch, seq) O
 -- How many receipts have which outcome. Triggers update it in the transaction that writes the receipts, in any role:
 -- counting all receipts would take longer with every day of the ledger.
 CREATE TABLE receipt_counts (
-    provider text NOT NULL,
+    provider text COLLATE "C" NOT NULL,
     outcome  outcome NOT NULL,
     receipts bigint NOT NULL,
     PRIMARY KEY (provider, outcome)
@@ -98,7 +98,7 @@ GRANT SELECT, INSERT, UPDATE ON dead_letters TO kvitto_worker;
 
 -- Further entries of a receipt: the answer to an append was lost, and the delivery was appended once more.
 CREATE TABLE duplicate_entries (
-    provider    text NOT NULL,
+    provider    text COLLATE "C" NOT NULL,
     epoch       uuid NOT NULL,
     received_at timestamptz NOT NULL,
     seq         bigint NOT NULL,
@@ -131,9 +131,9 @@ GRANT INSERT (receipt, reason, operator) ON body_access_log TO kvitto_worker;
 -- receipt that arrives late may turn one of them into a revision.
 CREATE TABLE events (
     receipt           uuid PRIMARY KEY REFERENCES receipts,
-    provider          text NOT NULL,
-    event_type        text NOT NULL,
-    entity_id         text NOT NULL,
+    provider          text COLLATE "C" NOT NULL,
+    event_type        text COLLATE "C" NOT NULL,
+    entity_id         text COLLATE "C" NOT NULL,
     received_at       timestamptz NOT NULL,
     revision          integer,
     provider_event_id text,

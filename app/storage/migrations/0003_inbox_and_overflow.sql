@@ -5,7 +5,7 @@ SET LOCAL search_path = kvitto;
 -- How far each provider's inbox was processed at the last sweep, and by how many seconds the clock of Redis was ahead of
 -- this server's then, or times of receipt were; negative if Redis was behind.
 CREATE TABLE ingest_progress (
-    provider           text PRIMARY KEY,
+    provider           text COLLATE "C" PRIMARY KEY,
     complete_until     timestamptz NOT NULL,
     pending            bigint NOT NULL,
     observed_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -17,7 +17,7 @@ GRANT SELECT, INSERT, UPDATE ON ingest_progress TO kvitto_worker;
 -- the sealed body goes when the ledger has it.
 CREATE TABLE overflow (
     receipt        uuid PRIMARY KEY,
-    provider       text NOT NULL,
+    provider       text COLLATE "C" NOT NULL,
     topic          text NOT NULL,
     headers        jsonb NOT NULL,
     ciphertext     bytea,
@@ -36,7 +36,7 @@ GRANT SELECT, UPDATE (ciphertext, delivery_count, claimed_by, claimed_at) ON ove
 -- What ingest and sweeps saw: so many entries of an epoch were appended up to this one. Kept here because Redis loses
 -- its count together with its data. A mark is never changed. It goes when the ledger has confirmed it.
 CREATE TABLE inbox_high_water_marks (
-    provider    text NOT NULL,
+    provider    text COLLATE "C" NOT NULL,
     epoch       uuid NOT NULL,
     appended    bigint NOT NULL,
     received_at timestamptz NOT NULL,
@@ -118,8 +118,8 @@ GRANT EXECUTE ON FUNCTION newest_receipt TO kvitto_ingest;
 -- Work that goes round a failed server: ingest without Redis, workers without wake-ups. A row whose `last_at` is older
 -- than a minute is over.
 CREATE TABLE fallbacks (
-    process  text NOT NULL,
-    provider text NOT NULL,
+    process  text COLLATE "C" NOT NULL,
+    provider text COLLATE "C" NOT NULL,
     reason   text NOT NULL,
     since    timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -129,7 +129,7 @@ GRANT SELECT, INSERT, UPDATE ON fallbacks TO kvitto_ingest, kvitto_worker;
 
 -- Each provider's last audit; alerted_at: when the log last reported missing entries.
 CREATE TABLE audits (
-    provider      text PRIMARY KEY,
+    provider      text COLLATE "C" PRIMARY KEY,
     audited_at    timestamptz NOT NULL,
     appended      bigint NOT NULL,
     overflowed    bigint NOT NULL,
@@ -156,7 +156,7 @@ GRANT SELECT, INSERT (provider, epoch, entries, reason, operator) ON accepted_lo
 
 -- The newest canary that arrived, per provider: a delivery of our own that takes the whole path.
 CREATE TABLE canaries (
-    provider  text PRIMARY KEY,
+    provider  text COLLATE "C" PRIMARY KEY,
     sent_at   timestamptz NOT NULL,
     stored_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );

@@ -9,7 +9,7 @@ COMMENT ON SCHEMA reporting IS
 -- Outcomes by CASE and not by a cast, as in the index receipts_not_stored.
 CREATE VIEW reporting.deliveries AS
 SELECT receipt, provider, topic, event_type, entity_id,
-       CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead' END
+       CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead' END COLLATE "C"
            AS outcome, reason, received_at, processed_at,
        (SELECT milliseconds FROM answers WHERE answers.receipt = receipts.receipt) AS answered_ms,
        (SELECT complete FROM answers WHERE answers.receipt = receipts.receipt) AS answer_complete

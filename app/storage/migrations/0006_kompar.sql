@@ -3,7 +3,7 @@
 SET LOCAL search_path = kvitto;
 
 CREATE TABLE kompar_applications (
-    entity_id                 text PRIMARY KEY,
+    entity_id                 text COLLATE "C" PRIMARY KEY,
     name                      text,
     company_id                text,
     company_name              text,
@@ -23,8 +23,8 @@ CREATE TABLE kompar_applications (
     company_description       text,
     attachments               text[],
     description_of_property   text,
-    person_key                text,
-    company_key               text
+    person_key                text COLLATE "C",
+    company_key               text COLLATE "C"
 );
 CREATE INDEX kompar_applications_by_update ON kompar_applications (last_received_at);
 CREATE INDEX kompar_applications_by_time ON kompar_applications (first_received_at) INCLUDE (purpose, amount);
@@ -32,7 +32,7 @@ CREATE INDEX kompar_applications_by_person ON kompar_applications (person_key);
 CREATE INDEX kompar_applications_by_company ON kompar_applications (company_key);
 
 CREATE TABLE kompar_decisions (
-    entity_id         text PRIMARY KEY,
+    entity_id         text COLLATE "C" PRIMARY KEY,
     accepted          boolean,
     phone             text,
     email             text,
@@ -42,7 +42,7 @@ CREATE TABLE kompar_decisions (
     revision          integer NOT NULL,
     first_received_at timestamptz NOT NULL,
     last_received_at  timestamptz NOT NULL,
-    person_key        text
+    person_key        text COLLATE "C"
 );
 CREATE INDEX kompar_decisions_by_update ON kompar_decisions (last_received_at);
 

@@ -3,7 +3,7 @@
 SET LOCAL search_path = kvitto;
 
 CREATE TABLE solaris_credit_lines (
-    entity_id                      text PRIMARY KEY,
+    entity_id                      text COLLATE "C" PRIMARY KEY,
     credit_line_id                 text,
     decision                       text,
     status                         text,
@@ -28,7 +28,7 @@ CREATE INDEX solaris_credit_lines_by_update ON solaris_credit_lines (last_receiv
 
 CREATE TABLE solaris_overdraft_rates (
     receipt               uuid PRIMARY KEY,
-    entity_id             text NOT NULL,
+    entity_id             text COLLATE "C" NOT NULL,
     interest_accrual_rate double precision,
     effective_from        timestamptz,
     received_at           timestamptz NOT NULL,
@@ -39,7 +39,7 @@ CREATE INDEX solaris_overdraft_rates_by_time ON solaris_overdraft_rates (receive
 
 CREATE TABLE solaris_rejected_transactions (
     receipt           uuid PRIMARY KEY,
-    entity_id         text NOT NULL,
+    entity_id         text COLLATE "C" NOT NULL,
     provider_event_id text,
     status            text,
     status_reason     text,

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from redis import Redis
 
-from app.storage.migration_runner import ROLES
+from app.storage.roles import role_names
 from tests.e2e.deploy import production
 from tests.e2e.deploy.composition import MOUNTED, PROCESSES, SERVICES, composition, environment_of
 from tests.e2e.deploy.edges import START_SECONDS, Edge
@@ -231,4 +231,5 @@ def test_operators_run_their_commands(secrets: Path) -> None:
 
 
 def test_every_role_is_given_a_password(secrets: Path) -> None:
-    assert {pair.partition("=")[0] for pair in (secrets / "role_passwords").read_text().split(",")} == set(ROLES)
+    pairs = (secrets / "role_passwords").read_text().split(",")
+    assert {pair.partition("=")[0] for pair in pairs} == set(role_names("kvitto"))

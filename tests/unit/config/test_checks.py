@@ -17,6 +17,7 @@ POSTGRES: dict[str, Any] = {
     "server_encoding": "UTF8", "transaction_read_only": "off", "in_recovery": False, "superuser": False, "owner": False,
     "max_connections": "100", "superuser_reserved_connections": "3", "connections": 1, "pending": [], "clock": 0.0,
     "session": {"timezone": ("UTC", "UTC")},
+    "collation": ("", ""),
 }  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def test_postgres_session_without_a_requested_setting_is_a_fault() -> None:
     (result,) = only_faults(postgres.check(reported, (), migrates=False))
     assert result.name == "postgres session"
     assert result.message == "search_path is '\"$user\", public', not 'kvitto'"
-    assert "pooler" in result.hint
+    assert "PgBouncer" in result.hint
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,9 @@ HIDDEN = {
 READERS: dict[str, Callable[[Environment, str], object]] = {
     "secret": Environment.secret, "secrets": Environment.secrets,
     "labelled_secrets": lambda environment, name: environment.labelled_secrets(name),
-    "url": lambda environment, name: environment.url(name, ("redis",)),
+    "url": lambda environment, name: environment.url(name, ("postgresql",)),
 }  # fmt: skip
-PREFIXES = {"labelled_secrets": "label=", "url": "redis://"}
+PREFIXES = {"labelled_secrets": "label=", "url": "postgresql://"}
 
 
 @pytest.mark.parametrize("read", READERS)

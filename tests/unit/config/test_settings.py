@@ -10,7 +10,7 @@ from app.providers import registry
 from config.checks import postgres, redis
 from config.environment import ConfigurationError, Environment
 from config.redis_address import RedisAddress
-from config.settings import BeatSettings, ConsoleSettings, IngestSettings, WorkerSettings
+from config.settings import BeatSettings, ConsoleSettings, IngestSettings, MigrateSettings, WorkerSettings
 
 KEY = base64.b64encode(b"k" * 32).decode()
 GOOD = {
@@ -65,6 +65,13 @@ def test_settings_with_a_wrong_value_report_its_name(name: str, value: str) -> N
     with pytest.raises(ConfigurationError) as caught:
         IngestSettings.load(GOOD | {name: value})
     assert {fault.name for fault in caught.value.faults} == {name}
+
+
+@pytest.mark.parametrize("prefix", ["Kvitto", "a-b", "1a", "p" * 60, 'a"b'])
+def test_prefix_that_names_no_role_is_a_fault(prefix: str) -> None:
+    assert MigrateSettings.load(GOOD | {"ROLE_PREFIX": "kvitto_stage"}).role_prefix == "kvitto_stage"
+    with pytest.raises(ConfigurationError, match="ROLE_PREFIX: is no prefix"):
+        MigrateSettings.load(GOOD | {"ROLE_PREFIX": prefix})
 
 
 def test_secret_from_a_file_is_read_and_a_wrong_file_is_a_fault(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ banned = ("marshmallow", "stdnum", "app.domain.json_content", "app.domain.maskin
           "app.domain.revisions", "app.crypto.digests")
 openers = [name for name in sys.modules if name.startswith("app.providers.") and name.count(".") == 3]
 stores = [name for name in sys.modules if name.startswith("app.storage.")]
-known = {"app.storage.answers", "app.storage.connection", "app.storage.overflow", "app.storage.pool",
+known = {"app.storage.answers", "app.storage.connection", "app.storage.primary", "app.storage.overflow",
+         "app.storage.pool",
          "app.storage.high_water_marks", "app.storage.fallbacks"}
 print([name for name in banned if name in sys.modules] + [name for name in openers if "authentication" not in name]
       + [name for name in stores if name not in known])
