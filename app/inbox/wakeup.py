@@ -93,7 +93,8 @@ def check(broker: RedisAddress, providers: Collection[str]) -> None:
                 queue.bind(channel).declare()
                 publisher.send(queue.name)
                 channel.client.brpop([queue.name], timeout=0.1)
-    except RedisError as error:
-        raise to_unavailable(error, "broker") from error
-    except Exception as error:  # any error of kombu; its text may contain the address
+    except Exception as error:  # any error of kombu, which wraps some of redis-py; its text may contain the address
+        for each in (error, error.__cause__):
+            if isinstance(each, RedisError):
+                raise to_unavailable(each, "broker") from error
         raise StoreUnavailableError("broker-unreachable", type(error).__name__) from error

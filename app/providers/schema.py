@@ -23,7 +23,8 @@ _LARGEST_FLOAT = sys.float_info.max
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+|[0-9]{1,3}(?: [0-9]{3})+)(?:[.,][0-9]+)?")
 # One thousand and more, or one and a fraction: nobody but the sender knows.
 _AMBIGUOUS = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
-_REQUIRED = frozenset({"Missing data for required field.", "Field may not be null."})
+# What marshmallow says of a required field that is missing or null. The provider requires no item of a list.
+_ABSENT = re.compile(r"(?:^|\.)(?![0-9]+:)[^.:]+: (?:Missing data for required field|Field may not be null)\.$")
 
 
 class Text(fields.String):
@@ -123,7 +124,7 @@ class LenientSchema(Schema):
             return self.load(content), []
         except ValidationError as error:
             faults = flatten(error.messages_dict)
-            if absent := [fault for fault in faults if fault.rpartition(": ")[2] in _REQUIRED]:
+            if absent := [fault for fault in faults if _ABSENT.search(fault)]:
                 raise InvalidDeliveryError(INVALID, "; ".join(absent)) from error
             misfits = sorted(error.messages_dict)
             valid: Any = error.valid_data

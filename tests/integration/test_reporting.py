@@ -20,9 +20,10 @@ from app.domain.delivery import Delivery, Payload, ReceivedDelivery, StreamId
 from app.domain.outcome import ProcessedDelivery
 from app.providers.kompar.events import Kompar
 from app.sandbox import fake_kompar
-from app.storage.connection import Connection, connect, create_database
+from app.storage.connection import Connection, connect
 from app.storage.ledger import Ledger
-from app.storage.migration_runner import migrate
+from app.storage.roles import configure
+from tests.support import databases
 from tests.unit.project.test_documents import DATA_MODEL
 
 EPOCH = UUID(int=1)
@@ -97,17 +98,14 @@ def as_role(database: str, role: str) -> str:
 
 @pytest.fixture(scope="module")
 def reported(postgres_server: str) -> Iterator[tuple[str, Sandbox]]:
-    """A migrated database with the sandbox's data: settings of roles are not copied with a template."""
-    name = "reporting_test"
-    create_database(postgres_server, name)
-    database = f"{postgres_server.rpartition('/')[0]}/{name}"
+    """A database with the sandbox's data."""
+    database = databases.create(postgres_server)
     with connect(database, "test") as connection:
-        migrate(connection)
+        configure(connection, "kvitto", ())  # no copy of a database inherits what is set for its roles
     data = Sandbox()
     data.store(database)
     yield database, data
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    databases.drop(postgres_server, database)
 
 
 def answer(database: str, number: int) -> list[dict[str, Any]]:
