@@ -6,6 +6,7 @@ drop the notification for good.
 
 import json
 import logging
+import re
 from dataclasses import dataclass, field
 
 from flask import Flask, Response, request
@@ -23,6 +24,7 @@ _TITLES = {
 _RETRY_AFTER_SECONDS = 5
 # Limits for logged paths: anybody may request any path.
 _PATH_LENGTH = 100
+_DIGIT = re.compile(r"\d")
 _SEGMENT_LENGTH = 40
 logger = logging.getLogger(__name__)
 
@@ -78,7 +80,10 @@ def _http_problem(error: HTTPException, path: str) -> Problem:
 
 
 def _log_rejected(path: str, reason: str, detail: str) -> None:
-    """Log a rejected request; the path is shortened, and stripped of what could control a terminal."""
+    """Log a rejected request; the path is shortened, without digits, which could be somebody's national id.
+
+    It is also stripped of what could control a terminal.
+    """
     short = "/".join(segment[:_SEGMENT_LENGTH] for segment in path[:_PATH_LENGTH].split("/"))
-    printable = "".join(character if character.isprintable() else "?" for character in short)
+    printable = "".join(character if character.isprintable() else "?" for character in _DIGIT.sub("#", short))
     logger.warning("request_rejected", extra={"path": printable, "reason": reason, "detail": detail})
