@@ -30,9 +30,11 @@ slow: install      ## pass the tests that take minutes (8 min)
 	$(BIN)/python -m pytest -m slow
 soak: install      ## break parts at random for MINUTES (60), account for every delivery
 	$(BIN)/python -m tests.chaos --soak $(or $(MINUTES),60) --deliveries 50000
-compat: install    ## pass on every supported version of Redis, Valkey and Postgres, which it fetches
+compat: install    ## pass on every supported version of Redis, Valkey and Postgres, behind Sentinel and PgBouncer
+	@tests/prepare
 	@tests/compat/prepare
-	$(BIN)/python -m pytest -m compat
+	$(BIN)/python -m pytest -m 'not slow' tests/compat tests/e2e/test_failover.py tests/integration/test_failover.py \
+	    tests/integration/test_pgbouncer.py tests/integration/test_redis_clients.py
 bench: install     ## measure beside yardsticks on this machine, about an hour (OPTIONS="--only accept --pairs 3", or --quick)
 	$(BIN)/python -m benchmarks $(OPTIONS)
 bench-check: install  ## compare ratios to yardsticks with those kept, about two and a half minutes
