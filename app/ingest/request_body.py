@@ -54,14 +54,16 @@ class BodyReader:
     async def read(self, incoming: Incoming, declared: int | None, authentic: bool, answered: ExitStack) -> bytes:
         """Return the raw body, declared or chunked, still content-encoded.
 
-        A body takes one of the slots for large bodies at its 1 MiB mark, and frees it when `answered` closes.
+        A body takes one of the slots for large bodies at its 1 MiB mark, and frees it when `answered` closes. One
+        beyond the limit is received and dropped, up to twice the limit: a balancer that still sends when the answer
+        and the end of the connection come would take that for a failure of this server.
 
         Raises:
             RequestEntityTooLarge: More than the limit was declared or sent.
             NotReceivedError: The sender hung up or was too slow, the body gave way to others, or no slot was free for a
                 large body.
         """
-        if declared is not None and declared > self._limit_bytes:
+        if declared is not None and declared > 2 * self._limit_bytes:
             raise RequestEntityTooLarge
         with self._queues[authentic].join(self._grace_seconds) as place:
             if declared is not None and declared <= _SMALL_BYTES:
@@ -72,15 +74,21 @@ class BodyReader:
         self, incoming: Incoming, declared: int | None, place: "_Place", answered: ExitStack
     ) -> bytes:
         parts: list[bytes] = []
-        size = 0
+        size, fits = 0, declared is None or declared <= self._limit_bytes
         stream = incoming.__aiter__()
         while size != declared and (part := await place.receive(stream.__anext__())):
             size += len(part)
-            if size > self._limit_bytes:
-                raise RequestEntityTooLarge
+            if size > 2 * self._limit_bytes:
+                break
             if size > _LARGE_BYTES >= size - len(part):
                 await place.take_large_slot(answered)
-            parts.append(part)
+            fits = fits and size <= self._limit_bytes
+            if fits:
+                parts.append(part)
+            else:
+                parts.clear()
+        if not fits:
+            raise RequestEntityTooLarge
         if declared is not None and size != declared:
             raise NotReceivedError(SENDER_GONE)
         return b"".join(parts)

@@ -10,6 +10,7 @@ from app.inbox import client as server
 from app.sandbox.kompar import encrypt
 from config.redis_address import RedisAddress
 from tests.support.kvitto_process import BIND, ROOT, SECRETS, Running, run
+from tests.support.process_tree import stopped
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually
 
@@ -72,13 +73,11 @@ def test_migrate_applies_once(postgres_server: str) -> None:
 
 
 def test_audit_with_a_missing_entry_reports_it_and_exits_1(empty_kvitto: Running) -> None:
-    answer = empty_kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
-    empty_kvitto.outcome(answer.json()["receipt"])
-    assert empty_kvitto.audit()["missing"] == 0
-    client = server.connect(RedisAddress.parse(empty_kvitto.redis))
-    lost = client.xadd("inbox:kompar", {"appended": "and deleted outside of Kvitto"})
-    client.xdel("inbox:kompar", lost)
-    client.close()
+    with stopped(*empty_kvitto.workers()), server.connect(RedisAddress.parse(empty_kvitto.redis)) as client:
+        empty_kvitto.post("applications", encrypt({"application_id": "a"}, KEY))
+        assert empty_kvitto.audit()["missing"] == 0
+        ((entry, _),) = client.xrange("inbox:kompar")
+        client.xdel("inbox:kompar", entry)
     assert empty_kvitto.audit()["missing"] == 1
     done = empty_kvitto.run("audit")
     assert done.returncode == 1

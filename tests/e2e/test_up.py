@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from app.sandbox.kompar import encrypt
-from tests.support import process_tree, servers
+from app.storage.connection import create_database
+from tests.support import databases, process_tree, servers
 from tests.support.kvitto_process import BIND, SECRETS, Running, run, running
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually
@@ -91,8 +92,14 @@ def test_up_on_a_data_folder_in_use_fails(kvitto: Running) -> None:
     assert "--data" in second.stderr
 
 
-def test_up_uses_named_servers_and_leaves_them_running(tmp_path: Path, database: str, valkey_server: str) -> None:
-    with running(tmp_path / "data", SECRETS | {"DATABASE_URL": database, "REDIS_URL": valkey_server}) as kvitto:
+def test_up_uses_named_servers_and_leaves_them_running(
+    tmp_path: Path, postgres_server: str, valkey_server: str
+) -> None:
+    create_database(postgres_server, "named")
+    database = databases.named(postgres_server, "named")
+    # The roles kvitto_… of this server belong to another database.
+    named = {"DATABASE_URL": database, "REDIS_URL": valkey_server, "ROLE_PREFIX": "named"}
+    with running(tmp_path / "data", SECRETS | named) as kvitto:
         assert (kvitto.database, kvitto.redis) == (database, valkey_server)
         assert not process_tree.named(kvitto.process.pid, "postgres -D")
         deliver(kvitto, "a")
