@@ -145,10 +145,11 @@ class Running:
         return process_tree.named(self.process.pid, _WORKER)
 
     def has_all_workers(self) -> bool:
-        """Return whether each provider's worker has forked its children: they have its command line."""
+        """Return whether each provider's worker has its name, and has forked its children."""
         commands = Counter(line for line in process_tree.below(self.process.pid).values() if _WORKER in line)
         children = [int(found[1]) for line in commands if (found := re.search(r"--concurrency (\d+)", line))]
-        return bool(children) and sum(children) + len(children) == commands.total()
+        started = len(list(self.data.glob("logs/worker-*.log")))
+        return len(children) == started and sum(children) + started == commands.total()
 
     def empty(self) -> None:
         """Forget every delivery in both servers, as if this Kvitto had just started; its logs begin again."""
