@@ -102,6 +102,12 @@ def test_modules_are_small_and_say_what_they_are() -> None:
         assert text.count("\n") < 320, path
 
 
+def test_each_package_has_unit_tests() -> None:
+    packages = {path.parent.name for path in (ROOT / "app").glob("*/__init__.py")}
+    tested = {path.parent.name for path in (ROOT / "tests" / "unit").glob("*/test_*.py")}
+    assert packages - tested == set()
+
+
 def test_nothing_names_this_machine_or_a_registry() -> None:
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     words = re.compile(r"--index-url|--extra-index|pypi\.org/simple|files\.pythonhosted|" + re.escape(str(ROOT)))

@@ -10,7 +10,6 @@ import click
 import pytest
 
 from app.audit.attempt_log import AttemptLog, AttemptLogWriteError, DeliveryAttempt
-from app.cli import param_types
 from app.sandbox import fake_solaris, options
 from app.sandbox.commands import send_at_rate
 from app.sandbox.dispatcher import Dispatcher
@@ -26,16 +25,6 @@ HOOKS |= {name: SolarisHook("", name, "s", "secret") for name in fake_solaris.EV
 WEIGHTS = {"applications": 6, "decisions": 2, "solaris": 2}
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("2m", 120), ("1.5h", 5400), ("500ms", 0.5)])
-def test_duration_is_parsed_to_seconds(text: str, seconds: float) -> None:
-    assert param_types.duration(text) == seconds
-
-
-@pytest.mark.parametrize(("text", "per_second"), [("200/s", 200), ("30/m", 0.5), ("3600/h", 1), ("0.5/s", 0.5)])
-def test_rate_is_parsed_to_events_per_second(text: str, per_second: float) -> None:
-    assert param_types.rate(text) == pytest.approx(per_second)
-
-
 def test_weights_and_fault_shares_are_parsed() -> None:
     assert options.weights("applications=6, decisions=0,solaris=2") == {"applications": 6, "solaris": 2}
     assert options.fault_share("duplicate=2.5%") == ("duplicate", 0.025)
@@ -44,8 +33,6 @@ def test_weights_and_fault_shares_are_parsed() -> None:
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        *((param_types.duration, text) for text in ("60", "s", "-1s", "1d", "1e9s", "٣s", "")),
-        *((param_types.rate, text) for text in ("200", "0/s", "-2/s", "2/d", "2/s ", "inf/s")),
         *((options.weights, text) for text in ("", "applications", "applications=0", "letters=1", "solaris=-1")),
         *((options.fault_share, text) for text in ("duplicate", "duplicate=2", "duplicate=101%", "sunshine=2%")),
     ],
