@@ -6,6 +6,7 @@ It shares no code with what it checks, so `app.audit.reconcile` has no part in i
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from unicodedata import normalize
 
@@ -166,13 +167,15 @@ def _compare_states(
         merged = {key: value for event in events for key, value in event.document.items()}
         compared = merged.keys() & row.keys() - _NOT_COMPARED
         found.add_if(row["revision"] != len(events), f"{view} {entity_id}: revision {row['revision']}")
-        differing = sorted(key for key in compared if _in_nfc(merged[key]) != row[key])
+        differing = sorted(key for key in compared if _as_column(merged[key]) != _as_column(row[key]))
         found.add_if(bool(differing), f"{view} {entity_id}: differs in {differing}")
     found.add_if(bool(states), f"{view}: {len(states)} rows of what was not sent")
 
 
-def _in_nfc(value: object) -> object:
-    """Return a text in the form in which columns hold it, and any other value as it is."""
+def _as_column(value: object) -> object:
+    """Return a value as columns hold it: a text in NFC, a number as it is written."""
+    if isinstance(value, float):
+        return Decimal(str(value))
     return normalize("NFC", value) if isinstance(value, str) else value
 
 
