@@ -11,7 +11,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote
 
 HINT = "Write it like redis://user:password@host:6379/0, special characters as %XX"
 _SENTINEL_HINT = "Write it like redis+sentinel://user:password@host:26379,host2:26379/mymaster/0"
@@ -20,6 +20,7 @@ _OPTION_HINT = (
     "and Kvitto sets all else itself"
 )
 _SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "unix")
+_PARTS = re.compile(r"([^/?#]*)([^?#]*)(?:\?([^#]*))?")
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -57,17 +58,19 @@ class RedisAddress:
         scheme, _, rest = url.partition("://")
         if scheme not in _SCHEMES:
             raise RedisAddressError("is no redis:// address")
-        parts = _split(rest)
-        login, _, hosts = parts.netloc.rpartition("@")
+        place, path, query = _split(rest)
+        login, _, hosts = place.rpartition("@")
+        if re.search(r"[][]", login):  # other programs read a bracket as the beginning of a host
+            raise RedisAddressError("cannot be read as an address")
         username, _, password = (unquote(part) for part in login.partition(":"))
         if username and not password:
             raise RedisAddressError("names a user without a password", "Write a password alone as :password@")
-        options = parse_qs(parts.query, keep_blank_values=True)
+        options = parse_qs(query, keep_blank_values=True)
         if scheme == "unix":
-            database = _socket_database(hosts, parts.path, options)
-            return cls((), username, password, database, socket_file=unquote(parts.path))
+            database = _socket_database(hosts, path, options)
+            return cls((), username, password, database, socket_file=unquote(path))
         _refuse_options(options)
-        tls, path = scheme.startswith("rediss"), parts.path.removeprefix("/")
+        tls, path = scheme.startswith("rediss"), path.removeprefix("/")
         if not scheme.endswith("sentinel"):
             return cls((_host(hosts, 6379),), username, password, _database(path), tls, authority=authority)
         primary, _, number = path.partition("/")
@@ -92,17 +95,17 @@ class RedisAddress:
         return ";".join(f"{scheme}://{login}{host}/{self.database}" for host in hosts)
 
 
-def _split(rest: str) -> SplitResult:
-    """Return the parts of what follows the scheme."""
+def _split(rest: str) -> tuple[str, str, str]:
+    """Return login and hosts, path, and query of what follows the scheme.
+
+    The standard library rejects several hosts of which one is in brackets, from Python 3.14 on.
+    """
     if not rest.isprintable() or " " in rest:
         raise RedisAddressError("holds a space or a control character")
-    try:
-        parts = urlsplit(f"//{rest}")
-    except ValueError as error:
-        raise RedisAddressError("cannot be read as an address") from error
-    if parts.fragment or "@" in parts.path + parts.query:  # a character of the password ended the host
+    parts = _PARTS.fullmatch(rest)
+    if parts is None or "@" in parts[2] + (parts[3] or ""):  # a character of the password ended the host
         raise RedisAddressError("cannot be read as an address")
-    return parts
+    return parts[1], parts[2], parts[3] or ""
 
 
 def _host(text: str, default_port: int) -> tuple[str, int]:
