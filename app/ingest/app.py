@@ -2,7 +2,7 @@
 
 `WebhookEndpoint` answers every POST to a known webhook. Flask answers the rest: health, and every wrong path and
 method. Flask's context and routing cost as much as everything else that a delivery needs: with the fast path the edge
-reaches 0.67 times the rate of an empty Flask view (benchmarks/results/RESULTS.md).
+reached 0.67 times the rate of an empty Flask view before bodies were read ahead of threads (docs/performance.md).
 """
 
 import json
