@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stdnum import iban
 
@@ -157,8 +157,25 @@ def organisation_number(text: str) -> str | None:
     found = readings(_digits(plain))
     if not found or any(reading.may_be_person for reading in found):
         return None
+    return _likeliest(found)
+
+
+def ten_digits(number: Any) -> str | None:
+    """Return the ten digits of a personal or company number, the same for every spelling; None for anything else."""
+    if isinstance(number, bool) or not isinstance(number, (str, int)):
+        return None
+    plain = _without_country(str(number))
+    digits = _digits(plain)
+    if _LETTER.search(plain) or not 9 <= len(digits) <= 13:
+        return None
+    padded = digits.zfill(10)
+    return _likeliest(readings(padded) or [Reading(padded[:10], "")])
+
+
+def _likeliest(found: list[Reading]) -> str:
+    """Return the ten digits of the reading whose check digit is right, or else of the one with the longest prefix."""
     tens = [reading.ten for reading in reversed(found)]  # prefixes are more common than suffixes
-    return tens[0] if len(tens) == 1 else next(filter(_has_check_digit, tens), tens[0])
+    return next(filter(_has_check_digit, tens), tens[0])
 
 
 def is_national_id(text: str) -> bool:

@@ -13,7 +13,7 @@ class ReceiptClock:
     """Returns times of receipt, in milliseconds since 1970.
 
     They follow Postgres' clock, and are never before a provider's newest known receipt. Until Postgres answers, this
-    machine's clock stands in. The clock of Redis has no part: it would order its deliveries only.
+    machine's clock is used. The clock of Redis has no part: it would order its deliveries only.
     """
 
     def __init__(self) -> None:

@@ -13,8 +13,8 @@ from app.crypto.digests import Fingerprints
 from app.domain.delivery import Payload
 from app.domain.event import Content, Entity, Event, Projection, field_flags
 from app.domain.masking import mask
+from app.domain.national_ids import ten_digits
 from app.domain.retries import RetrySchedule
-from app.domain.swedish_numbers import ten_digits
 from app.errors import MISSING_ID, InvalidDeliveryError
 from app.providers.kompar.envelope import open_body
 from app.providers.kompar.schemas import (

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from app.domain.swedish_numbers import ten_digits
+from app.domain.national_ids import ten_digits
 
 
 @pytest.mark.parametrize(
     "spelling",
     [
         "8112189876", "811218-9876", "811218+9876", "811218 9876", "811218\u20139876", "19811218-9876", "198112189876",
-        "168112189876", "SE811218987601", "se 811218-9876 01", "8112189876-01", "811218-9876-001", 8112189876,
-        "\uff18\uff11\uff11\uff12\uff11\uff18\uff19\uff18\uff17\uff16", "\u00a0811218\u00a09876 ",
+        "168112189876", "188112189876", "SE811218987601", "se 811218-9876 01", "8112189876-01", "811218-9876-001",
+        8112189876, "\uff18\uff11\uff11\uff12\uff11\uff18\uff19\uff18\uff17\uff16", "\u00a0811218\u00a09876 ",
     ],
 )  # fmt: skip
 def test_ten_digits_are_the_same_in_every_spelling(spelling: Any) -> None:
