@@ -4,10 +4,10 @@ The stages run in this process, one after the other, on Kvitto's own servers whi
 from as many threads as the edge has.
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -27,7 +27,6 @@ from benchmarks import bodies
 from benchmarks.receivers import HEADERS
 from benchmarks.runner import Bench
 from config.environment import Environment
-from config.granian import EDGE_THREADS
 from config.settings import WorkerSettings
 from tests.support.providers.kompar_fixtures import KEY
 
@@ -72,8 +71,8 @@ class Stages:
         self._authenticate(requests)
         with self._timed("seal", count):
             deliveries = [self._sealed(body) for body in requests]
-        with self._timed("append", count), ThreadPoolExecutor(EDGE_THREADS) as threads:
-            list(threads.map(self._appends.commit, deliveries))
+        with self._timed("append", count):
+            asyncio.run(self._append(deliveries))
         with self._timed("claim", count):
             batches = list(iter(lambda: self._inbox.claim(_CONSUMER), []))
         processed = self._process(batches, count)
@@ -84,6 +83,9 @@ class Stages:
             for batch in batches:
                 self._inbox.acknowledge(batch)
         self._ledger.close()
+
+    async def _append(self, deliveries: Sequence[Delivery]) -> None:
+        await asyncio.gather(*map(self._appends.commit, deliveries))
 
     def _authenticate(self, requests: Sequence[bytes]) -> None:
         authentication = registry.load_authentication("kompar", self._environment)

@@ -40,7 +40,7 @@ _WORKER_OPTIONS = {
     "health_check_interval": 10,  # finds half-open connections of the consumer
     "priority_steps": [0],
 }
-PUBLISHERS = 32  # connections: at least ingest's threads, or publishers wait for each other
+PUBLISHERS = 32  # connections: more than ingest's STORE_THREADS, or publishers wait for each other
 
 
 def sentinel_options(address: RedisAddress) -> dict[str, Any]:

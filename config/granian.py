@@ -1,7 +1,7 @@
 """Granian's settings for ingest and the console."""
 
-# Concurrent requests in one process of ingest.
-EDGE_THREADS = 24
+# Threads of one process of ingest: they write to Postgres, prepare large bodies and publish wake-ups.
+STORE_THREADS = 16
 # Open connections, idle ones included; one more waits until another closes. Each idle one costs 10 kB.
 CONNECTIONS = 4096
 # Open files of a process that are no connections of clients: to the stores, the log, the metrics.

@@ -5,6 +5,7 @@ loads the application would be lost, and Granian would wait until it kills the f
 fork, and a fork starts with the default handler, which ends it.
 """
 
+import importlib
 import multiprocessing
 import os
 import pkgutil
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from granian import Granian
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.errors import FatalError
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -35,9 +36,7 @@ def serve_wsgi(name: str, target: str, bind: tuple[str, int], threads: int, proc
     )
 
 
-def serve_edge(
-    bind: tuple[str, int], threads: int, processes: int, drain_seconds: int, certificate: tuple[str, str] | None
-) -> None:
+def serve_edge(bind: tuple[str, int], processes: int, drain_seconds: int, certificate: tuple[str, str] | None) -> None:
     """Serve ingest on `bind` (host, port) until SIGTERM, and `drain_seconds` more, or until SIGINT.
 
     With a `certificate`, two PEM files of which the second is the key, it serves HTTPS.
@@ -47,7 +46,8 @@ def serve_edge(
         "kvitto ingest",
         Interfaces.RSGI,
         bind,
-        lambda: pkgutil.resolve_name("app.ingest.rsgi:create")(threads),
+        lambda: importlib.import_module("app.ingest.rsgi").create(),
+        loop=Loops.uvloop,
         workers=processes,
         workers_kill_timeout=drain_seconds + WORKERS_KILL_TIMEOUT,
         ssl_cert=chain,

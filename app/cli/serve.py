@@ -13,16 +13,15 @@ from functools import partial
 import click
 
 from config.environment import ConfigurationError, Environment, load
-from config.granian import EDGE_MEMORY, EDGE_THREADS
+from config.granian import EDGE_MEMORY
 from config.redis_address import RedisAddress
 
 _number = click.IntRange(min=1)
 
 
 @click.command(epilog="Example: INGEST_BIND=0.0.0.0:8080 kvitto ingest")
-@click.option("--threads", type=_number, default=EDGE_THREADS, help="Concurrent requests per process.")
 @click.option("--processes", type=_number, default=1, help="Processes that share the port.")
-def ingest(threads: int, processes: int) -> None:
+def ingest(processes: int) -> None:
     """Serve the webhooks: authenticate, seal, append to Redis, answer 200."""
     if unset := EDGE_MEMORY.keys() - os.environ.keys():  # the C library reads them when a program starts
         os.environ |= {name: EDGE_MEMORY[name] for name in unset}
@@ -36,7 +35,7 @@ def ingest(threads: int, processes: int) -> None:
     _require_fit_postgres(settings.database_url)
     with hold("INGEST_BIND", settings.ingest_bind, "serves"):
         importlib.import_module("app.ingest.rsgi")
-        serve_edge(settings.ingest_bind, threads, processes, settings.drain_seconds, settings.certificate)
+        serve_edge(settings.ingest_bind, processes, settings.drain_seconds, settings.certificate)
 
 
 def _require_fit_redis(address: RedisAddress, exceptions: Collection[str]) -> None:

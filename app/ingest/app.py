@@ -1,8 +1,8 @@
-"""Builds the edge: a WSGI fast path for webhooks in front of a Flask app.
+"""Builds the edge: a fast path for webhooks in front of a Flask app.
 
-`WebhookEndpoint` answers every POST to a known webhook. Flask answers the rest: health, and every wrong path and
-method. Flask's context and routing cost as much as everything else that a delivery needs: with the fast path the edge
-reached 0.67 times the rate of an empty Flask view before bodies were read ahead of threads (docs/performance.md).
+`Edge` answers every POST to a known webhook in an event loop. Flask answers the rest in threads: health, and every
+wrong path and method. Flask's context and routing cost as much as everything else that a delivery needs, and a thread
+per request more than that (docs/decisions/0019-event-loop.md).
 """
 
 import json
@@ -17,15 +17,15 @@ from app import canary
 from app.crypto.sealing import SealingKeys
 from app.inbox import client, wakeup
 from app.inbox.stream import Inbox
-from app.ingest import endpoint
 from app.ingest.answer_reporter import AnswerReporter
 from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers, probe_postgres, probe_redis
 from app.ingest.durable_store import DurableStore
-from app.ingest.endpoint import Receivers, WebhookEndpoint
+from app.ingest.edge import Edge, Receivers, count
 from app.ingest.fallback_reporter import FallbackReporter
 from app.ingest.high_water_reporter import HighWaterReporter
 from app.ingest.problem_details import Problem, to_problem
 from app.ingest.receiver import CanaryReceiver, DeliveryReceiver
+from app.ingest.request_body import BodyReader
 from app.providers import registry
 from app.storage.pool import Pool
 from config.environment import Environment
@@ -37,13 +37,12 @@ _REDIS_TIMEOUT_SECONDS = 1.0
 _POSTGRES_TIMEOUT_SECONDS = 1.5
 
 
-def create_app(environment: Environment, draining: threading.Event) -> WebhookEndpoint:
+def create_edge(settings: IngestSettings, environment: Environment, draining: threading.Event) -> Edge:
     """Return the edge, which is unready while `draining` is set.
 
     Raises:
         ConfigurationError: With every fault in the environment.
     """
-    settings = IngestSettings.read(environment)
     authentications = {name: registry.load_authentication(name, environment) for name in settings.providers}
     environment.check()
 
@@ -91,7 +90,8 @@ def create_app(environment: Environment, draining: threading.Event) -> WebhookEn
         canary_stores = {name: store(name, inbox) for name, inbox in canary_inboxes.items()}
         receivers[canary.PROVIDER] = CanaryReceiver(settings.canary_secret, keys, canary_stores)
 
-    return WebhookEndpoint(_flask_app(receivers.keys(), draining, breakers), receivers)
+    flask = _flask_app(receivers.keys(), draining, breakers)
+    return Edge(flask, receivers, BodyReader(settings.body_limit_bytes), draining)
 
 
 def _flask_app(providers: Collection[str], draining: threading.Event, breakers: CircuitBreakers) -> Flask:
@@ -107,7 +107,7 @@ def _flask_app(providers: Collection[str], draining: threading.Event, breakers: 
     def error_answer(error: Exception) -> Response:
         problem = to_problem(error, request.path)
         provider = request.path.removeprefix("/webhooks/").partition("/")[0]
-        endpoint.count(provider if provider in providers else "unknown", problem)
+        count(provider if provider in providers else "unknown", problem)
         return problem.to_response()
 
     @app.get("/livez", provide_automatic_options=False)

@@ -1,15 +1,17 @@
 """Stores a delivery durably until a worker processes it: in the inbox (Redis), or in the overflow (Postgres)."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
 from app import metrics
 from app.domain.delivery import Delivery, StreamId
-from app.errors import DataRejectedError, StoreUnavailableError
-from app.inbox.stream import Inbox
+from app.errors import StoreUnavailableError
+from app.inbox.stream import AppendResult, Inbox
 from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers
 from app.ingest.group_commit import GroupCommit
 from app.ingest.high_water_reporter import HighWaterReporter
@@ -20,6 +22,7 @@ from app.storage.pool import Pool
 _LARGE_BYTES = 256 * 1024
 # Without Redis nothing records that a wake-up is pending, so at most one is sent per second.
 _WAKEUP_INTERVAL_SECONDS = 1.0
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -39,7 +42,7 @@ class DurableStore:
     ) -> None:
         """Store in `inbox` or by `pool`, behind their circuit breakers."""
         self._inbox = inbox
-        self._appends = GroupCommit(inbox.append_all, lambda delivery: len(delivery.sealed))
+        self._appends = GroupCommit(self._append, lambda delivery: len(delivery.sealed))
         self._pool = pool
         self._breakers = breakers
         self._reporter = reporter
@@ -47,7 +50,7 @@ class DurableStore:
         self._publish_wakeup = publish_wakeup
         self._published_at = -_WAKEUP_INTERVAL_SECONDS
 
-    def store(self, delivery: Delivery) -> None:
+    async def store(self, delivery: Delivery) -> None:
         """Store a delivery durably, and wake a worker.
 
         Raises:
@@ -55,16 +58,18 @@ class DurableStore:
         """
         errors: list[StoreUnavailableError] = []
         reason = self._reason_for_overflow(delivery)
-        writes = {
-            self._breakers.redis: lambda: self._append(delivery),
-            self._breakers.postgres: lambda: self._overflow(delivery, reason or errors[0].reason),
-        }
         for breaker in reversed(self._breakers.durable) if reason else self._breakers.durable:
             try:
-                breaker.check()
-                return self._write(breaker, writes[breaker], delivery)
+                if breaker is self._breakers.redis:
+                    result = await self._appends.commit(delivery)
+                    if result.publish_wakeup:  # in a thread, so that no answer waits for it
+                        asyncio.get_running_loop().run_in_executor(None, self._publish_wakeup)
+                else:
+                    await asyncio.to_thread(self._overflow, delivery, reason or errors[0].reason)
             except StoreUnavailableError as error:
                 errors.append(error)
+            else:
+                return
         raise StoreUnavailableError(errors[0].reason, "; ".join(map(str, errors)))
 
     def _reason_for_overflow(self, delivery: Delivery) -> str:
@@ -75,37 +80,37 @@ class DurableStore:
             return "large-body"
         return "" if self._breakers.redis.has_room else "redis-slow-or-full"
 
-    @staticmethod
-    def _write(breaker: CircuitBreaker, write: Callable[[], None], delivery: Delivery) -> None:
-        """Try one store. A failure opens its circuit, but not for a large body: it may time out on a healthy store."""
-        try:
-            write()
-        except StoreUnavailableError as error:
-            if len(delivery.sealed) <= _LARGE_BYTES:
-                breaker.open(error)
-            raise
-        except Exception as error:  # a bug in the code of one store must not keep deliveries from the other
-            logger.exception("unhandled_exception", extra={"provider": delivery.provider})
-            raise StoreUnavailableError("internal", type(error).__name__) from error
-
-    def _append(self, delivery: Delivery) -> None:
-        result = self._appends.commit(delivery)
-        self._reporter.observe(delivery.provider, result.mark)
-        if result.publish_wakeup:
-            self._publish_wakeup()
+    def _append(self, deliveries: Sequence[Delivery]) -> Sequence[AppendResult]:
+        """Append all deliveries to the inbox or none."""
+        results = self._write(self._breakers.redis, lambda: self._inbox.append_all(deliveries), deliveries)
+        self._reporter.observe(self._inbox.provider, results[-1].mark)
+        return results
 
     def _overflow(self, delivery: Delivery, reason: str) -> None:
-        try:
-            # Not before the newest entry of the inbox: the order of receipt must hold across stores.
-            not_before = StreamId(self._clock.time_ms(delivery.provider), 0).received_at
-            write = partial(overflow.append, delivery=delivery, not_before=not_before)
-            received_at = self._pool.run(write, len(delivery.sealed))
-        except DataRejectedError as error:  # a bug: nothing in a delivery can violate the table's rules
-            raise StoreUnavailableError("overflow-refuses", error.reason) from error
+        # Not before the newest entry of the inbox: the order of receipt must hold across stores.
+        not_before = StreamId(self._clock.time_ms(delivery.provider), 0).received_at
+        write = partial(overflow.append, delivery=delivery, not_before=not_before)
+        received_at = self._write(
+            self._breakers.postgres, lambda: self._pool.run(write, len(delivery.sealed)), [delivery]
+        )
         self._clock.observe(delivery.provider, round(received_at.timestamp() * 1000))
         metrics.OVERFLOW_DELIVERIES.labels(delivery.provider, reason).inc()
         if self._wakeup_is_due():
             self._publish_wakeup()
+
+    @staticmethod
+    def _write(breaker: CircuitBreaker, write: Callable[[], T], deliveries: Sequence[Delivery]) -> T:
+        """Try one store. A failure opens its circuit, except for large bodies: they are slow on a healthy store too."""
+        breaker.check()
+        try:
+            return write()
+        except StoreUnavailableError as error:
+            if any(len(delivery.sealed) <= _LARGE_BYTES for delivery in deliveries):
+                breaker.open(error)
+            raise
+        except Exception as error:  # a bug in the code of one store must not keep deliveries from the other
+            logger.exception("unhandled_exception", extra={"provider": deliveries[0].provider})
+            raise StoreUnavailableError("internal", type(error).__name__) from error
 
     def _wakeup_is_due(self) -> bool:
         with suppress(StoreUnavailableError):

@@ -1,6 +1,9 @@
 """Receivers: each authenticates a request, seals its body, stores it durably and returns its receipt."""
 
+import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -11,6 +14,10 @@ from app.domain.delivery import Delivery
 from app.errors import AuthenticationError, NotReceivedError
 from app.ingest.durable_store import DurableStore
 from app.providers.base import Authentication, AuthenticationResult, IncomingRequest, kept_headers
+
+# Checking the signature of a larger body, and sealing it, would keep all other requests waiting for too long.
+_QUICK_BYTES = 64 * 1024
+T = TypeVar("T")
 
 
 class DeliveryReceiver:
@@ -38,8 +45,10 @@ class DeliveryReceiver:
         """Return what the provider's authentication confirms, None for a handshake; raises AuthenticationError."""
         return self._authentication.authenticate(request)
 
-    def receive(self, request: IncomingRequest) -> UUID | None:
+    async def receive(self, request: IncomingRequest, authentic: AuthenticationResult | None = None) -> UUID | None:
         """Store a delivery durably and return its receipt; None for a handshake, which is not stored.
+
+        `authentic` is what its headers have shown already; without it the request is authenticated.
 
         Raises:
             AuthenticationError: The request is not authentic.
@@ -47,20 +56,23 @@ class DeliveryReceiver:
             StoreUnavailableError: No store confirmed that the delivery is on disk.
         """
         with self._duration.time():
-            authentic = self.authenticate(request)
-            if authentic is None:
+            delivery = await _prepare(request, partial(self._seal, request, authentic))
+            if delivery is None:
                 metrics.WEBHOOK_REQUESTS.labels(self._provider, "200", "handshake").inc()
                 return None
-            if not request.body:  # a proxy may have dropped it; nothing was received that could be kept
-                raise NotReceivedError(
-                    "empty-body", "the request is authentic and has no body; does the balancer drop it?"
-                )
-            receipt = uuid7()
-            sealed = self._keys.seal(receipt, request.body)
-            headers = kept_headers(self._authentication, request)
-            self._store.store(Delivery(receipt, self._provider, authentic.topic, headers, sealed))
+            await self._store.store(delivery)
         self._accepted.inc()
-        return receipt
+        return delivery.receipt
+
+    def _seal(self, request: IncomingRequest, authentic: AuthenticationResult | None) -> Delivery | None:
+        authentic = authentic or self.authenticate(request)
+        if authentic is None:
+            return None
+        if not request.body:  # a proxy may have dropped it; nothing was received that could be kept
+            raise NotReceivedError("empty-body", "the request is authentic and has no body; does the balancer drop it?")
+        receipt = uuid7()
+        sealed = self._keys.seal(receipt, request.body)
+        return Delivery(receipt, self._provider, authentic.topic, kept_headers(self._authentication, request), sealed)
 
 
 class CanaryReceiver:
@@ -80,13 +92,23 @@ class CanaryReceiver:
         if not canary.is_signed(self._secret, request.body, signature):
             raise AuthenticationError("wrong-signature")
 
-    def receive(self, request: IncomingRequest) -> UUID:
+    async def receive(self, request: IncomingRequest, _authentic: object = None) -> UUID:
         """Store a canary durably and return its receipt; raises the errors of a delivery."""
-        self.authenticate(request)
-        receipt, provider = uuid7(), str(request.topic)  # the endpoint routes only the topics above
-        sealed = self._keys.seal(receipt, request.body)
-        self._stores[provider].store(Delivery(receipt, canary.inbox_name(provider), provider, {}, sealed))
-        return receipt
+        delivery = await _prepare(request, partial(self._seal, request))
+        await self._stores[delivery.topic].store(delivery)
+        return delivery.receipt
 
     def answered(self, receipt: UUID, seconds: float, is_complete: bool) -> None:
         """Do nothing: canaries are in no ledger."""
+
+    def _seal(self, request: IncomingRequest) -> Delivery:
+        self.authenticate(request)
+        receipt, provider = uuid7(), str(request.topic)  # the edge routes only the topics above
+        sealed = self._keys.seal(receipt, request.body)
+        return Delivery(receipt, canary.inbox_name(provider), provider, {}, sealed)
+
+
+async def _prepare(request: IncomingRequest, seal: Callable[[], T]) -> T:
+    if len(request.body) <= _QUICK_BYTES:
+        return seal()
+    return await asyncio.to_thread(seal)

@@ -1,9 +1,8 @@
-"""Reads the bodies of requests before threads answer them: a slow sender holds a coroutine, never a thread."""
+"""Reads the bodies of requests within limits: a slow sender holds a coroutine, never a thread."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Protocol
+from contextlib import ExitStack
+from typing import Protocol, Self
 
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined] # missing in its types
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -19,6 +18,8 @@ _MAX_INCOMING = {True: 1024, False: 256}
 _LARGE_BYTES = 1024 * 1024
 _MAX_LARGE_BODIES = 2
 _WAIT_SECONDS = 1.0
+# How often deadlines are looked at.
+_WATCH_SECONDS = 0.5
 # Reason of a body whose sender hung up.
 SENDER_GONE = "sender-gone"
 # A declared body up to this size is received in one step.
@@ -101,33 +102,46 @@ class _Queue:
         self._limit = limit
         self._places: dict[_Place, None] = {}
         self._large_slots = asyncio.Semaphore(_MAX_LARGE_BODIES)
+        self._is_watched = False
 
-    @contextmanager
-    def join(self, grace_seconds: float) -> Iterator["_Place"]:
-        """Keep a place for a body while it is read."""
+    def join(self, grace_seconds: float) -> "_Place":
+        """Return a place for a body, to be kept while it is read."""
+        loop = asyncio.get_running_loop()
+        if not self._is_watched:  # one timer for all: one for each body would cost more than reading it
+            self._is_watched = True
+            loop.call_later(_WATCH_SECONDS, self._end_late_bodies, loop)
         if len(self._places) >= self._limit:
             next(iter(self._places)).end("too-many-bodies")
-        place = _Place(self._large_slots, grace_seconds)
+        place = _Place(self._places, self._large_slots, loop.time() + grace_seconds)
         self._places[place] = None
-        try:
-            yield place
-        finally:
-            del self._places[place]
-            place.leave()
+        return place
+
+    def _end_late_bodies(self, loop: asyncio.AbstractEventLoop) -> None:
+        for place in list(self._places):
+            if loop.time() >= place.deadline:
+                place.end("body-too-slow")
+        self._is_watched = bool(self._places)
+        if self._is_watched:
+            loop.call_later(_WATCH_SECONDS, self._end_late_bodies, loop)
 
 
 class _Place:
     """One body on its way. It is ended when it comes too slowly or must give way."""
 
-    __slots__ = ("_deadline", "_ended", "_large_slots", "_loop", "_pending", "_timer")
+    __slots__ = ("_ended", "_large_slots", "_pending", "_places", "deadline")
 
-    def __init__(self, large_slots: asyncio.Semaphore, grace_seconds: float) -> None:
+    def __init__(self, places: "dict[_Place, None]", large_slots: asyncio.Semaphore, deadline: float) -> None:
+        self.deadline = deadline
+        self._places = places
         self._large_slots = large_slots
-        self._loop = asyncio.get_running_loop()
         self._pending: asyncio.Future[bytes] | None = None
         self._ended = ""
-        self._deadline = self._loop.time() + grace_seconds
-        self._timer = self._loop.call_at(self._deadline, self._check_deadline)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        del self._places[self]
 
     async def receive(self, pending: "asyncio.Future[bytes]") -> bytes:
         """Await a part of the body, which prolongs its time."""
@@ -140,7 +154,7 @@ class _Place:
             raise NotReceivedError(self._ended) from None
         except ProtocolClosed:
             raise NotReceivedError(SENDER_GONE) from None
-        self._deadline += len(part) / _SLOWEST_BYTES_PER_SECOND
+        self.deadline += len(part) / _SLOWEST_BYTES_PER_SECOND
         return part
 
     async def take_large_slot(self, answered: ExitStack) -> None:
@@ -156,13 +170,3 @@ class _Place:
         self._ended = reason
         if self._pending is not None:
             self._pending.cancel()
-
-    def leave(self) -> None:
-        """Stop watching the time."""
-        self._timer.cancel()
-
-    def _check_deadline(self) -> None:
-        if self._loop.time() >= self._deadline:
-            self.end("body-too-slow")
-        else:
-            self._timer = self._loop.call_at(self._deadline, self._check_deadline)

@@ -14,7 +14,7 @@ import psycopg
 
 from app.local.ports import free_port
 from app.storage.connection import create_database
-from config.granian import EDGE_MEMORY, EDGE_THREADS
+from config.granian import EDGE_MEMORY
 from tests.support import servers
 from tests.support.process_tree import below
 from tests.support.providers.kompar_fixtures import KEY, TOKEN
@@ -24,6 +24,7 @@ _HERE = Path(__file__).parent
 # Of the edge, and of the empty view in its place: as many processes as the machine has cores.
 EDGES = os.cpu_count() or 1
 _WORKERS = 2
+_VIEW_THREADS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,10 @@ def nginx_command() -> str:
 
 @contextmanager
 def empty_view(folder: Path) -> Iterator[str]:
-    """Serve the empty view on the edge's server, under the edge's settings; yield its URL."""
+    """Serve the empty view on the edge's server, with as many processes and its memory settings; yield its URL."""
     port = free_port()
     view = "benchmarks.baselines.empty:app"
-    serve = f"serve_wsgi('empty view', {view!r}, ('127.0.0.1', {port}), {EDGE_THREADS}, {EDGES})"
+    serve = f"serve_wsgi('empty view', {view!r}, ('127.0.0.1', {port}), {_VIEW_THREADS}, {EDGES})"
     code = f"from app.cli.http_server import serve_wsgi; {serve}"
     memory = [f"{name}={value}" for name, value in EDGE_MEMORY.items()]
     with serving(["env", *memory, sys.executable, "-c", code], folder / "empty.log"):

@@ -53,7 +53,7 @@ def failure(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
         (["audit", "extra"], 2, "unexpected extra argument"),
         (["up", "--concurrency", "0"], 2, "0 is not in the range x>=1"),
         (["worker", "--concurrency", "0"], 2, "0 is not in the range x>=1"),
-        (["ingest", "--threads", "0"], 2, "0 is not in the range x>=1"),
+        (["ingest", "--processes", "0"], 2, "0 is not in the range x>=1"),
         (["dead-letters", "list", "--limit", "-1"], 2, "-1 is not in the range x>=1"),
         (["dead-letters", "list", "--provider", "kompra"], 2, "'kompra' has no folder in app/providers"),
         (["dead-letters", "list", "--reason", "odd"], 2, "'odd' is not one of 'bad-envelope'"),

@@ -1,5 +1,6 @@
 """Where ingest keeps a delivery: in Redis, in Postgres, or in both after an append that was not confirmed."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -50,7 +51,7 @@ def test_append_that_too_few_replicas_confirm_is_kept_in_postgres_and_takes_effe
     redis: Redis, database: str, connection: Connection, pool: Pool, tmp_path: Path
 ) -> None:
     inbox = Inbox(redis, "kompar", replicas=1)
-    store_of(inbox, redis, pool, []).store(delivery("a"))
+    asyncio.run(store_of(inbox, redis, pool, []).store(delivery("a")))
     assert (inbox.backlog().entries, waiting(connection)) == (1, 1)
     slot, ledger = ConsumerSlot(tmp_path), Ledger(database, "kompar")
     consumer_of(slot, ledger, redis).sweep()
@@ -68,7 +69,7 @@ def test_append_that_a_replica_confirms_is_kept_in_redis(tmp_path: Path, connect
             inbox = Inbox(redis, "kompar", replicas=1)
             eventually(lambda: probe_error(redis, inbox) == "", "the replica confirms")
             wakeups: Wakeups = []
-            store_of(inbox, redis, pool, wakeups).store(delivery("a"))
+            asyncio.run(store_of(inbox, redis, pool, wakeups).store(delivery("a")))
             assert (inbox.backlog().entries, waiting(connection), len(wakeups)) == (1, 0, 1)
         assert probe_error(redis, inbox) == "redis-not-replicated"
 
@@ -87,7 +88,7 @@ def test_postgres_as_the_durable_store_gets_every_delivery_and_redis_wakes(
     inbox, wakeups = Inbox(redis, "kompar"), Wakeups()
     store = store_of(inbox, redis, pool, wakeups, keeps_in_redis=False)
     for number in range(3):
-        store.store(delivery(str(number)))
+        asyncio.run(store.store(delivery(str(number))))
     assert (redis.exists("inbox:kompar"), waiting(connection), len(wakeups)) == (0, 3, 1)
 
 
@@ -95,5 +96,5 @@ def test_postgres_as_the_durable_store_leaves_nothing_in_redis_when_it_fails(red
     with closing(Pool("postgresql://127.0.0.1:1/x", "test", 0.2)) as nowhere:
         store = store_of(Inbox(redis, "kompar"), redis, nowhere, [], keeps_in_redis=False)
         with pytest.raises(StoreUnavailableError, match="postgres-unavailable"):
-            store.store(delivery("a"))
+            asyncio.run(store.store(delivery("a")))
     assert not redis.exists("inbox:kompar")

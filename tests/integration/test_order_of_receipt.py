@@ -11,24 +11,25 @@ from typing import Any, NamedTuple
 
 import pytest
 from redis import Redis
-from werkzeug.test import Client
 
 from app.audit.conservation import audit
 from app.audit.problems import clock_problems
 from app.console.metrics import exposition
 from app.domain.delivery import Delivery
 from app.inbox.stream import Inbox
-from app.ingest.app import create_app
+from app.ingest.app import create_edge
 from app.storage import audits, high_water_marks, overflow, reports
 from app.storage.connection import Connection, connect
 from app.storage.ledger import Ledger
 from config.environment import Environment
+from config.settings import IngestSettings
 from tests.integration.test_consumer import SEALS, consumer_of, delivery
 from tests.support import databases
 from tests.support.kvitto_process import run
 from tests.support.providers.kompar_fixtures import TOKEN
 from tests.support.providers.provider_fixtures import names, side
 from tests.support.redis_server import redis_server
+from tests.support.rsgi_client import RsgiClient
 from workers.consumer import InboxConsumer
 from workers.consumer_slots import ConsumerSlot
 
@@ -60,20 +61,21 @@ def stage(postgres_server: str, tmp_path: Path) -> Iterator[Stage]:
     slot.release()
 
 
-def edge(stage: Stage) -> Client:
+def edge(stage: Stage) -> RsgiClient:
     """Start an edge, which knows nothing but what the servers know."""
     environment = {key: value for each in names() for key, value in side(each).environment.items()} | {
         "DATABASE_URL": stage.database,
         "REDIS_URL": stage.redis_url,
         "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
     }
-    return Client(create_app(Environment(environment), threading.Event()))
+    settings = Environment(environment)
+    return RsgiClient(create_edge(IngestSettings.read(settings), settings, threading.Event()))
 
 
-def post(client: Client, accepted: bool, **more: Any) -> None:
+def post(client: RsgiClient, accepted: bool, **more: Any) -> None:
     body = json.dumps({"application_id": "a", "accepted": accepted} | more)
     headers = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"}
-    assert client.post("/webhooks/kompar/decisions", data=body, headers=headers).status_code == 200
+    assert client.post("/webhooks/kompar/decisions", headers, body.encode()).status_code == 200
 
 
 def decision(accepted: bool) -> Delivery:

@@ -57,7 +57,7 @@ os.environ |= {"DATABASE_URL": "postgresql://127.0.0.1:1/x", "REDIS_URL": "redis
 os.environ |= {"SEALING_KEYS": "a=" + "A" * 43 + "="}
 os.environ |= {"KOMPAR_TOKENS": "t" * 16, "SOLARIS_SECRETS": "T=" + "s" * 16}
 from app.ingest.rsgi import create
-create(threads=1)
+create()
 banned = ("marshmallow", "stdnum", "app.domain.json_content", "app.domain.masking", "app.providers.schema",
           "app.domain.event", "app.domain.national_ids",
           "app.domain.revisions", "app.crypto.digests")
