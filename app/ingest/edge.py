@@ -129,7 +129,8 @@ class Edge:
             authentic = receiver.authenticate(request)
         except _BodyNeededError:
             authentic = None
-        declared = get_content_length(request.header("Content-Length"), request.header("Transfer-Encoding"))
+        encoding, length = request.header("Transfer-Encoding"), request.header("Content-Length")
+        declared = None if encoding else get_content_length(length or None)
         request.body = await self._bodies.read(protocol, declared, authentic is not None, answered)
         return await receiver.receive(request, authentic)
 

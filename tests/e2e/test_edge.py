@@ -118,9 +118,10 @@ def test_a_body_beyond_the_limit_is_413(kvitto: Running, appended: Callable[[], 
     assert appended() == before
 
 
-def test_a_chunked_body_beyond_the_limit_is_413(kvitto: Running, appended: Callable[[], int]) -> None:
+@pytest.mark.parametrize("encoding", ["chunked", "Chunked"])
+def test_a_chunked_body_beyond_the_limit_is_413(kvitto: Running, appended: Callable[[], int], encoding: str) -> None:
     before = appended()
-    headers = {"Authorization": "token xxxxx-yyyyy-zzzzz"}
+    headers = {"Authorization": "token xxxxx-yyyyy-zzzzz", "Transfer-Encoding": encoding}
     problem(kvitto.client.post("/webhooks/kompar/applications", content=chunks(30 * MIB), headers=headers), 413)
     assert appended() == before
 
