@@ -1,10 +1,11 @@
 """Inbox and broker reach a Redis by one address, over verified TLS; what fails is called what it is."""
 
+import json
+import shutil
 import signal
-import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ from app.local.embedded_servers import prepare_valkey
 from config.celery import PUBLISHER_OPTIONS, broker_connection
 from config.redis_address import RedisAddress
 from tests.integration.test_refusals import KEYS, startup_failure
-from tests.support.forwarder import Forwarder
 from tests.support.kvitto_process import SECRETS, command, run
 from tests.support.misconfigurations import NOWHERE
 from tests.support.ports import free_port
+from tests.support.sentinel import PRIMARY_NAME, WatchedPair, watched_pair
 from tests.support.servers import REDIS_CONF, bare_environment, eventually, serving
 
 PASSWORD = "12;34:5/6@7%25"
@@ -43,12 +44,11 @@ def reach(address: RedisAddress) -> None:
 
 
 @contextmanager
-def valkey(folder: Path, *options: str) -> Iterator[None]:
-    """Serve a Valkey under a copy of the project's redis.conf: a sentinel has the file written again."""
-    configuration = folder / "redis.conf"
-    configuration.write_text(REDIS_CONF.read_text())
-    with serving([*prepare_valkey(folder / "valkey", 0, configuration), *options], folder / "valkey.log"):
-        eventually(lambda: "Ready to accept" in (folder / "valkey.log").read_text(), "valkey ready")
+def served(folder: Path, *options: str, program: str = "") -> Iterator[None]:
+    """Serve a Valkey, or another program, under the project's redis.conf."""
+    valkey, *line = prepare_valkey(folder / "data", 0, REDIS_CONF)
+    with serving([program or valkey, *line, *options], folder / "log"):
+        eventually(lambda: "Ready to accept" in (folder / "log").read_text(), "Redis ready")
         yield
 
 
@@ -61,7 +61,7 @@ def test_address_with_special_characters_reaches_inbox_and_broker(tmp_path: Path
         "IPv6": f"redis://:{ENCODED}@[::1]:{port}/3",
         "socket file": f"unix://:{ENCODED}@{file}?db=3",
     }[form]
-    with valkey(tmp_path, *options):
+    with served(tmp_path, *options):
         reach(RedisAddress.parse(address))
         with closing(client.connect(RedisAddress((("127.0.0.1", port),), password=PASSWORD, database=3))) as redis:
             assert redis.exists("inbox:reached")
@@ -77,14 +77,18 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="module")
 def tls_port(tmp_path_factory: pytest.TempPathFactory, authority: trustme.CA) -> Iterator[int]:
-    """A Valkey behind TLS, with a certificate for 127.0.0.1 only. The embedded one is built without TLS."""
-    context, port = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), free_port()
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    with (
-        valkey(tmp_path_factory.mktemp("tls"), "--port", str(port), "--requirepass", PASSWORD),
-        Forwarder(port, context) as front,
-    ):
-        yield front.port
+    """A Redis that speaks TLS alone, with a certificate for 127.0.0.1 only. The embedded server speaks none."""
+    program = shutil.which("redis-server")
+    assert program, "redis-server is not installed: run tests/prepare"
+    folder, port = tmp_path_factory.mktemp("tls"), free_port()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    for position, blob in enumerate(issued.cert_chain_pems):
+        blob.write_to_path(folder / "certificate.pem", append=position > 0)
+    options = ("--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no", "--requirepass", PASSWORD)
+    files = ("--tls-cert-file", f"{folder}/certificate.pem", "--tls-key-file", f"{folder}/key.pem")
+    with served(folder, *options, *files, program=program):
+        yield port
 
 
 @pytest.fixture
@@ -124,14 +128,22 @@ def test_tls_with_another_certificate_sends_no_password(
         assert logins(redis) == before
 
 
-def test_check_of_an_untrusted_certificate_says_so(tls_port: int, trusted: str) -> None:
-    url = f"rediss://:{ENCODED}@127.0.0.1:{tls_port}"
-    done = run("check", "ingest", environment={"REDIS_URL": url, "CELERY_BROKER_URL": f"{url}/1"})
+@pytest.mark.parametrize(("host", "is_trusted"), [("127.0.0.1", False), ("localhost", True)])
+def test_check_of_another_certificate_says_so(tls_port: int, trusted: str, host: str, is_trusted: bool) -> None:
+    url = f"rediss://:{ENCODED}@{host}:{tls_port}"
+    environment = {"REDIS_URL": url, "CELERY_BROKER_URL": f"{url}/1"} | ({"CA_FILE": trusted} if is_trusted else {})
+    done = run("check", "ingest", environment=environment)
     assert "redis-certificate-not-trusted" in done.stdout
     assert "CA_FILE" in done.stdout
     assert "broker-certificate-not-trusted" in done.stdout
-    done = run("check", "ingest", environment={"REDIS_URL": url, "CA_FILE": trusted})
-    assert "certificate" not in done.stdout
+
+
+def test_check_of_a_trusted_certificate_reaches_inbox_and_broker(tls_port: int, trusted: str) -> None:
+    url = f"rediss://:{ENCODED}@127.0.0.1:{tls_port}"
+    environment = {"REDIS_URL": url, "CELERY_BROKER_URL": f"{url}/1", "CA_FILE": trusted}
+    results = json.loads(run("check", "ingest", "--json", environment=environment).stdout)
+    levels = {result["name"]: result["level"] for result in results}
+    assert (levels["redis"], levels["redis permissions"], levels["broker"]) == ("ok", "ok", "ok")
 
 
 # Start.
@@ -171,43 +183,26 @@ def test_process_without_a_broker_logs_why_by_type_alone(database: str, tmp_path
 # Sentinel.
 
 
-@contextmanager
-def watched(folder: Path) -> Iterator[tuple[RedisAddress, list[int]]]:
-    """A primary and its replica, watched by a sentinel; all ask for passwords. Yield the address and both ports."""
-    ports, sentinel = [free_port(), free_port()], free_port()
-    login = ("--requirepass", PASSWORD, "--masterauth", PASSWORD)
-    configuration = folder / "sentinel.conf"
-    configuration.write_text(
-        f"port {sentinel}\nrequirepass sentinels\nsentinel monitor mymaster 127.0.0.1 {ports[0]} 1\n"
-        f'sentinel auth-pass mymaster "{PASSWORD}"\nsentinel down-after-milliseconds mymaster 1000\n'
-    )
-    server = prepare_valkey(folder / "unused", sentinel, configuration)[0]
-    for name in "01":
-        (folder / name).mkdir()
-    with ExitStack() as stack:
-        stack.enter_context(valkey(folder / "0", "--port", str(ports[0]), *login))
-        replica = ("--port", str(ports[1]), *login, "--replicaof", f"127.0.0.1 {ports[0]}")
-        stack.enter_context(valkey(folder / "1", *replica))
-        stack.enter_context(serving([server, str(configuration), "--sentinel"], folder / "sentinel.log"))
-        url = f"redis+sentinel://:{ENCODED}@{NOWHERE},127.0.0.1:{sentinel}/mymaster/1"
-        yield RedisAddress.parse(url, "sentinels"), ports
+def among_others(pair: WatchedPair) -> RedisAddress:
+    """Return the address of the pair's sentinel, after one that does not answer."""
+    url = pair.environment["REDIS_URL"].replace("@", f"@{NOWHERE},")
+    return RedisAddress.parse(url + "/1", pair.environment["REDIS_SENTINEL_PASSWORD"])
 
 
 def test_fail_over_by_sentinel_brings_inbox_and_broker_to_the_promoted_server(tmp_path: Path) -> None:
     with (
-        watched(tmp_path) as (address, ports),
-        closing(client.connect(address)) as redis,
+        watched_pair(tmp_path, PASSWORD) as pair,
+        closing(client.connect(address := among_others(pair))) as redis,
         closing(wakeup.WakeupPublisher(address)) as publisher,
-        closing(Redis(port=address.hosts[1][1], password="sentinels")) as asked,
     ):
-        eventually(lambda: port_of_primary(redis) == ports[0], "the sentinel names the first server")
+        first, second = pair.servers
+        eventually(lambda: port_of_primary(redis) == first.port, "the sentinel names the first server")
         reach(address)
         publisher.publish("before")
-        eventually(lambda: has_replica(asked), "the sentinel knows the replica")
-        asked.sentinel_failover("mymaster")
-        eventually(lambda: port_of_primary(redis) == ports[1], "the inbox's client is at the second server", 60)
-        with closing(client.connect(RedisAddress((("127.0.0.1", ports[1]),), "", PASSWORD, 1))) as second:
-            eventually(lambda: published(publisher, second), "a wake-up arrives there", 60)
+        pair.sentinel.sentinel_failover(PRIMARY_NAME)
+        eventually(lambda: port_of_primary(redis) == second.port, "the inbox's client is at the second server", 60)
+        with closing(client.connect(RedisAddress((("127.0.0.1", second.port),), "", PASSWORD, 1))) as promoted:
+            eventually(lambda: published(publisher, promoted), "a wake-up arrives there", 60)
 
 
 def port_of_primary(redis: Redis) -> int:
@@ -219,11 +214,6 @@ def port_of_primary(redis: Redis) -> int:
     return 0
 
 
-def has_replica(sentinel: Redis) -> bool:
-    state: Any = sentinel.sentinel_master("mymaster")
-    return bool(state["num-slaves"] == 1 and "down" not in str(state["flags"]))
-
-
 def published(publisher: wakeup.WakeupPublisher, redis: Redis) -> bool:
     publisher.publish("after")
     return bool(redis.llen("after"))
@@ -231,8 +221,8 @@ def published(publisher: wakeup.WakeupPublisher, redis: Redis) -> bool:
 
 def test_address_of_sentinels_that_know_no_such_primary_says_so(tmp_path: Path) -> None:
     with (
-        watched(tmp_path) as (address, _),
-        closing(client.connect(replace(address, primary="another"))) as redis,
+        watched_pair(tmp_path, PASSWORD) as pair,
+        closing(client.connect(replace(among_others(pair), primary="another"))) as redis,
         pytest.raises(StoreUnavailableError, match="no sentinel names a primary"),
     ):
         client.ping(redis)

@@ -2,16 +2,14 @@
 
 import contextlib
 import socket
-import ssl
 import threading
 
 
 class Forwarder:
-    """Forwards a free loopback port; with a TLS context it ends TLS there."""
+    """Forwards a free loopback port."""
 
-    def __init__(self, target_port: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, target_port: int) -> None:
         self.target_port = target_port
-        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
@@ -36,8 +34,6 @@ class Forwarder:
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            if self._tls:
-                client = self._tls.wrap_socket(client, server_side=True)
             server = socket.create_connection(("127.0.0.1", self.target_port))
         except OSError:
             _hang_up(client)

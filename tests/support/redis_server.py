@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from redis import Redis
 
@@ -16,20 +17,33 @@ from tests.support.servers import REDIS_CONF, eventually
 
 
 class RedisServer:
-    """Serves a folder on a port that stays the same."""
+    """Serves a folder on a port that stays the same, under a copy of redis.conf: a sentinel has it written again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, password: str = "") -> None:
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        login = f":{quote(password, safe='')}@" if password else ""
+        self.url = f"redis://{login}127.0.0.1:{self.port}/0"
         self.client: Redis = connect(RedisAddress.parse(self.url))
         self._folder = folder
+        self._options = ["--requirepass", password, "--masterauth", password] if password else []
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process that serves it."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
 
     def start(self) -> None:
         """Serve the folder as it is."""
-        command = [*prepare_valkey(self._folder, self.port, REDIS_CONF), "--repl-diskless-sync-delay", "0"]
+        configuration = self._folder.with_suffix(".conf")
+        if not configuration.exists():
+            shutil.copy(REDIS_CONF, configuration)
+        command = [*prepare_valkey(self._folder, self.port, configuration), "--repl-diskless-sync-delay", "0"]
         with self._folder.with_suffix(".log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                [*command, *self._options], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
         eventually(lambda: valkey_answers(self.url), "valkey ready")
 
     def kill(self) -> None:
@@ -73,9 +87,9 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[RedisServer]:
+def redis_server(folder: Path, password: str = "") -> Iterator[RedisServer]:
     """Serve a Valkey for the duration of a block."""
-    server = RedisServer(folder)
+    server = RedisServer(folder, password)
     server.start()
     try:
         yield server
