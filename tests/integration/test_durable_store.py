@@ -1,6 +1,7 @@
 """Where ingest keeps a delivery: in Redis, in Postgres, or in both after an append that was not confirmed."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -20,6 +21,7 @@ from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from app.storage.pool import Pool
 from config.redis_address import RedisAddress
+from tests.chaos.proxy import Proxy
 from tests.integration.test_consumer import consumer_of, delivery
 from tests.support import servers
 from tests.support.servers import eventually
@@ -72,6 +74,26 @@ def test_append_that_a_replica_confirms_is_kept_in_redis(tmp_path: Path, connect
             asyncio.run(store_of(inbox, redis, pool, wakeups).store(delivery("a")))
             assert (inbox.backlog().entries, waiting(connection), len(wakeups)) == (1, 0, 1)
         assert probe_error(redis, inbox) == "redis-not-replicated"
+
+
+def test_deliveries_that_wait_for_an_append_that_hangs_go_to_postgres_without_one_of_their_own(
+    redis: Redis, connection: Connection, pool: Pool
+) -> None:
+    attempts, end = [], threading.Event()
+
+    def hang() -> bool:
+        attempts.append(1)
+        return end.wait()
+
+    async def store_all(store: DurableStore) -> None:
+        await asyncio.gather(*(store.store(delivery(str(number))) for number in range(70)))  # more than one group
+
+    proxy = Proxy(f"redis://127.0.0.1:{redis.connection_pool.connection_kwargs['port']}/0", b"XADD")
+    proxy.on_request = hang
+    with closing(client.connect(RedisAddress.parse(proxy.url), 1.0)) as behind, closing(proxy):
+        asyncio.run(store_all(store_of(Inbox(behind, "kompar"), behind, pool, [])))
+        end.set()
+    assert (len(attempts), waiting(connection)) == (1, 70)
 
 
 def probe_error(redis: Redis, inbox: Inbox) -> str:
