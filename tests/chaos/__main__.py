@@ -13,11 +13,11 @@ from random import Random
 import click
 
 from tests.chaos import report
-from tests.chaos.catalogue import FAULTS, PROXIED
-from tests.chaos.fault_context import Fault
+from tests.chaos.catalogue import FAULTS, PROXIED, WATCHED
+from tests.chaos.failover_faults import watched_kvitto
+from tests.chaos.fault_context import Fault, Servers
 from tests.chaos.loss import reported_losses
 from tests.chaos.network_faults import proxied_kvitto
-from tests.chaos.proxy import Proxies
 from tests.chaos.result import Result
 from tests.chaos.suite import Volume, count_missing, run_fault
 from tests.support.kvitto_process import Running, running
@@ -40,17 +40,17 @@ def main(  # noqa: PLR0917 - a command's options are its arguments
 
     Exit 1 if one was lost or doubled, or an answer took 5 s. The table goes to tests/chaos/RESULTS.md.
     """
-    faults, proxied = _chosen(FAULTS, only), _chosen(PROXIED, only)
-    per_fault = -(-deliveries // max(1, len(faults) + len(proxied)))
+    faults, proxied, watched = (_chosen(each, only) for each in (FAULTS, PROXIED, WATCHED))
+    per_fault = -(-deliveries // max(1, len(faults) + len(proxied) + len(watched)))
     volume = Volume(per_fault, rate, not quick, seed)
     started = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the started processes too
     with tempfile.TemporaryDirectory(prefix="kvitto-faults-") as name:
         folder = Path(name)
         if soak:
-            results, missing = _run_all(folder, _at_random(faults, soak, seed), (), volume)
+            results, missing = _run_all(folder, _at_random(faults, soak, seed), (), (), volume)
         else:
-            results, missing = _run_all(folder, faults, proxied, volume)
+            results, missing = _run_all(folder, faults, proxied, watched, volume)
         losses = [] if only or soak else list(reported_losses(folder / "loss"))
     run = report.Run(seed, (time.monotonic() - started) / 60, results, missing, losses, not quick)
     if not (only or soak):
@@ -72,7 +72,7 @@ def _at_random(faults: Sequence[Fault], minutes: float, seed: int) -> Iterator[F
 
 
 def _run_all(
-    folder: Path, faults: Iterable[Fault], proxied: Sequence[Fault], volume: Volume
+    folder: Path, faults: Iterable[Fault], proxied: Sequence[Fault], watched: Sequence[Fault], volume: Volume
 ) -> tuple[list[Result], int]:
     """Return the results, and how many receipts the ledgers lack at the end."""
     results: list[Result] = []
@@ -84,16 +84,18 @@ def _run_all(
         (folder / "proxied").mkdir()
         with proxied_kvitto(folder / "proxied") as (kvitto, proxies):
             missing += _run_on(kvitto, proxied, volume, proxies, results)
+    if watched:
+        (folder / "watched").mkdir()
+        with watched_kvitto(folder / "watched") as (kvitto, pair):
+            missing += _run_on(kvitto, watched, volume, pair, results)
     return results, missing
 
 
-def _run_on(
-    kvitto: Running, faults: Iterable[Fault], volume: Volume, proxies: Proxies | None, results: list[Result]
-) -> int:
+def _run_on(kvitto: Running, faults: Iterable[Fault], volume: Volume, servers: Servers, results: list[Result]) -> int:
     receipts: set[str] = set()
     for fault in faults:
         click.echo(f"{fault.name} …", err=True, nl=False)
-        result = run_fault(kvitto, fault, volume, proxies)
+        result = run_fault(kvitto, fault, volume, servers)
         receipts |= set(result.receipts)
         results.append(result)
         outcome = click.style("passed", fg="green") if result.passed else click.style(result.describe(), fg="red")

@@ -1,6 +1,6 @@
 """Every fault, in order. Faults of the same part are apart, because the supervisor waits after each death."""
 
-from tests.chaos import network_faults, postgres_faults, process_faults, redis_faults, rolling_faults
+from tests.chaos import failover_faults, network_faults, postgres_faults, process_faults, redis_faults, rolling_faults
 
 FAULTS = [
     *process_faults.KILLED,
@@ -13,6 +13,7 @@ FAULTS = [
     *redis_faults.FAULTS,
 ]
 PROXIED = network_faults.PROXIED
+WATCHED = failover_faults.WATCHED
 # One of each kind: what runs before each change lands.
 SHORT = {
     "edge killed", "worker killed", "redis killed", "postgres killed", "everything killed at once",

@@ -11,16 +11,22 @@ from tests.chaos.http_client import Attempt
 from tests.chaos.load import Load
 from tests.chaos.proxy import Proxies
 from tests.support.kvitto_process import Running
+from tests.support.sentinel import WatchedPair
+
+Servers = Proxies | WatchedPair | None
 
 
 @dataclass(slots=True)
 class FaultContext:
-    """A running Kvitto under load. `full`: faults last longer than every time-out, instead of seconds."""
+    """A running Kvitto under load. `full`: faults last longer than every time-out, instead of seconds.
+
+    servers: what is between it and its servers, or the servers themselves, where a fault needs them.
+    """
 
     kvitto: Running
     load: Load
     full: bool
-    proxies: Proxies | None = None
+    servers: Servers = None
     edge_frozen: list[tuple[float, float]] = field(default_factory=list)
 
     def hold(self, quick: float, full: float) -> None:

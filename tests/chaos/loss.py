@@ -108,6 +108,12 @@ def _edited(edit: Callable[[Redis], int]) -> Callable[[Running, Deliver], int]:
     return inflict
 
 
+def _flush(client: Redis) -> int:
+    waiting: Any = client.xlen(_STREAM)
+    client.flushdb()
+    return int(waiting)
+
+
 def _delete_stream(client: Redis) -> int:
     waiting: Any = client.xlen(_STREAM)
     client.delete(_STREAM)
@@ -130,11 +136,14 @@ def _trim(client: Redis) -> int:
     return int(trimmed)
 
 
-def _trim_and_set_ids(client: Redis) -> int:
-    lost = _trim(client)
+def _set_ids(client: Redis) -> int:
     ahead = f"{int(client.time()[0]) * 1000 + _HOUR_MS}-0"
     client.execute_command("XSETID", _STREAM, ahead, "ENTRIESADDED", "3")  # type: ignore[no-untyped-call]
-    return lost
+    return 0
+
+
+def _trim_and_set_ids(client: Redis) -> int:
+    return _trim(client) + _set_ids(client)
 
 
 LOSSES = [
@@ -142,10 +151,12 @@ LOSSES = [
     Loss("a copy of redis restored", _copy_restored),
     Loss("a replica promoted that lacks entries", _promoted(is_cut_off=True)),
     Loss("a replica promoted that has all entries", _promoted(is_cut_off=False)),
+    Loss("database flushed (FLUSHDB)", _edited(_flush)),
     Loss("stream deleted", _edited(_delete_stream)),
     Loss("count deleted", _edited(_delete_state)),
     Loss("entries deleted (XDEL)", _edited(_delete_entries)),
     Loss("stream trimmed (XTRIM)", _edited(_trim)),
+    Loss("the stream's ids and count set (XSETID)", _edited(_set_ids)),
     Loss("stream trimmed, its ids and count set (XSETID)", _edited(_trim_and_set_ids)),
 ]
 

@@ -54,7 +54,8 @@ FAULTS = [
 
 
 def _cut(server: str, direction: str, number: int, context: FaultContext) -> None:
-    proxy: Proxy = getattr(context.proxies, server)
+    assert isinstance(context.servers, Proxies)
+    proxy: Proxy = getattr(context.servers, server)
     before = proxy.cuts
     setattr(proxy, direction, _every(number))
     context.hold(2.5, 8)

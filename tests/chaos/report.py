@@ -61,13 +61,14 @@ def markdown(run: Run) -> str:
     verdict = "Nothing lost, nothing doubled." if run.passed else "FAILED:\n\n" + "\n".join(failures(run))
     return f"""# Faults
 
-Written by `make chaos`: every part of a running Kvitto is broken under load. Then every accepted delivery is
-looked up in the ledger: its receipt and its effect, each once. {verdict}
+Written by `make chaos`: every part of a running Kvitto is broken under load. Then every accepted
+delivery is looked up in the ledger: its receipt and its effect, each once. {verdict}
 
 Seed {run.seed}, {os.cpu_count()} cores shared with the load, {run.minutes:.0f} minutes; faults {length}.
 
-The longest answer must stay below {MAX_ANSWER_SECONDS:.0f} s; answers of an edge that is itself frozen do not count.
-Seconds to recover: from the repair until a new delivery is in the ledger, behind the backlog.
+The longest answer must stay below {MAX_ANSWER_SECONDS:.0f} s; answers of an edge that is itself frozen
+do not count. Seconds to recover: from the repair until a new delivery is in the ledger, behind the
+backlog. Where a replica of Redis is promoted, `INBOX_REPLICAS` is 1.
 
 {table(run)}
 
@@ -105,8 +106,8 @@ def _losses(run: Run) -> str:
     rows = [f"| {loss.name} | {loss.lost} | {loss.missing} | {loss.status} |" for loss in run.losses]
     return "\n".join(
         [
-            "A Redis that loses entries in flight is the one loss that nothing prevents. `kvitto audit` must report",
-            "each entry, although more arrive afterwards than were lost:",
+            "A Redis without a replica may lose entries in flight, if it is set back or another client edits it.",
+            "`kvitto audit` must report each entry, although more arrive afterwards than were lost:",
             "",
             "| what happens to Redis | lost | reported missing | status of `kvitto audit` |",
             "| --- | ---: | ---: | ---: |",

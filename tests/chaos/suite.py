@@ -11,10 +11,9 @@ from typing import Any
 import psycopg
 from uuid_utils.compat import uuid7
 
-from tests.chaos.fault_context import Fault, FaultContext, audit
+from tests.chaos.fault_context import Fault, FaultContext, Servers, audit
 from tests.chaos.load import Load
 from tests.chaos.oracle import compare
-from tests.chaos.proxy import Proxies
 from tests.chaos.result import Result
 from tests.chaos.scenarios import application
 from tests.support.kvitto_process import Running
@@ -36,12 +35,12 @@ class Volume:
     seed: int
 
 
-def run_fault(kvitto: Running, fault: Fault, volume: Volume, proxies: Proxies | None = None) -> Result:
+def run_fault(kvitto: Running, fault: Fault, volume: Volume, servers: Servers = None) -> Result:
     """Run a fault to its end. `wrong` of the result holds what Kvitto does not repair by itself in time."""
     first = str(uuid7())
     name = fault.name.replace(" ", "-")
     load = Load(kvitto.ingest, str(volume.seed), name, volume.rate)
-    context = FaultContext(kvitto, load, volume.full, proxies)
+    context = FaultContext(kvitto, load, volume.full, servers)
     result = Result(fault.name)
     load.start()
     with _errors_recorded(result):

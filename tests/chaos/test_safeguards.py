@@ -48,8 +48,8 @@ SAFEGUARDS = {
     ),
     "receipts and effects are one transaction": Safeguard(
         "app/storage/ledger.py",
-        "with connection.pipeline(), connection.transaction(force_rollback=undo):",
-        "if True:",
+        "with borrow(connection), connection.pipeline(), connection.transaction(force_rollback=undo):",
+        "with borrow(connection):",
         "tests/integration/test_ledger.py::test_a_receipt_and_its_effects_stand_or_fall_together",
     ),
     "stores of one provider take turns": Safeguard(
@@ -155,7 +155,7 @@ SAFEGUARDS = {
     ),
     "a mark stays until the ledger has confirmed it": Safeguard(
         "app/storage/migrations/0003_inbox_and_overflow.sql",
-        "WHERE found.entries >= mark.appended AND NOT mark.is_newest",
+        "WHERE total.entries - later.entries >= mark.appended AND NOT mark.is_newest",
         "WHERE NOT mark.is_newest",
         "tests/integration/test_audit.py::test_a_mark_is_kept_until_the_ledger_confirms_it_and_the_newest_for_good",
     ),
@@ -178,6 +178,13 @@ SAFEGUARDS = {
         "    if False:",
         "tests/integration/test_durable_store.py"
         "::test_append_that_too_few_replicas_confirm_is_kept_in_postgres_and_takes_effect_once",
+    ),
+    "a delivery waits for one append that hangs, never for two": Safeguard(
+        "app/ingest/durable_store.py",
+        "        self._breakers.redis.check()\n        try:\n            return self._inbox.append_all",
+        "        try:\n            return self._inbox.append_all",
+        "tests/integration/test_durable_store.py"
+        "::test_deliveries_that_wait_for_an_append_that_hangs_go_to_postgres_without_one_of_their_own",
     ),
     "a failure closes the connections to a former primary": Safeguard(
         "app/ingest/circuit_breaker.py",

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.catalogue import FAULTS, PROXIED, SHORT
+from tests.chaos.catalogue import FAULTS, PROXIED, SHORT, WATCHED
+from tests.chaos.failover_faults import watched_kvitto
 from tests.chaos.fault_context import Fault
 from tests.chaos.loss import LOSSES, Loss, reported_loss
 from tests.chaos.network_faults import proxied_kvitto
 from tests.chaos.proxy import Proxies
 from tests.chaos.suite import Volume, run_fault
 from tests.support.kvitto_process import Running, running
+from tests.support.sentinel import WatchedPair
 
 VOLUME = Volume(deliveries=100, rate=150, full=False, seed=int(os.environ.get("KVITTO_SEED", "1")))
 
@@ -46,6 +48,20 @@ def test_fault_under_load_loses_and_doubles_nothing(kvitto: Running, fault: Faul
 def test_cut_server_connection_loses_and_doubles_nothing(proxied: tuple[Running, Proxies], fault: Fault) -> None:
     kvitto, proxies = proxied
     result = run_fault(kvitto, fault, VOLUME, proxies)
+    assert result.passed, result.describe()
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, WatchedPair]]:
+    """One whose Redis has a replica, and a sentinel that promotes it."""
+    with watched_kvitto(tmp_path_factory.mktemp("watched")) as started:
+        yield started
+
+
+@pytest.mark.parametrize("fault", marked(WATCHED))
+def test_fail_over_of_redis_loses_and_doubles_nothing(watched: tuple[Running, WatchedPair], fault: Fault) -> None:
+    kvitto, pair = watched
+    result = run_fault(kvitto, fault, VOLUME, pair)
     assert result.passed, result.describe()
 
 

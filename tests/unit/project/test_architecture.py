@@ -11,6 +11,7 @@ import pytest
 
 from app.inbox import wakeup
 from config.celery import schedule
+from tests.chaos.test_safeguards import SAFEGUARDS
 from tests.support.servers import bare_environment
 from workers import tasks
 
@@ -113,3 +114,10 @@ def test_nothing_names_this_machine_or_a_registry() -> None:
     words = re.compile(r"--index-url|--extra-index|pypi\.org/simple|files\.pythonhosted|" + re.escape(str(ROOT)))
     hits = [name for name in files if words.search((ROOT / name).read_text(errors="ignore"))]
     assert [name for name in hits if name != os.path.relpath(__file__, ROOT)] == []
+
+
+def test_every_safeguard_is_found_where_the_suite_removes_it() -> None:
+    for name, safeguard in SAFEGUARDS.items():
+        assert (ROOT / safeguard.file).read_text().count(safeguard.code) == 1, name
+        file, _, test = safeguard.test.partition("::")
+        assert f"def {test}(" in (ROOT / file).read_text(), name
