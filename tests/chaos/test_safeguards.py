@@ -30,7 +30,7 @@ class Safeguard:
 SAFEGUARDS = {
     "a body that comes too slowly is ended": Safeguard(
         "app/ingest/request_body.py",
-        'self.end("body-too-slow")',
+        'place.end("body-too-slow")',
         "pass",
         "tests/e2e/test_edge.py::test_slow_bodies_without_a_valid_signature_stop_nothing_and_are_ended",
     ),
@@ -181,8 +181,8 @@ SAFEGUARDS = {
     ),
     "a delivery waits for one append that hangs, never for two": Safeguard(
         "app/ingest/durable_store.py",
-        "        self._breakers.redis.check()\n        try:\n            return self._inbox.append_all",
-        "        try:\n            return self._inbox.append_all",
+        "        breaker.check()\n        try:\n            return write()",
+        "        try:\n            return write()",
         "tests/integration/test_durable_store.py"
         "::test_deliveries_that_wait_for_an_append_that_hangs_go_to_postgres_without_one_of_their_own",
     ),
