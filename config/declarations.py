@@ -64,6 +64,12 @@ SETTINGS: tuple[Setting, ...] = (
         "INGEST_TLS_CERT", "File in PEM with ingest's certificate chain; with it, ingest serves HTTPS, from TLS 1.3", ""
     ),
     Setting("INGEST_TLS_KEY", "File in PEM with the key of `INGEST_TLS_CERT`, without a password", ""),
+    Setting(
+        "TRUSTED_PROXIES",
+        "Addresses and networks of the load balancers in front of ingest, separated by commas: they name the client in "
+        "`X-Forwarded-For`. Without it, the client is who connects",
+        "",
+    ),
     Setting("CONSOLE_BIND", "Address that the console listens on; keep it private", "127.0.0.1:8081"),
     Setting("CONSOLE_PASSWORD", "Password of the console, with any user name", secret=True),
     Setting(

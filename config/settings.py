@@ -4,6 +4,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Self
 
 from config.checks import postgres, redis
@@ -15,6 +16,7 @@ from config.redis_address import RedisAddress, RedisAddressError
 Keys = tuple[tuple[str, bytes], ...]
 # Two files in PEM: a server's certificate chain, and its key.
 Certificate = tuple[str, str]
+Network = IPv4Network | IPv6Network
 
 # Short enough for the name of a role, which has 63 bytes at most.
 _PREFIX = re.compile(r"[a-z][a-z0-9_]{0,49}")
@@ -103,6 +105,18 @@ def broker_setting(environment: Environment) -> str:
     return "CELERY_BROKER_URL" if environment.is_set("CELERY_BROKER_URL") else "REDIS_URL"
 
 
+def trusted_proxies(environment: Environment) -> tuple[Network, ...]:
+    """Return the networks of the load balancers in front of ingest."""
+    networks: list[Network] = []
+    for item in filter(None, map(str.strip, environment.text("TRUSTED_PROXIES", "").split(","))):
+        try:
+            networks.append(ip_network(item))
+        except ValueError:
+            hint = "Separate addresses and networks by commas, for example 10.1.2.0/24,fd00::/64"
+            environment.fault("TRUSTED_PROXIES", f"{item} is no address and no network", hint)
+    return tuple(networks)
+
+
 def role_prefix(environment: Environment) -> str:
     """Return what the names of the processes' roles in Postgres begin with."""
     prefix = environment.text("ROLE_PREFIX", DEFAULTS["ROLE_PREFIX"])
@@ -125,6 +139,7 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "ingest_bind": ingest_bind,
     "console_bind": console_bind,
     "certificate": ingest_certificate,
+    "trusted_proxies": trusted_proxies,
     "durability_exceptions": durability_exceptions,
     "durable_store": durable_store,
     "inbox_replicas": lambda environment: environment.integer("INBOX_REPLICAS", DEFAULTS["INBOX_REPLICAS"], 0),
@@ -181,6 +196,7 @@ class IngestSettings(AuditSettings):
     drain_seconds: int
     ingest_bind: tuple[str, int]
     certificate: Certificate | None
+    trusted_proxies: tuple[Network, ...]
     durability_exceptions: frozenset[str]
     durable_store: str
     inbox_replicas: int
