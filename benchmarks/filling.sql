@@ -20,11 +20,15 @@ WITH template AS MATERIALIZED (
     SELECT fresh.receipt, template.headers, template.ciphertext FROM fresh, template
 ), events AS (
     INSERT INTO kvitto.events
-        (receipt, provider, event_type, entity_id, received_at, revision, content, digests, field_flags, flags)
+        (receipt, provider, event_type, entity_id, received_at, revision, content, digests, field_flags, flags,
+         position, changed_at, change)
     SELECT fresh.receipt, 'kompar', 'applications', fresh.entity_id, fresh.received_at, 1,
            jsonb_set(template.content, '{application_id}', to_jsonb(fresh.entity_id)), template.digests,
-           template.field_flags, template.flags
-    FROM fresh, template
+           template.field_flags, template.flags, coalesce(newest.position, 0) + row_number() OVER (ORDER BY n),
+           fresh.received_at, 'new'
+    FROM fresh, template, (SELECT max(position) AS position FROM kvitto.feed_positions WHERE provider = 'kompar') AS newest
+), positions AS (
+    UPDATE kvitto.feed_positions SET position = position + (SELECT count(*) FROM fresh) WHERE provider = 'kompar'
 )
 INSERT INTO kvitto.kompar_applications
     (entity_id, name, company_id, company_name, company_type, company_revenue, company_age, amount, duration,

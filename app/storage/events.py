@@ -1,5 +1,6 @@
 """Events: the content of every valid receipt, and the tables that dashboards read, which are made from revisions."""
 
+import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,6 +21,8 @@ _DECISION = "(verdict)"
 _STATE_COLUMNS = ("entity_id", "flags", "revision", "first_received_at", "last_received_at")
 _HISTORY_COLUMNS = ("entity_id", "flags", "revision", "received_at", "receipt", "provider_event_id")
 Decisions = Mapping[UUID, RevisionDecision]
+# By receipt, of the events whose change is seen in the feed.
+Positions = Mapping[UUID, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ class Row:
             event.body_digest,
         )
         return cls(event.entity, occurrence, event.content, event.pseudonyms, event.field_flags)
+
+    def changes_feed(self, decision: RevisionDecision) -> bool:
+        """Return whether the feed shows this decision: it makes, corrects or ends a revision."""
+        was_revision = self.decision is not None and self.decision.revision is not None
+        return decision != self.decision and (was_revision or decision.revision is not None)
 
     def flags_under(self, decision: RevisionDecision) -> FieldFlags:
         """Return the flags of fields, and those of the decision."""
@@ -77,31 +85,37 @@ def select(connection: Connection, entities: Collection[Entity]) -> list[Row]:
     return events
 
 
-def insert(connection: Connection, rows: Sequence[Row], decisions: Decisions) -> None:
-    """Insert events that the ledger lacks."""
+def insert(connection: Connection, rows: Sequence[Row], decisions: Decisions, positions: Positions) -> None:
+    """Insert events that the ledger lacks; those with a position are in the feed."""
     if not rows:
         return
     query = """
         INSERT INTO events (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
-                            content, digests, body_digest, pseudonyms, field_flags, flags, retry_of)
+                            content, digests, body_digest, pseudonyms, field_flags, flags, retry_of,
+                            position, changed_at, change)
         SELECT receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
-               content, digests, body_digest, pseudonyms, field_flags, flags::text[], retry_of::uuid[]
+               content, digests, body_digest, pseudonyms, field_flags, flags::text[], retry_of::uuid[],
+               position, CASE WHEN position IS NOT NULL THEN clock_timestamp() END,
+               CASE WHEN position IS NOT NULL THEN 'new'::feed_change END
         FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::integer[], %b::text[],
-                    %b::jsonb[], %b::jsonb[], %b::text[], %b::jsonb[], %b::jsonb[], %b::text[], %b::text[])
+                    %b::jsonb[], %b::jsonb[], %b::text[], %b::jsonb[], %b::jsonb[], %b::text[], %b::text[],
+                    %b::bigint[])
           AS event (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
-                    content, digests, body_digest, pseudonyms, field_flags, flags, retry_of)
+                    content, digests, body_digest, pseudonyms, field_flags, flags, retry_of, position)
     """
-    connection.execute(query, columns(_values(row, decisions[row.occurrence.receipt]) for row in rows))
+    receipts = [row.occurrence.receipt for row in rows]
+    values = zip(rows, map(decisions.__getitem__, receipts), map(positions.get, receipts), strict=True)
+    connection.execute(query, columns(itertools.starmap(_values, values)))
 
 
-def _values(row: Row, decision: RevisionDecision) -> tuple[object, ...]:
+def _values(row: Row, decision: RevisionDecision, position: int | None) -> tuple[object, ...]:
     occurrence, field_flags = row.occurrence, row.flags_under(decision)
     # unnest takes no array of arrays of different lengths: flags, which are slugs, and receipts travel as literals.
     flags, retry_of = _array(all_flags(field_flags)), _array(map(str, decision.retry_of))
     return (
         occurrence.receipt, *row.entity, occurrence.received_at, decision.revision, occurrence.provider_event_id,
         Jsonb(row.content), Jsonb(occurrence.digests), occurrence.body_digest, Jsonb(row.pseudonyms),
-        Jsonb(field_flags), flags, retry_of if decision.retry_of else None,
+        Jsonb(field_flags), flags, retry_of if decision.retry_of else None, position,
     )  # fmt: skip
 
 
@@ -109,16 +123,27 @@ def _array(items: Iterable[str]) -> str:
     return "{" + ",".join(items) + "}"
 
 
-def update_decisions(connection: Connection, rows: Sequence[Row], decisions: Decisions) -> None:
-    """Correct events whose decision changed, because an older receipt of their entity was stored after them."""
+def update_decisions(connection: Connection, rows: Sequence[Row], decisions: Decisions, positions: Positions) -> None:
+    """Correct events whose decision changed, because an older receipt of their entity was stored after them.
+
+    Those with a position move there in the feed: a revision that was in it before is `corrected`.
+    """
+    query = """
+        UPDATE events
+        SET revision = %s, field_flags = %s, flags = %s, retry_of = %s,
+            position = coalesce(moved.position, events.position),
+            changed_at = CASE WHEN moved.position IS NULL THEN changed_at ELSE clock_timestamp() END,
+            change = CASE WHEN moved.position IS NULL THEN change
+                          WHEN events.position IS NULL THEN 'new' ELSE 'corrected' END
+        FROM (SELECT %s::bigint) AS moved (position)
+        WHERE receipt = %s
+    """
     for row in rows:
         receipt = row.occurrence.receipt
         decision = decisions[receipt]
         field_flags = row.flags_under(decision)
-        connection.execute(
-            "UPDATE events SET revision = %s, field_flags = %s, flags = %s, retry_of = %s WHERE receipt = %s",
-            [decision.revision, Jsonb(field_flags), all_flags(field_flags), list(decision.retry_of) or None, receipt],
-        )
+        values = [decision.revision, Jsonb(field_flags), all_flags(field_flags), list(decision.retry_of) or None]
+        connection.execute(query, [*values, positions.get(receipt), receipt])
         connection.execute(
             "UPDATE receipts SET outcome = %s, reason = %s WHERE receipt = %s",
             ["duplicate" if decision.revision is None else "stored", decision.reason, receipt],

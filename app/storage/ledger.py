@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from operator import attrgetter
 from uuid import UUID
 
 from psycopg.pq import TransactionStatus
@@ -13,7 +14,7 @@ from app.domain.event import Entity, Event, Projection
 from app.domain.outcome import Outcome, ProcessedDelivery
 from app.domain.revisions import RevisionDecision, fold
 from app.errors import StoreUnavailableError
-from app.storage import dead_letters, events, late_retries, receipts
+from app.storage import dead_letters, events, feed, late_retries, receipts
 from app.storage.connection import MISCONFIGURED, Connection, borrow, connect, require_usable
 from app.storage.late_retries import Finding
 from config.environment import ConfigurationError
@@ -50,7 +51,7 @@ class Ledger:
         with self._turn() as connection:
             fresh, earlier, further = receipts.partition(connection, deliveries)
             receipts.reassign(connection, earlier)
-            outcomes = _store(connection, fresh, receipts.insert, refolded=earlier)
+            outcomes = _store(connection, self._provider, fresh, receipts.insert, refolded=earlier)
             receipts.record_duplicate_entries(connection, further)
         return outcomes
 
@@ -62,7 +63,7 @@ class Ledger:
         """
         with self._turn() as connection:
             late_retries.record(connection, delivery.receipt, Finding(True, reason, operator))
-            _store(connection, [], receipts.insert, refolded=[delivery])
+            _store(connection, self._provider, [], receipts.insert, refolded=[delivery])
 
     def replay(self, deliveries: Sequence[ProcessedDelivery], dry_run: bool = False) -> dict[UUID, Outcome]:
         """Store dead letters again, in their place in the order of receipt; return their outcomes.
@@ -70,7 +71,8 @@ class Ledger:
         Receipts that are no longer dead letters stay as they are. A dry run rolls everything back.
         """
         with self._turn(undo=dry_run) as connection:
-            outcomes = _store(connection, receipts.still_dead(connection, deliveries), receipts.update_outcome)
+            dead = receipts.still_dead(connection, deliveries)
+            outcomes = _store(connection, self._provider, dead, receipts.update_outcome)
             dead_letters.record_replayed(connection, outcomes)
             return outcomes
 
@@ -159,11 +161,12 @@ class Ledger:
 
 def _store(
     connection: Connection,
+    provider: str,
     deliveries: Sequence[ProcessedDelivery],
     write_receipts: _WriteReceipts,
     refolded: Sequence[ProcessedDelivery] = (),
 ) -> dict[UUID, Outcome]:
-    """Fold the entities that the batch is about, and write receipts, events and projections.
+    """Fold the entities that the batch is about, and write receipts, events, projections and the feed.
 
     `refolded` are receipts that got an earlier time, or were accepted: their entities are folded again.
     """
@@ -181,9 +184,12 @@ def _store(
 
     write_receipts(connection, deliveries, outcomes)
     dead_letters.upsert(connection, outcomes)
-    events.insert(connection, new, decisions)
     revised = [row for row in stored if row.decision != decisions[row.occurrence.receipt]]
-    events.update_decisions(connection, revised, decisions)
+    announced = [row.occurrence for row in (*new, *revised) if row.changes_feed(decisions[row.occurrence.receipt])]
+    in_order = [each.receipt for each in sorted(announced, key=attrgetter("order"))]
+    positions = feed.take_positions(connection, provider, in_order)
+    events.insert(connection, new, decisions, positions)
+    events.update_decisions(connection, revised, decisions, positions)
 
     changed = {row.entity for row in revised} | {event.entity for event in moved}
     changed |= {row.entity for row in new if decisions[row.occurrence.receipt].revision}

@@ -126,6 +126,17 @@ def suspected_counts(connection: Connection) -> Rows:
     return _rows(connection, query)
 
 
+def feed_consumers(connection: Connection) -> Rows:
+    """Return how far each consumer of the feed is, and the age of what waits for it and of its last read in seconds."""
+    query = """
+        SELECT consumer, provider, position, newest_position - position AS positions_behind, read_at,
+               coalesce(extract(epoch FROM clock_timestamp() - waiting_since), 0)::double precision AS behind_seconds,
+               extract(epoch FROM clock_timestamp() - read_at)::double precision AS unread_seconds
+        FROM reporting.feed_consumers ORDER BY consumer, provider
+    """
+    return _rows(connection, query)
+
+
 def first_since(connection: Connection, provider: str, topic: str, since: datetime) -> dict[str, Any] | None:
     """Return the first delivery of a topic that was received and processed since a time; None if there is none yet.
 

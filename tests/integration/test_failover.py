@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -10,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from app.domain.delivery import Delivery, StreamId
 from app.errors import StoreUnavailableError
-from app.storage import overflow
+from app.storage import feed, overflow
 from app.storage.connection import connect, require_writable, session
 from app.storage.ledger import Ledger
 from app.storage.pool import Pool
@@ -49,7 +50,7 @@ class Clients:
         return self.append, self.store, self.read
 
 
-def works(use: Callable[[], None]) -> bool:
+def works(use: Callable[[], object]) -> bool:
     try:
         use()
     except StoreUnavailableError:
@@ -109,6 +110,35 @@ def test_clients_of_several_hosts_follow_the_primary(pair: tuple[str, str, subpr
         eventually(lambda use=use: works(use), f"{use.__name__} after the fail-over")  # type: ignore[misc]
     clients.ledger.close()
     assert counts(standby) == (2, 2)
+
+
+def test_feed_goes_on_after_a_fail_over_and_consumers_take_each_change_once(
+    pair: tuple[str, str, subprocess.Popen[bytes]],
+) -> None:
+    both, standby, process = pair
+    taken: list[int] = []
+
+    def take(limit: int) -> int:
+        """Take the next changes; return the cursor."""
+        with session(both.replace("//kvitto@", "//kvitto_consumer@"), "consumer") as connection:
+            with connection.transaction():
+                rows = feed.read_unconfirmed(connection, "scoring", "kompar", limit)
+                feed.confirm(connection, "scoring", "kompar", rows[-1]["position"])
+            taken.extend(row["receipt"].int for row in rows)
+            return int(rows[-1]["position"])
+
+    with closing(Ledger(both, "kompar")) as ledger:
+        ledger.store([processed(number, number, {"application_id": str(number)}) for number in (1, 2, 3)])
+        assert take(2) == 2
+        with psycopg.connect(standby, autocommit=True) as connection:
+            query = "SELECT FROM kvitto.feed_cursors WHERE position = 2"
+            eventually(lambda: connection.execute(query).rowcount == 1, "the standby has it all")
+            process.kill()
+            connection.execute("SELECT pg_promote()")
+        later = [processed(4, 4, {"application_id": "4"})]
+        eventually(lambda: works(lambda: ledger.store(later)), "a batch after the fail-over")
+    assert take(100) == 4
+    assert taken == [1, 2, 3, 4]
 
 
 def test_clients_of_one_address_leave_a_server_that_became_read_only(primary: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from psycopg import sql
 from tests.support import servers
 from tests.support.kvitto_process import run
 
-ROLES = ("kvitto_ingest", "kvitto_worker", "kvitto_console", "kvitto_dashboard", "kvitto_analyst")
+ROLES = ("kvitto_ingest", "kvitto_worker", "kvitto_console", "kvitto_dashboard", "kvitto_analyst", "kvitto_consumer")
 Admin = psycopg.Connection[tuple[object, ...]]
 PASSWORDS = ",".join(f"{role}={role}-{'p' * 16}" for role in ROLES)
 

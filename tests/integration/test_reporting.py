@@ -33,6 +33,7 @@ QUERIES = re.findall(r"```sql\n(.*?)```", DATA_MODEL, re.DOTALL)
 # Columns with contact data, free text or whole contents: all that kvitto_analyst does not read.
 CONTACT_DATA = {
     "events": {"content"},
+    "feed": {"content"},
     "kompar_applications": {
         "name", "company_name", "extra", "company_description", "attachments", "description_of_property",
     },

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from app.storage.roles import role_names
 from tests.support.ports import free_port
 from tests.support.servers import eventually, serving
 
@@ -19,9 +20,7 @@ def pgbouncer(folder: Path, dsn: str, **settings: str) -> Iterator[str]:
     assert program, "pgbouncer is not installed: run tests/prepare"
     server, port = conninfo_to_dict(dsn), free_port()
     users = folder / "users.txt"
-    users.write_text(
-        "".join(f'"kvitto{role}" ""\n' for role in ("", "_ingest", "_worker", "_console", "_dashboard", "_analyst"))
-    )
+    users.write_text("".join(f'"{role}" ""\n' for role in ("kvitto", *role_names("kvitto"))))
     options = {
         "listen_addr": "127.0.0.1", "listen_port": port, "unix_socket_dir": "", "auth_type": "trust",
         "auth_file": users, "server_reset_query": "DISCARD ALL",

@@ -6,6 +6,7 @@
 --   kvitto_console    reads the views of `reporting`
 --   kvitto_dashboard  the same, for dashboards of the operator's own
 --   kvitto_analyst    reads columns of `reporting` without contact data: each view says which
+--   kvitto_consumer   reads the feed, and confirms what it processed
 
 CREATE SCHEMA kvitto;     -- tables, of the owner and the processes only
 CREATE SCHEMA reporting;  -- views with stable names and without clear national ids, for dashboards

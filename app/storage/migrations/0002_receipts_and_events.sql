@@ -3,6 +3,7 @@
 SET LOCAL search_path = kvitto;
 
 CREATE TYPE outcome AS ENUM ('stored', 'duplicate', 'dead');
+CREATE TYPE feed_change AS ENUM ('new', 'corrected', 'erased');
 
 -- Narrow on purpose: counts, lists and the audit read this table.
 CREATE TABLE receipts (
@@ -143,13 +144,20 @@ CREATE TABLE events (
     pseudonyms        jsonb NOT NULL DEFAULT '{}',
     field_flags       jsonb NOT NULL,
     flags             text[] NOT NULL,
-    retry_of          uuid[]   -- of a late retry that is one by its time: the earlier tries
+    retry_of          uuid[],  -- of a late retry that is one by its time: the earlier tries
+    -- The event's place in the feed, which is that of its last change; null unless it is or was a revision.
+    position          bigint,
+    changed_at        timestamptz,
+    change            feed_change,
+    CHECK (num_nulls(position, changed_at, change) IN (0, 3)),
+    CONSTRAINT revisions_are_in_the_feed CHECK (revision IS NULL OR position IS NOT NULL)
 );
 CREATE INDEX events_by_entity ON events (provider, event_type, entity_id);
 CREATE INDEX events_by_time ON events (received_at);
 CREATE INDEX events_late ON events (provider, event_type, entity_id) WHERE retry_of IS NOT NULL;
 GRANT SELECT, INSERT ON events TO kvitto_worker;
-GRANT UPDATE (received_at, revision, field_flags, flags, retry_of) ON events TO kvitto_worker;
+GRANT UPDATE (received_at, revision, field_flags, flags, retry_of, position, changed_at, change) ON events
+    TO kvitto_worker;
 
 -- How ingest answered each delivery. A row may come before its receipt, and is missing if its ingest process crashed
 -- or if Postgres was away for long.
