@@ -29,6 +29,7 @@ COMMANDS = {
     "audit": ("app.cli.audit:audit", "Check that every 200 has its receipt."),
     "dead-letters": ("app.cli.dead_letters:dead_letters", "List, show and replay dead letters."),
     "deliveries": ("app.cli.deliveries:deliveries", "Decide about suspected late retries."),
+    "feed": ("app.cli.feed:feed", "Print changes as they come, for programs that consume them."),
     "explain": ("app.cli.explain:explain", "Explain step by step how a delivery is processed."),
     "reveal": ("app.cli.bodies:reveal", "Print one delivery's body in clear."),
     "reseal": ("app.cli.bodies:reseal", "Seal bodies again under the first key."),

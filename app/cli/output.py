@@ -63,6 +63,14 @@ def print_rows(
     console(fit=bool(wrapped) and sys.stdout.isatty()).print(table)
 
 
+def print_record(record: Mapping[str, Any], columns: Sequence[str], as_json: bool) -> None:
+    """Print one row of many that come one by one: a line of values, or all of it as a line of JSON."""
+    if as_json:
+        click.echo(json.dumps(dict(record), default=_to_json, ensure_ascii=False))
+    else:
+        click.echo("  ".join(_text(record[column]) for column in columns))
+
+
 def print_fields(fields: Mapping[str, Any]) -> None:
     """Print one object's fields, a line each."""
     table = Table(box=None, pad_edge=False, show_header=False)

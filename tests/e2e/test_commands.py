@@ -1,6 +1,8 @@
 """The commands, as an operator runs them."""
 
 import json
+import signal
+import subprocess
 from typing import Any
 
 import psycopg
@@ -9,10 +11,10 @@ import pytest
 from app.inbox import client as server
 from app.sandbox.kompar import encrypt
 from config.redis_address import RedisAddress
-from tests.support.kvitto_process import BIND, ROOT, SECRETS, Running, run
+from tests.support.kvitto_process import BIND, ROOT, SECRETS, Running, command, run
 from tests.support.process_tree import stopped
 from tests.support.providers.kompar_fixtures import KEY
-from tests.support.servers import eventually
+from tests.support.servers import bare_environment, eventually
 
 MIGRATIONS = list((ROOT / "app" / "storage" / "migrations").glob("*.sql"))
 COMMANDS = [
@@ -39,6 +41,7 @@ COMMANDS = [
     ["deliveries", "suspected"],
     ["deliveries", "accept"],
     ["deliveries", "dismiss"],
+    ["feed"],
     ["explain"],
     ["reveal"],
     ["reseal"],
@@ -84,6 +87,21 @@ def test_audit_with_a_missing_entry_reports_it_and_exits_1(empty_kvitto: Running
     assert "DOES NOT ADD UP: 1 missing (kompar 1); appended + overflowed must equal receipts" in done.stdout
     formula = "appended + overflowed = receipts + copies + in flight + accepted loss"
     assert formula in " ".join(empty_kvitto.run("audit", "--help").stdout.split())
+
+
+def test_feed_follows_changes_as_they_come_until_ctrl_c(kvitto: Running) -> None:
+    kvitto.outcome(kvitto.post("applications", encrypt({"application_id": "before"}, KEY)).json()["receipt"])
+    (newest,) = kvitto.rows("SELECT position FROM kvitto.feed_positions WHERE provider = 'kompar'")
+    line = command("--data", str(kvitto.data), "feed", "--provider", "kompar", "--json", "--follow")
+    line += ["--from", str(newest["position"] - 1)]
+    with subprocess.Popen(line, env=bare_environment(), stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        assert json.loads(following.stdout.readline())["position"] == newest["position"]
+        receipt = kvitto.post("applications", encrypt({"application_id": "followed"}, KEY)).json()["receipt"]
+        change = json.loads(following.stdout.readline())
+        following.send_signal(signal.SIGINT)
+        assert following.wait(30) == 130
+    assert (change["receipt"], change["entity_id"], change["change"]) == (receipt, "followed", "new")
 
 
 def test_dead_letters_are_listed_shown_and_replayed_once_the_key_is_added(kvitto: Running) -> None:
