@@ -49,7 +49,25 @@ _GAUGES = {
             "Time that the newest canary took from its sender to the ledger.",
         ),
     ),
+    reports.feed_consumers: (
+        (
+            "kvitto_feed_lag_seconds",
+            "behind_seconds",
+            "Age of the oldest change of the feed that a consumer has not confirmed; 0 if there is none.",
+        ),
+        (
+            "kvitto_feed_lag_positions",
+            "positions_behind",
+            "Positions of the feed that a consumer has not confirmed: at least as many as changes.",
+        ),
+        (
+            "kvitto_feed_last_read_timestamp_seconds",
+            "read_at",
+            "Unix time at which a consumer last read the feed.",
+        ),
+    ),
 }
+_LABELS = {reports.feed_consumers: ("consumer", "provider")}
 
 
 class _LedgerCollector(Collector):
@@ -68,13 +86,13 @@ class _LedgerCollector(Collector):
             seconds.add_metric([fallback.process, fallback.provider, fallback.reason], fallback.seconds)
         yield seconds
         for report, gauges in _GAUGES.items():
-            rows = report(self._connection)
+            rows, labels = report(self._connection), _LABELS.get(report, ("provider",))
             for name, column, documentation in gauges:
-                gauge = GaugeMetricFamily(name, documentation, labels=["provider"])
+                gauge = GaugeMetricFamily(name, documentation, labels=labels)
                 for row in rows:
                     value = row[column]
                     is_time = isinstance(value, datetime)
-                    gauge.add_metric([row["provider"]], value.timestamp() if is_time else value)
+                    gauge.add_metric([row[label] for label in labels], value.timestamp() if is_time else value)
                 yield gauge
 
 

@@ -11,12 +11,15 @@ from app.storage.connection import Connection
 
 # Inboxes are swept every few seconds: a provider this late has no worker, or a backlog that its worker cannot drain.
 _LATE_SECONDS = 60.0
+_UNREAD_SECONDS = 86_400.0
+_CONSUMER_COLUMNS = ("consumer", "provider", "position", "positions_behind", "behind_seconds", "read_at")
 
 
 def read(connection: Connection) -> dict[str, Any]:
     """Return what the page shows: `problems` as sentences, none if all is well, and the rows of its tables."""
     counts = {row["provider"]: row for row in reports.delivery_counts(connection)}
     swept, audits = reports.freshness(connection), reports.audits(connection)
+    consumers = reports.feed_consumers(connection)
     freshness = {row["provider"]: row for row in swept}
     suspected = {row["provider"]: row["suspected"] for row in reports.suspected_counts(connection)}
     providers = [
@@ -29,9 +32,11 @@ def read(connection: Connection) -> dict[str, Any]:
             *schedule_problems(audits),
             *clock_problems(swept),
             *provider_problems(providers),
+            *consumer_problems(consumers),
             *map(str, fallbacks.current(connection)),
         ],
         "providers": providers,
+        "consumers": [{name: row[name] for name in _CONSUMER_COLUMNS} for row in consumers],
         "dead_letters": reports.newest_dead_letters(connection),
         "throughput": reports.throughput(connection),
         "events": reports.newest_events(connection),
@@ -54,6 +59,15 @@ def provider_problems(providers: reports.Rows) -> Iterator[str]:
         if suspected := row.get("suspected", 0):
             what = "1 late retry may be a change" if suspected == 1 else f"{suspected} late retries may be changes"
             yield f"{name}: {what} back. Ask the customer; see: kvitto deliveries suspected."
+
+
+def consumer_problems(consumers: reports.Rows) -> Iterator[str]:
+    """Yield a sentence for every consumer of the feed that has not read for a day."""
+    for row in consumers:
+        if row["unread_seconds"] > _UNREAD_SECONDS:
+            name, hours = row["consumer"], round(row["unread_seconds"] / 3600)
+            hint = f"Start it; or, if it is no longer used, run: kvitto feed --forget {name}"
+            yield f"{row['provider']}: consumer {name} has not read the feed for {hours} h. {hint}."
 
 
 def ago(moment: datetime, now: datetime) -> str:

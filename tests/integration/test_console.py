@@ -69,6 +69,15 @@ def test_readyz_names_what_is_missing_and_canaries_that_are_late_or_in_the_futur
     assert (answer.status_code, problem in answer.text) == (503, True)
 
 
+def test_page_and_metrics_name_a_consumer_that_has_not_read_for_a_day(database: str, connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO feed_cursors (consumer, provider, read_at) VALUES ('mailer', 'kompar', now() - interval '2 days')"
+    )
+    assert "kompar: consumer mailer has not read the feed for 48 h" in page(database)
+    metrics = console(database).get("/metrics", auth=("any", "secret")).text
+    assert 'kvitto_feed_lag_seconds{consumer="mailer",provider="kompar"} 0.0' in metrics
+
+
 def test_page_escapes_what_a_provider_sent(database: str, connection: Connection) -> None:
     connection.execute(
         """

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from app.console.overview import ago, provider_problems
+from app.console.overview import ago, consumer_problems, provider_problems
 
 WELL: dict[str, Any] = {"provider": "p", "state": "up to date", "waiting": 12, "dead_letters": 0}
+READS = (("scoring", 86_000.0), ("mailer", 90_000.0))
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -30,6 +31,14 @@ def test_every_problem_is_a_sentence_that_names_its_provider(row: dict[str, Any]
     (sentence,) = provider_problems([WELL | {"provider": "other"}, WELL | row])
     assert words in sentence
     assert sentence.startswith("p: ")
+
+
+def test_consumer_that_has_not_read_for_a_day_is_a_problem() -> None:
+    read, unread = ({"consumer": name, "provider": "p", "unread_seconds": seconds} for name, seconds in READS)
+    assert list(consumer_problems([read])) == []
+    (sentence,) = consumer_problems([read, unread])
+    assert sentence.startswith("p: consumer mailer has not read the feed for 25 h.")
+    assert sentence.endswith("kvitto feed --forget mailer.")
 
 
 @pytest.mark.parametrize(
