@@ -19,9 +19,13 @@ from tests.support.servers import bare_environment, eventually
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 # Pages whose commands run beside one Kvitto, in this order.
-PAGES = (README, *(ROOT / "docs" / f"{name}.md" for name in ("tutorial", "operations", "performance", "data-model")))
+NAMES = ("tutorial", "operations", "consuming", "performance", "data-model")
+PAGES = (README, *(ROOT / "docs" / f"{name}.md" for name in NAMES))
 # What a test cannot give: servers that run until Ctrl-C, root's editor, containers. Other tests check these lines.
-SERVE = ("kvitto up", "kvitto sandbox serve", "kvitto ingest", "kvitto worker", "kvitto beat", "kvitto console")
+SERVE = (
+    "kvitto up", "kvitto sandbox serve", "kvitto ingest", "kvitto worker", "kvitto beat", "kvitto console",
+    "kvitto feed --follow",
+)  # fmt: skip
 ELSEWHERE = ("make ", "sudo ", "sudoedit ", *SERVE)
 SUBSCRIBE = "subscriptions "
 
