@@ -1,6 +1,14 @@
 """Every fault, in order. Faults of the same part are apart, because the supervisor waits after each death."""
 
-from tests.chaos import failover_faults, network_faults, postgres_faults, process_faults, redis_faults, rolling_faults
+from tests.chaos import (
+    consumer_faults,
+    failover_faults,
+    network_faults,
+    postgres_faults,
+    process_faults,
+    redis_faults,
+    rolling_faults,
+)
 
 FAULTS = [
     *process_faults.KILLED,
@@ -9,6 +17,7 @@ FAULTS = [
     *process_faults.ENDED,
     *rolling_faults.FAULTS,
     *process_faults.MIXED,
+    *consumer_faults.FAULTS,
     *process_faults.FROZEN,
     *redis_faults.FAULTS,
 ]
@@ -18,5 +27,5 @@ WATCHED = failover_faults.WATCHED
 SHORT = {
     "edge killed", "worker killed", "redis killed", "postgres killed", "everything killed at once",
     "requests cut in the middle", "redis frozen", "redis full", "postgres disk full", "consumer groups destroyed",
-    "replies to appends cut off",
+    "replies to appends cut off", "consumer of the feed killed",
 }  # fmt: skip

@@ -18,13 +18,15 @@ Servers = Proxies | WatchedPair | None
 
 @dataclass(slots=True)
 class FaultContext:
-    """A running Kvitto under load. `full`: faults last longer than every time-out, instead of seconds.
+    """A running Kvitto under load.
 
+    name: begins every entity's id. full: faults last longer than every time-out, instead of seconds.
     servers: what is between it and its servers, or the servers themselves, where a fault needs them.
     """
 
     kvitto: Running
     load: Load
+    name: str
     full: bool
     servers: Servers = None
     edge_frozen: list[tuple[float, float]] = field(default_factory=list)

@@ -40,7 +40,7 @@ def run_fault(kvitto: Running, fault: Fault, volume: Volume, servers: Servers = 
     first = str(uuid7())
     name = fault.name.replace(" ", "-")
     load = Load(kvitto.ingest, str(volume.seed), name, volume.rate)
-    context = FaultContext(kvitto, load, volume.full, servers)
+    context = FaultContext(kvitto, load, name, volume.full, servers)
     result = Result(fault.name)
     load.start()
     with _errors_recorded(result):

@@ -76,6 +76,24 @@ SAFEGUARDS = {
         "if False:",
         "tests/integration/test_ledger.py::test_credit_line_that_was_rejected_has_no_offer",
     ),
+    "a revision that is decided again moves in the feed": Safeguard(
+        "app/storage/ledger.py",
+        "for row in (*new, *revised) if",
+        "for row in new if",
+        "tests/integration/test_feed.py::test_older_receipt_that_comes_late_moves_the_revisions_that_it_renumbers",
+    ),
+    "positions of a batch are notified with its commit": Safeguard(
+        "app/storage/feed.py",
+        "pg_notify(%s, row_to_json(taken)::text)",
+        "%s",
+        "tests/integration/test_feed.py::test_listeners_hear_of_each_batch_with_its_newest_position",
+    ),
+    "no cursor moves beyond the feed": Safeguard(
+        "app/storage/migrations/0008_feed.sql",
+        "IF up_to IS NULL OR up_to > newest THEN",
+        "IF up_to IS NULL THEN",
+        "tests/integration/test_feed.py::test_wrong_arguments_of_a_consumer_are_refused",
+    ),
     "stored before it is acknowledged": Safeguard(
         "workers/batch.py",
         "        try:\n            outcomes = self.ledger.store(processed)",
