@@ -251,9 +251,10 @@ SAFEGUARDS = {
 
 def copied(folder: Path) -> Path:
     """Copy what the tests run on."""
-    for name in ("app", "workers", "config", "tests"):
+    for name in ("app", "workers", "config", "deploy", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", folder)
+    for name in ("pyproject.toml", "docker-compose.yml"):
+        shutil.copy(ROOT / name, folder)
     return folder
 
 

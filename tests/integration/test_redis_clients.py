@@ -173,9 +173,10 @@ def test_process_without_a_broker_logs_why_by_type_alone(database: str, tmp_path
     environment |= {"DATABASE_URL": database, "REDIS_URL": f"redis://:hid;den@{NOWHERE}", "CANARY_SECRET": ""}
     log = tmp_path / "log"
     with log.open("wb") as out, subprocess.Popen(command(process), env=environment, stderr=out) as running:
-        eventually(lambda: "ConnectionError" in log.read_text(), "its log")
-        running.send_signal(signal.SIGTERM)
-        running.wait(30)
+        try:
+            eventually(lambda: "ConnectionError" in log.read_text(), "its log", 60)
+        finally:
+            running.send_signal(signal.SIGTERM)
     assert "hid" not in log.read_text()
     assert "connecting to" not in log.read_text()  # redis-py's message
 

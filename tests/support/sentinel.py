@@ -44,8 +44,8 @@ class WatchedPair:
     def in_order(self) -> tuple[RedisServer, RedisServer]:
         """Return the primary, as the sentinel sees it, and the other server."""
         first, second = self.servers
-        _, port = self.sentinel.sentinel_get_master_addr_by_name(PRIMARY_NAME)
-        return (first, second) if int(port) == first.port else (second, first)
+        address: Any = self.sentinel.sentinel_get_master_addr_by_name(PRIMARY_NAME)
+        return (first, second) if int(address[1]) == first.port else (second, first)
 
     def await_promoted(self, server: RedisServer) -> None:
         """Wait until the sentinel has made a server the primary."""

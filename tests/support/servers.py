@@ -14,11 +14,11 @@ from tests.support.ports import free_port
 REDIS_CONF = Path(__file__).parents[2] / "config" / "redis.conf"
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
-    """Wait for something that is bound to happen."""
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 30.0, log: Path | None = None) -> None:
+    """Wait for something that is bound to happen; a failure shows a log as it is then."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}{log.read_text() if log else ''}"
         time.sleep(0.02)
 
 

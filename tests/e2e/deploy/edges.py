@@ -39,9 +39,7 @@ class Edge:
 
     def wait(self) -> None:
         """Wait until it is ready."""
-        eventually(
-            lambda: self.is_ready(f"http://{self.address}"), f"ingest ready: {self._log.read_text()}", START_SECONDS
-        )
+        eventually(lambda: self.is_ready(f"http://{self.address}"), "ingest ready: ", START_SECONDS, self._log)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
