@@ -28,6 +28,7 @@ COMMANDS = {
     "health": ("app.cli.health:health", "Check whether a process does its work."),
     "audit": ("app.cli.audit:audit", "Check that every 200 has its receipt."),
     "dead-letters": ("app.cli.dead_letters:dead_letters", "List, show and replay dead letters."),
+    "rejected": ("app.cli.rejected:rejected", "List and readmit requests that were rejected."),
     "deliveries": ("app.cli.deliveries:deliveries", "Decide about suspected late retries."),
     "feed": ("app.cli.feed:feed", "Print changes as they come, for programs that consume them."),
     "explain": ("app.cli.explain:explain", "Explain step by step how a delivery is processed."),

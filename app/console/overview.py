@@ -6,7 +6,7 @@ from typing import Any
 
 from app.audit.problems import clock_problems, loss_problems, schedule_problems
 from app.domain.clocks import TOLERATED_SECONDS
-from app.storage import fallbacks, reports
+from app.storage import fallbacks, rejected, reports
 from app.storage.connection import Connection
 
 # Inboxes are swept every few seconds: a provider this late has no worker, or a backlog that its worker cannot drain.
@@ -34,6 +34,7 @@ def read(connection: Connection) -> dict[str, Any]:
             *provider_problems(providers),
             *consumer_problems(consumers),
             *map(str, fallbacks.current(connection)),
+            *map(str, rejected.current(connection)),
         ],
         "providers": providers,
         "consumers": [{name: row[name] for name in _CONSUMER_COLUMNS} for row in consumers],

@@ -25,6 +25,7 @@ from app.ingest.fallback_reporter import FallbackReporter
 from app.ingest.high_water_reporter import HighWaterReporter
 from app.ingest.problem_details import Problem, to_problem
 from app.ingest.receiver import CanaryReceiver, DeliveryReceiver
+from app.ingest.rejection_reporter import RejectionReporter
 from app.ingest.request_body import BodyReader
 from app.providers import registry
 from app.storage.pool import Pool
@@ -73,14 +74,15 @@ def create_edge(settings: IngestSettings, environment: Environment, draining: th
     )
     answer_reporter = AnswerReporter(pool)
     fallbacks = FallbackReporter(pool, breakers, settings.providers)
-    for background in (breakers.redis, breakers.postgres, reporter, answer_reporter, fallbacks):
+    keys = SealingKeys(settings.sealing_keys)
+    rejections = RejectionReporter(pool, keys, settings.trusted_proxies)
+    for background in (breakers.redis, breakers.postgres, reporter, answer_reporter, fallbacks, rejections):
         background.start()
     publisher = wakeup.WakeupPublisher(settings.broker)
 
     def store(provider: str, inbox: Inbox) -> DurableStore:
         return DurableStore(inbox, pool, breakers, reporter, partial(publisher.publish, provider))
 
-    keys = SealingKeys(settings.sealing_keys)
     receivers: Receivers = {
         name: DeliveryReceiver(name, authentication, keys, store(name, inboxes[name]), answer_reporter.observe)
         for name, authentication in authentications.items()
@@ -91,7 +93,8 @@ def create_edge(settings: IngestSettings, environment: Environment, draining: th
         receivers[canary.PROVIDER] = CanaryReceiver(settings.canary_secret, keys, canary_stores)
 
     flask = _flask_app(receivers.keys(), draining, breakers)
-    return Edge(flask, receivers, BodyReader(settings.body_limit_bytes), draining)
+    bodies = BodyReader(settings.body_limit_bytes)
+    return Edge(flask, receivers, bodies, rejections, draining)
 
 
 def _flask_app(providers: Collection[str], draining: threading.Event, breakers: CircuitBreakers) -> Flask:

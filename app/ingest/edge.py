@@ -8,22 +8,24 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flask import Flask
 from granian.rsgi import (  # type: ignore[attr-defined] # missing in its types
-    Headers,
     ProtocolClosed,
     Scope,
 )
-from werkzeug.sansio.utils import get_content_length
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app import metrics
+from app.errors import AuthenticationError, NotReceivedError
 from app.ingest.problem_details import Problem, to_problem
 from app.ingest.receiver import CanaryReceiver, DeliveryReceiver
+from app.ingest.rejection_reporter import Rejection, RejectionReporter
+from app.ingest.request import BodyNeededError, Request
 from app.ingest.request_body import SENDER_GONE, BodyReader
 from config.granian import STORE_THREADS
 
@@ -39,43 +41,23 @@ Answer = tuple[int, Sequence[tuple[str, str]], bytes]
 _JSON = (("Content-Type", "application/json"),)
 
 
-class _BodyNeededError(Exception):
-    """The headers alone do not show whether a request is authentic."""
-
-
-class _Request:
-    """What a receiver sees of a request. Its body is missing until it has been read."""
-
-    __slots__ = ("_body", "_headers", "topic")
-
-    def __init__(self, topic: str | None, headers: Headers) -> None:
-        self.topic = topic
-        self._headers = headers
-        self._body: bytes | None = None
-
-    def header(self, name: str) -> str:
-        value: str = self._headers.get(name, "")
-        return value
-
-    @property
-    def body(self) -> bytes:
-        if self._body is None:
-            raise _BodyNeededError
-        return self._body
-
-    @body.setter
-    def body(self, body: bytes) -> None:
-        self._body = body
-
-
 class Edge:
     """An RSGI application. While `draining` is set, each answer closes its connection: the next goes elsewhere."""
 
-    def __init__(self, flask: Flask, receivers: Receivers, bodies: BodyReader, draining: threading.Event) -> None:
+    def __init__(
+        self,
+        flask: Flask,
+        receivers: Receivers,
+        bodies: BodyReader,
+        rejections: RejectionReporter,
+        draining: threading.Event,
+    ) -> None:
         """Route by name of provider: `receivers` has one for each."""
         self.flask = flask
         self._flask_threads = ThreadPoolExecutor(_FLASK_THREADS, "flask")
+        self._receivers = receivers
         self._bodies = bodies
+        self._rejections = rejections
         self._draining = draining
         self._routes = {
             "/".join(("/webhooks", provider, *segments)): (provider, receiver, topic)
@@ -91,29 +73,26 @@ class Edge:
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
         """Answer a request."""
         route = self._routes.get(scope.path) if scope.method == "POST" else None
-        if route is not None:
-            return await self._answer_webhook(*route, scope, protocol)
-        loop = asyncio.get_running_loop()
-        self._respond(protocol, await loop.run_in_executor(self._flask_threads, _call, self.flask, _environ(scope)))
-        return None
+        if route is None:
+            await self._answer_other(scope, protocol)
+        else:
+            provider, receiver, topic = route
+            await self._answer_webhook(provider, receiver, Request(scope, protocol, topic), protocol)
 
     async def _answer_webhook(
-        self,
-        provider: str,
-        receiver: DeliveryReceiver | CanaryReceiver,
-        topic: str | None,
-        scope: Scope,
-        protocol: Any,
+        self, provider: str, receiver: DeliveryReceiver | CanaryReceiver, request: Request, protocol: Any
     ) -> None:
         started = time.monotonic()
         receipt = None
-        with ExitStack() as answered:
+        with request.answered:
             try:
-                receipt = await self._receive(receiver, _Request(topic, scope.headers), protocol, answered)
+                receipt = await self._receive(receiver, request)
                 answer: Answer = 200, _JSON, b"{}" if receipt is None else b'{"receipt": "%b"}' % str(receipt).encode()
             except Exception as error:
-                problem = to_problem(error, scope.path)
+                problem = to_problem(error, request.path)
                 count(provider, problem)
+                if isinstance(error, AuthenticationError):
+                    await self._keep_rejected(provider, problem.reason, request)
                 response = problem.to_response()
                 answer = response.status_code, list(response.headers), response.data
         is_awaited = time.monotonic() - started < _QUICK_SECONDS or not await _has_hung_up(protocol)
@@ -121,18 +100,37 @@ class Edge:
         if receipt is not None:
             receiver.answered(receipt, time.monotonic() - started, is_awaited)
 
-    async def _receive(
-        self, receiver: DeliveryReceiver | CanaryReceiver, request: _Request, protocol: Any, answered: ExitStack
-    ) -> UUID | None:
+    async def _receive(self, receiver: DeliveryReceiver | CanaryReceiver, request: Request) -> UUID | None:
         """Authenticate by the headers if they suffice, read the body, and store the delivery; return its receipt."""
         try:
             authentic = receiver.authenticate(request)
-        except _BodyNeededError:
+        except BodyNeededError:
             authentic = None
-        encoding, length = request.header("Transfer-Encoding"), request.header("Content-Length")
-        declared = None if encoding else get_content_length(length or None)
-        request.body = await self._bodies.read(protocol, declared, authentic is not None, answered)
+        await request.read(self._bodies, is_authentic=authentic is not None)
         return await receiver.receive(request, authentic)
+
+    async def _answer_other(self, scope: Scope, protocol: Any) -> None:
+        """Have Flask answer what is for no webhook. Below a provider's path, it may be a delivery nevertheless."""
+        _, first, provider, *_rest = (*scope.path.split("/", 3), "", "")
+        if (scope.method, first) == ("POST", "webhooks") and provider in self._receivers:
+            request = Request(scope, protocol)
+            with request.answered:
+                await self._keep_rejected(provider, "not-found", request)
+        loop = asyncio.get_running_loop()
+        self._respond(protocol, await loop.run_in_executor(self._flask_threads, _call, self.flask, _environ(scope)))
+
+    async def _keep_rejected(self, provider: str, reason: str, request: Request) -> None:
+        """Count a rejected request, and keep it if there is room: it may be a delivery, and the fault ours."""
+        retried_for = self._receivers[provider].retried_for
+        if retried_for is None:
+            return
+        client = self._rejections.client_of(request.peer, request.header("X-Forwarded-For"))
+        whole = None
+        if self._rejections.has_room(client):
+            with suppress(NotReceivedError, RequestEntityTooLarge):
+                await request.read(self._bodies, is_authentic=False)
+                whole = request.to_bytes()
+        self._rejections.observe(Rejection(provider, reason, client, retried_for), whole)
 
     def _respond(self, protocol: Any, answer: Answer) -> None:
         status, headers, body = answer

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -34,6 +35,7 @@ class DeliveryReceiver:
         """`on_answer` gets each receipt, the seconds until its answer ended, and whether the sender still listened."""
         self.answered = on_answer
         self.topics = authentication.topics
+        self.retried_for: timedelta | None = authentication.retried_for
         self._provider = provider
         self._authentication = authentication
         self._keys = keys
@@ -80,6 +82,7 @@ class CanaryReceiver:
 
     def __init__(self, secret: str, keys: SealingKeys, stores: Mapping[str, DurableStore]) -> None:
         self.topics = stores.keys()
+        self.retried_for = None
         self._secret = secret
         self._keys = keys
         self._stores = stores

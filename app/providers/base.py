@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # the edge imports this module, and must not load what opens deliveries
@@ -48,6 +49,8 @@ class Authentication(Protocol):
 
     # Segments of the URL after the provider; None stands for no segment.
     topics: frozenset[str | None]
+    # For how long the provider tries a delivery again that was not answered 200.
+    retried_for: timedelta
     # Headers stored with the delivery, because processing it needs them.
     kept_headers: tuple[str, ...]
 

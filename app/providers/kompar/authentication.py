@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Iterator
+from datetime import timedelta
 
 from app.errors import AuthenticationError
 from app.providers.base import AuthenticationResult, IncomingRequest
@@ -12,6 +13,7 @@ class KomparAuthentication:
     """Accepts any of several tokens, so that a token can be replaced without rejecting deliveries."""
 
     topics: frozenset[str | None] = frozenset({"applications", "decisions"})
+    retried_for = timedelta(minutes=77, seconds=30)
     kept_headers: tuple[str, ...] = ()
 
     def __init__(self, tokens: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 from app.errors import AuthenticationError
 from app.providers.base import AuthenticationResult, IncomingRequest
@@ -29,6 +30,7 @@ class SolarisAuthentication:
     """Accepts bodies signed with a secret of their event type; rejects event types without a secret."""
 
     topics: frozenset[str | None] = frozenset({None})
+    retried_for = timedelta(days=7)
     kept_headers: tuple[str, ...] = (
         WEBHOOK_ID,
         EVENT_TYPE,

@@ -1,0 +1,151 @@
+"""Reports rejected requests to Postgres: their counts, and the requests themselves, sealed, as far as there is room.
+
+A wrong secret of ours rejects a provider's deliveries. They are kept, so that they can be readmitted once it is
+corrected. Anybody can send requests that are rejected: they take a bounded share of memory, time and disk.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from uuid_utils.compat import uuid7
+
+from app.crypto.sealing import SealingKeys
+from app.errors import StoreUnavailableError
+from app.ingest.client_address import client_address
+from app.storage import rejected
+from app.storage.pool import Pool
+from app.storage.rejected import RejectedCount, RejectedRequest
+from config.settings import Network
+
+_REPORT_SECONDS, _TRIM_SECONDS = 1.0, 60.0
+# Requests and bytes that wait for a report, a client's part of them, and the size of one.
+_MAX_WAITING, _MAX_WAITING_OF_CLIENT = 2_000, 500
+_MAX_BYTES, _MAX_REQUEST_BYTES = 8 * 1024 * 1024, 1024 * 1024
+# Requests of one report: sealing and writing them takes a few milliseconds.
+_MAX_REPORTED = 200
+# Clients that are counted apart in one report, and counts that wait for one.
+_MAX_CLIENTS, _MAX_COUNTS = 50, 10_000
+_OTHER = "other"
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A rejected request of a provider's URL, and for how long the provider tries again."""
+
+    provider: str
+    reason: str
+    client: str
+    retried_for: timedelta
+
+
+class RejectionReporter(threading.Thread):
+    """Keeps rejected requests until this thread has reported them, so that no request waits."""
+
+    def __init__(self, pool: Pool, keys: SealingKeys, trusted: Collection[Network]) -> None:
+        """Report by `pool`, sealed with `keys`. `trusted` proxies name the client."""
+        super().__init__(name="rejection-reporter", daemon=True)
+        self._pool = pool
+        self._keys = keys
+        self._trusted = trusted
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[datetime, Rejection]] = Counter()
+        self._waiting: list[tuple[Rejection, datetime, bytes]] = []
+        self._waiting_of: Counter[str] = Counter()
+        self._waiting_bytes = 0
+
+    def client_of(self, peer: str, forwarded_for: str) -> str:
+        """Return the client's IP address, from who connected and X-Forwarded-For."""
+        return client_address(peer, forwarded_for, self._trusted)
+
+    def has_room(self, client: str) -> bool:
+        """Return whether a request of this client would be kept."""
+        return (
+            len(self._waiting) < _MAX_WAITING
+            and self._waiting_bytes < _MAX_BYTES
+            and self._waiting_of[client] < _MAX_WAITING_OF_CLIENT
+        )
+
+    def observe(self, rejection: Rejection, request: bytes | None) -> None:
+        """Count a rejected request, and keep it if it was received whole and there is room."""
+        now = datetime.now(UTC)
+        with self._lock:
+            counted = rejection if len(self._counts) < _MAX_COUNTS else replace(rejection, client=_OTHER)
+            self._counts[now.replace(second=0, microsecond=0), counted] += 1
+            if request is None or len(request) > _MAX_REQUEST_BYTES or not self.has_room(rejection.client):
+                return
+            self._waiting.append((rejection, now, request))
+            self._waiting_of[rejection.client] += 1
+            self._waiting_bytes += len(request)
+
+    def run(self) -> None:
+        """Report every second; trim what is kept once a minute."""
+        trimmed_at = 0.0
+        while True:
+            time.sleep(_REPORT_SECONDS)
+            try:
+                self._report()
+                if time.monotonic() - trimmed_at > _TRIM_SECONDS:
+                    trimmed_at = time.monotonic()
+                    self._pool.run(rejected.trim)
+            except StoreUnavailableError:
+                continue  # Postgres' circuit breaker logs it
+            except Exception:
+                logger.exception("rejection_report_failed")
+
+    def _report(self) -> None:
+        """Report counts, and the oldest requests. What could not be reported waits for the next report."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+            reported = self._waiting[:_MAX_REPORTED]
+        if not counts and not reported:
+            return
+        requests = [self._sealed(*each) for each in reported]
+        try:
+            record = partial(rejected.record, counts=list(_merged(counts)), requests=requests)
+            self._pool.run(record, sum(map(_size, requests)))
+        except Exception:
+            with self._lock:
+                self._counts.update(counts)
+            raise
+        with self._lock:
+            del self._waiting[: len(reported)]
+            self._waiting_of.subtract(Counter(rejection.client for rejection, _, _ in reported))
+            self._waiting_of += Counter()  # without those that wait for nothing
+            self._waiting_bytes -= sum(len(request) for _, _, request in reported)
+
+    def _sealed(self, rejection: Rejection, received_at: datetime, request: bytes) -> RejectedRequest:
+        receipt = uuid7()
+        return RejectedRequest(
+            receipt,
+            rejection.provider,
+            rejection.reason,
+            rejection.client,
+            received_at,
+            received_at + rejection.retried_for,
+            len(request),
+            self._keys.seal(receipt, request),
+        )
+
+
+def _size(request: RejectedRequest) -> int:
+    return len(request.request)
+
+
+def _merged(counts: Counter[tuple[datetime, Rejection]]) -> Iterable[RejectedCount]:
+    """Yield the counts by client, those of the busiest clients apart."""
+    busiest: Counter[str] = Counter()
+    for (_, rejection), number in counts.items():
+        busiest[rejection.client] += number
+    apart = {client for client, _ in busiest.most_common(_MAX_CLIENTS)}
+    merged: Counter[tuple[datetime, str, str, str]] = Counter()
+    for (minute, rejection), number in counts.items():
+        client = rejection.client if rejection.client in apart else _OTHER
+        merged[minute, rejection.provider, rejection.reason, client] += number
+    return (RejectedCount(*key, number) for key, number in merged.items())
