@@ -253,6 +253,14 @@ class ResealSettings(LedgerSettings):
 
 
 @dataclass(frozen=True, slots=True)
+class RejectedSettings(LedgerSettings):
+    """Readmission. Each provider's folder reads the tokens and secrets of its provider."""
+
+    providers: tuple[str, ...]
+    sealing_keys: Keys
+
+
+@dataclass(frozen=True, slots=True)
 class MigrateSettings(LedgerSettings):
     """The schema's owner; `role_passwords` are (role, password) of the other processes' roles."""
 

@@ -26,8 +26,8 @@ Every setting is an environment variable. This page is generated: `python -m doc
 - Make a key of 32 bytes with `openssl rand -base64 32`.
 - Commands drop every environment variable that is neither a setting nor the operating system's.
 - `dead-letters list`, `dead-letters show` and `sql` read `DATABASE_URL` only. `dead-letters replay`, `explain` and
-  `reveal` read what a worker reads, `explain --request` and `rejected` also what ingest reads. `health` reads what its
-  process reads, `health worker` what the audit reads.
+  `reveal` read what a worker reads, `explain --request` also what ingest reads. `rejected` reads the tokens
+  and secrets that ingest reads. `health` reads what its process reads, `health worker` what the audit reads.
 """
 _HEADER = """\
 | name | meaning | default | secret | file | read by |

@@ -13,19 +13,19 @@ from app.storage import rejected
 from app.storage.connection import Connection
 from app.storage.rejected import RejectedRequest
 from config.environment import Environment
-from config.settings import WorkerSettings
+from config.settings import RejectedSettings
 
 
 class Readmission:
     """Verifies rejected requests with the present secrets."""
 
     def __init__(self, environment: Environment) -> None:
-        """Read the settings of workers and the secrets of the providers; raises ConfigurationError."""
-        self.settings = WorkerSettings.read(environment)
-        found = {name: registry.load_authentication(name, environment) for name in self.settings.providers}
+        """Read the secrets of the providers; raises ConfigurationError."""
+        settings = RejectedSettings.read(environment)
+        found = {name: registry.load_authentication(name, environment) for name in settings.providers}
         environment.check()
         self._authentications: Mapping[str, Authentication] = {name: each for name, each in found.items() if each}
-        self._keys = SealingKeys(self.settings.sealing_keys)
+        self._keys = SealingKeys(settings.sealing_keys)
 
     def readmit(
         self, connection: Connection, requests: Iterable[RejectedRequest], dry_run: bool

@@ -15,6 +15,7 @@ from config.settings import (
     ConsoleSettings,
     IngestSettings,
     MigrateSettings,
+    RejectedSettings,
     ResealSettings,
     WorkerSettings,
 )
@@ -34,6 +35,7 @@ READERS: dict[str, Callable[[Environment], object]] = {
     "audit": WorkerSettings.read,  # the operator's; it replays and reveals too, as a worker of every provider could
     "subscriptions": read_subscriptions,
     "reseal": ResealSettings.read,
+    "rejected": RejectedSettings.read,
 }
 
 
@@ -61,7 +63,7 @@ def read(service: Mapping[str, Any], environment: Environment) -> None:
     process = service["command"][0]
     READERS[process](environment)
     for name in service["environment"].get("PROVIDERS", "").split(","):
-        if process == "ingest":
+        if process in ("ingest", "rejected"):
             registry.load_authentication(name, environment)
         elif process in ("worker", "audit"):
             registry.load(name, environment)
