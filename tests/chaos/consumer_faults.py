@@ -46,7 +46,7 @@ def _replay_older(context: FaultContext, random: Random, entity: str) -> None:
     assert isinstance(older.hook, KomparHook)
     attempt = context.load.extra.deliver(replace(older, hook=replace(older.hook, key=_ADDED_KEY)))
     context.load.extra.deliver(
-        replace(older, event=replace(older.event, document=older.event.document | {"amount": 2}))
+        replace(older, event=replace(older.event, document={**older.event.document, "amount": 2}))
     )
     keys = {"KOMPAR_KEYS": f"{SECRETS['KOMPAR_KEYS']},added={_ADDED_KEY}"}
 
