@@ -40,7 +40,7 @@ def feed(
     kvitto_consumer.
     """
     if forget is not None:
-        if any((provider, after, consumer, follow)):
+        if follow or (provider, after, consumer) != (None, None, None):
             raise click.UsageError("--forget goes without other options")
         _forget(forget)
         return
