@@ -35,7 +35,7 @@ def test_consumer_of_the_page_that_is_killed_takes_each_change_exactly_once(
     random = Random(2)
     batches = [
         [processed(10 * number + each, random.randint(0, 900), {"application_id": str(each), "phone": str(number % 3)})]
-        for number in range(1, 41)
+        for number in range(1, 21)
         for each in range(5)
     ]
     random.shuffle(batches)

@@ -23,12 +23,18 @@ def relations(connection: Connection, schema: str) -> dict[str, list[str]]:
     return {row.table_name: row.columns for row in connection.execute(query, [schema])}
 
 
+def functions(connection: Connection, schema: str) -> set[str]:
+    """Return the names of the functions of a schema."""
+    query = "SELECT proname FROM pg_proc WHERE pronamespace = %s::regnamespace"
+    return {row.proname for row in connection.execute(query, [schema])}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
 def test_tables_and_views_that_are_named_exist(page: Path, connection: Connection) -> None:
     text = re.sub(r"FROM\s+(reporting\.\w+)", r"`\1`", page.read_text())
     for schema in ("kvitto", "reporting"):
         named = set(re.findall(rf"`{schema}\.(\w+)`", text))
-        assert named <= relations(connection, schema).keys()
+        assert named <= relations(connection, schema).keys() | functions(connection, schema)
 
 
 def test_every_view_is_in_the_data_model_with_its_columns(connection: Connection) -> None:
