@@ -104,6 +104,16 @@ SETTINGS: tuple[Setting, ...] = (
         "What the names of the processes' roles in Postgres begin with; each installation of one server has its own",
         "kvitto",
     ),
+    Setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "Address of a collector that takes traces by OTLP over HTTP; without it nothing is traced. It needs the extra "
+        "`otel`",
+        "",
+    ),
+    Setting(
+        "OTEL_EXPORTER_OTLP_HEADERS", "List of `name=value`: headers for the collector, its token for example", "", True
+    ),
+    Setting("OTEL_TRACES_SAMPLER_ARG", "Share of the requests that are traced, from 0 to 1", "0.01"),
     Setting("PUBLIC_URL", "Address `https://host` at which providers reach ingest; the default of `--url`", ""),
     Setting(
         "PROMETHEUS_MULTIPROC_DIR",

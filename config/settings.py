@@ -4,6 +4,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Self
 
@@ -117,6 +118,28 @@ def trusted_proxies(environment: Environment) -> tuple[Network, ...]:
     return tuple(networks)
 
 
+def otlp_endpoint(environment: Environment) -> str:
+    """Return where traces are sent; empty if nothing is traced."""
+    url = environment.url("OTEL_EXPORTER_OTLP_ENDPOINT", ("http", "https"), "")
+    if url and find_spec("opentelemetry") is None:
+        hint = "pip install 'kvitto[otel]', or remove the setting"
+        environment.fault("OTEL_EXPORTER_OTLP_ENDPOINT", "needs opentelemetry, which is not installed", hint)
+        return ""
+    return url
+
+
+def traced_share(environment: Environment) -> float:
+    """Return the share of requests that are traced, from 0 to 1."""
+    text = environment.text("OTEL_TRACES_SAMPLER_ARG", DEFAULTS["OTEL_TRACES_SAMPLER_ARG"])
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        environment.fault("OTEL_TRACES_SAMPLER_ARG", "is no share", "Write it like 0.01, for one request in a hundred")
+    return share
+
+
 def role_prefix(environment: Environment) -> str:
     """Return what the names of the processes' roles in Postgres begin with."""
     prefix = environment.text("ROLE_PREFIX", DEFAULTS["ROLE_PREFIX"])
@@ -149,6 +172,9 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     ),
     "ingest_url": lambda environment: environment.url("INGEST_URL", ("http", "https"), DEFAULTS["INGEST_URL"]),
     "authority": trusted_authority,
+    "otlp_endpoint": otlp_endpoint,
+    "otlp_headers": lambda environment: environment.labelled_secrets("OTEL_EXPORTER_OTLP_HEADERS", "", 1),
+    "traced_share": traced_share,
     "public_url": lambda environment: environment.url("PUBLIC_URL", ("https",), "").rstrip("/"),
     "role_prefix": role_prefix,
     "role_passwords": lambda environment: environment.labelled_secrets("ROLE_PASSWORDS", ""),
@@ -187,7 +213,17 @@ class AuditSettings(LedgerSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class IngestSettings(AuditSettings):
+class TracingSettings(AuditSettings):
+    """What traces deliveries; without `otlp_endpoint` nothing does. `otlp_headers` are (name, value)."""
+
+    otlp_endpoint: str
+    otlp_headers: tuple[tuple[str, str], ...]
+    traced_share: float
+    authority: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSettings(TracingSettings):
     """Ingest. Each provider's folder reads the tokens and secrets of its provider."""
 
     broker: RedisAddress
@@ -204,7 +240,7 @@ class IngestSettings(AuditSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSettings(AuditSettings):
+class WorkerSettings(TracingSettings):
     """Workers, and the operators' commands that process deliveries (replay, reveal)."""
 
     broker: RedisAddress

@@ -5,6 +5,7 @@ others. `workers.consumer` decides when a batch is claimed, and what happens whi
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
@@ -17,6 +18,7 @@ from app.domain.outcome import ProcessedDelivery
 from app.errors import REJECTED_BY_DATABASE, DataRejectedError, InvalidDeliveryError, StoreUnavailableError
 from app.processing.processor import DeliveryProcessor
 from app.storage.ledger import Ledger
+from app.tracing.tracer import Handled, HandledTimes, NoTracer, Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +44,10 @@ class Source(Protocol):
 class BatchProcessor:
     """Processes batches of one provider."""
 
-    def __init__(self, processor: DeliveryProcessor, ledger: Ledger) -> None:
+    def __init__(self, processor: DeliveryProcessor, ledger: Ledger, tracer: Tracer | None = None) -> None:
         self._processor = processor
         self.ledger = ledger
+        self._tracer = tracer or NoTracer()
 
     def process(self, source: Source, batch: Sequence[ReceivedDelivery]) -> None:
         """Process a batch. Only deliveries that fail because of a bug of ours stay in the source, and are reported.
@@ -66,12 +69,13 @@ class BatchProcessor:
 
     def dead_letter(self, source: Source, received: ReceivedDelivery, cause: InvalidDeliveryError) -> None:
         """Store a delivery as a dead letter without opening it, and acknowledge it."""
-        self._store(source, [ProcessedDelivery(received, cause)])
+        self._store(source, [ProcessedDelivery(received, cause)], time.time_ns())
 
     def _bisect(self, source: Source, batch: Sequence[ReceivedDelivery]) -> list[tuple[ReceivedDelivery, Exception]]:
         """Store what can be stored. Return each delivery that fails alone, with its error."""
+        began = time.time_ns()
         try:
-            self._store(source, [self._processor.process(received) for received in batch])
+            self._store(source, [self._processor.process(received) for received in batch], began)
         except (StoreUnavailableError, SoftTimeLimitExceeded):
             raise
         except Exception as error:  # a bug in one delivery must not stop the others
@@ -81,14 +85,21 @@ class BatchProcessor:
             return self._bisect(source, batch[:middle]) + self._bisect(source, batch[middle:])
         return []
 
-    def _store(self, source: Source, processed: Sequence[ProcessedDelivery]) -> None:
+    def _store(self, source: Source, processed: Sequence[ProcessedDelivery], began: int) -> None:
         try:
             outcomes = self.ledger.store(processed)
         except SoftTimeLimitExceeded as error:  # the server was slow, the delivery is not at fault
             raise StoreUnavailableError("postgres-slow", "the task reached its time limit") from error
+        stored = time.time_ns()
         for outcome in outcomes.values():
             metrics.DELIVERIES_PROCESSED.labels(source.provider, outcome.name).inc()
         source.acknowledge([delivery.received for delivery in processed])
+        handled = (
+            Handled(receipt, outcomes[receipt].name if receipt in outcomes else "known", delivery.traceparent)
+            for delivery in (each.received.delivery for each in processed)
+            if (receipt := delivery.receipt)
+        )
+        self._tracer.handled(source.provider, handled, HandledTimes(began, stored, time.time_ns()))
 
 
 def cause_of(error: Exception) -> str:

@@ -18,6 +18,8 @@ from app.providers import registry
 from app.storage import server_info
 from app.storage.connection import connect, translate_errors
 from app.storage.ledger import Ledger
+from app.tracing import tracer
+from app.tracing.tracer import Tracer
 from config.checks.result import CheckResult
 from config.environment import ConfigurationError, Environment
 from config.settings import WorkerSettings
@@ -55,10 +57,16 @@ def _slot() -> ConsumerSlot:
 @cache
 def consumer(provider: str) -> InboxConsumer:
     """Return this process's consumer of a provider, created at first use: after the fork."""
-    return make_consumer(provider, _slot())
+    return make_consumer(provider, _slot(), _tracer())
 
 
-def make_consumer(provider: str, slot: ConsumerSlot) -> InboxConsumer:
+@cache
+def _tracer() -> Tracer:
+    """Return this process's tracer, created at first use: after the fork."""
+    return tracer.start("worker", _settings())
+
+
+def make_consumer(provider: str, slot: ConsumerSlot, tracer: Tracer | None = None) -> InboxConsumer:
     """Return a consumer of a provider, with its own connections."""
     settings = _settings()
     environment = Environment.of_process()
@@ -70,7 +78,7 @@ def make_consumer(provider: str, slot: ConsumerSlot) -> InboxConsumer:
     ledger = Ledger(settings.database_url, provider, settings.durability_exceptions)
     return InboxConsumer(
         Inbox(redis, provider),
-        BatchProcessor(DeliveryProcessor(keys, events), ledger),
+        BatchProcessor(DeliveryProcessor(keys, events), ledger, tracer),
         slot,
         partial(wakeup.WakeupPublisher(settings.broker).publish, provider),
         CanaryConsumer(Inbox(redis, canary.inbox_name(provider)), ledger, keys, provider),
@@ -126,3 +134,4 @@ def _start_consumers(**_: Any) -> None:
 @worker_process_shutdown.connect
 def _release_slot(**_: Any) -> None:
     _slot().release()
+    _tracer().close()

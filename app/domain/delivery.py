@@ -38,7 +38,7 @@ class Delivery:
     """One authenticated request with its body sealed.
 
     `topic` is the last segment of the URL, or the value of a header of the provider. `headers` holds only the headers
-    that the provider's authentication keeps.
+    that the provider's authentication keeps. `traceparent` names its trace, if it is traced.
     """
 
     receipt: UUID
@@ -46,6 +46,7 @@ class Delivery:
     topic: str
     headers: Mapping[str, str]
     sealed: bytes
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ def to_fields(delivery: Delivery) -> dict[str, bytes]:
         "topic": delivery.topic.encode(),
         "headers": json.dumps(dict(delivery.headers)).encode(),
         "sealed": delivery.sealed,
+        "traceparent": delivery.traceparent.encode(),  # empty or not, so that all entries have the same fields
     }
 
 
@@ -29,6 +30,7 @@ def to_received(provider: str, stream_id: StreamId, fields: dict[bytes, bytes]) 
         topic=fields[b"topic"].decode(),
         headers=json.loads(fields[b"headers"]),
         sealed=fields[b"sealed"],
+        traceparent=fields.get(b"traceparent", b"").decode(),
     )
     return ReceivedDelivery(delivery, stream_id.received_at, UUID(fields[b"epoch"].decode()), stream_id)
 

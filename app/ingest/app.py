@@ -29,6 +29,7 @@ from app.ingest.rejection_reporter import RejectionReporter
 from app.ingest.request_body import BodyReader
 from app.providers import registry
 from app.storage.pool import Pool
+from app.tracing import tracer
 from config.environment import Environment
 from config.settings import IngestSettings
 
@@ -83,8 +84,9 @@ def create_edge(settings: IngestSettings, environment: Environment, draining: th
     def store(provider: str, inbox: Inbox) -> DurableStore:
         return DurableStore(inbox, pool, breakers, reporter, partial(publisher.publish, provider))
 
+    traces = tracer.start("ingest", settings)
     receivers: Receivers = {
-        name: DeliveryReceiver(name, authentication, keys, store(name, inboxes[name]), answer_reporter.observe)
+        name: DeliveryReceiver(authentication, keys, store(name, inboxes[name]), traces, answer_reporter.observe)
         for name, authentication in authentications.items()
         if authentication is not None
     }

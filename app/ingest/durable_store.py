@@ -41,6 +41,7 @@ class DurableStore:
         publish_wakeup: Callable[[], None],
     ) -> None:
         """Store in `inbox` or by `pool`, behind their circuit breakers."""
+        self.provider = inbox.provider
         self._inbox = inbox
         self._appends = GroupCommit(self._append, lambda delivery: len(delivery.sealed))
         self._pool = pool

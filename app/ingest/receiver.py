@@ -15,6 +15,7 @@ from app.domain.delivery import Delivery
 from app.errors import AuthenticationError, NotReceivedError
 from app.ingest.durable_store import DurableStore
 from app.providers.base import Authentication, AuthenticationResult, IncomingRequest, kept_headers
+from app.tracing.tracer import Trace, Tracer
 
 # Checking the signature of a larger body, and sealing it, would keep all other requests waiting for too long.
 _QUICK_BYTES = 64 * 1024
@@ -26,22 +27,23 @@ class DeliveryReceiver:
 
     def __init__(
         self,
-        provider: str,
         authentication: Authentication,
         keys: SealingKeys,
         store: DurableStore,
+        tracer: Tracer,
         on_answer: Callable[[UUID, float, bool], None],
     ) -> None:
         """`on_answer` gets each receipt, the seconds until its answer ended, and whether the sender still listened."""
         self.answered = on_answer
         self.topics = authentication.topics
         self.retried_for: timedelta | None = authentication.retried_for
-        self._provider = provider
+        self._provider = store.provider
         self._authentication = authentication
         self._keys = keys
         self._store = store
-        self._duration = metrics.WEBHOOK_DURATION.labels(provider)
-        self._accepted = metrics.WEBHOOK_REQUESTS.labels(provider, "200", "accepted")
+        self._tracer = tracer
+        self._duration = metrics.WEBHOOK_DURATION.labels(store.provider)
+        self._accepted = metrics.WEBHOOK_REQUESTS.labels(store.provider, "200", "accepted")
 
     def authenticate(self, request: IncomingRequest) -> AuthenticationResult | None:
         """Return what the provider's authentication confirms, None for a handshake; raises AuthenticationError."""
@@ -57,16 +59,17 @@ class DeliveryReceiver:
             NotReceivedError: Its body is empty.
             StoreUnavailableError: No store confirmed that the delivery is on disk.
         """
-        with self._duration.time():
-            delivery = await _prepare(request, partial(self._seal, request, authentic))
+        with self._duration.time(), self._tracer.receive(self._provider, request.header("traceparent")) as trace:
+            delivery = await _prepare(request, partial(self._seal, request, authentic, trace))
             if delivery is None:
                 metrics.WEBHOOK_REQUESTS.labels(self._provider, "200", "handshake").inc()
                 return None
-            await self._store.store(delivery)
+            with trace.sending(delivery.receipt):
+                await self._store.store(delivery)
         self._accepted.inc()
         return delivery.receipt
 
-    def _seal(self, request: IncomingRequest, authentic: AuthenticationResult | None) -> Delivery | None:
+    def _seal(self, request: IncomingRequest, authentic: AuthenticationResult | None, trace: Trace) -> Delivery | None:
         authentic = authentic or self.authenticate(request)
         if authentic is None:
             return None
@@ -74,7 +77,8 @@ class DeliveryReceiver:
             raise NotReceivedError("empty-body", "the request is authentic and has no body; does the balancer drop it?")
         receipt = uuid7()
         sealed = self._keys.seal(receipt, request.body)
-        return Delivery(receipt, self._provider, authentic.topic, kept_headers(self._authentication, request), sealed)
+        headers = kept_headers(self._authentication, request)
+        return Delivery(receipt, self._provider, authentic.topic, headers, sealed, trace.traceparent)
 
 
 class CanaryReceiver:

@@ -31,7 +31,7 @@ _CLAIM = """
     UPDATE overflow SET delivery_count = delivery_count + 1, claimed_by = %(consumer)s, claimed_at = clock_timestamp()
     FROM summed WHERE overflow.receipt = summed.receipt AND summed.before < %(bytes)s
     RETURNING overflow.receipt, provider, topic, headers, ciphertext, received_at, %(epoch)s AS epoch, seq,
-              delivery_count
+              delivery_count, traceparent
 """
 
 
@@ -49,20 +49,22 @@ def append(connection: Connection, delivery: Delivery, not_before: datetime) -> 
     Appending it again changes nothing, and returns `not_before`.
     """
     query = """
-        INSERT INTO overflow (receipt, provider, topic, headers, ciphertext, received_at)
-        VALUES (%s, %s, %s, %s, %b, greatest(date_trunc('milliseconds', clock_timestamp()), %s))
+        INSERT INTO overflow (receipt, provider, topic, headers, ciphertext, traceparent, received_at)
+        VALUES (%s, %s, %s, %s, %b, %s, greatest(date_trunc('milliseconds', clock_timestamp()), %s))
         ON CONFLICT DO NOTHING
         RETURNING received_at
     """
     headers = Jsonb(dict(delivery.headers))
-    values = [delivery.receipt, delivery.provider, delivery.topic, headers, delivery.sealed, not_before]
+    values = [
+        delivery.receipt, delivery.provider, delivery.topic, headers, delivery.sealed, delivery.traceparent, not_before,
+    ]  # fmt: skip
     row = connection.execute(query, values).fetchone()
     return row.received_at if row else not_before
 
 
 def to_received(row: Any) -> ReceivedDelivery:
     """Return the delivery of a row of the overflow, or of receipts joined with bodies."""
-    delivery = Delivery(row.receipt, row.provider, row.topic, row.headers, row.ciphertext)
+    delivery = Delivery(row.receipt, row.provider, row.topic, row.headers, row.ciphertext, row.traceparent)
     stream_id = StreamId.at(row.received_at, row.seq)
     return ReceivedDelivery(delivery, row.received_at, row.epoch, stream_id, row.delivery_count)
 

@@ -126,7 +126,8 @@ def record_duplicate_entries(connection: Connection, entries: _Deliveries) -> No
 def load(connection: Connection, receipts: Sequence[UUID]) -> list[ReceivedDelivery]:
     """Return deliveries as they were received."""
     query = """
-        SELECT receipt, provider, topic, headers, ciphertext, received_at, epoch, seq, 1 AS delivery_count
+        SELECT receipt, provider, topic, headers, ciphertext, received_at, epoch, seq, 1 AS delivery_count,
+               '' AS traceparent
         FROM receipts JOIN bodies USING (receipt)
         WHERE receipt = ANY(%s)
     """

@@ -21,6 +21,7 @@ CREATE TABLE overflow (
     topic          text NOT NULL,
     headers        jsonb NOT NULL,
     ciphertext     bytea,
+    traceparent    text NOT NULL DEFAULT '',
     received_at    timestamptz NOT NULL,
     seq            bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     delivery_count integer NOT NULL DEFAULT 0,

@@ -61,7 +61,7 @@ from app.ingest.rsgi import create
 create()
 banned = ("marshmallow", "stdnum", "app.domain.json_content", "app.domain.masking", "app.providers.schema",
           "app.domain.event", "app.domain.national_ids",
-          "app.domain.revisions", "app.crypto.digests")
+          "app.domain.revisions", "app.crypto.digests", "opentelemetry.sdk", "app.tracing.otlp")
 openers = [name for name in sys.modules if name.startswith("app.providers.") and name.count(".") == 3]
 stores = [name for name in sys.modules if name.startswith("app.storage.")]
 known = {"app.storage.answers", "app.storage.connection", "app.storage.primary", "app.storage.overflow",

@@ -1,0 +1,1 @@
+"""Traces by OpenTelemetry: of one delivery in so many, from its request to its row."""
