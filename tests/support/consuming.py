@@ -25,7 +25,8 @@ _COMPARED = """
            (SELECT count(*) - count(DISTINCT position) FROM scoring.changes) AS doubled,
            (SELECT count(*) FROM scoring.changes, confirmed WHERE changes.position > confirmed.position) AS unconfirmed,
            (SELECT count(*) FROM reporting.feed, confirmed
-            WHERE provider = %(provider)s AND feed.position <= confirmed.position AND NOT EXISTS (
+            WHERE provider = %(provider)s AND feed.position > %(start)s AND feed.position <= confirmed.position
+              AND NOT EXISTS (
                 SELECT FROM scoring.changes AS logged
                 WHERE logged.position = feed.position AND logged.receipt = feed.receipt
                   AND logged.change = feed.change AND logged.revision IS NOT DISTINCT FROM feed.revision
@@ -59,9 +60,25 @@ def running(database: str, provider: str) -> Iterator[None]:
             process.kill()
 
 
-def compare(database: str, provider: str) -> dict[str, Any]:
-    """Return the cursor, and how many changes were taken twice, ahead of the cursor, or not at all."""
+def skip(database: str, provider: str, position: int) -> None:
+    """Have the consumer begin behind a position."""
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("SELECT FROM reporting.read_feed(%s, %s, 1)", [CONSUMER, provider])
+        owner.execute("SELECT reporting.confirm_feed(%s, %s, %s)", [CONSUMER, provider, position])
+
+
+def confirmed(database: str, provider: str) -> int:
+    """Return the position up to which the consumer has confirmed every change."""
+    query = "SELECT max(position) FROM reporting.feed_consumers WHERE consumer = %s AND provider = %s"
+    with psycopg.connect(database) as connection:
+        row = connection.execute(query, [CONSUMER, provider]).fetchone()
+    assert row is not None
+    return int(row[0] or 0)
+
+
+def compare(database: str, provider: str, start: int = 0) -> dict[str, Any]:
+    """Return the cursor, and how many changes behind `start` were taken twice, ahead of the cursor, or not at all."""
     with psycopg.connect(database, row_factory=psycopg.rows.dict_row) as connection:
-        row = connection.execute(_COMPARED, {"provider": provider}).fetchone()
+        row = connection.execute(_COMPARED, {"provider": provider, "start": start}).fetchone()
     assert row is not None
     return row
