@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 # Every process counts in its own memory until it calls `share`.
 values.ValueClass = values.MutexValue
 
+# What becomes of a delivery that a worker stores. An operator may discard it later.
 OUTCOMES = ("stored", "duplicate", "dead")
 
 WEBHOOK_REQUESTS = Counter(

@@ -125,7 +125,7 @@ SETTINGS: tuple[Setting, ...] = (
         "KVITTO_OPERATOR",
         "Who runs a command that is recorded; the same as `--operator`. A claim: nothing proves it",
         "",
-        read_by=("reveal", "audit --accept-loss", "subscriptions"),
+        read_by=("reveal", "export", "erase", "dead-letters", "deliveries", "audit --accept-loss", "subscriptions"),
     ),
     Setting("KVITTO_DATA", "Data folder of `kvitto up`; the same as `--data`", ".kvitto", read_by=("all commands",)),
 )

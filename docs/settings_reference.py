@@ -25,9 +25,10 @@ Every setting is an environment variable. This page is generated: `python -m doc
   characters that are not shown are faults: they would be a part of it.
 - Make a key of 32 bytes with `openssl rand -base64 32`.
 - Commands drop every environment variable that is neither a setting nor the operating system's.
-- `dead-letters list`, `dead-letters show` and `sql` read `DATABASE_URL` only. `dead-letters replay`, `explain` and
-  `reveal` read what a worker reads, `explain --request` also what ingest reads. `rejected` reads the tokens
-  and secrets that ingest reads. `health` reads what its process reads, `health worker` what the audit reads.
+- `dead-letters list`, `show` and `discard`, `access-log` and `sql` read `DATABASE_URL` only. `dead-letters replay`,
+  `explain`, `reveal`, `export` and `erase` read what a worker reads, `explain --request` also what ingest reads.
+  `rejected` reads the tokens and secrets that ingest reads. `health` reads what its process reads, `health worker`
+  what the audit reads.
 """
 _HEADER = """\
 | name | meaning | default | secret | file | read by |

@@ -28,7 +28,7 @@ from app.storage.overflow import EPOCH as OVERFLOW_EPOCH
 
 COLUMNS = (
     "provider", "appended", "overflowed", "receipts", "copies", "in_flight", "accepted_loss", "missing",
-    "stored", "duplicate", "dead",
+    "stored", "duplicate", "dead", "discarded",
 )  # fmt: skip
 EPOCH_COLUMNS = (
     "provider", "epoch", "last_seen_at", "appended", "receipts", "copies", "in_flight", "accepted_loss", "missing",
@@ -106,6 +106,7 @@ class ProviderBalance:
             "stored": self.outcomes.stored,
             "duplicate": self.outcomes.duplicate,
             "dead": self.outcomes.dead,
+            "discarded": self.outcomes.discarded,
         }
 
     def losses(self) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,8 @@ from app.storage.overflow import find_waiting
 from app.storage.receipts import RecordedReceipt, find_recorded
 
 COLUMNS = (
-    "provider", "topic", "tries", "refused", "accepted", "stored", "duplicate", "dead", "in_flight", "missing", "wrong",
+    "provider", "topic", "tries", "refused", "accepted", "stored", "duplicate", "dead", "discarded",
+    "in_flight", "missing", "wrong",
 )  # fmt: skip
 DISCREPANCY_COLUMNS = ("receipt", "provider", "topic", "problem")
 _BATCH_ATTEMPTS = 5_000
@@ -168,11 +169,16 @@ def _receipt(attempt: DeliveryAttempt) -> UUID | None:
 
 
 def _problem(attempt: DeliveryAttempt, recorded: RecordedReceipt) -> str | None:
-    """Return how a receipt differs from its attempt, None if it does not. A dead letter may lack its entity."""
+    """Return how a receipt differs from its attempt, None if it does not.
+
+    A dead letter may lack its entity. An erased receipt has none, and says nothing of what the delivery was.
+    """
     for name in ("provider", "topic", "event_type", "entity_id"):
         value = getattr(recorded, name)
-        if value != getattr(attempt, name) and not (value is None and recorded.outcome == "dead"):
+        may_lack = recorded.is_erased or recorded.outcome in ("dead", "discarded")
+        if value != getattr(attempt, name) and not (value is None and may_lack):
             return f"is in the ledger with another {name.replace('_', ' ')}: {value}"
-    if recorded.outcome not in attempt.becomes:
+    was = "dead" if recorded.outcome == "discarded" else recorded.outcome
+    if was not in attempt.becomes and not recorded.is_erased:
         return f"became {recorded.outcome}, not {' or '.join(attempt.becomes)}"
     return None

@@ -12,7 +12,8 @@ from app.cli.param_types import recorded_reason
 from app.crypto.sealing import SealingKeys
 from app.errors import InvalidDeliveryError
 from app.providers import registry
-from app.storage import bodies, receipts
+from app.storage import access_log, bodies, receipts
+from app.storage.access_log import Access
 from app.storage.connection import Connection, session
 from config.environment import Environment
 from config.settings import ResealSettings, WorkerSettings
@@ -26,7 +27,7 @@ from config.settings import ResealSettings, WorkerSettings
 def reveal(receipt: UUID, reason: str, operator: str | None, raw: bool) -> None:
     """Open one sealed body and print its content, national ids and files included.
 
-    A row in kvitto.body_access_log is written first; the worker's role can insert such rows and never change them.
+    The access log records it first; the worker's role can add rows to the log and never change them.
     The operator in it is a claim. The server adds the role of the connection.
     """
     operator = require_operator(operator)
@@ -36,9 +37,9 @@ def reveal(receipt: UUID, reason: str, operator: str | None, raw: bool) -> None:
     with session(settings.database_url, "reveal") as connection:
         found = receipts.load(connection, [receipt])
         if not found:
-            raise click.ClickException(f"the ledger has no receipt {receipt}, or its body was erased")
-        bodies.record_access(connection, receipt, reason, operator)
+            raise click.ClickException(receipts.why_without_body(connection, receipt))
         delivery = found[0].delivery
+        access_log.record(connection, Access("reveal", operator, reason, delivery.provider, receipt))
     try:
         body = SealingKeys(settings.sealing_keys).unseal(receipt, delivery.sealed)
         if raw:

@@ -12,7 +12,6 @@ from app.cli.shared_options import json_option
 from app.processing.acceptance import accept as accept_delivery
 from app.storage import late_retries, reports
 from app.storage.connection import session
-from app.storage.late_retries import Finding
 from config.environment import Environment
 from config.settings import LedgerSettings
 
@@ -67,7 +66,8 @@ def dismiss(receipt: UUID, reason: str, operator: str | None) -> None:
     name = require_operator(operator)
     with session(LedgerSettings.load().database_url, "deliveries") as connection:
         try:
-            late_retries.record(connection, receipt, Finding(False, reason, name))
+            with connection.transaction():
+                late_retries.record(connection, receipt, False, name, reason)
         except LookupError as error:
             raise click.ClickException(f"{error}; see: kvitto deliveries suspected") from error
     click.echo("dismissed: it stays a duplicate")

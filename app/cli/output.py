@@ -47,7 +47,7 @@ def print_rows(
     On a terminal, columns in `wrapped` wrap at words so that rows fit its width.
     """
     if as_json:
-        click.echo(json.dumps([dict(row) for row in rows], indent=2, default=_to_json, ensure_ascii=False))
+        click.echo(json.dumps([dict(row) for row in rows], indent=2, default=to_json, ensure_ascii=False))
         return
     if not rows:
         click.echo(empty)
@@ -81,7 +81,8 @@ def print_fields(fields: Mapping[str, Any]) -> None:
     console().print(table)
 
 
-def _to_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:
+    """Return what JSON holds of a value that it has no type for."""
     return float(value) if isinstance(value, Decimal) else str(value)
 
 

@@ -22,7 +22,7 @@ from app.subscriptions.service import OPEN, KnownSubscriptionError, Rows, Subscr
 from config.environment import ConfigurationError, Environment
 from config.settings import SubscriptionSettings
 
-_COLUMNS = ("provider", "topic", "url", "state", "activated_at", "operator", "reference", "provider_says", "api_url")
+_COLUMNS = ("provider", "topic", "url", "state", "activated_at", "reference", "provider_says", "api_url")
 _FOREIGN_COLUMNS = ("provider", "topic", "url", "reference", "api_url")
 _STYLES = {"active": "green", "registered": "green", "pending": "yellow", "deleting": "yellow", "nothing": "red"}
 # What to do about a row whose answer was lost, by what the provider says.

@@ -77,7 +77,7 @@ class _LedgerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         receipts = GaugeMetricFamily("kvitto_ledger_receipts", "Receipts by outcome.", labels=["provider", "outcome"])
         for row in reports.delivery_counts(self._connection):
-            for outcome in OUTCOMES:
+            for outcome in (*OUTCOMES, "discarded"):
                 receipts.add_metric([row["provider"], outcome], row[outcome])
         yield receipts
         documentation = "Time for which a process has worked round a failed server; no series while none does."

@@ -56,7 +56,8 @@ def provider_problems(providers: reports.Rows) -> Iterator[str]:
             yield f"{name}: the ledger is behind. Are its worker, beat and Redis running?"
         if letters:
             what = "1 delivery waits as a dead letter" if letters == 1 else f"{letters} deliveries wait as dead letters"
-            yield f"{name}: {what}. Fix the cause, then run: kvitto dead-letters replay --provider {name}."
+            hint = "kvitto dead-letters discard those that never can be taken in"
+            yield f"{name}: {what}. Fix the cause, then run: kvitto dead-letters replay --provider {name}; or {hint}."
         if suspected := row.get("suspected", 0):
             what = "1 late retry may be a change" if suspected == 1 else f"{suspected} late retries may be changes"
             yield f"{name}: {what} back. Ask the customer; see: kvitto deliveries suspected."
@@ -94,5 +95,6 @@ def _provider(name: str, counts: dict[str, Any], freshness: dict[str, Any] | Non
         "stored": counts.get("stored", 0),
         "duplicates": counts.get("duplicate", 0),
         "dead_letters": counts.get("dead", 0),
+        "discarded": counts.get("discarded", 0),
         "suspected": suspected,
     }

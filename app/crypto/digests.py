@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from app.domain.json_content import canonical
+from app.domain.masking import masked_persons
 from app.domain.national_ids import mask_text
 
 # Nearly every key: it holds no digit, and has one form in Unicode.
@@ -43,6 +44,10 @@ class Fingerprints:
         digest = self._keyed_hmac.copy()
         digest.update(b"pseudonym:" + number.encode())
         return digest.finalize().hex()[:32]
+
+    def persons(self, content: Mapping[str, Any], masked: Mapping[str, Any]) -> frozenset[str]:
+        """Return the pseudonyms of all persons whose national ids `masked`, the mask of `content`, does not show."""
+        return frozenset(filter(None, map(self.pseudonym, masked_persons(content, masked))))
 
     def _digest(self, value: Any) -> str:
         digest = self._keyed_hmac.copy()

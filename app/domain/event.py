@@ -51,6 +51,7 @@ class Event:
     provider_event_id: the provider's own id of the event, if it sends one.
     body_digest: digest of the body, if no two tries have the same body: it shows that a body was sent on twice.
     pseudonyms: column → keyed pseudonym of a person or company; None if the content holds no usable number.
+    persons: keyed pseudonyms of all persons whose national ids are masked in the content, whatever their role.
     """
 
     entity: Entity
@@ -62,6 +63,7 @@ class Event:
     provider_event_id: str | None = None
     body_digest: str | None = None
     pseudonyms: Mapping[str, str | None] = field(default_factory=dict)
+    persons: frozenset[str] = frozenset()
 
 
 def field_flags(content: Content, checks: Checks, misfits: Collection[str] = ()) -> FieldFlags:

@@ -8,11 +8,11 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from app.domain.national_ids import mask_company_number, mask_id, mask_text, to_plain
+from app.domain.national_ids import mask_company_number, mask_id, mask_text, person_numbers, to_plain
 
 # How a text, or a number as text, is masked.
 _Rule = Callable[[str], str]
@@ -27,6 +27,31 @@ _WRITTEN_AS_NATIONAL_ID = re.compile(r"[0-9]{6}[-+][0-9]{4}")
 def mask(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy with every national id masked and every file replaced by its hash, at any depth."""
     return _mask_mapping(mask_text, content)
+
+
+def masked_persons(content: Mapping[str, Any], masked: Mapping[str, Any]) -> set[str]:
+    """Return the national ids that `masked`, the mask of `content`, does not show, each in one spelling."""
+    changed = (item for item in content.items() if masked.get(item[0]) != item[1])
+    return {number for key, value in changed for text in _texts(key, value) for number in person_numbers(text)}
+
+
+def _texts(key: str, value: Any) -> Iterator[str]:
+    """Yield a key and all texts and numbers below it, but for the data of files."""
+    yield key
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            if not (key == "files" and name == "data"):
+                yield from _texts(name, item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(key, item)
+    elif value is not None and not isinstance(value, bool):
+        yield value if isinstance(value, str) else _as_text(value)
+
+
+def _as_text(number: float) -> str:
+    """Return a number as it is masked: without a sign, or a fraction of zero."""
+    return repr(abs(int(number) if isinstance(number, float) and number.is_integer() else number))
 
 
 def _mask_mapping(inherited: _Rule, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,7 +74,7 @@ def _mask_value(rule: _Rule, value: Any) -> Any:
         return _mask_mapping(rule, value)
     if isinstance(value, list):
         return [_mask_value(rule, item) for item in value]
-    text = repr(abs(int(value) if isinstance(value, float) and value.is_integer() else value))
+    text = _as_text(value)
     masked = rule(text)
     return value if masked == text else masked
 

@@ -117,23 +117,37 @@ def mask_text(text: str) -> str:
         return _mask_number(plain) or text
     if not plain.isalnum():
         plain = _SEPARATOR.sub(lambda separator: "-" + " " * (len(separator[0]) - 1), plain)
-    found = sorted({*_find_numbers(plain), *_find_interim_numbers(plain)})
+    found = sorted([*_find_numbers(plain), *_find_interim_numbers(plain)])
     if not found or iban.is_valid(plain):
         return text
     parts, position = [], 0
-    for start, end, masked in found:
+    for start, end, found_readings in found:
         if start >= position:
-            parts += [text[position:start], masked]
+            parts += [text[position:start], found_readings[0].masked]
         position = max(position, end)
     return "".join([*parts, text[position:]])
+
+
+def person_numbers(text: str) -> set[str]:
+    """Return every national id that a text may hold, each in one spelling: ten digits, or a letter as the seventh.
+
+    A text that is nothing but one number counts even if its check digit is wrong: its key may say what it is.
+    """
+    plain = _SEPARATOR.sub(lambda separator: "-" + " " * (len(separator[0]) - 1), to_plain(text))
+    found = [reading for _, _, of_place in _find_numbers(plain) for reading in of_place]
+    found += [reading for _, _, of_place in _find_interim_numbers(plain) for reading in of_place]
+    digits = _digits(plain)
+    if len(digits) >= _SHORTEST_NUMBER and not _LETTER.search(_without_country(text)):
+        found += [reading for reading in readings(digits.zfill(10)) if reading.has_birth_date]
+    return {reading.ten for reading in found}
 
 
 def mask_id(text: str) -> str:
     """Return the date of birth of what is certainly meant as a national id, masked; a bare mask if it has none."""
     plain = to_plain(text)
     if _LETTER.search(plain):
-        for _, _, masked in _find_interim_numbers(plain):
-            return masked
+        for _, _, found in _find_interim_numbers(plain):
+            return found[0].masked
     digits = _digits(plain)
     padded = digits.zfill(10) if len(digits) >= _SHORTEST_NUMBER else digits
     return next((reading.masked for reading in readings(padded) if reading.has_birth_date), MASK)
@@ -225,23 +239,24 @@ def _has_check_digit(ten: str) -> bool:
     return not (sum(map(int, ten[1::2])) + sum(map(_DOUBLED.__getitem__, map(int, ten[::2])))) % 10
 
 
-def _find_numbers(plain: str) -> Iterator[tuple[int, int, str]]:
-    """Yield start, end and mask of each national id of digits. It begins and ends where groups of digits do."""
+def _find_numbers(plain: str) -> Iterator[tuple[int, int, list[Reading]]]:
+    """Yield start, end and readings of each national id of digits. It begins and ends where groups of digits do."""
     for run in _RUN.finditer(plain):
         if run[0].isdecimal() and not _POSSIBLE.fullmatch(run[0]):
             continue
         groups = [group.span() for group in _GROUP.finditer(plain, run.start(), run.end())]
         first = 0
         while first < len(groups):
-            last, masked = _longest_number(plain, groups, first)
-            if masked:
-                yield groups[first][0], groups[last][1], masked
+            last, passing = _longest_number(plain, groups, first)
+            if passing:
+                yield groups[first][0], groups[last][1], passing
             first = last + 1
 
 
-def _longest_number(plain: str, groups: list[tuple[int, int]], first: int) -> tuple[int, str]:
-    """Return the last group of the longest national id that begins with a group, and its mask; empty if none does."""
-    digits, found = "", (first, "")
+def _longest_number(plain: str, groups: list[tuple[int, int]], first: int) -> tuple[int, list[Reading]]:
+    """Return the last group of the longest national id that begins with a group, and its readings, if there is one."""
+    digits = ""
+    found: tuple[int, list[Reading]] = (first, [])
     for last in range(first, len(groups)):
         digits += plain[slice(*groups[last])]
         if len(digits) > _LONGEST:
@@ -255,7 +270,7 @@ def _longest_number(plain: str, groups: list[tuple[int, int]], first: int) -> tu
         else:
             passing = [reading for reading in readings(digits) if _passes(reading)]
         if passing:
-            found = (last, passing[0].masked)
+            found = (last, passing)
     return found
 
 
@@ -273,16 +288,17 @@ def _is_part_of_an_id(plain: str, start: int, end: int) -> bool:
     return before is not None or after is not None
 
 
-def _find_interim_numbers(plain: str) -> Iterator[tuple[int, int, str]]:
-    """Yield start, end and mask of each national id with a letter in its serial."""
+def _find_interim_numbers(plain: str) -> Iterator[tuple[int, int, list[Reading]]]:
+    """Yield start, end and reading of each national id with a letter in its serial."""
     for serial in _SERIAL.finditer(plain):
         before = _DATE_BEFORE.search(plain, max(0, serial.start() - _LONGEST_DATE), serial.start())
         if before:
             digits = _digits(before[0])
             century = digits[-8:-6] if digits[-8:-6] in _CENTURIES else ""
-            reading = Reading(f"{digits[-6:]}0000", century)
+            letter = serial[0][0].upper()
+            reading = Reading(f"{digits[-6:]}{letter}{_digits(serial[0])[:3]}", century)
             if reading.has_birth_date:
-                yield before.start(), serial.end(), reading.masked
+                yield before.start(), serial.end(), [reading]
 
 
 def _is_date(year: int, month: int, day: int) -> bool:

@@ -1,4 +1,4 @@
-"""The outcome of a delivery: an event, or the reason why it is a dead letter."""
+"""The outcome of a delivery: an event, or the reason why it is a dead letter, or was discarded."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,6 +8,11 @@ from app.domain.delivery import ReceivedDelivery
 from app.domain.event import Entity, Event
 from app.domain.revisions import RevisionDecision
 from app.errors import InvalidDeliveryError
+
+# The reason of a delivery of which the ledger keeps the receipt alone: an operator erased what it holds.
+ERASED = "erased"
+# The flag of an event that came after its entity, or a person in it, was erased.
+AFTER_ERASURE = "after-erasure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class ProcessedDelivery:
 class Outcome:
     """The outcome of a receipt in the ledger; for a valid delivery also its entity and its revision."""
 
-    name: Literal["stored", "duplicate", "dead"]
+    name: Literal["stored", "duplicate", "dead", "discarded"]
     reason: str | None = None
     detail: str | None = None
     entity: Entity | None = None

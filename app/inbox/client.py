@@ -131,6 +131,20 @@ def confirmed_by_replicas(redis: Redis, replicas: int, command: Callable[[Redis]
     return reply
 
 
+def rewrite_append_only_file(redis: Redis) -> None:
+    """Have the server write its append-only file again, without what was deleted; it goes on in the background.
+
+    Raises:
+        StoreUnavailableError: It cannot be reached, or this user may not.
+    """
+    with translate_errors():
+        try:
+            redis.bgrewriteaof()
+        except exceptions.ResponseError as error:
+            if "already in progress" not in str(error):
+                raise
+
+
 def durability_errors(redis: Redis, allowed: Collection[str] = ()) -> list[CheckResult]:
     """Return which settings of the server could lose a confirmed append, without those that `allowed` lists."""
     with translate_errors():

@@ -168,6 +168,16 @@ class Inbox:
         counts = {StreamId.parse(entry["message_id"]): entry["times_delivered"] for entry in pending}
         return [replace(received, delivery_count=counts.get(received.stream_id, 1)) for received in batch]
 
+    def read(self, after: StreamId = _FIRST_ID) -> Iterator[ReceivedDelivery]:
+        """Yield all entries after `after`, whether a consumer has claimed them or not, without claiming them."""
+        entries: Any = True
+        while entries:
+            with translate_errors():
+                entries = self._redis.xrange(self._stream, f"({after}", count=10)
+            for stream_id, fields in entries:
+                after = StreamId.parse(stream_id)
+                yield from self._to_received(stream_id, [part for pair in fields.items() for part in pair])
+
     def claim_abandoned(self, consumer: str) -> None:
         """Claim for `consumer` the entries that other consumers released, or have left idle for ABANDONED_SECONDS."""
         self._reassign(consumer, _ABANDONED_MS, {"idle": _ABANDONED_MS})

@@ -25,8 +25,8 @@ def accept(environment: Environment, receipt: UUID, reason: str, operator: str) 
     environment.check()
     with connect(settings.database_url, "accept") as connection:
         loaded = receipts.load(connection, [receipt])
-    if not loaded:
-        raise LookupError(f"the ledger has no receipt {receipt}")
+        if not loaded:
+            raise LookupError(receipts.why_without_body(connection, receipt))
     name = loaded[0].delivery.provider
     provider = providers.get(name)
     if provider is None:

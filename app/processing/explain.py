@@ -74,17 +74,17 @@ class Explainer:
         """Explain a receipt of the ledger.
 
         Raises:
-            LookupError: The ledger has no such receipt.
+            LookupError: The ledger has no such receipt, or only its tombstone.
         """
         loaded = receipts.load(self._connection, [receipt])
         if not loaded:
-            raise LookupError(f"the ledger has no receipt {receipt}")
+            raise LookupError(receipts.why_without_body(self._connection, receipt))
         delivery, received_at = loaded[0].delivery, loaded[0].received_at
         yield ("request", f"provider {delivery.provider}, topic {delivery.topic}, received {received_at}")
         yield ("authentication", "passed at the time of receipt; the credentials are not stored")
         outcome = receipts.outcome(self._connection, receipt)
         yield ("ledger", _join(outcome.name, outcome.reason))
-        yield ("now", "a replay would do this:" if outcome.name == "dead" else "it was processed so:")
+        yield ("now", "a replay would do this:" if outcome.name in ("dead", "discarded") else "it was processed so:")
         yield from self._explain_processing(delivery, received_at)
 
     def _seals(self) -> SealingKeys:

@@ -9,6 +9,7 @@ from app.errors import REJECTED_BY_DATABASE, DataRejectedError
 from app.processing.processor import DeliveryProcessor
 from app.providers import registry
 from app.storage import receipts
+from app.storage.access_log import Access
 from app.storage.connection import connect
 from app.storage.ledger import Ledger
 from config.checks.result import fault
@@ -16,8 +17,12 @@ from config.environment import ConfigurationError, Environment
 from config.settings import WorkerSettings
 
 
-def replay(environment: Environment, letters: Iterable[UUID], dry_run: bool) -> Iterator[tuple[UUID, Outcome | None]]:
+def replay(
+    environment: Environment, letters: Iterable[UUID], access: Access | None
+) -> Iterator[tuple[UUID, Outcome | None]]:
     """Replay dead letters one at a time, each in its own transaction: it can be interrupted and repeated.
+
+    `access` is logged for each. Without it nothing is changed: a dry run.
 
     Yield each receipt with its new outcome, None if it is no longer a dead letter.
     """
@@ -35,6 +40,6 @@ def replay(environment: Environment, letters: Iterable[UUID], dry_run: bool) -> 
                     raise ConfigurationError([fault("PROVIDERS", f"lacks {name}", "Add it to replay its dead letters")])
                 processed = DeliveryProcessor(seals, provider).process(received)
                 try:
-                    yield receipt, ledgers[name].replay([processed], dry_run).get(receipt)
+                    yield receipt, ledgers[name].replay([processed], access is None, access).get(receipt)
                 except DataRejectedError as error:
                     yield receipt, Outcome("dead", REJECTED_BY_DATABASE, str(error))

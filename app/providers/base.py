@@ -1,13 +1,13 @@
 """The protocols that a provider's folder implements."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # the edge imports this module, and must not load what opens deliveries
     from app.domain.delivery import Payload
-    from app.domain.event import Event
+    from app.domain.event import Event, Projection
 
 
 class IncomingRequest(Protocol):
@@ -67,6 +67,12 @@ class Provider(Protocol):
 
     def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> "Payload":
         """Decrypt and parse; raise InvalidDeliveryError for a body that can never be opened."""
+
+    def plaintexts(self, body: bytes) -> Iterator[bytes]:
+        """Yield every text that a body may hold, JSON or not, to search it; nothing if no key opens it."""
+
+    def projection(self, event_type: str) -> "Projection | None":
+        """Return the table in which dashboards read an event type, None if it has none."""
 
     def validate(self, payload: "Payload") -> "Event":
         """Validate, mask and identify; raise InvalidDeliveryError for content that can never be an event."""

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from app.domain.delivery import StreamId
+from app.storage import access_log
+from app.storage.access_log import Access
 from app.storage.connection import Connection, columns, fetch_one
 from app.storage.overflow import EPOCH
 
@@ -109,6 +111,7 @@ class Outcomes(NamedTuple):
     stored: int
     duplicate: int
     dead: int
+    discarded: int
     miscounted: bool
 
 
@@ -123,6 +126,7 @@ def outcomes(connection: Connection, provider: str) -> Outcomes:
         SELECT coalesce(sum(receipts) FILTER (WHERE outcome = 'stored'), 0)::bigint AS stored,
                coalesce(sum(receipts) FILTER (WHERE outcome = 'duplicate'), 0)::bigint AS duplicate,
                coalesce(sum(receipts) FILTER (WHERE outcome = 'dead'), 0)::bigint AS dead,
+               coalesce(sum(receipts) FILTER (WHERE outcome = 'discarded'), 0)::bigint AS discarded,
                coalesce(bool_or(coalesce(receipts, 0) <> coalesce(kept_count, 0)), false) AS miscounted
         FROM counted FULL JOIN kept USING (outcome)
     """
@@ -159,8 +163,11 @@ class Loss(NamedTuple):
 
 def accept(connection: Connection, loss: Loss, reason: str, operator: str) -> None:
     """Record that an operator accepts a loss; entries lost beyond it stay missing."""
-    query = "INSERT INTO accepted_losses (provider, epoch, entries, reason, operator) VALUES (%s, %s, %s, %s, %s)"
-    connection.execute(query, [*loss, reason, operator])
+    with connection.transaction():
+        query = "INSERT INTO accepted_losses (provider, epoch, entries) VALUES (%s, %s, %s)"
+        connection.execute(query, loss)
+        subject = f"epoch {loss.epoch}, {loss.entries} entries"
+        access_log.record(connection, Access("loss-accepted", operator, reason, loss.provider, subject=subject))
 
 
 def accepted(connection: Connection, provider: str) -> dict[UUID, int]:

@@ -1,4 +1,4 @@
-"""Sealed bodies: which are not yet under the newest key, their replacement, and who opened one."""
+"""Sealed bodies: which are not yet under the newest key, and their replacement."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -44,12 +44,3 @@ def replace(connection: Connection, table: str, bodies: Sequence[_SealedBody]) -
         WHERE {0}.receipt = fresh.receipt AND {0}.ciphertext IS NOT NULL
     """).format(Identifier(table))
     connection.execute(query, [[receipt for receipt, _ in bodies], [ciphertext for _, ciphertext in bodies]])
-
-
-def record_access(connection: Connection, receipt: UUID, reason: str, operator: str) -> None:
-    """Record that `operator` is about to see a body, and why; committed when this returns.
-
-    The worker's role adds rows to this log; it can neither read nor change them.
-    """
-    query = "INSERT INTO body_access_log (receipt, reason, operator) VALUES (%s, %s, %s)"
-    connection.execute(query, [receipt, reason, operator])

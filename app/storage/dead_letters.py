@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from app.domain.outcome import Outcome
+from app.storage import access_log
+from app.storage.access_log import Access
 from app.storage.connection import Connection, fetch_one
 
-_COLUMNS = "receipt, provider, topic, dead_letters.reason, detail, received_at, replayed_at"
+_COLUMNS = "receipt, provider, topic, dead_letters.reason, detail, received_at, replayed_at, discarded_at"
 
 
 class Selection(NamedTuple):
@@ -25,10 +27,10 @@ class Selection(NamedTuple):
 
 
 def select(connection: Connection, selection: Selection, limit: int | None = None) -> list[dict[str, Any]]:
-    """Return dead letters, oldest first; those replayed since are left out."""
+    """Return dead letters, oldest first, without those replayed or discarded since, unless one is named."""
     query = f"""
         SELECT {_COLUMNS} FROM dead_letters JOIN receipts USING (receipt)
-        WHERE outcome = 'dead'
+        WHERE (outcome = 'dead' OR outcome = 'discarded' AND %(receipt)s::uuid IS NOT NULL)
           AND receipt = coalesce(%(receipt)s, receipt) AND provider = coalesce(%(provider)s, provider)
           AND dead_letters.reason = coalesce(%(reason)s, dead_letters.reason)
           AND received_at >= coalesce(%(since)s, received_at)
@@ -38,10 +40,10 @@ def select(connection: Connection, selection: Selection, limit: int | None = Non
 
 
 def find(connection: Connection, receipt: UUID) -> dict[str, Any] | None:
-    """Return a receipt that is or was a dead letter, with the size of its sealed body in bytes."""
+    """Return a receipt that is or was a dead letter, with the size of its sealed body in bytes, if it has one."""
     query = f"""
-        SELECT {_COLUMNS}, outcome::text AS outcome, processed_at, octet_length(ciphertext) AS sealed_bytes
-        FROM dead_letters JOIN receipts USING (receipt) JOIN bodies USING (receipt)
+        SELECT {_COLUMNS}, outcome::text AS outcome, processed_at, octet_length(ciphertext) AS sealed_bytes, erased_at
+        FROM dead_letters JOIN receipts USING (receipt) LEFT JOIN bodies USING (receipt)
         WHERE receipt = %s
     """  # noqa: S608 - a constant
     row = connection.execute(query, [receipt]).fetchone()
@@ -60,9 +62,27 @@ def upsert(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
 
 
 def record_replayed(connection: Connection, outcomes: Mapping[UUID, Outcome]) -> None:
-    """Record when dead letters became events."""
+    """Record when dead letters became events. A replay takes back that one was discarded."""
     replayed = [receipt for receipt, outcome in outcomes.items() if outcome.name != "dead"]
+    connection.execute("UPDATE dead_letters SET discarded_at = NULL WHERE receipt = ANY(%s)", [list(outcomes)])
     connection.execute("UPDATE dead_letters SET replayed_at = clock_timestamp() WHERE receipt = ANY(%s)", [replayed])
+
+
+def discard(connection: Connection, selection: Selection, operator: str, reason: str) -> list[UUID]:
+    """Discard the dead letters that a selection names, all or none; return their receipts.
+
+    They count apart from now on, and keep their sealed bodies.
+    """
+    with connection.transaction():
+        receipts = [row["receipt"] for row in select(connection, selection) if row["discarded_at"] is None]
+        query = """
+            UPDATE receipts SET outcome = 'discarded' WHERE receipt = ANY(%s) AND outcome = 'dead' RETURNING receipt
+        """
+        discarded = [row.receipt for row in connection.execute(query, [receipts])]
+        query = "UPDATE dead_letters SET discarded_at = clock_timestamp() WHERE receipt = ANY(%s)"
+        connection.execute(query, [discarded])
+        access_log.record_each(connection, Access("discard", operator, reason), discarded)
+    return discarded
 
 
 def begin_attempt(connection: Connection, receipt: UUID, worker: UUID) -> int:

@@ -11,12 +11,14 @@ from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from app.domain.event import Content, Entity, FieldFlags, Projection, all_flags
-from app.domain.outcome import ProcessedDelivery
+from app.domain.outcome import AFTER_ERASURE, ProcessedDelivery
 from app.domain.revisions import EventReceipt, RevisionDecision
 from app.storage.connection import Connection, columns
 
 # The key of the decision's own flags among the flags of fields.
 _DECISION = "(verdict)"
+# The key of the flag of an event that came after an erasure.
+_ERASURE = "(erasure)"
 # The columns of a projection that storage fills, of either kind of table.
 _STATE_COLUMNS = ("entity_id", "flags", "revision", "first_received_at", "last_received_at")
 _HISTORY_COLUMNS = ("entity_id", "flags", "revision", "received_at", "receipt", "provider_event_id")
@@ -35,9 +37,10 @@ class Row:
     pseudonyms: Mapping[str, str | None]
     field_flags: FieldFlags
     decision: RevisionDecision | None = None
+    persons: Collection[str] = ()
 
     @classmethod
-    def of(cls, delivery: ProcessedDelivery) -> "Row":
+    def of(cls, delivery: ProcessedDelivery, is_after_erasure: bool = False) -> "Row":
         """Return the event of a valid delivery that the ledger lacks."""
         event = delivery.event
         occurrence = EventReceipt(
@@ -47,7 +50,8 @@ class Row:
             event.provider_event_id,
             event.body_digest,
         )
-        return cls(event.entity, occurrence, event.content, event.pseudonyms, event.field_flags)
+        flags = {_ERASURE: [AFTER_ERASURE], **event.field_flags} if is_after_erasure else event.field_flags
+        return cls(event.entity, occurrence, event.content, event.pseudonyms, flags, persons=event.persons)
 
     def changes_feed(self, decision: RevisionDecision) -> bool:
         """Return whether the feed shows this decision: it makes, corrects or ends a revision."""
@@ -91,17 +95,17 @@ def insert(connection: Connection, rows: Sequence[Row], decisions: Decisions, po
         return
     query = """
         INSERT INTO events (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
-                            content, digests, body_digest, pseudonyms, field_flags, flags, retry_of,
+                            content, digests, body_digest, pseudonyms, persons, field_flags, flags, retry_of,
                             position, changed_at, change)
         SELECT receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
-               content, digests, body_digest, pseudonyms, field_flags, flags::text[], retry_of::uuid[],
+               content, digests, body_digest, pseudonyms, persons::uuid[], field_flags, flags::text[], retry_of::uuid[],
                position, CASE WHEN position IS NOT NULL THEN clock_timestamp() END,
                CASE WHEN position IS NOT NULL THEN 'new'::feed_change END
         FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::integer[], %b::text[],
-                    %b::jsonb[], %b::jsonb[], %b::text[], %b::jsonb[], %b::jsonb[], %b::text[], %b::text[],
+                    %b::jsonb[], %b::jsonb[], %b::text[], %b::jsonb[], %b::text[], %b::jsonb[], %b::text[], %b::text[],
                     %b::bigint[])
           AS event (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
-                    content, digests, body_digest, pseudonyms, field_flags, flags, retry_of, position)
+                    content, digests, body_digest, pseudonyms, persons, field_flags, flags, retry_of, position)
     """
     receipts = [row.occurrence.receipt for row in rows]
     values = zip(rows, map(decisions.__getitem__, receipts), map(positions.get, receipts), strict=True)
@@ -110,11 +114,12 @@ def insert(connection: Connection, rows: Sequence[Row], decisions: Decisions, po
 
 def _values(row: Row, decision: RevisionDecision, position: int | None) -> tuple[object, ...]:
     occurrence, field_flags = row.occurrence, row.flags_under(decision)
-    # unnest takes no array of arrays of different lengths: flags, which are slugs, and receipts travel as literals.
+    # unnest takes no array of arrays of different lengths: flags, which are slugs, and ids travel as literals.
     flags, retry_of = _array(all_flags(field_flags)), _array(map(str, decision.retry_of))
+    persons = _array(sorted(row.persons)) if row.persons else None
     return (
         occurrence.receipt, *row.entity, occurrence.received_at, decision.revision, occurrence.provider_event_id,
-        Jsonb(row.content), Jsonb(occurrence.digests), occurrence.body_digest, Jsonb(row.pseudonyms),
+        Jsonb(row.content), Jsonb(occurrence.digests), occurrence.body_digest, Jsonb(row.pseudonyms), persons,
         Jsonb(field_flags), flags, retry_of if decision.retry_of else None, position,
     )  # fmt: skip
 

@@ -1,32 +1,27 @@
 """What operators found about late retries that may be a change back."""
 
-from typing import NamedTuple
 from uuid import UUID
 
+from app.storage import access_log
+from app.storage.access_log import Access
 from app.storage.connection import Connection
 
 
-class Finding(NamedTuple):
-    """Whether a late retry is a change back of its entity, and so a revision; who found it, and why."""
-
-    is_change: bool
-    reason: str
-    operator: str
-
-
-def record(connection: Connection, receipt: UUID, finding: Finding) -> None:
-    """Record a finding, for good.
+def record(connection: Connection, receipt: UUID, is_change: bool, operator: str, reason: str) -> None:
+    """Record whether a late retry is a change back of its entity, and so a revision; for good, in a transaction.
 
     Raises:
         LookupError: The receipt is no late retry by its time, or has a finding already.
     """
     query = """
-        INSERT INTO late_retry_findings (receipt, is_change, reason, operator)
-        SELECT receipt, %s, %s, %s FROM events WHERE receipt = %s AND retry_of IS NOT NULL
+        INSERT INTO late_retry_findings (receipt, is_change)
+        SELECT receipt, %s FROM events WHERE receipt = %s AND retry_of IS NOT NULL
         ON CONFLICT DO NOTHING RETURNING receipt
     """
-    if connection.execute(query, [*finding, receipt]).fetchone() is None:
+    if connection.execute(query, [is_change, receipt]).fetchone() is None:
         raise LookupError(f"{receipt} is no late retry that may be a change back, or was decided before")
+    action: access_log.Action = "late-retry-accepted" if is_change else "late-retry-dismissed"
+    access_log.record(connection, Access(action, operator, reason, receipt=receipt))
 
 
 def is_accepted(connection: Connection, receipt: UUID) -> bool:

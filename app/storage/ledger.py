@@ -11,12 +11,12 @@ from uuid import UUID
 from psycopg.pq import TransactionStatus
 
 from app.domain.event import Entity, Event, Projection
-from app.domain.outcome import Outcome, ProcessedDelivery
+from app.domain.outcome import ERASED, Outcome, ProcessedDelivery
 from app.domain.revisions import RevisionDecision, fold
 from app.errors import StoreUnavailableError
-from app.storage import dead_letters, events, feed, late_retries, receipts
+from app.storage import access_log, dead_letters, erasure, events, feed, late_retries, receipts
+from app.storage.access_log import Access
 from app.storage.connection import MISCONFIGURED, Connection, borrow, connect, require_usable
-from app.storage.late_retries import Finding
 from config.environment import ConfigurationError
 
 # How long a check of server and session is relied on.
@@ -48,10 +48,10 @@ class Ledger:
             DataRejectedError: Postgres rejected the values of a delivery; nothing was stored.
             StoreUnavailableError: Postgres failed; nothing was stored, or the answer to the commit was lost.
         """
-        with self._turn() as connection:
+        with self.turn() as connection:
             fresh, earlier, further = receipts.partition(connection, deliveries)
             receipts.reassign(connection, earlier)
-            outcomes = _store(connection, self._provider, fresh, receipts.insert, refolded=earlier)
+            outcomes = _store(connection, self._provider, fresh, receipts.insert, refolded=earlier, drop_repeats=True)
             receipts.record_duplicate_entries(connection, further)
         return outcomes
 
@@ -61,19 +61,24 @@ class Ledger:
         Raises:
             LookupError: The receipt is no late retry by its time, or an operator decided about it before.
         """
-        with self._turn() as connection:
-            late_retries.record(connection, delivery.receipt, Finding(True, reason, operator))
+        with self.turn() as connection:
+            late_retries.record(connection, delivery.receipt, True, operator, reason)
             _store(connection, self._provider, [], receipts.insert, refolded=[delivery])
 
-    def replay(self, deliveries: Sequence[ProcessedDelivery], dry_run: bool = False) -> dict[UUID, Outcome]:
+    def replay(
+        self, deliveries: Sequence[ProcessedDelivery], dry_run: bool = False, access: Access | None = None
+    ) -> dict[UUID, Outcome]:
         """Store dead letters again, in their place in the order of receipt; return their outcomes.
 
-        Receipts that are no longer dead letters stay as they are. A dry run rolls everything back.
+        Receipts that are no longer dead letters stay as they are. A dry run rolls everything back. `access` is logged
+        for each receipt.
         """
-        with self._turn(undo=dry_run) as connection:
+        with self.turn(undo=dry_run) as connection:
             dead = receipts.still_dead(connection, deliveries)
             outcomes = _store(connection, self._provider, dead, receipts.update_outcome)
             dead_letters.record_replayed(connection, outcomes)
+            if access is not None:
+                access_log.record_each(connection, access, list(outcomes))
             return outcomes
 
     @contextmanager
@@ -94,7 +99,7 @@ class Ledger:
         The watermark never goes back, unless the server's clock was set back. `clock_skew_seconds`: by how much the
         clock of Redis is ahead.
         """
-        with self._turn() as connection:
+        with self.turn() as connection:
             query = """
                 INSERT INTO ingest_progress AS kept (provider, complete_until, pending, clock_skew_seconds)
                 VALUES (%s, %s, %s, %s)
@@ -111,7 +116,7 @@ class Ledger:
         A time in the future, by this server's clock, counts as now: a sender whose clock is ahead cannot make canaries
         look younger than they are, and cannot hide those sent after its clock was corrected.
         """
-        with self._turn() as connection:
+        with self.turn() as connection:
             query = """
                 INSERT INTO canaries (provider, sent_at) VALUES (%s, least(%s, clock_timestamp()))
                 ON CONFLICT (provider) DO UPDATE SET sent_at = excluded.sent_at, stored_at = excluded.stored_at
@@ -126,7 +131,7 @@ class Ledger:
             self._connection.close()
 
     @contextmanager
-    def _turn(self, undo: bool = False) -> Iterator[Connection]:
+    def turn(self, undo: bool = False) -> Iterator[Connection]:
         """Open a transaction that locks the provider: its stores follow each other.
 
         That makes folding safe and deadlocks impossible; opening and validating run in parallel before it.
@@ -165,22 +170,35 @@ def _store(
     deliveries: Sequence[ProcessedDelivery],
     write_receipts: _WriteReceipts,
     refolded: Sequence[ProcessedDelivery] = (),
+    drop_repeats: bool = False,
 ) -> dict[UUID, Outcome]:
     """Fold the entities that the batch is about, and write receipts, events, projections and the feed.
 
-    `refolded` are receipts that got an earlier time, or were accepted: their entities are folded again.
+    `refolded` are receipts that got an earlier time, or were accepted: their entities are folded again. With
+    `drop_repeats`, deliveries that repeat erased content leave nothing but their receipts.
     """
     valid = [delivery for delivery in deliveries if isinstance(delivery.result, Event)]
+    repeated, returning = erasure.recognise(connection, valid)
+    if drop_repeats:
+        valid = [delivery for delivery in valid if delivery.receipt not in repeated]
     moved = [delivery.event for delivery in refolded if isinstance(delivery.result, Event)]
     concerned = {event.entity: event for event in (*moved, *(delivery.event for delivery in valid))}
-    stored, new = events.select(connection, concerned), list(map(events.Row.of, valid))
+    stored, new = (
+        events.select(connection, concerned),
+        [events.Row.of(delivery, delivery.receipt in returning) for delivery in valid],
+    )
     rows: dict[Entity, list[events.Row]] = defaultdict(list)
     for row in (*stored, *new):
         rows[row.entity].append(row)
     decisions: dict[UUID, RevisionDecision] = {}
     for entity, of_entity in rows.items():
         decisions |= fold([row.occurrence for row in of_entity], concerned[entity].schedule)
-    outcomes = {item.receipt: Outcome.of(item.result, decisions.get(item.receipt)) for item in deliveries}
+    outcomes = {
+        item.receipt: Outcome("duplicate", ERASED)
+        if drop_repeats and item.receipt in repeated
+        else Outcome.of(item.result, decisions.get(item.receipt))
+        for item in deliveries
+    }
 
     write_receipts(connection, deliveries, outcomes)
     dead_letters.upsert(connection, outcomes)

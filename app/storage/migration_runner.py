@@ -14,7 +14,7 @@ _FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
 # Any number that nothing else locks: two processes that start together migrate one after the other.
 _LOCK = 0x6B7669
 # How a migration writes a role: `kvitto` stands for the installation's prefix.
-_ROLE = re.compile(rb"\bkvitto_(?=(?:ingest|worker|console|dashboard|analyst|consumer)\b)")
+_ROLE = re.compile(rb"\bkvitto_(?=(?:ingest|worker|console|dashboard|analyst|consumer|privacy)\b)")
 _PREFIX = DEFAULTS["ROLE_PREFIX"]
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from app.domain.delivery import ReceivedDelivery
-from app.domain.outcome import Outcome, ProcessedDelivery
+from app.domain.outcome import ERASED, Outcome, ProcessedDelivery
 from app.errors import InvalidDeliveryError
 from app.storage.connection import Connection, columns
 from app.storage.overflow import to_received
@@ -81,21 +81,26 @@ def reassign(connection: Connection, earlier: _Deliveries) -> None:
 
 
 def insert(connection: Connection, deliveries: _Deliveries, outcomes: dict[UUID, Outcome]) -> None:
-    """Insert receipts and their bodies."""
+    """Insert receipts and their bodies. What is erased has no body: its receipt is a tombstone."""
     if not deliveries:
         return
     query = """
-        INSERT INTO receipts (receipt, provider, topic, event_type, entity_id, outcome, reason, received_at, epoch, seq)
-        SELECT * FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::outcome[], %b::text[],
-                             %b::timestamptz[], %b::uuid[], %b::bigint[])
+        INSERT INTO receipts (receipt, provider, topic, event_type, entity_id, outcome, reason, received_at, epoch, seq,
+                              erased_at)
+        SELECT *, CASE reason WHEN 'erased' THEN clock_timestamp() END
+        FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::outcome[], %b::text[],
+                    %b::timestamptz[], %b::uuid[], %b::bigint[])
+          AS fresh (receipt, provider, topic, event_type, entity_id, outcome, reason, received_at, epoch, seq)
     """
     connection.execute(query, columns(_values(delivery, outcomes[delivery.receipt]) for delivery in deliveries))
+    kept = [item.received.delivery for item in deliveries if outcomes[item.receipt].reason != ERASED]
+    if not kept:
+        return
     query = """
         INSERT INTO bodies (receipt, headers, ciphertext)
         SELECT * FROM unnest(%b::uuid[], %b::jsonb[], %b::bytea[])
     """
-    sealed = [delivery.received.delivery for delivery in deliveries]
-    connection.execute(query, columns((item.receipt, Jsonb(dict(item.headers)), item.sealed) for item in sealed))
+    connection.execute(query, columns((item.receipt, Jsonb(dict(item.headers)), item.sealed) for item in kept))
 
 
 def _values(delivery: ProcessedDelivery, outcome: Outcome) -> tuple[object, ...]:
@@ -134,20 +139,31 @@ def load(connection: Connection, receipts: Sequence[UUID]) -> list[ReceivedDeliv
     return [to_received(row) for row in connection.execute(query, [list(receipts)])]
 
 
+def why_without_body(connection: Connection, receipt: UUID) -> str:
+    """Return why `load` does not return a receipt: it is unknown, it was erased, or its body is not kept."""
+    row = connection.execute("SELECT erased_at FROM receipts WHERE receipt = %s", [receipt]).fetchone()
+    if row is None:
+        return f"the ledger has no receipt {receipt}"
+    if row.erased_at is None:
+        return f"the body of {receipt} is no longer kept"
+    return f"{receipt} was erased on {row.erased_at:%Y-%m-%d %H:%M} UTC; its receipt is all that is left"
+
+
 class RecordedReceipt(NamedTuple):
-    """A receipt in the ledger; a dead letter may have neither event type nor entity."""
+    """A receipt in the ledger; a dead letter may have neither event type nor entity, an erased one has no entity."""
 
     provider: str
     topic: str
     event_type: str | None
     entity_id: str | None
     outcome: str
+    is_erased: bool
 
 
 def find_recorded(connection: Connection, receipts: Collection[UUID]) -> dict[UUID, RecordedReceipt]:
     """Return those of the receipts that are in the ledger, in one snapshot."""
     query = """
-        SELECT receipt, provider, topic, event_type, entity_id, outcome
+        SELECT receipt, provider, topic, event_type, entity_id, outcome, erased_at IS NOT NULL AS is_erased
         FROM reporting.deliveries WHERE receipt = ANY(%s)
     """
     rows = connection.execute(query, [list(receipts)])
@@ -163,8 +179,8 @@ def outcome(connection: Connection, receipt: UUID) -> Outcome:
 
 
 def still_dead(connection: Connection, deliveries: _Deliveries) -> list[ProcessedDelivery]:
-    """Return the deliveries whose receipts are dead letters in the ledger."""
-    query = "SELECT receipt FROM receipts WHERE receipt = ANY(%s) AND outcome = 'dead'"
+    """Return the deliveries whose receipts are dead letters in the ledger, or were discarded as such."""
+    query = "SELECT receipt FROM receipts WHERE receipt = ANY(%s) AND outcome IN ('dead', 'discarded')"
     dead = {row.receipt for row in connection.execute(query, [[delivery.receipt for delivery in deliveries]])}
     return [delivery for delivery in deliveries if delivery.receipt in dead]
 

@@ -45,7 +45,7 @@ def clock(connection: Connection) -> datetime:
 
 def delivery_counts(connection: Connection) -> Rows:
     """Return how many deliveries had which outcome, by provider."""
-    query = "SELECT provider, stored, duplicate, dead FROM reporting.delivery_counts ORDER BY provider"
+    query = "SELECT provider, stored, duplicate, dead, discarded FROM reporting.delivery_counts ORDER BY provider"
     return _rows(connection, query)
 
 
@@ -155,6 +155,7 @@ def newest_dead_letters(connection: Connection) -> Rows:
     """Return the ten last dead letters that wait for a replay, newest first; `detail` quotes no value."""
     query = """
         SELECT receipt, provider, topic, reason, detail, received_at
-        FROM reporting.dead_letters WHERE replayed_at IS NULL ORDER BY received_at DESC, receipt DESC LIMIT 10
+        FROM reporting.dead_letters WHERE replayed_at IS NULL AND discarded_at IS NULL
+        ORDER BY received_at DESC, receipt DESC LIMIT 10
     """
     return _rows(connection, query)

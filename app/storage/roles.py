@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from app.storage.connection import SESSION, Connection, fetch_one
 from config.checks.result import CheckResult, fault
 
-_PROCESSES = ("ingest", "worker", "console", "dashboard", "analyst", "consumer")
+_PROCESSES = ("ingest", "worker", "console", "dashboard", "analyst", "consumer", "privacy")
 # Every wait of a process ends. In this order, and all before a task's soft time limit: the server gives up first, and
 # says why.
 _LIMITS = {"lock_timeout": "8s", "statement_timeout": "12s", "idle_in_transaction_session_timeout": "15s"}
@@ -26,6 +26,7 @@ _ROLE_SETTINGS: Mapping[str, Mapping[str, str]] = {
     "analyst": {"search_path": "reporting"},
     # A consumer that hangs in a transaction loses it, so that another instance can go on, and vacuum too.
     "consumer": {"search_path": "reporting", "idle_in_transaction_session_timeout": "60s"},
+    "privacy": {"search_path": "reporting"},
 }
 
 

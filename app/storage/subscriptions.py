@@ -9,26 +9,24 @@ from psycopg.sql import SQL
 
 from app.storage.connection import Connection, fetch_one
 
-# What a change of a subscription sets. `detail` is the provider's id, a reason or an operator.
+# What a change of a subscription sets. `detail` is the provider's id, or a reason.
 _CHANGES = {
     "active": SQL("activated_at = clock_timestamp(), reference = %(detail)s"),
     "failed": SQL("failed_at = clock_timestamp(), reason = %(detail)s"),
-    "deletion-requested": SQL(
-        "deletion_requested_at = clock_timestamp(), deletion_operator = %(detail)s, deletion_role = session_user"
-    ),
-    "deletion-failed": SQL("deletion_requested_at = NULL, deletion_operator = NULL, deletion_role = NULL"),
+    "deletion-requested": SQL("deletion_requested_at = clock_timestamp()"),
+    "deletion-failed": SQL("deletion_requested_at = NULL"),
     "deleted": SQL("deleted_at = coalesce(deleted_at, clock_timestamp())"),
 }
 
 
 def insert_pending(connection: Connection, request: Mapping[str, str]) -> UUID:
-    """Record a subscription whose request is about to be sent, or that is to be adopted; committed when this returns.
+    """Record a subscription whose request is about to be sent, or that is to be adopted.
 
-    `request` holds `provider`, `topic`, `url`, `operator`, and `api_url`, the API that is called.
+    `request` holds `provider`, `topic`, `url`, and `api_url`, the API that is called.
     """
     query = """
-        INSERT INTO subscriptions (provider, topic, url, api_url, operator)
-        VALUES (%(provider)s, %(topic)s, %(url)s, %(api_url)s, %(operator)s) RETURNING id
+        INSERT INTO subscriptions (provider, topic, url, api_url)
+        VALUES (%(provider)s, %(topic)s, %(url)s, %(api_url)s) RETURNING id
     """
     subscription: UUID = fetch_one(connection, query, request).id
     return subscription
@@ -43,8 +41,7 @@ def record(connection: Connection, subscription: UUID, change: str, detail: str 
 def select(connection: Connection, provider: str | None = None, topic: str | None = None) -> list[dict[str, Any]]:
     """Return subscriptions, oldest first, deleted and failed ones included."""
     query = """
-        SELECT id, provider, topic, url, api_url, reference, state, reason, operator, role, requested_at, activated_at,
-               deletion_operator, deletion_role, deleted_at
+        SELECT id, provider, topic, url, api_url, reference, state, reason, requested_at, activated_at, deleted_at
         FROM subscriptions
         WHERE provider = coalesce(%s, provider) AND topic = coalesce(%s, topic) ORDER BY requested_at, id
     """

@@ -11,7 +11,9 @@ from uuid import UUID
 
 from app.errors import AlreadyRegisteredError, NotRegisteredError, ProviderCallError
 from app.providers.base import ProviderSubscription, SubscriptionApi
+from app.storage import access_log
 from app.storage import subscriptions as records
+from app.storage.access_log import Access, Action
 from app.storage.connection import Connection
 
 Rows = list[dict[str, Any]]
@@ -47,7 +49,7 @@ class SubscriptionService:
             ProviderCallError: The provider refused. If the result is unknown (`undecided`), the row stays open.
         """
         others = self._open_rows(topic)
-        row = self._insert(topic, url)
+        row = self._insert("subscription-requested", topic, url)
         try:
             subscription = self._register(topic, url, others if replace else None)
         except ProviderCallError as error:
@@ -69,7 +71,7 @@ class SubscriptionService:
         rows = [row for row in self._open_rows(subscription.topic) if _belongs_to(row, subscription)]
         if any(row["reference"] for row in rows):
             raise KnownSubscriptionError(f"{subscription.reference} is recorded already, as {rows[0]['state']}")
-        row = rows[0]["id"] if rows else self._insert(subscription.topic, subscription.url)
+        row = self._insert("subscription-adopted", subscription.topic, subscription.url, rows)
         records.record(self.connection, row, "active", subscription.reference)
 
     def remove(self, topic: str, url: str | None = None, reference: str | None = None) -> ProviderSubscription:
@@ -132,7 +134,9 @@ class SubscriptionService:
 
     def _remove(self, subscription: ProviderSubscription, rows: Rows) -> None:
         """Call the API, and record the request and its result in the rows."""
-        self._record(rows, "deletion-requested", self.operator)
+        with self.connection.transaction():
+            self._log("subscription-removed", subscription.topic, subscription.url)
+            self._record(rows, "deletion-requested")
         try:
             self.api.remove(subscription)
         except NotRegisteredError:
@@ -148,9 +152,17 @@ class SubscriptionService:
         for row in rows:
             records.record(self.connection, row["id"], change, detail)
 
-    def _insert(self, topic: str, url: str) -> UUID:
+    def _insert(self, action: Action, topic: str, url: str, rows: Sequence[dict[str, Any]] = ()) -> UUID:
+        """Log who acts, and return the row of a subscription: the first of `rows`, or else another one."""
         request = {"provider": self.provider, "topic": topic, "url": url, "api_url": self.api.url}
-        return records.insert_pending(self.connection, request | {"operator": self.operator})
+        with self.connection.transaction():
+            self._log(action, topic, url)
+            row: UUID = rows[0]["id"] if rows else records.insert_pending(self.connection, request)
+            return row
+
+    def _log(self, action: Action, topic: str, url: str) -> None:
+        subject = f"{topic} to {url}" if url else topic
+        access_log.record(self.connection, Access(action, self.operator, provider=self.provider, subject=subject))
 
     def _open_rows(self, topic: str) -> Rows:
         rows = records.select(self.connection, self.provider, topic)

@@ -177,8 +177,9 @@ def test_audit_shows_an_accepted_loss_as_not_missing(empty_kvitto: Running) -> N
         assert epoch in done.stdout
         account = kvitto.audit()
     assert (account["missing"], account["accepted_loss"]) == (0, N)
-    (row,) = kvitto.rows("SELECT * FROM kvitto.accepted_losses")
-    assert (row["entries"], row["reason"], row["role"]) == (N, "case 4711: sent again", "kvitto_worker")
+    (row,) = kvitto.rows("SELECT * FROM reporting.access_log WHERE action = 'loss-accepted'")
+    assert (row["reason"], row["role"]) == ("case 4711: sent again", "kvitto_worker")
+    assert row["subject"] == f"epoch {epoch}, {N} entries"
     assert row["operator"]
     assert "nothing is missing" in kvitto.run("audit", "--accept-loss", epoch, "--reason", "twice").stderr
 

@@ -20,7 +20,9 @@ def receipt(kvitto: Running) -> str:
 
 
 def reveals(kvitto: Running, receipt: str) -> list[tuple[str, str]]:
-    rows = kvitto.rows("SELECT reason, operator FROM kvitto.body_access_log WHERE receipt = %s", receipt)
+    rows = kvitto.rows(
+        "SELECT reason, operator FROM reporting.access_log WHERE receipt = %s AND action = 'reveal'", receipt
+    )
     return [(row["reason"], row["operator"]) for row in rows]
 
 
@@ -60,9 +62,9 @@ def test_reveal_of_an_unknown_receipt_fails(kvitto: Running) -> None:
 def test_worker_role_can_reveal_but_not_delete_the_record(kvitto: Running, receipt: str) -> None:
     worker = kvitto.database.replace("//kvitto@", "//kvitto_worker@")
     with psycopg.connect(worker, autocommit=True) as connection:
-        add = "INSERT INTO kvitto.body_access_log (receipt, reason, operator) VALUES (%s, 'by hand', 'me')"
+        add = "INSERT INTO kvitto.access_log (action, receipt, reason, operator) VALUES ('reveal', %s, 'by hand', 'me')"
         connection.execute(add, [receipt])
-        for undo in ("DELETE FROM kvitto.body_access_log", "UPDATE kvitto.body_access_log SET reason = 'none'"):
+        for undo in ("DELETE FROM kvitto.access_log", "UPDATE kvitto.access_log SET reason = 'none'"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(undo)
     assert ("by hand", "me") in reveals(kvitto, receipt)

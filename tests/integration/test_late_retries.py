@@ -123,6 +123,11 @@ def test_accepted_late_retry_is_a_revision_whatever_the_order(
     assert suspected(connection) == []
 
 
+def logged(connection: Connection) -> list[tuple[Any, ...]]:
+    """Return what the access log says."""
+    return list(map(tuple, connection.execute("SELECT action, receipt, reason, role FROM access_log")))
+
+
 def test_deliveries_accept_command_decides_the_entity_again(
     ledger: Ledger, connection: Connection, database: str
 ) -> None:
@@ -140,8 +145,8 @@ def test_deliveries_accept_command_decides_the_entity_again(
     done = run("deliveries", "accept", str(UUID(int=3)), "--reason", "case 4711", environment=environment)
     assert (done.returncode, done.stdout) == (0, "accepted: decisions a was decided again\n"), done.stderr
     assert [tuple(row) for row in connection.execute(STATE)] == [(False, None, [], 3)]
-    (kept,) = connection.execute("SELECT receipt, is_change, reason, role FROM late_retry_findings")
-    assert kept == (UUID(int=3), True, "case 4711", "kvitto_worker")
+    assert connection.execute("SELECT * FROM late_retry_findings").fetchall() == [(UUID(int=3), True)]
+    assert logged(connection) == [("late-retry-accepted", UUID(int=3), "case 4711", "kvitto_worker")]
     again = run("deliveries", "accept", str(UUID(int=3)), "--reason", "case 4711", environment=environment)
     assert again.returncode == 1
     assert "is no late retry that may be a change back, or was decided before" in again.stderr
@@ -157,6 +162,7 @@ def test_dismissed_late_retry_stays_a_duplicate_without_a_flag(
     done = run("deliveries", "dismiss", str(UUID(int=3)), "--reason", "Kompar confirms", environment=environment)
     assert done.returncode == 0, done.stderr
     assert suspected(connection) == []
+    assert logged(connection) == [("late-retry-dismissed", UUID(int=3), "Kompar confirms", "kvitto_worker")]
     assert [tuple(row) for row in connection.execute(STATE)] == [(True, "of-1", [], 2)]
     with pytest.raises(LookupError, match="was decided before"):
         ledger.accept(batch[2], "why", "operator")

@@ -72,7 +72,7 @@ def tables(connection: Connection) -> dict[str, list[Any]]:
 
 def clear(connection: Connection) -> None:
     connection.execute(
-        "TRUNCATE receipts, dead_letters, duplicate_entries, bodies, events, body_access_log,"
+        "TRUNCATE receipts, dead_letters, duplicate_entries, bodies, events, erased_digests,"
         " kompar_applications, kompar_decisions, late_retry_findings, answers"
     )
 

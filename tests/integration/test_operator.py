@@ -12,6 +12,10 @@ from tests.support.servers import bare_environment
 NOBODY = "00000000-0000-0000-0000-000000000000"
 RECORDED = {
     "reveal": ("reveal", NOBODY, "--reason", "complaint 4711"),
+    "export": ("export", "--entity", "kompar/applications/1", "--reason", "complaint 4711"),
+    "erase": ("erase", "--entity", "kompar/applications/1", "--reason", "complaint 4711"),
+    "replay": ("dead-letters", "replay", NOBODY),
+    "discard": ("dead-letters", "discard", NOBODY, "--why", "complaint 4711"),
     "audit": ("audit", "--accept-loss", NOBODY, "--reason", "complaint 4711"),
     "register": ("subscriptions", "register", "kompar", "applications"),
     "remove": ("subscriptions", "remove", "kompar", "applications"),

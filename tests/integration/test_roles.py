@@ -24,7 +24,7 @@ REFUSED = {
         "SELECT * FROM kvitto.bodies",
         "SELECT * FROM kvitto.kompar_applications",
         "SELECT * FROM reporting.deliveries",
-        "INSERT INTO kvitto.body_access_log DEFAULT VALUES",
+        "INSERT INTO kvitto.access_log DEFAULT VALUES",
         "SELECT receipt FROM kvitto.overflow",
         "SELECT * FROM kvitto.inbox_high_water_marks",
         "UPDATE kvitto.inbox_high_water_marks SET appended = 0",
@@ -38,9 +38,11 @@ REFUSED = {
         "DELETE FROM kvitto.events",
         "UPDATE kvitto.bodies SET ciphertext = ''",
         "DELETE FROM kvitto.bodies",
-        "SELECT * FROM kvitto.body_access_log",
-        "UPDATE kvitto.body_access_log SET reason = 'another'",
-        "DELETE FROM kvitto.body_access_log",
+        "SELECT * FROM kvitto.access_log",
+        "SELECT * FROM reporting.access_log",
+        "INSERT INTO kvitto.access_log (action, operator, role) VALUES ('reveal', 'me', 'another')",
+        "UPDATE kvitto.access_log SET reason = 'another'",
+        "DELETE FROM kvitto.access_log",
         "UPDATE kvitto.inbox_high_water_marks SET appended = 0",
         "DELETE FROM kvitto.inbox_high_water_marks",
         "UPDATE kvitto.accepted_losses SET entries = 1",
@@ -56,12 +58,20 @@ REFUSED = {
     ],
     "kvitto_console": [
         "SELECT * FROM kvitto.receipts",
+        "SELECT * FROM reporting.access_log",
         "SELECT * FROM kvitto.bodies",
         "DELETE FROM reporting.deliveries",
         "CREATE TEMPORARY TABLE mine ()",
     ],
+    "kvitto_privacy": [
+        "SELECT * FROM kvitto.access_log",
+        "SELECT * FROM reporting.deliveries",
+        "INSERT INTO kvitto.access_log (action, operator) VALUES ('reveal', 'me')",
+        "DELETE FROM reporting.access_log",
+    ],
     "kvitto_dashboard": [
         "SELECT * FROM kvitto.receipts",
+        "SELECT * FROM reporting.access_log",
         "SELECT * FROM kvitto.events",
         "CREATE TEMPORARY TABLE mine ()",
     ],
@@ -83,9 +93,16 @@ def test_the_console_and_dashboards_read_what_is_reported(database: str) -> None
     for role in ("kvitto_console", "kvitto_dashboard", "kvitto_worker"):
         with psycopg.connect(database.replace("//kvitto@", f"//{role}@")) as connection:
             names = connection.execute("SELECT viewname FROM pg_views WHERE schemaname = 'reporting'").fetchall()
-            assert ("deliveries",) in names
-            for (name,) in names:
+            assert {("deliveries",), ("access_log",)} <= set(names)
+            for (name,) in set(names) - {("access_log",)}:
                 assert connection.execute(f"SELECT * FROM reporting.{name}".encode()).fetchall() == []
+
+
+def test_the_privacy_role_reads_the_access_log(database: str, connection: Connection) -> None:
+    connection.execute("INSERT INTO access_log (action, operator, reason) VALUES ('reveal', 'Grace', 'case 4711')")
+    with psycopg.connect(database.replace("//kvitto@", "//kvitto_privacy@")) as own:
+        (row,) = own.execute("SELECT action, operator, role, reason FROM reporting.access_log").fetchall()
+    assert row == ("reveal", "Grace", "kvitto", "case 4711")
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=lambda process: process.name)

@@ -55,6 +55,27 @@ def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> tuple[ParsedObj
     raise InvalidDeliveryError(WRONG_KEY, "no key of KOMPAR_KEYS opens it")
 
 
+def plaintexts(body: bytes, keys: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """Yield every text that a body may hold, JSON or not: the body itself unless it is an envelope.
+
+    Nothing is yielded of an envelope that no key opens.
+    """
+    try:
+        outer = parse_object(body).content
+        if not _is_envelope(outer):
+            yield body
+            return
+        ivs, ciphertexts = _ivs(outer["iv"]), _ciphertexts(outer["data"])
+    except InvalidDeliveryError as error:
+        if error.reason != BAD_ENVELOPE:
+            yield body
+        return
+    for (_, key), iv, ciphertext in product(keys, ivs, ciphertexts):
+        plaintext = _decrypt(key, iv, ciphertext)
+        if plaintext is not None and _is_text(plaintext):
+            yield plaintext
+
+
 def _is_envelope(content: Mapping[str, Any]) -> bool:
     """Return whether content is an envelope; a decision may have keys of its own that are named `data` or `iv`."""
     are_texts = isinstance(content.get("data"), str) and isinstance(content.get("iv"), str)

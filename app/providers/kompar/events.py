@@ -3,7 +3,7 @@
 Kompar sends no event id and encrypts every attempt again, so only its content identifies a retry.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
@@ -16,7 +16,7 @@ from app.domain.masking import mask
 from app.domain.national_ids import ten_digits
 from app.domain.retries import RetrySchedule
 from app.errors import MISSING_ID, InvalidDeliveryError
-from app.providers.kompar.envelope import open_body
+from app.providers.kompar.envelope import open_body, plaintexts
 from app.providers.kompar.schemas import (
     CHECKS,
     Application,
@@ -85,6 +85,14 @@ class Kompar:
         (content, duplicates), opened_by = open_body(body, self._keys)
         return Payload(topic, headers, content, opened_by, sha256(body).hexdigest() if opened_by else None, duplicates)
 
+    def plaintexts(self, body: bytes) -> Iterator[bytes]:
+        """Yield the body, or what the keys make of it if it is an envelope."""
+        return plaintexts(body, self._keys)
+
+    def projection(self, event_type: str) -> Projection | None:
+        """Return the table of applications or of decisions."""
+        return _PROJECTIONS.get(event_type)
+
     def validate(self, payload: Payload) -> Event:
         """Identify the application, and flag what is doubtful. The event keeps the content as it was sent, masked."""
         schema, content = _SCHEMAS[payload.topic], mask(payload.content)
@@ -101,6 +109,7 @@ class Kompar:
             projection=_PROJECTIONS[payload.topic],
             body_digest=payload.body_digest,
             pseudonyms=self._pseudonyms(payload.content),
+            persons=self._fingerprints.persons(payload.content, content),
         )
 
     def _pseudonyms(self, content: Content) -> dict[str, str | None]:

@@ -1,6 +1,6 @@
 """Turns Solaris' notifications into events."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -95,6 +95,14 @@ class Solaris:
         content, duplicates = parse_object(body)
         return Payload(topic, headers, content, duplicates=duplicates)
 
+    def plaintexts(self, body: bytes) -> Iterator[bytes]:
+        """Yield the body; it is not encrypted."""
+        yield body
+
+    def projection(self, event_type: str) -> Projection | None:
+        """Return the table of an event type, None for one without a schema."""
+        return EVENT_TYPES[event_type].projection if event_type in EVENT_TYPES else None
+
     def validate(self, payload: Payload) -> Event:
         """Validate against the event type's schema. Content without a schema is kept whole, flagged."""
         event_type, content = EVENT_TYPES.get(payload.topic), mask(payload.content)
@@ -107,6 +115,7 @@ class Solaris:
             provider_event_id=webhook_id and self._fingerprints.identity(webhook_id),
             schedule=_SCHEDULE,
             projection=event_type.projection if event_type else None,
+            persons=self._fingerprints.persons(payload.content, content),
         )
 
 

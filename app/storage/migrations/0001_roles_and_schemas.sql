@@ -7,12 +7,14 @@
 --   kvitto_dashboard  the same, for dashboards of the operator's own
 --   kvitto_analyst    reads columns of `reporting` without contact data: each view says which
 --   kvitto_consumer   reads the feed, and confirms what it processed
+--   kvitto_privacy    reads who did what to whose data: reporting.access_log
 
 CREATE SCHEMA kvitto;     -- tables, of the owner and the processes only
 CREATE SCHEMA reporting;  -- views with stable names and without clear national ids, for dashboards
 
 GRANT USAGE ON SCHEMA kvitto TO kvitto_ingest, kvitto_worker;
-GRANT USAGE ON SCHEMA reporting TO kvitto_worker, kvitto_console, kvitto_dashboard, kvitto_analyst;
+GRANT USAGE ON SCHEMA reporting TO kvitto_worker, kvitto_console, kvitto_dashboard, kvitto_analyst,
+    kvitto_privacy;
 -- Every view of this schema, those of later migrations included. kvitto_analyst gets nothing by default.
 ALTER DEFAULT PRIVILEGES IN SCHEMA reporting GRANT SELECT ON TABLES TO kvitto_worker, kvitto_console, kvitto_dashboard;
 GRANT SELECT ON public.kvitto_migrations TO kvitto_ingest, kvitto_worker, kvitto_console;

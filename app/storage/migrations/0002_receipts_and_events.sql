@@ -2,7 +2,7 @@
 
 SET LOCAL search_path = kvitto;
 
-CREATE TYPE outcome AS ENUM ('stored', 'duplicate', 'dead');
+CREATE TYPE outcome AS ENUM ('stored', 'duplicate', 'dead', 'discarded');
 CREATE TYPE feed_change AS ENUM ('new', 'corrected', 'erased');
 
 -- Narrow on purpose: counts, lists and the audit read this table.
@@ -19,6 +19,8 @@ CREATE TABLE receipts (
     -- The entry's epoch and its stream id in it; received_at holds the milliseconds of that id.
     epoch        uuid NOT NULL,
     seq          bigint NOT NULL,
+    -- An erased receipt is a tombstone: it counts, and nothing else of its delivery is left.
+    erased_at    timestamptz,
     CHECK ((outcome = 'dead') <= (reason IS NOT NULL))
 );
 CREATE INDEX receipts_by_position ON receipts (provider, epoch, received_at, seq);
@@ -29,10 +31,12 @@ CREATE INDEX receipts_by_minute ON receipts (date_bin('1 minute', received_at, '
     INCLUDE (received_at, processed_at);
 -- What is rare among millions needs an index. A cast of an enum is not immutable to Postgres, so no index can hold one.
 CREATE INDEX receipts_not_stored ON receipts (
-    (CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead' END COLLATE "C"),
+    (CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead'
+                  WHEN 'discarded' THEN 'discarded' END COLLATE "C"),
     received_at
 )
-WHERE CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead' END COLLATE "C"
+WHERE CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead'
+                   WHEN 'discarded' THEN 'discarded' END COLLATE "C"
     <> 'stored';
 -- Index-only scans need a recent vacuum: run one by the number of new rows, not by their share of the table.
 ALTER TABLE receipts SET (autovacuum_vacuum_insert_threshold = 50000, autovacuum_vacuum_insert_scale_factor = 0);
@@ -88,12 +92,13 @@ AS $$
 $$;
 REVOKE EXECUTE ON FUNCTION count_receipts, recount_receipts FROM PUBLIC;
 
--- Why a receipt is, or was, a dead letter. A replay keeps the row.
+-- Why a receipt is, or was, a dead letter. A replay keeps the row, and so does an operator who discards the letter.
 CREATE TABLE dead_letters (
-    receipt     uuid PRIMARY KEY REFERENCES receipts,
-    reason      text NOT NULL,
-    detail      text NOT NULL,
-    replayed_at timestamptz
+    receipt      uuid PRIMARY KEY REFERENCES receipts,
+    reason       text NOT NULL,
+    detail       text NOT NULL,
+    replayed_at  timestamptz,
+    discarded_at timestamptz
 );
 GRANT SELECT, INSERT, UPDATE ON dead_letters TO kvitto_worker;
 
@@ -117,31 +122,21 @@ CREATE TABLE bodies (
 ALTER TABLE bodies ALTER COLUMN ciphertext SET STORAGE EXTERNAL;  -- ciphertext does not compress
 GRANT SELECT, INSERT ON bodies TO kvitto_worker;
 
--- Who opened a sealed body, and why. The worker's role adds rows and can neither read nor change them; the server
--- fills `role` and `revealed_at`.
-CREATE TABLE body_access_log (
-    receipt     uuid NOT NULL REFERENCES receipts,
-    reason      text NOT NULL CHECK (reason <> ''),
-    operator    text NOT NULL,
-    role        text NOT NULL DEFAULT session_user,
-    revealed_at timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-GRANT INSERT (receipt, reason, operator) ON body_access_log TO kvitto_worker;
-
 -- The content of every valid receipt; `revision` is null for a duplicate. Duplicates keep their content too: an older
 -- receipt that arrives late may turn one of them into a revision.
 CREATE TABLE events (
     receipt           uuid PRIMARY KEY REFERENCES receipts,
     provider          text COLLATE "C" NOT NULL,
     event_type        text COLLATE "C" NOT NULL,
-    entity_id         text COLLATE "C" NOT NULL,
+    entity_id         text COLLATE "C",  -- null once erased
     received_at       timestamptz NOT NULL,
     revision          integer,
     provider_event_id text,
-    content           jsonb NOT NULL,
+    content           jsonb,             -- null once erased
     digests           jsonb NOT NULL,
     body_digest       text,    -- digest of the body, if no two tries have the same body
     pseudonyms        jsonb NOT NULL DEFAULT '{}',
+    persons           uuid[],  -- pseudonyms of all persons whose national ids the content holds, anywhere
     field_flags       jsonb NOT NULL,
     flags             text[] NOT NULL,
     retry_of          uuid[],  -- of a late retry that is one by its time: the earlier tries
@@ -154,6 +149,7 @@ CREATE TABLE events (
 );
 CREATE INDEX events_by_entity ON events (provider, event_type, entity_id);
 CREATE INDEX events_by_time ON events (received_at);
+CREATE INDEX events_by_person ON events USING gin (persons) WHERE persons IS NOT NULL;
 CREATE INDEX events_late ON events (provider, event_type, entity_id) WHERE retry_of IS NOT NULL;
 GRANT SELECT, INSERT ON events TO kvitto_worker;
 GRANT UPDATE (received_at, revision, field_flags, flags, retry_of, position, changed_at, change) ON events
@@ -169,13 +165,10 @@ CREATE TABLE answers (
 GRANT INSERT ON answers TO kvitto_ingest;
 GRANT SELECT ON answers TO kvitto_worker;
 
--- What operators found about suspected late retries. The worker's role adds rows and cannot change them.
+-- What operators found about suspected late retries; access_log has who and why. The worker's role adds rows and cannot
+-- change them.
 CREATE TABLE late_retry_findings (
     receipt   uuid PRIMARY KEY,
-    is_change boolean NOT NULL,  -- true: the entity changed back, so that the receipt is a revision
-    reason    text NOT NULL CHECK (reason <> ''),
-    operator  text NOT NULL,
-    role      text NOT NULL DEFAULT session_user,
-    found_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+    is_change boolean NOT NULL  -- true: the entity changed back, so that the receipt is a revision
 );
-GRANT SELECT, INSERT (receipt, is_change, reason, operator) ON late_retry_findings TO kvitto_worker;
+GRANT SELECT, INSERT ON late_retry_findings TO kvitto_worker;

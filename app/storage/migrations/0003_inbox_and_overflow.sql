@@ -143,17 +143,13 @@ CREATE TABLE audits (
 );
 GRANT SELECT, INSERT, UPDATE ON audits TO kvitto_worker;
 
--- Losses that an operator accepted. The worker's role adds rows and cannot change them; the server fills the rest.
+-- Losses that an operator accepted; access_log has who and why. The worker's role adds rows and cannot change them.
 CREATE TABLE accepted_losses (
-    provider    text NOT NULL,
-    epoch       uuid NOT NULL,
-    entries     bigint NOT NULL CHECK (entries > 0),
-    reason      text NOT NULL CHECK (reason <> ''),
-    operator    text NOT NULL,
-    role        text NOT NULL DEFAULT session_user,
-    accepted_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    provider text NOT NULL,
+    epoch    uuid NOT NULL,
+    entries  bigint NOT NULL CHECK (entries > 0)
 );
-GRANT SELECT, INSERT (provider, epoch, entries, reason, operator) ON accepted_losses TO kvitto_worker;
+GRANT SELECT, INSERT ON accepted_losses TO kvitto_worker;
 
 -- The newest canary that arrived, per provider: a delivery of our own that takes the whole path.
 CREATE TABLE canaries (

@@ -1,6 +1,5 @@
--- Which provider was asked to deliver what to which address, by whom and when. A row is written before the call and
--- completed after its answer: `pending` or `deleting` is left by a crash or a lost answer. The operators are claims;
--- beside each is the role that wrote the row.
+-- Which provider was asked to deliver what to which address, and when; access_log has who asked. A row is written before
+-- the call and completed after its answer: `pending` or `deleting` is left by a crash or a lost answer.
 
 SET LOCAL search_path = kvitto;
 
@@ -11,14 +10,10 @@ CREATE TABLE subscriptions (
     url                   text NOT NULL,
     api_url               text NOT NULL,
     reference             text,  -- the provider's own id, if it gives one; its secret is kept elsewhere
-    operator              text NOT NULL,
-    role                  text NOT NULL DEFAULT session_user,
     requested_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     activated_at          timestamptz,
     failed_at             timestamptz,
     reason                text,
-    deletion_operator     text,
-    deletion_role         text,
     deletion_requested_at timestamptz,
     deleted_at            timestamptz,
     state                 text NOT NULL GENERATED ALWAYS AS (
@@ -29,7 +24,6 @@ CREATE TABLE subscriptions (
              ELSE 'pending' END
     ) STORED
 );
-GRANT SELECT, INSERT (provider, topic, url, api_url, operator) ON subscriptions TO kvitto_worker;
-GRANT UPDATE (reference, activated_at, failed_at, reason, deletion_operator, deletion_role, deletion_requested_at,
-              deleted_at)
-    ON subscriptions TO kvitto_worker;
+GRANT SELECT, INSERT (provider, topic, url, api_url) ON subscriptions TO kvitto_worker;
+GRANT UPDATE (reference, activated_at, failed_at, reason, deletion_requested_at, deleted_at) ON subscriptions
+    TO kvitto_worker;

@@ -9,10 +9,11 @@ COMMENT ON SCHEMA reporting IS
 -- Outcomes by CASE and not by a cast, as in the index receipts_not_stored.
 CREATE VIEW reporting.deliveries AS
 SELECT receipt, provider, topic, event_type, entity_id,
-       CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead' END COLLATE "C"
-           AS outcome, reason, received_at, processed_at,
+       CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead'
+                    WHEN 'discarded' THEN 'discarded' END COLLATE "C" AS outcome, reason, received_at, processed_at,
        (SELECT milliseconds FROM answers WHERE answers.receipt = receipts.receipt) AS answered_ms,
-       (SELECT complete FROM answers WHERE answers.receipt = receipts.receipt) AS answer_complete
+       (SELECT complete FROM answers WHERE answers.receipt = receipts.receipt) AS answer_complete,
+       erased_at
 FROM receipts;
 COMMENT ON VIEW reporting.deliveries IS 'Every delivery that was answered 200 and is in the ledger.';
 COMMENT ON COLUMN reporting.deliveries.receipt IS 'Receipt id that the provider got (UUIDv7).';
@@ -20,8 +21,8 @@ COMMENT ON COLUMN reporting.deliveries.provider IS 'Who sent it.';
 COMMENT ON COLUMN reporting.deliveries.topic IS
     'What it was delivered as: segment of the URL, or event type in a header.';
 COMMENT ON COLUMN reporting.deliveries.event_type IS 'Type of the event; null for a dead letter.';
-COMMENT ON COLUMN reporting.deliveries.entity_id IS 'Id of what the event is about; null for a dead letter.';
-COMMENT ON COLUMN reporting.deliveries.outcome IS 'stored, duplicate or dead.';
+COMMENT ON COLUMN reporting.deliveries.entity_id IS 'Id of what the event is about; null for a dead letter, and once erased.';
+COMMENT ON COLUMN reporting.deliveries.outcome IS 'stored, duplicate, dead or discarded.';
 COMMENT ON COLUMN reporting.deliveries.reason IS
     'Why it is a duplicate or dead, or what made it a revision, as a slug; null if there is nothing to add.';
 COMMENT ON COLUMN reporting.deliveries.received_at IS
@@ -33,6 +34,8 @@ COMMENT ON COLUMN reporting.deliveries.answered_ms IS
     'Time from the request''s headers to the end of the answer, in milliseconds, as ingest measured it; null if unknown.';
 COMMENT ON COLUMN reporting.deliveries.answer_complete IS
     'Whether ingest sent the whole answer; false if the sender had hung up, null if unknown. No proof that it arrived.';
+COMMENT ON COLUMN reporting.deliveries.erased_at IS
+    'Instant at which all that the delivery held was erased; null if it was not.';
 GRANT SELECT ON reporting.deliveries TO kvitto_analyst;
 
 CREATE VIEW reporting.events AS
@@ -77,7 +80,7 @@ COMMENT ON COLUMN reporting.suspected_late_retries.retry_of IS
 GRANT SELECT ON reporting.suspected_late_retries TO kvitto_analyst;
 
 CREATE VIEW reporting.dead_letters AS
-SELECT receipt, provider, topic, dead_letters.reason, detail, received_at, replayed_at
+SELECT receipt, provider, topic, dead_letters.reason, detail, received_at, replayed_at, discarded_at
 FROM dead_letters JOIN receipts USING (receipt);
 COMMENT ON VIEW reporting.dead_letters IS 'Deliveries that could not become events, those replayed since included.';
 COMMENT ON COLUMN reporting.dead_letters.receipt IS 'Receipt id of the delivery.';
@@ -88,13 +91,16 @@ COMMENT ON COLUMN reporting.dead_letters.detail IS 'What failed; quotes no value
 COMMENT ON COLUMN reporting.dead_letters.received_at IS 'Instant at which the delivery was made durable.';
 COMMENT ON COLUMN reporting.dead_letters.replayed_at IS
     'Instant at which a replay turned it into an event; null while it is dead.';
+COMMENT ON COLUMN reporting.dead_letters.discarded_at IS
+    'Instant at which an operator discarded or erased it, so that it waits no longer; null if none did.';
 GRANT SELECT ON reporting.dead_letters TO kvitto_analyst;
 
 CREATE VIEW reporting.delivery_counts AS
 SELECT provider,
        coalesce(sum(receipts) FILTER (WHERE outcome = 'stored'), 0)::bigint AS stored,
        coalesce(sum(receipts) FILTER (WHERE outcome = 'duplicate'), 0)::bigint AS duplicate,
-       coalesce(sum(receipts) FILTER (WHERE outcome = 'dead'), 0)::bigint AS dead
+       coalesce(sum(receipts) FILTER (WHERE outcome = 'dead'), 0)::bigint AS dead,
+       coalesce(sum(receipts) FILTER (WHERE outcome = 'discarded'), 0)::bigint AS discarded
 FROM receipt_counts
 GROUP BY provider
 HAVING sum(receipts) <> 0;
@@ -102,7 +108,9 @@ COMMENT ON VIEW reporting.delivery_counts IS 'How many deliveries had which outc
 COMMENT ON COLUMN reporting.delivery_counts.provider IS 'Who sent them.';
 COMMENT ON COLUMN reporting.delivery_counts.stored IS 'Number of deliveries stored as new events.';
 COMMENT ON COLUMN reporting.delivery_counts.duplicate IS 'Number of deliveries that brought nothing new.';
-COMMENT ON COLUMN reporting.delivery_counts.dead IS 'Number of dead letters, without those replayed since.';
+COMMENT ON COLUMN reporting.delivery_counts.dead IS 'Number of dead letters, without those replayed or discarded since.';
+COMMENT ON COLUMN reporting.delivery_counts.discarded IS
+    'Number of dead letters that an operator discarded, and of deliveries erased before they were stored.';
 GRANT SELECT ON reporting.delivery_counts TO kvitto_analyst;
 
 -- date_bin and not date_trunc: that depends on the session's time zone, so no index can hold it. The index
@@ -121,7 +129,7 @@ COMMENT ON VIEW reporting.throughput_per_minute IS
 COMMENT ON COLUMN reporting.throughput_per_minute.minute IS
     'Instant at which the minute began in which they were received.';
 COMMENT ON COLUMN reporting.throughput_per_minute.provider IS 'Who sent them.';
-COMMENT ON COLUMN reporting.throughput_per_minute.outcome IS 'stored, duplicate or dead.';
+COMMENT ON COLUMN reporting.throughput_per_minute.outcome IS 'stored, duplicate, dead or discarded.';
 COMMENT ON COLUMN reporting.throughput_per_minute.deliveries IS 'Number of deliveries.';
 COMMENT ON COLUMN reporting.throughput_per_minute.p50_ms IS
     'Median of the time from receipt to ledger, in milliseconds.';

@@ -34,6 +34,7 @@ READERS: dict[str, Callable[[Environment], object]] = {
     "migrate": MigrateSettings.read,
     "audit": WorkerSettings.read,  # the operator's; it replays and reveals too, as a worker of every provider could
     "subscriptions": read_subscriptions,
+    "access-log": WorkerSettings.read,  # for erase and export, which open bodies of every provider
     "reseal": ResealSettings.read,
     "rejected": RejectedSettings.read,
 }

@@ -48,7 +48,8 @@ def test_service_is_hardened(service: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_service_restarts_and_has_a_health_check(name: str) -> None:
-    service, once = SERVICES[name], name in ("migrate", "operator", "rejected", "reseal", "subscriptions")
+    commands = ("migrate", "operator", "privacy", "rejected", "reseal", "subscriptions")
+    service, once = SERVICES[name], name in commands
     assert service.get("profiles") == (["operator"] if once and name != "migrate" else None)
     assert service["restart"] == ("no" if once else "unless-stopped")
     assert once or service["healthcheck"]["test"]
@@ -109,11 +110,9 @@ def test_servers_are_reached_by_their_clients_only_and_not_from_outside() -> Non
     workers = {name for name in SERVICES if name.startswith("worker-")}
     ingests = {"ingest-1", "ingest-2"}
     assert on("edge") == {"caddy", "beat"} | ingests  # beat sends canaries
-    assert on("inbox") == {"redis", "beat", "operator"} | ingests | workers
-    assert (
-        on("ledger")
-        == {"postgres", "console", "migrate", "operator", "rejected", "reseal", "subscriptions"} | ingests | workers
-    )
+    assert on("inbox") == {"redis", "beat", "operator", "privacy"} | ingests | workers
+    commands = {"migrate", "operator", "privacy", "rejected", "reseal", "subscriptions"}
+    assert on("ledger") == {"postgres", "console"} | commands | ingests | workers
     assert on("public") == {"caddy", "subscriptions"}  # providers' APIs are outside
     assert all(composition()["networks"][name]["internal"] for name in ("edge", "inbox", "ledger"))
 

@@ -23,7 +23,7 @@ def test_epoch_balance_adds_up_and_no_count_is_negative(balance: EpochBalance) -
 @given(st.lists(BALANCES, max_size=4))
 def test_provider_balance_surplus_of_one_epoch_does_not_hide_the_loss_of_another(epochs: list[EpochBalance]) -> None:
     overflow = EpochBalance.of(UUID(int=0), None, EntryCounts(0, 0, 0), 0, 0)
-    provider = ProviderBalance("kompar", tuple(epochs), overflow, Outcomes(0, 0, 0, miscounted=False))
+    provider = ProviderBalance("kompar", tuple(epochs), overflow, Outcomes(0, 0, 0, 0, miscounted=False))
     assert provider.missing == sum(epoch.missing for epoch in epochs)
     assert [row["epoch"] for row in provider.losses()] == [epoch.epoch for epoch in epochs if epoch.lost]
 

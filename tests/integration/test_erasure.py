@@ -1,0 +1,282 @@
+"""A person is erased while deliveries come in; the receipts stay, and what comes again is recognised."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from redis import Redis
+from uuid_utils.compat import uuid7
+
+from app.audit import conservation
+from app.crypto.digests import Fingerprints
+from app.crypto.sealing import SealingKeys
+from app.domain.delivery import Delivery
+from app.domain.event import Entity
+from app.inbox.stream import Inbox
+from app.processing.erasure import erase
+from app.processing.export import export
+from app.processing.holdings import Holdings, Subject
+from app.processing.processor import DeliveryProcessor
+from app.providers.kompar.events import Kompar
+from app.sandbox.kompar import encrypt
+from app.storage import overflow, trace_search
+from app.storage.access_log import Access
+from app.storage.connection import Connection
+from app.storage.ledger import Ledger
+from tests.integration.test_console import page
+from workers.batch import BatchProcessor
+from workers.canary_consumer import CanaryConsumer
+from workers.consumer import InboxConsumer
+from workers.consumer_slots import ConsumerSlot
+
+KEY = b"k" * 32
+SEALS = SealingKeys((("a", KEY),))
+FINGERPRINTS = Fingerprints(KEY)
+ACCESS = Access("erasure", "Grace", "request 4711", subject="a person")
+PERSON, OTHER = "19811218-9876", "19900101-1239"
+
+
+class Kvitto:
+    """The inbox of Kompar, its worker and its ledger, in this process."""
+
+    def __init__(self, redis: Redis, database: str, connection: Connection, folder: Path) -> None:
+        self.provider = Kompar((("a", KEY),), FINGERPRINTS)
+        self.inbox, self.ledger, self.connection = Inbox(redis, "kompar"), Ledger(database, "kompar"), connection
+        self.slot = ConsumerSlot(folder)
+        processor = BatchProcessor(DeliveryProcessor(SEALS, self.provider), self.ledger)
+        canaries = CanaryConsumer(Inbox(redis, "canary/kompar"), self.ledger, SEALS, "kompar")
+        self.consumer = InboxConsumer(self.inbox, processor, self.slot, lambda: None, canaries)
+
+    def append(self, content: Any, topic: str = "applications", key: bytes = KEY) -> UUID:
+        """Append a delivery, encrypted, to the inbox; `content` may be a text that is no JSON."""
+        delivery = self.delivery(content, topic, key)
+        self.inbox.append(delivery)
+        return delivery.receipt
+
+    def delivery(self, content: Any, topic: str = "applications", key: bytes = KEY) -> Delivery:
+        body = content if isinstance(content, bytes) else encrypt(content, key.decode())
+        receipt = uuid7()
+        return Delivery(receipt, "kompar", topic, {}, SEALS.seal(receipt, body))
+
+    def holdings(self, person: str = PERSON) -> Holdings:
+        subject = Subject.of_person(person, FINGERPRINTS)
+        return Holdings(self.provider, SEALS, self.inbox, self.ledger, subject)
+
+    def erase(self, person: str = PERSON) -> Holdings:
+        holdings = self.holdings(person)
+        erase(holdings, self.connection, ACCESS)
+        return holdings
+
+    def outcomes(self) -> dict[UUID, tuple[str, str | None, bool]]:
+        query = "SELECT receipt, outcome, reason, erased_at FROM reporting.deliveries"
+        return {
+            row.receipt: (row.outcome, row.reason, row.erased_at is not None) for row in self.connection.execute(query)
+        }
+
+    def applications(self) -> dict[str, list[str]]:
+        query = "SELECT application_id, flags FROM reporting.kompar_applications"
+        return dict(self.connection.execute(query).fetchall())
+
+    def missing(self) -> int:
+        return conservation.audit(self.connection, self.inbox).missing
+
+
+@pytest.fixture
+def kvitto(redis: Redis, database: str, connection: Connection, tmp_path: Path) -> Iterator[Kvitto]:
+    found = Kvitto(redis, database, connection, tmp_path)
+    yield found
+    found.ledger.close()
+    found.slot.release()
+
+
+def application(number: str, **more: Any) -> dict[str, Any]:
+    return {"application_id": number, "name": "Anna", "amount": 100_000} | more
+
+
+def test_person_is_erased_in_every_role_and_nobody_else_is(kvitto: Kvitto, connection: Connection) -> None:
+    of_person = [
+        kvitto.append(application("A-applicant", ssn="811218-9876")),
+        kvitto.append(application("A-guarantor", ssn=OTHER, guarantors=[{"ssn": "198112189876"}])),
+        kvitto.append(application("A-sole-trader", company_id="SE811218987601")),
+        kvitto.append(application("A-free-text", company_description="Ägs av Anna (811218 98 76).")),
+        kvitto.append({"application_id": "A-applicant", "accepted": True, "phone": "0701234567"}, "decisions"),
+        kvitto.append({"note": "no id, 19811218-9876"}),
+        kvitto.append(b'{"cut": "8112189876", "rest'),
+        kvitto.append(application("A-nul", ssn=PERSON, nul="\0")),
+    ]
+    of_other = [kvitto.append(application("A-other", ssn=OTHER)), kvitto.append({"note": "nobody"})]
+    kvitto.consumer.drain()
+
+    holdings = kvitto.erase()
+    outcomes = kvitto.outcomes()
+    assert {receipt for receipt, (*_, erased) in outcomes.items() if erased} == set(of_person)
+    assert [outcomes[receipt][0] for receipt in of_person] == ["stored"] * 5 + ["discarded"] * 3
+    assert [outcomes[receipt][0] for receipt in of_other] == ["stored", "dead"]
+    assert kvitto.applications().keys() == {"A-other"}
+    assert connection.execute("SELECT * FROM reporting.kompar_decisions").fetchall() == []
+    bodies = {row.receipt for row in connection.execute("SELECT receipt FROM bodies")}
+    assert bodies == set(of_other)
+    trace_search.vacuum(connection)
+    assert trace_search.search(connection, holdings.traces) == []
+    assert kvitto.missing() == 0
+    (logged,) = connection.execute("SELECT action, operator, reason, provider FROM reporting.access_log")
+    assert logged == ("erasure", "Grace", "request 4711", "kompar")
+
+
+def test_deliveries_that_wait_are_erased_and_accounted_for(kvitto: Kvitto, connection: Connection) -> None:
+    stored = kvitto.append(application("A-1", ssn=PERSON))
+    kvitto.consumer.drain()
+    waiting = [
+        kvitto.append({"application_id": "A-1", "accepted": True}, "decisions"),
+        kvitto.append(application("A-2", ssn=PERSON)),
+        kvitto.append({"application_id": "A-2", "accepted": False}, "decisions"),
+        kvitto.append({"note": PERSON}),
+    ]
+    kvitto.inbox.claim("a worker that holds them")
+    large = kvitto.delivery(application("A-3", guarantors=[{"ssn": PERSON}]))
+    overflow.append(connection, large, kvitto.inbox.mark().last_id.received_at)
+    other = kvitto.append(application("A-9", ssn=OTHER, company_name="A-2"))
+
+    kvitto.erase()
+    assert kvitto.inbox.receipts() == {other}
+    outcomes = kvitto.outcomes()
+    assert outcomes == {stored: ("stored", None, True)} | dict.fromkeys(
+        [*waiting, large.receipt], ("discarded", "erased", True)
+    )
+    (row,) = connection.execute("SELECT headers, ciphertext FROM overflow")
+    assert row == ({}, None)
+    assert kvitto.missing() == 0
+    kvitto.consumer.sweep()
+    assert kvitto.applications().keys() == {"A-9"}
+    assert kvitto.missing() == 0
+
+
+def test_worker_that_holds_an_erased_entry_stores_nothing_of_it(kvitto: Kvitto) -> None:
+    receipt = kvitto.append(application("A-1", ssn=PERSON))
+    (claimed,) = kvitto.inbox.claim("slow")
+    kvitto.erase()
+    processed = DeliveryProcessor(SEALS, kvitto.provider).process(claimed)
+    assert kvitto.ledger.store([processed]) == {}
+    assert kvitto.outcomes() == {receipt: ("discarded", "erased", True)}
+    assert kvitto.applications() == {}
+    assert kvitto.missing() == 0
+
+
+def test_retry_of_erased_content_leaves_its_receipt_alone(kvitto: Kvitto, connection: Connection) -> None:
+    content = application("A-1", ssn=PERSON)
+    kvitto.append(content)
+    kvitto.append(content | {"amount": 1})
+    kvitto.consumer.drain()
+    waiting = application("A-1", ssn=PERSON, amount=2)
+    kvitto.append(waiting)
+    kvitto.erase()
+    retries = [kvitto.append(each) for each in (content, content | {"amount": 1}, waiting)]
+    kvitto.consumer.drain()
+    outcomes = kvitto.outcomes()
+    assert [outcomes[receipt] for receipt in retries] == [("duplicate", "erased", True)] * 3
+    assert connection.execute("SELECT FROM bodies").rowcount == 0
+    assert kvitto.applications() == {}
+    assert kvitto.missing() == 0
+
+
+@pytest.mark.parametrize("later", [{"amount": 7}, {"application_id": "A-2"}, {"application_id": "A-2", "ssn": OTHER}])
+def test_new_content_after_an_erasure_is_stored_and_flagged(kvitto: Kvitto, later: dict[str, Any]) -> None:
+    content = application("A-1", ssn=PERSON)
+    kvitto.append(content)
+    kvitto.consumer.drain()
+    kvitto.erase()
+    kvitto.append(content | later)
+    kvitto.consumer.drain()
+    (flags,) = kvitto.applications().values()
+    is_of_other = later.get("ssn") == OTHER
+    assert flags == ([] if is_of_other else ["after-erasure"])
+    kvitto.erase()
+    assert len(kvitto.applications()) == is_of_other
+    assert kvitto.missing() == 0
+
+
+def test_erasure_is_repeatable(kvitto: Kvitto, connection: Connection) -> None:
+    kvitto.append(application("A-1", ssn=PERSON))
+    kvitto.consumer.drain()
+    kvitto.erase()
+    before = connection.execute("SELECT * FROM receipts").fetchall()
+    holdings = kvitto.erase()
+    assert connection.execute("SELECT * FROM receipts").fetchall() == before
+    held = holdings.find(connection)
+    assert (held.entities, held.receipts, held.waiting) == (frozenset(), frozenset(), ())
+
+
+def test_erasure_that_fails_changes_nothing(kvitto: Kvitto, connection: Connection) -> None:
+    kvitto.append(application("A-1", ssn=PERSON))
+    kvitto.consumer.drain()
+    waiting = kvitto.append(application("A-2", ssn=PERSON))
+    connection.execute(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no' USING ERRCODE = '57014'; END $$"
+    )
+    connection.execute("CREATE TRIGGER fail BEFORE INSERT ON access_log FOR EACH ROW EXECUTE FUNCTION fail()")
+    with pytest.raises(Exception, match="postgres-unavailable"):
+        kvitto.erase()
+    assert kvitto.applications().keys() == {"A-1"}
+    assert kvitto.inbox.receipts() == {waiting}
+    assert connection.execute("SELECT FROM bodies").rowcount == 1
+
+
+def test_bodies_that_no_key_opens_are_reported(kvitto: Kvitto, connection: Connection) -> None:
+    letter = kvitto.append(application("A-1", ssn=PERSON), key=b"x" * 32)
+    kvitto.consumer.drain()
+    waiting = kvitto.append(application("A-2", ssn=PERSON), key=b"y" * 32)
+    holdings = kvitto.holdings()
+    held = holdings.find(connection)
+    assert (held.receipts, held.waiting) == (frozenset(), ())
+    unsearched = {body.received.delivery.receipt: (body.place, body.problem) for body in holdings.unsearched}
+    assert unsearched == {
+        letter: ("dead letter", "wrong-key: no key opens it"),
+        waiting: ("inbox", "wrong-key: no key opens it"),
+    }
+
+
+def test_entity_is_erased_alone(kvitto: Kvitto, connection: Connection) -> None:
+    kvitto.append(application("A-1", ssn=PERSON))
+    kvitto.append({"application_id": "A-1", "accepted": True}, "decisions")
+    kvitto.append(application("A-2", ssn=PERSON))
+    kvitto.consumer.drain()
+    subject = Subject.of_entity(Entity("kompar", "applications", "A-1"))
+    holdings = Holdings(kvitto.provider, SEALS, kvitto.inbox, kvitto.ledger, subject)
+    erase(holdings, connection, ACCESS)
+    assert kvitto.applications().keys() == {"A-2"}
+    assert [row.application_id for row in connection.execute("SELECT * FROM reporting.kompar_decisions")] == ["A-1"]
+    left = {found.where for found in trace_search.search(connection, holdings.traces)}
+    assert left >= {"kvitto.events.entity_id", "kvitto.receipts.entity_id", "kvitto.kompar_decisions.entity_id"}
+
+
+def test_export_holds_everything_with_its_source(kvitto: Kvitto, connection: Connection) -> None:
+    stored = kvitto.append(application("A-1", ssn=PERSON))
+    letter = kvitto.append({"note": PERSON})
+    kvitto.append(application("A-9", ssn=OTHER))
+    kvitto.consumer.drain()
+    waiting = kvitto.append({"application_id": "A-1", "accepted": True}, "decisions")
+    exported = export(kvitto.holdings(), connection)
+    assert exported["entities"] == ["applications/A-1", "decisions/A-1"]
+    assert {table: len(rows) for table, rows in exported["rows"].items()} == {
+        "kvitto.bodies": 2, "kvitto.dead_letters": 1, "kvitto.events": 1, "kvitto.receipts": 2,
+        "kvitto.kompar_applications": 1,
+    }  # fmt: skip
+    bodies = {body["receipt"]: (body["source"], body["content"]) for body in exported["bodies"]}
+    assert bodies == {
+        stored: ("kvitto.bodies", application("A-1", ssn=PERSON)),
+        letter: ("kvitto.bodies", {"note": PERSON}),
+        waiting: ("inbox:kompar", {"application_id": "A-1", "accepted": True}),
+    }
+    assert "A-9" not in json.dumps(exported, default=str)
+
+
+def test_console_lists_no_erased_dead_letter(kvitto: Kvitto, database: str) -> None:
+    letter = kvitto.append({"note": PERSON})
+    kvitto.consumer.drain()
+    assert str(letter) in page(database)
+    kvitto.erase()
+    assert str(letter) not in page(database)
+    assert "waits as a dead letter" not in page(database)
