@@ -113,7 +113,9 @@ def test_pages_in_order_run_as_written(kvitto: Running) -> None:
 
 
 def letters(kvitto: Running, replayed: bool) -> list[dict[str, object]]:
-    query = "SELECT receipt FROM kvitto.dead_letters WHERE (replayed_at IS NOT NULL) = %s"
+    query = """
+        SELECT receipt FROM kvitto.dead_letters WHERE (replayed_at IS NOT NULL) = %s AND discarded_at IS NULL
+    """
     return kvitto.rows(query, replayed)
 
 
