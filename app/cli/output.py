@@ -66,7 +66,7 @@ def print_rows(
 def print_record(record: Mapping[str, Any], columns: Sequence[str], as_json: bool) -> None:
     """Print one row of many that come one by one: a line of values, or all of it as a line of JSON."""
     if as_json:
-        click.echo(json.dumps(dict(record), default=_to_json, ensure_ascii=False))
+        click.echo(json.dumps(dict(record), default=to_json, ensure_ascii=False))
     else:
         click.echo("  ".join(_text(record[column]) for column in columns))
 

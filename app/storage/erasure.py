@@ -1,14 +1,15 @@
 """Erasure: removes what the ledger holds of entities and receipts, and recognises what comes again.
 
 The receipts stay as tombstones, so that every entry is still accounted for and a delivery of the same receipt is not
-taken for another one. Hashes of what was erased stay too: see `recognise`.
+taken for another one. Hashes of what was erased stay too: see `repeats` and `returning`.
 """
 
+import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from psycopg.sql import SQL, Identifier
@@ -162,35 +163,34 @@ def _remember(connection: Connection, held: Held, erased: list[list[UUID]], pers
     connection.execute(query, [sorted(digests)])
 
 
-class ErasedBefore(NamedTuple):
-    """Which deliveries repeat erased content, and which are about an entity or a person erased before."""
-
-    repeated: frozenset[UUID] = frozenset()
-    returning: frozenset[UUID] = frozenset()
-
-
-def recognise(connection: Connection, deliveries: Sequence[ProcessedDelivery]) -> ErasedBefore:
-    """Compare valid deliveries with what was erased.
+def repeats(connection: Connection, deliveries: Iterable[ProcessedDelivery]) -> set[UUID]:
+    """Return the receipts of valid deliveries that repeat erased content.
 
     A provider that missed an answer sends the same content again, which must not bring back what was erased.
-    Everything else is new.
     """
-    digests = {
-        delivery.receipt: (
-            digest_of_event(delivery.event),
-            {_digest_of(delivery.event.entity), *map(_digest_of, delivery.event.persons)},
-        )
-        for delivery in deliveries
+    contents = {delivery.receipt: digest_of_event(delivery.event) for delivery in _valid(deliveries)}
+    known = _known(connection, contents.values())
+    return {receipt for receipt, digest in contents.items() if digest in known}
+
+
+def returning(connection: Connection, deliveries: Iterable[ProcessedDelivery]) -> set[UUID]:
+    """Return the receipts of valid deliveries about an entity or a person that was erased before."""
+    subjects = {
+        delivery.receipt: {_digest_of(delivery.event.entity), *map(_digest_of, delivery.event.persons)}
+        for delivery in _valid(deliveries)
     }
-    asked = {digest for content, subjects in digests.values() for digest in (content, *subjects)}
-    if not asked:
-        return ErasedBefore()
+    known = _known(connection, itertools.chain(*subjects.values()))
+    return {receipt for receipt, digests in subjects.items() if digests & known}
+
+
+def _valid(deliveries: Iterable[ProcessedDelivery]) -> Iterator[ProcessedDelivery]:
+    return (delivery for delivery in deliveries if isinstance(delivery.result, Event))
+
+
+def _known(connection: Connection, digests: Iterable[bytes]) -> set[bytes]:
+    asked = list(digests)
     query = "SELECT digest FROM erased_digests WHERE digest = ANY(%b::bytea[])"
-    known = {row.digest for row in connection.execute(query, [sorted(asked)])}
-    return ErasedBefore(
-        frozenset(receipt for receipt, (content, _) in digests.items() if content in known),
-        frozenset(receipt for receipt, (_, subjects) in digests.items() if subjects & known),
-    )
+    return {row.digest for row in connection.execute(query, [asked])} if asked else set()
 
 
 def digest_of_event(event: Event) -> bytes:

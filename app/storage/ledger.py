@@ -51,7 +51,10 @@ class Ledger:
         with self.turn() as connection:
             fresh, earlier, further = receipts.partition(connection, deliveries)
             receipts.reassign(connection, earlier)
-            outcomes = _store(connection, self._provider, fresh, receipts.insert, refolded=earlier, drop_repeats=True)
+            outcomes = dict.fromkeys(erasure.repeats(connection, fresh), Outcome("duplicate", ERASED))
+            receipts.insert(connection, [each for each in fresh if each.receipt in outcomes], outcomes)
+            fresh = [each for each in fresh if each.receipt not in outcomes]
+            outcomes |= _store(connection, self._provider, fresh, receipts.insert, refolded=earlier)
             receipts.record_duplicate_entries(connection, further)
         return outcomes
 
@@ -170,35 +173,23 @@ def _store(
     deliveries: Sequence[ProcessedDelivery],
     write_receipts: _WriteReceipts,
     refolded: Sequence[ProcessedDelivery] = (),
-    drop_repeats: bool = False,
 ) -> dict[UUID, Outcome]:
     """Fold the entities that the batch is about, and write receipts, events, projections and the feed.
 
-    `refolded` are receipts that got an earlier time, or were accepted: their entities are folded again. With
-    `drop_repeats`, deliveries that repeat erased content leave nothing but their receipts.
+    `refolded` are receipts that got an earlier time, or were accepted: their entities are folded again.
     """
     valid = [delivery for delivery in deliveries if isinstance(delivery.result, Event)]
-    repeated, returning = erasure.recognise(connection, valid)
-    if drop_repeats:
-        valid = [delivery for delivery in valid if delivery.receipt not in repeated]
     moved = [delivery.event for delivery in refolded if isinstance(delivery.result, Event)]
     concerned = {event.entity: event for event in (*moved, *(delivery.event for delivery in valid))}
-    stored, new = (
-        events.select(connection, concerned),
-        [events.Row.of(delivery, delivery.receipt in returning) for delivery in valid],
-    )
+    stored, returning = events.select(connection, concerned), erasure.returning(connection, valid)
+    new = [events.Row.of(delivery, delivery.receipt in returning) for delivery in valid]
     rows: dict[Entity, list[events.Row]] = defaultdict(list)
     for row in (*stored, *new):
         rows[row.entity].append(row)
     decisions: dict[UUID, RevisionDecision] = {}
     for entity, of_entity in rows.items():
         decisions |= fold([row.occurrence for row in of_entity], concerned[entity].schedule)
-    outcomes = {
-        item.receipt: Outcome("duplicate", ERASED)
-        if drop_repeats and item.receipt in repeated
-        else Outcome.of(item.result, decisions.get(item.receipt))
-        for item in deliveries
-    }
+    outcomes = {item.receipt: Outcome.of(item.result, decisions.get(item.receipt)) for item in deliveries}
 
     write_receipts(connection, deliveries, outcomes)
     dead_letters.upsert(connection, outcomes)
