@@ -30,7 +30,7 @@ def erase(kvitto: Running, *arguments: str, status: int = 0) -> dict[str, Any]:
 
 def deliver(kvitto: Running) -> list[str]:
     """Deliver what names the person: an application, a decision, a guarantee, and two dead letters."""
-    bodies = [
+    bodies: list[tuple[str, str | bytes]] = [
         ("applications", encrypt(DOCUMENT, KEY)),
         ("decisions", json.dumps({"application_id": APPLICATION, "accepted": True, "phone": "0701234567"})),
         ("applications", encrypt({"application_id": "c1f0f", "guarantors": [{"ssn": "8112189876"}]}, KEY)),
