@@ -135,6 +135,8 @@ def _rows(held: Held) -> Iterator[dict[str, Any]]:
         yield row | {"held_as": entity.event_type, "id": entity.entity_id, "receipts": None}
     if held.receipts:
         yield row | {"held_as": "receipts in the ledger", "id": None, "receipts": len(held.receipts)}
+    if held.rejected:
+        yield row | {"held_as": "rejected requests", "id": None, "receipts": len(held.rejected)}
     if held.waiting:
         yield row | {"held_as": "deliveries that wait", "id": None, "receipts": len(held.waiting)}
 
@@ -162,8 +164,8 @@ def _search(connection: Connection, holdings: Sequence[Holdings], files: Sequenc
         traces = each.traces
         each.forget()
         held = each.find(connection)
-        if held.receipts or held.waiting:
-            found.append(Found(f"{each.name}: receipts that came since", len(held.receipts) + len(held.waiting)))
+        if since := len(held.receipts) + len(held.waiting) + len(held.rejected):
+            found.append(Found(f"{each.name}: deliveries that came since", since))
         found += trace_search.search(connection, traces)
         found += [Found(str(path), 1) for folder in files for path in files_with(folder, traces.in_bytes)]
     return list(dict.fromkeys(found))  # providers share the traces of a person

@@ -19,10 +19,20 @@ def export(holdings: Holdings, connection: Connection) -> dict[str, Any]:
     entities = sorted(held.entities)
     tables = {projection.name for each in entities if (projection := holdings.provider.projection(each.event_type))}
     overflow = erasure.sealed(connection, "overflow", holdings.name, ())
-    sealed: Iterable[tuple[str, ReceivedDelivery]] = chain(
-        (("kvitto.bodies", received) for received in receipts.load(connection, list(held.receipts))),
-        (("kvitto.overflow", received) for received in overflow if received.delivery.receipt in waiting),
-        ((f"inbox:{holdings.name}", each) for each in holdings.inbox.read() if each.delivery.receipt in waiting),
+    rejected = erasure.sealed(connection, "rejected request", holdings.name, ())
+    sealed: Iterable[tuple[str, str, ReceivedDelivery]] = chain(
+        (("kvitto.bodies", "ledger", each) for each in receipts.load(connection, list(held.receipts))),
+        (("kvitto.overflow", "overflow", each) for each in overflow if each.delivery.receipt in waiting),
+        (
+            ("kvitto.rejected_requests", "rejected request", each)
+            for each in rejected
+            if each.delivery.receipt in held.rejected
+        ),
+        (
+            (f"inbox:{holdings.name}", "inbox", each)
+            for each in holdings.inbox.read()
+            if each.delivery.receipt in waiting
+        ),
     )
     return {
         "provider": holdings.name,
@@ -36,12 +46,12 @@ def export(holdings: Holdings, connection: Connection) -> dict[str, Any]:
     }
 
 
-def _opened(holdings: Holdings, sealed: Iterable[tuple[str, ReceivedDelivery]]) -> Iterator[dict[str, Any]]:
-    for source, received in sealed:
+def _opened(holdings: Holdings, sealed: Iterable[tuple[str, str, ReceivedDelivery]]) -> Iterator[dict[str, Any]]:
+    for source, place, received in sealed:
         delivery = received.delivery
         body = {"source": source, "receipt": delivery.receipt, "received_at": received.received_at}
         try:
-            contents = [_content(text) for text in holdings.plaintexts(received)]
+            contents = [_content(text) for text in holdings.plaintexts(place, received)]
         except InvalidDeliveryError as error:
             yield body | {"problem": str(error)}
         else:

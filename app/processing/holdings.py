@@ -1,4 +1,4 @@
-"""Finds all that is held of a person or an entity: events, dead letters, and deliveries that still wait.
+"""Finds all that is held of a person or an entity: events, dead letters, rejected requests, and what waits.
 
 Events are found by pseudonym, whatever role the person has in them. A sealed body that is no event is opened and
 searched. All that a provider says about one id belongs together: a decision about an application of the person may
@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from app.crypto.digests import Fingerprints
 from app.crypto.sealing import SealingKeys
@@ -20,6 +21,7 @@ from app.errors import NOT_JSON, WRONG_KEY, InvalidDeliveryError
 from app.inbox import client
 from app.inbox.stream import Inbox
 from app.processing.processor import DeliveryProcessor
+from app.processing.saved_request import SavedRequest
 from app.providers import registry
 from app.providers.base import Provider
 from app.storage import erasure
@@ -30,6 +32,8 @@ from config.checks.result import fault
 from config.environment import ConfigurationError, Environment
 from config.settings import WorkerSettings
 
+# Where deliveries are before the ledger has them.
+_WAITING = ("overflow", "inbox")
 _GZIP = b"\x1f\x8b"
 _MAX_UNPACKED_BYTES = 64 * 1024 * 1024
 
@@ -121,23 +125,29 @@ class Holdings:
                 break
             self._read, self._inbox_read_to = [], StreamId(0, 0)
             self._traces = Traces(self.subject.numbers, ids)
-        letters = {body.received.delivery.receipt for body in self._read if _is_letter(body) and body.shows_subject}
-        waiting = [body for body in self._read if not _is_letter(body) and _is_of(body, entities)]
+        waiting = [body for body in self._read if body.place in _WAITING and _is_of(body, entities)]
         return Held(
             provider=self.name,
             entities=frozenset(entities),
-            receipts=frozenset(erasure.receipts_of(connection, entities) | letters),
+            receipts=erasure.receipts_of(connection, entities) | self._shown_in("dead letter"),
+            rejected=self._shown_in("rejected request"),
             waiting=tuple(body.received for body in waiting),
             digests=frozenset(body.digest for body in waiting if body.digest),
         )
 
-    def plaintexts(self, received: ReceivedDelivery) -> list[bytes]:
+    def plaintexts(self, place: str, received: ReceivedDelivery) -> list[bytes]:
         """Return the texts that a sealed body may hold; raise InvalidDeliveryError if it cannot be opened."""
         delivery = received.delivery
         body = self._seals.unseal(delivery.receipt, delivery.sealed)
+        if place == "rejected request":
+            body = _body_of(body)
         if found := [_unpacked(text) for text in self.provider.plaintexts(body)]:
             return found
         raise InvalidDeliveryError(WRONG_KEY, "no key opens it")
+
+    def _shown_in(self, place: str) -> frozenset[UUID]:
+        found = (body for body in self._read if body.place == place and body.shows_subject)
+        return frozenset(body.received.delivery.receipt for body in found)
 
     def _entities(self, connection: Connection) -> set[Entity]:
         if self.subject.entity is not None:
@@ -150,7 +160,7 @@ class Holdings:
         return entities | erasure.entities_with_ids(connection, self.name, ids)
 
     def _read_sealed(self, connection: Connection) -> None:
-        """Read the dead letters, and what waits in overflow and inbox; each once."""
+        """Read dead letters and rejected requests, and what waits in overflow and inbox; each once."""
         for place in erasure.SEALED:
             read = {body.received.delivery.receipt for body in self._read if body.place == place}
             for received in erasure.sealed(connection, place, self.name, read):
@@ -163,11 +173,11 @@ class Holdings:
         delivery = received.delivery
         body = SealedBody(place, replace(received, delivery=replace(delivery, sealed=b"", headers={})))
         try:
-            texts = self.plaintexts(received)
+            texts = self.plaintexts(place, received)
         except InvalidDeliveryError as error:
             return replace(body, problem=str(error))
         # A dead letter may crash the process that validates it: it is searched as a text alone.
-        event = None if _is_letter(body) else self._event_of(received)
+        event = self._event_of(received) if place in _WAITING else None
         if event is not None:  # an id of another entity within it does not make it an event of that entity
             shows_person = Traces(self.subject.numbers).are_in(texts)
             digest = erasure.digest_of_event(event)
@@ -214,13 +224,17 @@ def open_holdings(
                 holdings.ledger.close()
 
 
-def _is_letter(body: SealedBody) -> bool:
-    return body.place == "dead letter"
-
-
 def _is_of(body: SealedBody, entities: Collection[Entity]) -> bool:
     """Return whether what waits is about the subject: an event by its entity, anything else by what it shows."""
     return body.entity in entities if body.entity else body.shows_subject
+
+
+def _body_of(request: bytes) -> bytes:
+    """Return the body of a rejected request; all of a request that cannot be parsed."""
+    try:
+        return SavedRequest.parse(request).body
+    except ValueError:
+        return request
 
 
 def _unpacked(text: bytes) -> bytes:

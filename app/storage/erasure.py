@@ -35,6 +35,11 @@ SEALED = {
         SELECT receipt, provider, topic, headers, ciphertext, received_at, %(epoch)s AS epoch, seq, delivery_count
         FROM overflow WHERE provider = %(provider)s AND ciphertext IS NOT NULL
     """,
+    "rejected request": """
+        SELECT receipt, provider, '' AS topic, '{}'::jsonb AS headers, request AS ciphertext, received_at,
+               %(epoch)s AS epoch, 0 AS seq, 1 AS delivery_count
+        FROM rejected_requests WHERE provider = %(provider)s AND request IS NOT NULL
+    """,
 }
 
 
@@ -44,6 +49,7 @@ class Held:
 
     receipts: receipts in the ledger, events and dead letters. waiting: entries of inbox and overflow, without bodies;
     the ledger may have stored some of them since they were read. digests: of the contents that wait.
+    rejected: rejected requests, which have no receipt in the ledger.
     """
 
     provider: str
@@ -51,6 +57,7 @@ class Held:
     receipts: frozenset[UUID]
     waiting: tuple[ReceivedDelivery, ...] = ()
     digests: frozenset[bytes] = frozenset()
+    rejected: frozenset[UUID] = frozenset()
 
 
 def entities_of_persons(connection: Connection, provider: str, persons: Collection[str]) -> set[Entity]:
@@ -68,7 +75,7 @@ def entities_with_ids(connection: Connection, provider: str, ids: Collection[str
     return {Entity(*row) for row in connection.execute(query, [provider, list(ids)])}
 
 
-def receipts_of(connection: Connection, entities: Collection[Entity]) -> set[UUID]:
+def receipts_of(connection: Connection, entities: Collection[Entity]) -> frozenset[UUID]:
     """Return the receipts of all events of the entities."""
     query = """
         SELECT receipt FROM events
@@ -76,7 +83,7 @@ def receipts_of(connection: Connection, entities: Collection[Entity]) -> set[UUI
         USING (provider, event_type, entity_id)
     """
     columns = [[getattr(entity, name) for entity in entities] for name in Entity._fields]
-    return {row.receipt for row in connection.execute(query, columns)}
+    return frozenset(row.receipt for row in connection.execute(query, columns))
 
 
 def sealed(connection: Connection, place: str, provider: str, read: Collection[UUID]) -> Iterator[ReceivedDelivery]:
@@ -99,12 +106,14 @@ def rows_of(connection: Connection, held: Held, tables: Collection[str]) -> dict
         ORDER BY relname
     """
     by_receipt = [row.name for row in connection.execute(query)]
-    erased = [*held.receipts, *(received.delivery.receipt for received in held.waiting)]
+    erased = [*held.receipts, *held.rejected, *(received.delivery.receipt for received in held.waiting)]
     ids = [entity.entity_id for entity in held.entities]
     conditions = dict.fromkeys(by_receipt, ("receipt", erased)) | dict.fromkeys(tables, ("entity_id", ids))
     found: dict[str, list[dict[str, Any]]] = {}
     for table, (column, wanted) in conditions.items():
-        query_rows = SQL("SELECT to_jsonb(held) - 'ciphertext' AS held FROM {} AS held WHERE {} = ANY(%s)")
+        query_rows = SQL(
+            "SELECT to_jsonb(held) - '{ciphertext,request}'::text[] AS held FROM {} AS held WHERE {} = ANY(%s)"
+        )
         rows = connection.execute(query_rows.format(Identifier(table), Identifier(column)), [wanted]).fetchall()
         found |= {f"kvitto.{table}": [row.held for row in rows]} if rows else {}
     return found
@@ -139,6 +148,7 @@ def erase(connection: Connection, held: Held, tables: Collection[str], persons: 
         WHERE receipt = ANY(%s) AND replayed_at IS NULL AND discarded_at IS NULL
     """
     connection.execute(query, erased)
+    connection.execute("DELETE FROM rejected_requests WHERE receipt = ANY(%s)", [list(held.rejected)])
     feed.assign_positions(connection, held.provider, erased[0])
     connection.execute("UPDATE overflow SET headers = '{}', ciphertext = NULL WHERE receipt = ANY(%s)", erased)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,10 +23,11 @@ from app.processing.holdings import Holdings, Subject
 from app.processing.processor import DeliveryProcessor
 from app.providers.kompar.events import Kompar
 from app.sandbox.kompar import encrypt
-from app.storage import overflow, trace_search
+from app.storage import overflow, rejected, trace_search
 from app.storage.access_log import Access
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
+from app.storage.rejected import RejectedRequest
 from tests.integration.test_console import page
 from workers.batch import BatchProcessor
 from workers.canary_consumer import CanaryConsumer
@@ -119,6 +121,8 @@ def test_person_is_erased_in_every_role_and_nobody_else_is(kvitto: Kvitto, conne
     assert connection.execute("SELECT * FROM reporting.kompar_decisions").fetchall() == []
     bodies = {row.receipt for row in connection.execute("SELECT receipt FROM bodies")}
     assert bodies == set(of_other)
+    shown = connection.execute("SELECT receipt, entity_id, content FROM reporting.feed WHERE change = 'erased'")
+    assert set(shown) == {(receipt, None, None) for receipt in of_person[:5]}
     trace_search.vacuum(connection)
     assert trace_search.search(connection, holdings.traces) == []
     assert kvitto.missing() == 0
@@ -236,6 +240,26 @@ def test_bodies_that_no_key_opens_are_reported(kvitto: Kvitto, connection: Conne
         letter: ("dead letter", "wrong-key: no key opens it"),
         waiting: ("inbox", "wrong-key: no key opens it"),
     }
+
+
+def test_rejected_requests_of_a_person_are_erased_and_exported(kvitto: Kvitto, connection: Connection) -> None:
+    def reject(content: dict[str, Any]) -> UUID:
+        receipt, now = uuid7(), datetime.now(UTC)
+        body = encrypt(content, KEY.decode())
+        request = b"POST /webhooks/kompar/applications HTTP/1.1\r\nContent-Type: application/json\r\n\r\n" + body
+        sealed = SEALS.seal(receipt, request)
+        row = RejectedRequest(receipt, "kompar", "wrong-token", "10.0.0.1", now, now, len(request), sealed)
+        rejected.record(connection, [], [row])
+        return receipt
+
+    reject(application("A-1", ssn=PERSON))
+    other = reject(application("A-9", ssn=OTHER))
+    exported = export(kvitto.holdings(), connection)
+    assert [(body["source"], body["content"]["application_id"]) for body in exported["bodies"]] == [
+        ("kvitto.rejected_requests", "A-1")
+    ]
+    kvitto.erase()
+    assert [row.receipt for row in connection.execute("SELECT receipt FROM rejected_requests")] == [other]
 
 
 def test_entity_is_erased_alone(kvitto: Kvitto, connection: Connection) -> None:
