@@ -16,6 +16,8 @@ from app.cli.operator_name import operator_option, require_operator
 from app.cli.output import print_rows, to_json
 from app.cli.shared_options import json_option
 from app.domain.event import Entity
+from app.domain.national_ids import person_numbers
+from app.domain.traces import Traces
 from app.errors import StoreUnavailableError
 from app.inbox import client
 from app.local.file_search import files_with
@@ -35,6 +37,14 @@ _HELD = ("provider", "held_as", "id", "receipts")
 _LOGGED = ("logged_at", "action", "operator", "role", "reason", "provider", "receipt", "subject")
 
 
+def _national_id(context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    """Return the national id that an option names; `-` reads it from the input, so that no history keeps it."""
+    given = sys.stdin.readline().strip() if text == "-" else text
+    if given is not None and not person_numbers(given):
+        raise click.BadParameter("it is no national id; write it like 19811218-9876", context, option)
+    return given
+
+
 def _entity(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Entity | None:
     """Return the entity that an option names."""
     parts = text.split("/", 2) if text else []
@@ -51,7 +61,12 @@ def _subject_options(command: Any) -> Any:
         click.option(
             "--entity", callback=_entity, metavar="PROVIDER/TYPE/ID", help="One entity, such as an application."
         ),
-        click.option("--person", metavar="NATIONAL_ID", help="A person, in any spelling; - reads it from the input."),
+        click.option(
+            "--person",
+            callback=_national_id,
+            metavar="NATIONAL_ID",
+            help="A person, in any spelling; - reads it from the input.",
+        ),
     ):
         command = option(command)
     return command
@@ -62,15 +77,13 @@ def _opened(person: str | None, entity: Entity | None) -> Iterator[tuple[Subject
     """Open all that is held of a person or an entity; reject what names neither, or both."""
     if (person is None) == (entity is None):
         raise click.UsageError("name a person with --person, or an entity with --entity")
-    national_id = sys.stdin.readline().strip() if person == "-" else person
     environment = Environment.of_process()
-    try:
-        with open_holdings(environment, national_id, entity) as (subject, holdings):
-            database_url = LedgerSettings.read(environment).database_url
-            with session(database_url, "privacy") as connection:
-                yield subject, holdings, connection
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--person") from error
+    database_url = LedgerSettings.read(environment).database_url
+    with (
+        open_holdings(environment, person, entity) as (subject, holdings),
+        session(database_url, "privacy") as connection,
+    ):
+        yield subject, holdings, connection
 
 
 @click.command(epilog='Example: kvitto export --person - --reason "request 4711" > held.json')
@@ -159,16 +172,18 @@ def _clean_up(connection: Connection) -> None:
 
 def _search(connection: Connection, holdings: Sequence[Holdings], files: Sequence[Path]) -> list[Found]:
     """Search tables, sealed bodies and files for what is left, or came since."""
+    shown = [each.traces for each in holdings]
+    traces = Traces(
+        frozenset().union(*(each.numbers for each in shown)), frozenset().union(*(each.ids for each in shown))
+    )
     found = []
     for each in holdings:
-        traces = each.traces
         each.forget()
         held = each.find(connection)
         if since := len(held.receipts) + len(held.waiting) + len(held.rejected):
             found.append(Found(f"{each.name}: deliveries that came since", since))
-        found += trace_search.search(connection, traces)
-        found += [Found(str(path), 1) for folder in files for path in files_with(folder, traces.in_bytes)]
-    return list(dict.fromkeys(found))  # providers share the traces of a person
+    found += trace_search.search(connection, traces)
+    return found + [Found(str(path), 1) for folder in files for path in files_with(folder, traces.in_bytes)]
 
 
 def _print_report(

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ _BEFORE, _AFTER = "(?:^|[^0-9A-Za-z_-])", "(?:[^0-9A-Za-z_-]|$)"
 # A shorter id, or one of digits only, may be an amount: it is looked for as a whole value.
 _SHORTEST_ID = 6
 _NOTHING = "(?!)"
+# No script has digits beyond this character.
+_LAST_DIGIT = 0x1FFFF
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _in_any_script(character: str) -> str:
 @cache
 def _spellings() -> dict[str, str]:
     found: dict[str, str] = {}
-    for code in range(sys.maxunicode + 1):
+    for code in range(_LAST_DIGIT + 1):
         character = chr(code)
         digit = unicodedata.digit(character, None)
         if digit is not None:

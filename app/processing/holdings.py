@@ -52,10 +52,8 @@ class Subject:
 
     @classmethod
     def of_person(cls, national_id: str, fingerprints: Fingerprints) -> "Subject":
-        """Return a person by a national id in any spelling; raise ValueError for what is none."""
+        """Return a person by a national id in any spelling."""
         numbers = person_numbers(national_id)
-        if not numbers:
-            raise ValueError("it is no national id; write it like 19811218-9876")
         persons = frozenset(filter(None, map(fingerprints.pseudonym, numbers)))
         return cls(", ".join(sorted(persons)), frozenset(numbers), persons)
 
@@ -200,7 +198,6 @@ def open_holdings(
     """Open ledger and inbox of each provider, or of that of `entity`, to find what is held of a person or an entity.
 
     Raises:
-        ValueError: The text is no national id.
         ConfigurationError: A setting is missing, or PROVIDERS lacks the provider.
     """
     settings = WorkerSettings.read(environment)

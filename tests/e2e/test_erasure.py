@@ -12,7 +12,7 @@ from redis import Redis
 
 from app.local.file_search import files_with
 from app.sandbox.kompar import encrypt
-from tests.support.kvitto_process import ROOT, Running
+from tests.support.kvitto_process import ROOT, Running, run
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually
 
@@ -23,7 +23,8 @@ SHOWN = re.compile(rb"c1f0e-of-the-person|Zacharias Quist|811218-?9876")
 
 
 def erase(kvitto: Running, *arguments: str, status: int = 0) -> dict[str, Any]:
-    done = kvitto.run("erase", *arguments, "--reason", "request 4711", "--json")
+    line = ("--data", str(kvitto.data), "erase", *arguments, "--reason", "request 4711", "--json")
+    done = run(*line, environment={}, seconds=300)
     assert done.returncode == status, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
