@@ -25,7 +25,7 @@ from app.processing.erasure import erase as erase_held
 from app.processing.export import export as export_held
 from app.processing.holdings import Holdings, Subject, open_holdings
 from app.storage import access_log as log
-from app.storage import trace_search
+from app.storage import reports, trace_search
 from app.storage.access_log import Access, Action
 from app.storage.connection import Connection, session
 from app.storage.erasure import Held
@@ -83,6 +83,10 @@ def _opened(person: str | None, entity: Entity | None) -> Iterator[tuple[Subject
         open_holdings(environment, person, entity) as (subject, holdings),
         session(database_url, "privacy") as connection,
     ):
+        unread = {row["provider"] for row in reports.delivery_counts(connection)} - {each.name for each in holdings}
+        if unread and entity is None:
+            names = ", ".join(sorted(unread))
+            raise click.ClickException(f"PROVIDERS lacks {names}, of whom the ledger holds receipts: add to PROVIDERS")
         yield subject, holdings, connection
 
 

@@ -35,7 +35,7 @@ def partition(connection: Connection, deliveries: _Deliveries) -> tuple[_Deliver
     """
     query = "SELECT receipt, epoch, received_at, seq, outcome FROM receipts WHERE receipt = ANY(%b)"
     rows = connection.execute(query, [[delivery.receipt for delivery in deliveries]]).fetchall()
-    valid = {row.receipt for row in rows if row.outcome != "dead"}
+    valid = {row.receipt for row in rows if row.outcome not in ("dead", "discarded")}
     positions: dict[UUID, _Position] = {row.receipt: (row.received_at, row.epoch, row.seq) for row in rows}
     known = set(positions.values())
     if positions:
