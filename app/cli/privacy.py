@@ -176,10 +176,8 @@ def _clean_up(connection: Connection) -> None:
 
 def _search(connection: Connection, holdings: Sequence[Holdings], files: Sequence[Path]) -> list[Found]:
     """Search tables, sealed bodies and files for what is left, or came since."""
-    shown = [each.traces for each in holdings]
-    traces = Traces(
-        frozenset().union(*(each.numbers for each in shown)), frozenset().union(*(each.ids for each in shown))
-    )
+    subject = holdings[0].subject
+    traces = Traces(subject.numbers, subject.pseudonyms.union(*(each.traces.ids for each in holdings)))
     found = []
     for each in holdings:
         each.forget()

@@ -62,6 +62,11 @@ class Subject:
         """Return an entity."""
         return cls("/".join(entity), entity=entity)
 
+    @property
+    def pseudonyms(self) -> frozenset[str]:
+        """The pseudonyms of a person, as texts and as uuids."""
+        return self.persons | {str(UUID(person)) for person in self.persons}
+
 
 @dataclass(frozen=True, slots=True)
 class SealedBody:
@@ -150,11 +155,11 @@ class Holdings:
     def _entities(self, connection: Connection) -> set[Entity]:
         if self.subject.entity is not None:
             return {self.subject.entity}
-        waiting = {body.entity: body.shows_subject for body in self._read if body.entity}
+        waiting = [(body.entity, body.shows_subject) for body in self._read if body.entity]
         entities = erasure.entities_of_persons(connection, self.name, self.subject.persons)
-        entities |= {body.entity for body in self._read if body.entity and body.shows_subject}
+        entities |= {entity for entity, shows_subject in waiting if shows_subject}
         ids = {entity.entity_id for entity in entities}
-        entities |= {entity for entity in waiting if entity.entity_id in ids}
+        entities |= {entity for entity, _ in waiting if entity.entity_id in ids}
         return entities | erasure.entities_with_ids(connection, self.name, ids)
 
     def _read_sealed(self, connection: Connection) -> None:
