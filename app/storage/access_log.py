@@ -19,7 +19,7 @@ Action = Literal[
     "late-retry-dismissed",
     "subscription-requested",
     "subscription-adopted",
-    "subscription-removed",
+    "subscription-removal",
 ]
 
 

@@ -135,7 +135,7 @@ class SubscriptionService:
     def _remove(self, subscription: ProviderSubscription, rows: Rows) -> None:
         """Call the API, and record the request and its result in the rows."""
         with self.connection.transaction():
-            self._log("subscription-removed", subscription.topic, subscription.url)
+            self._log("subscription-removal", subscription.topic, subscription.url)
             self._record(rows, "deletion-requested")
         try:
             self.api.remove(subscription)

@@ -235,7 +235,7 @@ def test_remove_of_a_registered_webhook(lender: Lender) -> None:
     assert "no more" in lender.run("remove", "kompar", "applications").stdout
     (row,) = lender.rows()
     assert row["state"] == "deleted"
-    assert [action for action, *_ in lender.logged()] == ["subscription-requested", "subscription-removed"]
+    assert [action for action, *_ in lender.logged()] == ["subscription-requested", "subscription-removal"]
     assert "nothing to remove" in lender.refused("remove", "kompar", "applications")
 
 
@@ -538,7 +538,7 @@ def test_list_shows_what_others_made_apart_and_adopt_records_it(lender: Lender) 
     lender.run("remove", "solaris", EVENT)
     (row,) = lender.rows()
     assert row["state"] == "deleted"
-    assert [action for action, *_ in lender.logged()] == ["subscription-adopted", "subscription-removed"]
+    assert [action for action, *_ in lender.logged()] == ["subscription-adopted", "subscription-removal"]
 
 
 def test_list_matches_a_lost_answer_by_topic_and_address(lender: Lender) -> None:

@@ -26,7 +26,7 @@ COMMENT ON COLUMN reporting.access_log.number IS 'Number of the row; numbers may
 COMMENT ON COLUMN reporting.access_log.logged_at IS 'Instant at which it was recorded.';
 COMMENT ON COLUMN reporting.access_log.action IS
     'reveal, export, erasure, replay, discard, loss-accepted, late-retry-accepted, late-retry-dismissed, '
-    'subscription-requested, subscription-adopted or subscription-removed.';
+    'subscription-requested, subscription-adopted or subscription-removal.';
 COMMENT ON COLUMN reporting.access_log.operator IS 'Who did it: a claim of the operator, which nothing proves.';
 COMMENT ON COLUMN reporting.access_log.role IS 'Role of the connection, as the server saw it.';
 COMMENT ON COLUMN reporting.access_log.reason IS 'Why, in the operator''s words; null for actions that need none.';
