@@ -47,7 +47,7 @@ REFUSED = {
         "DELETE FROM kvitto.inbox_high_water_marks",
         "UPDATE kvitto.accepted_losses SET entries = 1",
         "DELETE FROM kvitto.accepted_losses",
-        "UPDATE kvitto.late_retry_findings SET reason = 'another'",
+        "UPDATE kvitto.late_retry_findings SET is_change = true",
         "DELETE FROM kvitto.late_retry_findings",
         "INSERT INTO kvitto.answers VALUES (gen_random_uuid(), 0, true)",
         "DELETE FROM kvitto.overflow",
