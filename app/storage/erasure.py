@@ -27,17 +27,19 @@ _BODIES_AT_ONCE = 8
 # Where a sealed body is kept that is no event, and the query of those.
 SEALED = {
     "dead letter": """
-        SELECT receipt, provider, topic, headers, ciphertext, received_at, epoch, seq, 1 AS delivery_count
+        SELECT receipt, provider, topic, headers, ciphertext, received_at, epoch, seq, 1 AS delivery_count,
+               '' AS traceparent
         FROM receipts JOIN bodies USING (receipt)
         WHERE provider = %(provider)s AND outcome IN ('dead', 'discarded')
     """,
     "overflow": """
-        SELECT receipt, provider, topic, headers, ciphertext, received_at, %(epoch)s AS epoch, seq, delivery_count
+        SELECT receipt, provider, topic, headers, ciphertext, received_at, %(epoch)s AS epoch, seq, delivery_count,
+               traceparent
         FROM overflow WHERE provider = %(provider)s AND ciphertext IS NOT NULL
     """,
     "rejected request": """
         SELECT receipt, provider, '' AS topic, '{}'::jsonb AS headers, request AS ciphertext, received_at,
-               %(epoch)s AS epoch, 0 AS seq, 1 AS delivery_count
+               %(epoch)s AS epoch, 0 AS seq, 1 AS delivery_count, '' AS traceparent
         FROM rejected_requests WHERE provider = %(provider)s AND request IS NOT NULL
     """,
 }
@@ -112,7 +114,7 @@ def rows_of(connection: Connection, held: Held, tables: Collection[str]) -> dict
     found: dict[str, list[dict[str, Any]]] = {}
     for table, (column, wanted) in conditions.items():
         query_rows = SQL(
-            "SELECT to_jsonb(held) - '{ciphertext,request}'::text[] AS held FROM {} AS held WHERE {} = ANY(%s)"
+            "SELECT to_jsonb(held) - '{{ciphertext,request}}'::text[] AS held FROM {} AS held WHERE {} = ANY(%s)"
         )
         rows = connection.execute(query_rows.format(Identifier(table), Identifier(column)), [wanted]).fetchall()
         found |= {f"kvitto.{table}": [row.held for row in rows]} if rows else {}

@@ -6,10 +6,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from app.storage.roles import role_names
 from tests.support import servers
 from tests.support.kvitto_process import run
 
-ROLES = ("kvitto_ingest", "kvitto_worker", "kvitto_console", "kvitto_dashboard", "kvitto_analyst", "kvitto_consumer")
+ROLES = role_names("kvitto")
 Admin = psycopg.Connection[tuple[object, ...]]
 PASSWORDS = ",".join(f"{role}={role}-{'p' * 16}" for role in ROLES)
 

@@ -82,6 +82,7 @@ COMMENT ON COLUMN reporting.rejected_requests.reason IS 'Why, as a slug: wrong-t
 COMMENT ON COLUMN reporting.rejected_requests.client IS
     'IP address of the client, as TRUSTED_PROXIES names it; other for the rest where there were too many.';
 COMMENT ON COLUMN reporting.rejected_requests.requests IS 'Number of requests.';
+GRANT SELECT ON reporting.rejected_requests TO kvitto_analyst;
 
 CREATE VIEW reporting.rejections AS
 SELECT provider, reason, count(*) AS requests, count(*) FILTER (WHERE readmitted_at IS NOT NULL) AS readmitted,
@@ -98,3 +99,4 @@ COMMENT ON COLUMN reporting.rejections.first_at IS 'Instant at which the oldest 
 COMMENT ON COLUMN reporting.rejections.last_at IS 'Instant at which the newest of them was received.';
 COMMENT ON COLUMN reporting.rejections.given_up_from IS
     'Instant at which the provider gives up on the first that was not readmitted; null if it has given up on all.';
+GRANT SELECT ON reporting.rejections TO kvitto_analyst;
