@@ -42,7 +42,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def run(
-    *arguments: str, environment: Mapping[str, str], seconds: float = 60, folder: Path | None = None
+    *arguments: str, environment: Mapping[str, str], seconds: float = 300, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a `kvitto` command with these settings and no others, in a folder; its status is the caller's to check."""
     settings = bare_environment() | dict(environment)
@@ -89,7 +89,7 @@ class Running:
         with psycopg.connect(self.database, row_factory=dict_row) as connection:
             return connection.execute(query, parameters).fetchall()
 
-    def outcome(self, receipt: str, seconds: float = 30) -> dict[str, Any]:
+    def outcome(self, receipt: str, seconds: float = 60) -> dict[str, Any]:
         """Wait for a receipt's outcome."""
         found: list[dict[str, Any]] = []
 
@@ -153,7 +153,7 @@ class Running:
 
     def empty(self) -> None:
         """Forget every delivery in both servers, as if this Kvitto had just started; its logs begin again."""
-        eventually(lambda: self.is_ready() and self.has_all_workers(), "ready", 60)
+        eventually(lambda: self.is_ready() and self.has_all_workers(), "ready")
         with Redis.from_url(self.redis) as client, psycopg.connect(self.database, autocommit=True) as connection:
             client.flushall()
             query = "SELECT string_agg(format('kvitto.%I', tablename), ', ') FROM pg_tables WHERE schemaname = 'kvitto'"
@@ -226,5 +226,5 @@ def start(
     addresses = dict(item.split("=", 1) for item in line[2:])
     authority = data / "sandbox" / "authority.pem"
     trust = trusting(str(authority) if authority.exists() else "")
-    client = httpx.Client(base_url=addresses["ingest"], timeout=10, verify=trust)
+    client = httpx.Client(base_url=addresses["ingest"], timeout=20, verify=trust)
     return Running(process, data, **addresses, client=client)

@@ -28,7 +28,7 @@ class Served:
 
     def client(self) -> httpx.Client:
         """Return a client that trusts the sandbox's authority and no other."""
-        return httpx.Client(verify=ssl.create_default_context(cafile=self.authority), timeout=20)
+        return httpx.Client(verify=ssl.create_default_context(cafile=self.authority), timeout=60)
 
     def secret(self, name: str) -> str:
         """Return what the sandbox keeps for its clients."""
@@ -55,7 +55,7 @@ class Served:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Stop it and return its exit status."""
         self.process.send_signal(how)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 @contextmanager
