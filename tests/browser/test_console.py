@@ -40,8 +40,8 @@ _LOWEST_CONTRAST = """() => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "no browser: apt-get install chromium"
+    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    assert chromium, "no browser: apt-get install chromium-headless-shell"
     with sync_playwright() as playwright:
         chrome = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
         yield chrome
