@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPSConnection
 from pathlib import Path
 
 import httpx
@@ -32,6 +33,10 @@ class Balancer:
     def client(self) -> httpx.Client:
         """Return a client that trusts its certificate."""
         return httpx.Client(base_url=f"https://{self.host}:{self.port}", verify=self.context, timeout=20)
+
+    def connection(self, _number: int = 0) -> HTTPSConnection:
+        """Return what a client of many connects with."""
+        return HTTPSConnection(self.host, self.port, timeout=60, context=self.context)
 
     def connect(self) -> ssl.SSLSocket:
         """Return a connection for requests that no client would make."""

@@ -28,7 +28,7 @@ class Edge:
     def restart(self) -> int:
         """Stop it as an engine does, start it again, and wait until it is ready; return the first one's status."""
         self.process.terminate()
-        status = self.process.wait(30)
+        status = self.process.wait(60)
         self.start()
         return status
 
@@ -68,4 +68,4 @@ def edges(folder: Path, environment: Mapping[str, str], count: int = 2) -> Itera
         for edge in found:
             edge.process.terminate()
         for edge in found:
-            edge.process.wait(30)
+            edge.process.wait(60)

@@ -3,7 +3,6 @@
 import shlex
 import subprocess
 from collections.abc import Iterator
-from http.client import HTTPSConnection
 from pathlib import Path
 
 import httpx
@@ -14,7 +13,7 @@ from tests.e2e.deploy.balancer import Balancer, balancer
 from tests.e2e.deploy.clients import sending
 from tests.e2e.deploy.composition import SERVICES
 from tests.e2e.deploy.conftest import Front
-from tests.e2e.deploy.load import HEADERS, PATH, deliver, load
+from tests.e2e.deploy.load import HEADERS, PATH, deliver
 from tests.e2e.deploy.stubs import OK, stub
 from tests.support import process_tree
 from tests.support.ports import free_port
@@ -59,11 +58,8 @@ def test_refusals_of_ingest_pass_as_they_are(front: Front) -> None:
     ("clients", "rounds"), [(8, 1), pytest.param(64, 3, marks=pytest.mark.slow)], ids=["short", "long"]
 )
 def test_a_rolling_restart_under_load_fails_no_delivery(front: Front, clients: int, rounds: int) -> None:
-    def connection(_number: int) -> HTTPSConnection:
-        return HTTPSConnection(front.balancer.host, front.balancer.port, timeout=20, context=front.balancer.context)
-
     before = front.kept()
-    with sending(clients, connection) as answers:
+    with sending(clients, front.balancer.connection) as answers:
         for edge in front.edges * rounds:
             assert edge.restart() == 0
             answers.await_more(clients)
@@ -74,17 +70,18 @@ def test_a_rolling_restart_under_load_fails_no_delivery(front: Front, clients: i
 def test_a_killed_ingest_costs_no_more_than_what_it_was_answering(front: Front) -> None:
     before = front.kept()
     victim = front.edges[0]
-    with load(front.balancer) as running:
+    with sending(8, front.balancer.connection) as answers:
+        answers.await_more(20)
         process_tree.kill(victim.process.pid, *process_tree.below(victim.process.pid))
         victim.process.wait()
-        running.await_more(40)
-        lost = running.answers.total() - running.answers[200]
-        running.await_more(40)
+        answers.await_more(40)
+        lost = answers.counts.total() - answers.counts["200"]
+        answers.await_more(40)
     victim.start()
-    assert running.answers.keys() <= {200, 503}
+    assert answers.counts.keys() <= {"200", "503"}
     assert lost <= 8  # as many as there are senders
-    assert running.answers.total() - running.answers[200] == lost
-    assert front.kept() - before >= running.answers[200]
+    assert answers.counts.total() - answers.counts["200"] == lost
+    assert front.kept() - before >= answers.counts["200"]
 
 
 def test_with_no_ingest_left_the_answer_is_503_and_when_to_come_again(deserted: Balancer) -> None:

@@ -9,8 +9,8 @@ import psycopg
 
 from app.crypto.sealing import SealingKeys
 from tests.e2e.deploy.balancer import balancer
+from tests.e2e.deploy.clients import sending
 from tests.e2e.deploy.edges import edges
-from tests.e2e.deploy.load import load
 from tests.support.kvitto_process import SECRETS, command, run
 from tests.support.servers import bare_environment, eventually, valkey
 
@@ -28,7 +28,8 @@ def test_the_sealing_key_is_rotated_under_load(database: str, tmp_path: Path) ->
     ):
         before = count(connection)
         worker = Worker(environment, tmp_path / "worker.log")
-        with load(front, concurrency=2) as sent:
+        with sending(2, front.connection) as sent:
+            sent.await_more(20)
 
             def step(text: str) -> None:
                 keys.write_text(text)
@@ -39,9 +40,9 @@ def test_the_sealing_key_is_rotated_under_load(database: str, tmp_path: Path) ->
 
             step(f"old={OLD},new={NEW}")  # everyone can open what the new key will seal
             step(f"new={NEW},old={OLD}")
-        eventually(lambda: count(connection) - before >= sent.answers[200], "all in the ledger", 60)
+        eventually(lambda: count(connection) - before >= sent.counts["200"], "all in the ledger")
         worker.stop()
-        assert set(sent.answers) == {200}
+        assert sent.counts.keys() == {"200"}
         assert labels(connection) == {"old", "new"}
         resealed = run("reseal", environment=environment)
         assert resealed.returncode == 0, resealed.stderr
