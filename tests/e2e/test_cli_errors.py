@@ -18,7 +18,7 @@ from tests.support import process_tree, servers
 from tests.support.kvitto_process import BIND, ROOT, SECRETS, Running, command, run
 from tests.support.providers.kompar_fixtures import KEY, TOKEN
 from tests.support.servers import bare_environment, eventually
-from tests.support.terminal import terminal
+from tests.support.terminal import Terminal, terminal
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 NOWHERE = {"DATABASE_URL": "postgresql://kvitto@127.0.0.1:1/kvitto", "REDIS_URL": "redis://127.0.0.1:1/0"}
@@ -354,26 +354,30 @@ def test_sandbox_ends_on_ctrl_c(kvitto: Running) -> None:
     assert "Traceback" not in shown.text
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_demo_that_is_stopped_stops_what_it_started(how: signal.Signals, tmp_path: Path) -> None:
+def test_demo_that_is_stopped_stops_what_it_started(tmp_path: Path) -> None:
     with terminal("demo", environment=BIND | {"TMPDIR": str(tmp_path)}) as shown:
         shown.read(until="kvitto ready")
-        started = process_tree.below(shown.process.pid)
-        shown.process.send_signal(how)
-        assert shown.end() == 1
-    assert "Traceback" not in shown.text
-    eventually(lambda: not [pid for pid in started if process_tree.is_running(pid)], "all of it ended")
-    assert list(tmp_path.glob(f"{tempfile.gettempprefix()}*")) + list(tmp_path.glob("kvitto-demo-*")) == []
+        assert_ends(shown, signal.SIGTERM, 1, tmp_path)
 
 
-def test_demo_prints_how_to_reach_the_console_and_ends_on_ctrl_c() -> None:
-    with terminal("demo", environment=BIND) as shown:
+def test_demo_on_a_terminal_shows_what_arrived_and_where_the_console_is_until_ctrl_c(tmp_path: Path) -> None:
+    with terminal("demo", environment=BIND | {"TMPDIR": str(tmp_path)}) as shown:
         shown.read(until="Ctrl-C ends it")
+        assert [words for words in ("duplicate", "wrong-key", "kompar", "adds up") if words not in shown.text] == []
         found = re.search(r"console is at (http://\S+) \(any user name, password (\S+)\)", shown.text)
         assert found
-        assert httpx.get(found[1], auth=("any", found[2])).status_code == 200
-        shown.process.send_signal(signal.SIGINT)
-        assert shown.end() == 0
+        assert httpx.get(found[1], auth=("any", found[2]), timeout=60).status_code == 200
+        assert_ends(shown, signal.SIGINT, 0, tmp_path)
+
+
+def assert_ends(demo: Terminal, how: signal.Signals, status: int, folder: Path) -> None:
+    """Signal a demo; it ends with a status, and leaves no process and no file."""
+    started = process_tree.below(demo.process.pid)
+    demo.process.send_signal(how)
+    assert demo.end() == status
+    assert "Traceback" not in demo.text
+    eventually(lambda: not [pid for pid in started if process_tree.is_running(pid)], "all of it ended")
+    assert list(folder.glob(f"{tempfile.gettempprefix()}*")) + list(folder.glob("kvitto-demo-*")) == []
 
 
 def test_unexpected_error_is_one_line_with_its_type_and_place() -> None:

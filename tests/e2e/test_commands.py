@@ -11,7 +11,7 @@ import pytest
 from app.inbox import client as server
 from app.sandbox.kompar import encrypt
 from config.redis_address import RedisAddress
-from tests.support.kvitto_process import BIND, ROOT, SECRETS, Running, command, run
+from tests.support.kvitto_process import ROOT, SECRETS, Running, command, run
 from tests.support.process_tree import stopped
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import bare_environment, eventually
@@ -216,11 +216,3 @@ def test_console_with_the_password_shows_the_ledger(kvitto: Running) -> None:
     assert 'kvitto_ledger_receipts{outcome="stored",provider="kompar"}' in metrics
     assert 'kvitto_webhook_requests_total{provider="kompar",reason="accepted",status="200"}' in metrics
     assert 'kvitto_processing_errors_total{cause="not-readable",provider="kompar"}' in metrics
-
-
-def test_demo_exits_0_and_shows_what_arrived() -> None:
-    done = run("demo", environment=BIND, seconds=120)
-    assert done.returncode == 0, done.stderr
-    for words in ("kvitto ready", "duplicate", "wrong-key", "kompar", "adds up"):
-        assert words in done.stdout
-    assert "\x1b[" not in done.stdout

@@ -273,7 +273,7 @@ def test_a_slow_sender_delays_no_other(kvitto: Running) -> None:
     body = json.dumps({"application_id": "slow", "accepted": True}).encode()
     head = f"POST /webhooks/kompar/decisions HTTP/1.1\r\nHost: x\r\nAuthorization: token {TOKEN}\r\n"
     host, _, port = kvitto.ingest.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as slow:
+    with socket.create_connection((host, int(port)), timeout=20) as slow:
         slow.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
         for number in range(5):  # each has its own time limit
             answer = kvitto.post("decisions", json.dumps({"application_id": f"beside-{number}", "accepted": True}))
@@ -303,7 +303,7 @@ def test_an_answer_that_no_sender_waits_for_is_recorded_as_incomplete(kvitto: Ru
     waits = "SELECT FROM pg_stat_activity WHERE application_name = 'kvitto-ingest' AND wait_event_type = 'Lock'"
     with psycopg.connect(kvitto.database) as connection:
         connection.execute("LOCK TABLE kvitto.overflow IN EXCLUSIVE MODE")
-        with socket.create_connection((host, int(port)), timeout=10) as sender:
+        with socket.create_connection((host, int(port)), timeout=20) as sender:
             sender.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             eventually(lambda: bool(kvitto.rows(waits)), "ingest before the overflow")
         time.sleep(0.5)  # of an answer within 0.1 s, nobody asks

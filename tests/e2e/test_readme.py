@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import pytest
 
 from app.cli.main import COMMANDS
 from tests.e2e.deploy.composition import SERVICES, composition
+from tests.support import command_server
 from tests.support.kvitto_process import Running, running
-from tests.support.served import served
 from tests.support.servers import bare_environment, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +78,7 @@ def shell(kvitto: Running, text: str) -> subprocess.CompletedProcess[str]:
     binaries = kvitto.data.parent / "bin"
     binaries.mkdir(exist_ok=True)
     program = binaries / "kvitto"
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m app.cli "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(command_server.client())} "$@"\n')
     program.chmod(0o755)
     environment = bare_environment()
     environment["PATH"] = f"{binaries}{os.pathsep}{environment['PATH']}"
@@ -117,15 +116,6 @@ def letters(kvitto: Running, replayed: bool) -> list[dict[str, object]]:
         SELECT receipt FROM kvitto.dead_letters WHERE (replayed_at IS NOT NULL) = %s AND discarded_at IS NULL
     """
     return kvitto.rows(query, replayed)
-
-
-def test_subscription_commands_succeed_over_https(tmp_path: Path) -> None:
-    serve, play, *asked = SUBSCRIBING
-    assert (serve, play, len(asked)) == ("kvitto up --https", "kvitto sandbox serve", 5)
-    data = tmp_path / ".kvitto"
-    with running(data, {}, "--https") as kvitto, served(data):
-        done = shell(kvitto, "\n".join(["set -e", *asked]))
-        assert done.returncode == 0, (done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("line", sorted({line for line in LINES if line.startswith("make ")}))

@@ -4,7 +4,6 @@ import itertools
 import json
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from app.audit.attempt_log import DeliveryAttempt, read
 from app.sandbox import kompar, solaris
 from app.sandbox.serve import LOGINS
+from tests.e2e.test_readme import SUBSCRIBING, shell
 from tests.support import process_tree
 from tests.support.kvitto_process import Running, run, start
 from tests.support.ports import free_port
@@ -91,13 +91,21 @@ class Lender:
         return [row["outcome"] for found in rows for row in found]
 
 
-@contextmanager
-def lending(data: Path) -> Iterator[Lender]:
-    lender = Lender(data)
+@pytest.fixture(scope="module")
+def lender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lender]:
+    """On a data folder of the name that `kvitto up` gives it."""
+    found = Lender(tmp_path_factory.mktemp("lending") / ".kvitto")
     try:
-        yield lender
+        yield found
     finally:
-        lender.end()
+        found.end()
+
+
+@pytest.fixture(scope="module")
+def sandbox(lender: Lender) -> Iterator[Served]:
+    """The providers' APIs beside it; each test removes what it subscribes to."""
+    with served(lender.data, "--record", str(record(lender.data)), "--speed", str(SPEED)) as found:
+        yield found
 
 
 def ask(sandbox: Served, provider: Provider) -> httpx.Response:
@@ -130,35 +138,95 @@ def tries(sandbox: Served, event: str) -> list[DeliveryAttempt]:
     return [each for each in read(path) if each.event == event] if text.endswith("\n") else []
 
 
-def test_the_round_trip(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    recorded = ("--record", str(record(data)), "--speed", str(SPEED))
-    with lending(data) as lender, served(data, *recorded) as sandbox:
-        for provider in PROVIDERS:
-            lender.subscriptions(sandbox, "register", provider.name, provider.topic)
-        lender.restart()  # it learns Solaris' secret
-        for provider in PROVIDERS:
-            arrives(sandbox, lender, send(sandbox, provider), count=1)
+def test_edge_over_https_is_healthy_and_accepts_canaries_and_deliveries(lender: Lender) -> None:
+    kvitto = lender.kvitto
+    assert kvitto.ingest.startswith("https://")
+    eventually(lambda: len(kvitto.rows("SELECT * FROM reporting.canaries")) == 2, "the first canaries")
+    assert kvitto.client.get(f"{kvitto.console}/readyz").status_code == 200
+    for process in ("ingest", "beat", "worker"):
+        done = kvitto.run("health", process)
+        assert done.returncode == 0, done.stdout
+    for provider in ("kompar", "solaris"):
+        done = kvitto.run("sandbox", "send", provider)
+        assert done.returncode == 0, done.stderr
 
-        lender.kill()
-        lost = [(provider, send(sandbox, provider)) for provider in PROVIDERS]
-        for _, event in lost:
-            eventually(partial(failed_twice, sandbox, event), "two tries that failed")
-        lender.restart()
-        for provider, event in lost:
-            arrives(sandbox, lender, event)
-            assert_on_schedule(sandbox, provider, event)
-            assert lender.kvitto.audit(provider.name)["missing"] == 0
 
-        for provider in PROVIDERS:
-            lender.subscriptions(sandbox, "remove", provider.name, provider.topic)
-        before = [kept(lender, provider) for provider in PROVIDERS]
-        assert before == [2, 2]
-        assert [ask(sandbox, provider).status_code for provider in PROVIDERS] == [404, 404]
-        assert (look(sandbox)["subscriptions"], look(sandbox)["pending"]) == ([], 0)
-        assert [kept(lender, provider) for provider in PROVIDERS] == before
-        listed = json.loads(lender.subscriptions(sandbox, "list", "--all", "--json"))
-        assert [row["state"] for row in listed] == ["deleted", "deleted"]
+@pytest.mark.usefixtures("sandbox")
+def test_settings_that_switch_the_sandbox_off_are_reported(lender: Lender) -> None:
+    data = ("--data", str(lender.data))
+    for given in ({}, {"PUBLIC_URL": "https://lender.example"}):
+        done = run(*data, "check", "subscriptions", environment=given)
+        assert (done.returncode, "complete for subscriptions" in done.stdout) == (0, True), done.stdout
+    given = {"KOMPAR_API_USERNAME": "a-lender", "KOMPAR_API_PASSWORD": "a-password"}
+    done = run(*data, "subscriptions", "register", "kompar", "applications", environment=given)
+    reported = "calling https://api.kompar.se: KOMPAR_API_PASSWORD, KOMPAR_API_USERNAME in the environment disable"
+    assert f"{reported} the sandbox" in done.stderr
+    assert (done.returncode, "an address of this machine alone" in done.stderr) == (2, True)
+    done = run(*data, "subscriptions", "list", environment={"SOLARIS_CLIENT_ID": "a-client"})
+    assert "SOLARIS_CLIENT_ID in the environment disables the sandbox" in done.stderr
+    assert run(*data, "check", "subscriptions", environment={"SOLARIS_CLIENT_ID": "a"}).returncode == 78
+    done = run(*data, "subscriptions", "list", environment={})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_the_tutorials_commands_for_subscriptions_succeed(lender: Lender) -> None:
+    serve, play, *asked = SUBSCRIBING
+    assert (serve, play, len(asked)) == ("kvitto up --https", "kvitto sandbox serve", 5)
+    done = shell(lender.kvitto, "\n".join(["set -e", *asked, f"kvitto subscriptions remove solaris {EVENT_TYPE}"]))
+    assert done.returncode == 0, (done.stdout, done.stderr)
+
+
+def test_a_subscription_is_verified_with_no_setting_but_the_data_folder(lender: Lender, sandbox: Served) -> None:
+    """What `kvitto up --https` and `kvitto sandbox serve` say of themselves there is all that is needed."""
+
+    def subscriptions(*arguments: str, status: int = 0) -> str:
+        done = lender.kvitto.run("subscriptions", *arguments)
+        assert done.returncode == status, done.stderr
+        return done.stdout + done.stderr
+
+    subscriptions("register", "kompar", "applications")
+    found = json.loads(subscriptions("verify", "kompar", "applications", "--json"))
+    assert [(row["topic"], row["outcome"]) for row in found] == [("applications", "stored")]
+    subscriptions("register", "solaris", EVENT_TYPE)
+    assert "is it rejected (401" in subscriptions("verify", "solaris", EVENT_TYPE, "--timeout", "2s", status=1)
+    lender.restart()
+    assert " stored " in subscriptions("verify", "solaris", EVENT_TYPE)
+    assert "registered" in subscriptions("list")
+    assert look(sandbox)["final_statuses"]["delivered"] >= 2
+    assert_no_secret_is_logged(lender)
+    for provider in PROVIDERS:
+        subscriptions("remove", provider.name, provider.topic)
+    eventually(lambda: look(sandbox)["pending"] == 0, "no try left")
+
+
+def test_the_round_trip(lender: Lender, sandbox: Served) -> None:
+    for provider in PROVIDERS:
+        lender.subscriptions(sandbox, "register", provider.name, provider.topic)
+    lender.restart()  # it learns Solaris' secret
+    first = [kept(lender, provider) for provider in PROVIDERS]
+    for provider in PROVIDERS:
+        arrives(sandbox, lender, send(sandbox, provider), count=1)
+
+    lender.kill()
+    lost = [(provider, send(sandbox, provider)) for provider in PROVIDERS]
+    for _, event in lost:
+        eventually(partial(failed_twice, sandbox, event), "two tries that failed")
+    lender.restart()
+    for provider, event in lost:
+        arrives(sandbox, lender, event)
+        assert_on_schedule(sandbox, provider, event)
+        assert lender.kvitto.audit(provider.name)["missing"] == 0
+
+    for provider in PROVIDERS:
+        lender.subscriptions(sandbox, "remove", provider.name, provider.topic)
+    last = [kept(lender, provider) for provider in PROVIDERS]
+    assert last == [count + 2 for count in first]
+    assert [ask(sandbox, provider).status_code for provider in PROVIDERS] == [404, 404]
+    assert (look(sandbox)["subscriptions"], look(sandbox)["pending"]) == ([], 0)
+    assert [kept(lender, provider) for provider in PROVIDERS] == last
+    listed = json.loads(lender.subscriptions(sandbox, "list", "--all", "--json"))
+    assert {(row["provider"], row["state"]) for row in listed} == {("kompar", "deleted"), ("solaris", "deleted")}
 
 
 def kept(lender: Lender, provider: Provider) -> int:
@@ -181,51 +249,13 @@ def arrives(sandbox: Served, lender: Lender, event: str, count: int | None = Non
 
 
 def assert_on_schedule(sandbox: Served, provider: Provider, event: str) -> None:
-    """Each try comes as long after the end of the one before it as the provider says."""
+    """Each try comes as long after the end of the one before it as the provider says, or later on a busy machine."""
     made = tries(sandbox, event)
     assert len(made) > 2
     gaps = [(after.at - before.at).total_seconds() - before.seconds for before, after in itertools.pairwise(made)]
-    expected = [seconds / SPEED for seconds in provider.schedule[: len(gaps)]]
-    assert gaps == pytest.approx(expected, rel=0.02, abs=0.3)  # the record's clock is not the timer's
-
-
-def test_a_subscription_is_verified_with_no_setting_but_the_data_folder(tmp_path: Path) -> None:
-    """What `kvitto up --https` and `kvitto sandbox serve` say of themselves there is all that is needed."""
-    with lending(tmp_path / "data") as lender, served(tmp_path / "data") as sandbox:
-
-        def subscriptions(*arguments: str, status: int = 0) -> str:
-            done = lender.kvitto.run("subscriptions", *arguments)
-            assert done.returncode == status, done.stderr
-            return done.stdout + done.stderr
-
-        subscriptions("register", "kompar", "applications")
-        found = json.loads(subscriptions("verify", "kompar", "applications", "--json"))
-        assert [(row["topic"], row["outcome"]) for row in found] == [("applications", "stored")]
-        subscriptions("register", "solaris", EVENT_TYPE)
-        assert "is it rejected (401" in subscriptions("verify", "solaris", EVENT_TYPE, "--timeout", "2s", status=1)
-        lender.restart()
-        assert " stored " in subscriptions("verify", "solaris", EVENT_TYPE)
-        assert "registered" in subscriptions("list")
-        assert look(sandbox)["final_statuses"]["delivered"] >= 2
-        assert_no_secret_is_logged(lender)
-
-
-def test_settings_that_switch_the_sandbox_off_are_reported(tmp_path: Path) -> None:
-    data = ("--data", str(tmp_path / "data"))
-    with lending(tmp_path / "data"), served(tmp_path / "data"):
-        for given in ({}, {"PUBLIC_URL": "https://lender.example"}):
-            done = run(*data, "check", "subscriptions", environment=given)
-            assert (done.returncode, "complete for subscriptions" in done.stdout) == (0, True), done.stdout
-        given = {"KOMPAR_API_USERNAME": "a-lender", "KOMPAR_API_PASSWORD": "a-password"}
-        done = run(*data, "subscriptions", "register", "kompar", "applications", environment=given)
-        reported = "calling https://api.kompar.se: KOMPAR_API_PASSWORD, KOMPAR_API_USERNAME in the environment disable"
-        assert f"{reported} the sandbox" in done.stderr
-        assert (done.returncode, "an address of this machine alone" in done.stderr) == (2, True)
-        done = run(*data, "subscriptions", "list", environment={"SOLARIS_CLIENT_ID": "a-client"})
-        assert "SOLARIS_CLIENT_ID in the environment disables the sandbox" in done.stderr
-        assert run(*data, "check", "subscriptions", environment={"SOLARIS_CLIENT_ID": "a"}).returncode == 78
-        done = run(*data, "subscriptions", "list", environment={})
-        assert (done.returncode, done.stderr) == (0, "")
+    waits = [seconds / SPEED for seconds in provider.schedule[: len(gaps) + 1]]
+    for gap, (wait, following) in zip(gaps, itertools.pairwise(waits), strict=False):
+        assert wait * 0.98 - 0.1 <= gap < following  # the record's clock is not the timer's
 
 
 def assert_no_secret_is_logged(lender: Lender) -> None:
@@ -238,17 +268,3 @@ def assert_no_secret_is_logged(lender: Lender) -> None:
     logs = "".join(path.read_text(errors="replace") for path in lender.data.glob("logs/*"))
     rows = str(lender.kvitto.rows("SELECT * FROM kvitto.subscriptions"))
     assert [secret for secret in secrets if secret in logs + rows] == []
-
-
-def test_edge_over_https_is_healthy_and_accepts_canaries_and_deliveries(tmp_path: Path) -> None:
-    with lending(tmp_path / "data") as lender:
-        kvitto = lender.kvitto
-        assert kvitto.ingest.startswith("https://")
-        eventually(lambda: len(kvitto.rows("SELECT * FROM reporting.canaries")) == 2, "the first canaries")
-        assert kvitto.client.get(f"{kvitto.console}/readyz").status_code == 200
-        for process in ("ingest", "beat", "worker"):
-            done = kvitto.run("health", process)
-            assert done.returncode == 0, done.stdout
-        for provider in ("kompar", "solaris"):
-            done = kvitto.run("sandbox", "send", provider)
-            assert done.returncode == 0, done.stderr

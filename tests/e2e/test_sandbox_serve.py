@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,11 +19,18 @@ from app.sandbox.kompar import SCHEDULE
 from tests.support.fake_receiver import Request, receiver
 from tests.support.kvitto_process import run
 from tests.support.sandbox_process import KEY
-from tests.support.served import served, tries
+from tests.support.served import Served, served, tries
 from tests.support.servers import bare_environment, eventually
 
 # What a receiver answers that lets no try succeed.
 FAILING = 500
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One for tests that subscribe to nothing."""
+    with served(tmp_path_factory.mktemp("sandbox") / "data") as found:
+        yield found
 
 
 def test_serve_ends_by_a_signal_and_keeps_its_state(tmp_path: Path) -> None:
@@ -54,11 +62,10 @@ def test_serve_ends_despite_a_waiting_retry(tmp_path: Path) -> None:
         assert "Traceback" not in sandbox.log.read_text()
 
 
-def test_silent_connection_blocks_no_other(tmp_path: Path) -> None:
-    with served(tmp_path / "data") as sandbox:
-        url = httpx.URL(sandbox.kompar)
-        with socket.create_connection((url.host, url.port or 0)), sandbox.client() as client:
-            assert client.get(f"{sandbox.kompar}/token").status_code == 401
+def test_silent_connection_blocks_no_other(sandbox: Served) -> None:
+    url = httpx.URL(sandbox.kompar)
+    with socket.create_connection((url.host, url.port or 0)), sandbox.client() as client:
+        assert client.get(f"{sandbox.kompar}/token").status_code == 401
 
 
 def test_admin_route_accepts_a_chunked_body(tmp_path: Path) -> None:
@@ -67,12 +74,11 @@ def test_admin_route_accepts_a_chunked_body(tmp_path: Path) -> None:
     assert (answer.status_code, answer.json()) == (200, {"calls": 3})
 
 
-def test_serve_rejects_plain_http_and_needs_its_authority(tmp_path: Path) -> None:
-    with served(tmp_path / "data") as sandbox:
-        with pytest.raises(httpx.TransportError):
-            httpx.get(sandbox.kompar.replace("https", "http"))
-        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-            httpx.get(sandbox.kompar)
+def test_serve_rejects_plain_http_and_needs_its_authority(sandbox: Served) -> None:
+    with pytest.raises(httpx.TransportError):
+        httpx.get(sandbox.kompar.replace("https", "http"))
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(sandbox.kompar)
 
 
 def test_deliveries_carry_the_secrets_of_the_environment(tmp_path: Path) -> None:
@@ -119,7 +125,7 @@ def test_serve_ends_when_attempts_cannot_be_recorded(tmp_path: Path) -> None:
     with served(tmp_path / "data", "--record", "/dev/full") as sandbox:
         sandbox.register("decisions", "https://127.0.0.1:1/")
         sandbox.send("decisions")
-        assert sandbox.process.wait(30) == 1
+        assert sandbox.process.wait(60) == 1
         line = sandbox.log.read_text().splitlines()[-1]
         assert line.startswith("Error: /dev/full cannot be written (No space left on device): ")
         assert line.endswith(" with --record")
@@ -225,10 +231,9 @@ def test_lose_timers_every_out_of_range_is_rejected(tmp_path: Path, seconds: str
     assert (done.returncode, "is not in the range 0<x<=86400" in done.stderr) == (2, True)
 
 
-def test_bind_to_taken_address_is_reported(tmp_path: Path) -> None:
-    with served(tmp_path / "data") as sandbox:
-        bind = sandbox.kompar.removeprefix("https://").removesuffix("/kompar")
-        done = run("--data", str(tmp_path / "other"), "sandbox", "serve", "--bind", bind, environment={})
+def test_bind_to_taken_address_is_reported(sandbox: Served, tmp_path: Path) -> None:
+    bind = sandbox.kompar.removeprefix("https://").removesuffix("/kompar")
+    done = run("--data", str(tmp_path), "sandbox", "serve", "--bind", bind, environment={})
     assert (done.returncode, "Address already in use" in done.stderr) == (1, True)
 
 
@@ -274,12 +279,11 @@ def test_untrusted_certificate_is_reported(tmp_path: Path) -> None:
     assert sandbox.log.read_text() == f"kompar applications, attempt 1: {text}; next try in 30 s\n"
 
 
-def test_second_sandbox_on_the_same_data_folder_is_refused(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    with served(data) as sandbox:
-        done = run("--data", str(data), "sandbox", "serve", "--bind", "127.0.0.1:0", environment={})
-        assert (done.returncode, f"{data / 'sandbox'} is in use; stop what serves" in done.stderr) == (1, True)
-        assert sandbox.kompar in (data / "sandbox" / "environment.json").read_text()
+def test_second_sandbox_on_the_same_data_folder_is_refused(sandbox: Served) -> None:
+    data = sandbox.data
+    done = run("--data", str(data), "sandbox", "serve", "--bind", "127.0.0.1:0", environment={})
+    assert (done.returncode, f"{data / 'sandbox'} is in use; stop what serves" in done.stderr) == (1, True)
+    assert sandbox.kompar in (data / "sandbox" / "environment.json").read_text()
 
 
 def test_serve_runs_beside_the_holder_of_the_data_folder(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from typing import IO, Any, NoReturn
 
 from setproctitle import getproctitle
 
+from tests.support.command_client import request
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -33,7 +35,6 @@ def run(
     arguments: Sequence[str], environment: Mapping[str, str], folder: Path | None, seconds: float
 ) -> subprocess.CompletedProcess[str]:
     """Run a command; raise subprocess.TimeoutExpired if it takes longer than so many seconds."""
-    request = json.dumps([list(arguments), dict(environment), str(folder or Path.cwd())])
     with (
         tempfile.TemporaryFile() as out,
         tempfile.TemporaryFile() as err,
@@ -42,8 +43,8 @@ def run(
     ):
         connection.connect(_server())
         connection.settimeout(seconds)
-        socket.send_fds(connection, [b"\n"], [each.fileno() for each in (nothing, out, err)])
-        connection.sendall(f"{request}\n".encode())
+        streams = [each.fileno() for each in (nothing, out, err)]
+        request(connection, arguments, environment, str(folder or Path.cwd()), streams)
         with connection.makefile() as answers:
             process = int(answers.readline())
             try:
@@ -52,6 +53,11 @@ def run(
                 os.kill(process, signal.SIGKILL)
                 raise subprocess.TimeoutExpired(list(arguments), seconds, _text(out), _text(err)) from None
         return subprocess.CompletedProcess(list(arguments), status, _text(out), _text(err))
+
+
+def client() -> list[str]:
+    """Return the command line that is `kvitto` in a script: arguments follow."""
+    return [sys.executable, "-IS", str(Path(__file__).with_name("command_client.py")), _server()]
 
 
 def _text(file: IO[bytes]) -> str:

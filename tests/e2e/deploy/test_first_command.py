@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import venv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,8 @@ def stops(done: subprocess.CompletedProcess[str], *words: str) -> None:
 def adds_up(done: subprocess.CompletedProcess[str]) -> None:
     """Check that a demo went well."""
     assert (done.returncode, "\nadds up\n" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert [words for words in ("kvitto ready", "duplicate", "wrong-key", "kompar") if words not in done.stdout] == []
+    assert "\x1b[" not in done.stdout
 
 
 @contextmanager
@@ -266,10 +269,10 @@ def test_an_interrupted_installation_starts_over_and_standard_input_may_be_close
 
 
 @pytest.mark.parametrize("change", ["nothing", "place", "lock", "Python"])
-def test_what_is_installed_stays_until_something_changes(tmp_path: Path, change: str) -> None:
-    made = installed(tmp_path / "kvitto")
+def test_what_is_installed_stays_until_something_changes(bare: Path, tmp_path: Path, change: str) -> None:
+    made = bare
+    venv.create(made / ".venv", symlinks=True)  # as `python -m venv` does
     stamp = made / ".venv" / "ready"
-    stamp.unlink()  # a link to the one of this checkout
     now = run(
         made, ".venv/bin/python", "-c", "from deploy.install.virtual_environment import stamp; print(stamp(), end='')"
     ).stdout
