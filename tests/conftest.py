@@ -28,7 +28,12 @@ settings.load_profile("kvitto")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier: the folder of tests/ that it is in."""
+    """Mark each test with its tier: the folder of tests/ that it is in.
+
+    In each module, tests that break the Kvitto that all share run last.
+    """
+    modules = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: (modules[item.path], "empty_kvitto" in getattr(item, "fixturenames", ())))
     for item in items:
         item.add_marker(item.path.relative_to(Path(__file__).parent).parts[0])
 
@@ -85,14 +90,7 @@ def redis(valkey_server: str) -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="session")
-def kvitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The whole of Kvitto, as `kvitto up` runs it, for tests that leave it as they found it."""
-    with running(tmp_path_factory.mktemp("up") / "data") as found:
-        yield found
-
-
-@pytest.fixture(scope="session")
-def _breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Running]]:
+def give_empty_kvitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Running]]:
     """Return a function that gives a working, empty Kvitto: the last one if it can be used again, else another."""
     with ExitStack() as stack:
         current: list[Running] = []
@@ -105,16 +103,22 @@ def _breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[]
                 current.clear()
                 stack.close()
             if not current:
-                current.append(stack.enter_context(running(tmp_path_factory.mktemp("breakable") / "data")))
+                current.append(stack.enter_context(running(tmp_path_factory.mktemp("up") / "data")))
             return current[0]
 
         yield give
 
 
+@pytest.fixture(scope="module")
+def kvitto(give_empty_kvitto: Callable[[], Running]) -> Running:
+    """The whole of Kvitto, as `kvitto up` runs it, for tests that leave it as they found it; empty for each module."""
+    return give_empty_kvitto()
+
+
 @pytest.fixture
-def empty_kvitto(_breakable: Callable[[], Running]) -> Running:
-    """The whole of Kvitto with nothing in its stores, for tests that break it; what it counted before, it still has."""
-    return _breakable()
+def empty_kvitto(give_empty_kvitto: Callable[[], Running]) -> Running:
+    """The same with nothing in its stores, for tests that break it; what it counted before, it still has."""
+    return give_empty_kvitto()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from app.audit.attempt_log import DeliveryAttempt
-from tests.support.kvitto_process import Running, run, running
+from tests.support.kvitto_process import Running, run
 from tests.support.process_tree import named, stopped
 from tests.support.providers.provider_fixtures import names, side
 from tests.support.terminal import terminal
@@ -51,15 +51,8 @@ def compare(kvitto: Running, record: Path, *more: str) -> tuple[int, dict[str, i
 
 
 @pytest.fixture(scope="module")
-def kvitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One of its own: where the same load was sent before, all of it is duplicates."""
-    with running(tmp_path_factory.mktemp("against") / "data") as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def recorded(kvitto: Running, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A record of a few seconds with every fault, and its summary."""
+    """A record of a few seconds with every fault, and its summary; no other test sends with this seed."""
     path = tmp_path_factory.mktemp("record") / "tries.jsonl"
     faults = [word for fault in FAULTS for word in ("--fault", fault)]
     return path, load(kvitto, path, "--rate", "40/s", "--duration", "4s", "--seed", "4711", *faults)
