@@ -19,7 +19,7 @@ up: install        ## serve on this machine until Ctrl-C
 test: install      ## pass the tests: unit, integration, e2e, browser (6 min)
 	@tests/prepare
 	@status=0; \
-	$(BIN)/python -m pytest -n 5 --dist loadfile -m '(e2e or browser) and not slow' || status=1; \
+	$(BIN)/python -m pytest -n 4 --dist loadfile tests/e2e tests/browser || status=1; \
 	$(BIN)/python -m pytest -n 4 --dist worksteal -m '(unit or integration) and not slow' --cov --cov-report= || status=1; \
 	$(BIN)/coverage report --include='$(PATH_OF_A_DELIVERY)' --fail-under=$(COVERED) || status=1; exit $$status
 chaos: install     ## break every part under load, account for every delivery (40 min; OPTIONS="--only redis": a part)

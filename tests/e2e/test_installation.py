@@ -1,21 +1,15 @@
 """`kvitto check` reports a package that is missing from a real environment, and the processes that need it."""
 
 import json
-import re
 import subprocess
-import sysconfig
 import venv
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.deploy.installations import runtime_entries
 from tests.support.kvitto_process import ROOT
 from tests.support.servers import bare_environment
-
-RUNTIME = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.runtime.lock").read_text(), re.MULTILINE)
-# The lock also lists packages for other systems and other versions of Python.
-INSTALLED = {each.name.lower().replace("_", "-") for each in metadata.distributions()}
 
 
 def environment_without(package: str, folder: Path) -> Path:
@@ -23,14 +17,11 @@ def environment_without(package: str, folder: Path) -> Path:
 
     Return its interpreter.
     """
-    assert package in RUNTIME
+    assert [*runtime_entries(package)] != [*runtime_entries()]
     venv.create(folder, with_pip=False)
-    here = Path(sysconfig.get_path("platlib"))
     (site,) = (folder / "lib").glob("python*/site-packages")
-    for name in {*RUNTIME} & INSTALLED - {package}:
-        for entry in {file.parts[0] for file in metadata.files(name) or ()} - {"..", "__pycache__"}:
-            if not (site / entry).exists():
-                (site / entry).symlink_to(here / entry)
+    for entry in runtime_entries(package):
+        (site / entry.name).symlink_to(entry)
     for name in ("app", "config", "workers"):
         (site / name).symlink_to(ROOT / name)
     return folder / "bin" / "python"

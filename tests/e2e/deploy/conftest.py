@@ -1,19 +1,16 @@
-"""Two ingest processes behind the balancer, and installations of Kvitto, for tests that leave them as they are."""
+"""Two ingest processes behind the balancer, for tests that leave them as they are."""
 
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from redis import Redis
 
-from tests.e2e.deploy import installations
 from tests.e2e.deploy.balancer import Balancer, balancer
 from tests.e2e.deploy.edges import Edge, edges
-from tests.e2e.deploy.installations import Installation
 from tests.support import databases
 
 SEALING_KEYS = f"a={base64.b64encode(b's' * 32).decode()}"
@@ -59,17 +56,3 @@ def front(edge_environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
         balancer(folder, [edge.address for edge in found]) as running,
     ):
         yield Front(running, found, edge_environment["REDIS_URL"], edge_environment["DATABASE_URL"])
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that every user may enter."""
-    with installations.open_folder("run") as found:
-        yield found
-
-
-@pytest.fixture(scope="session")
-def image() -> Iterator[Installation]:
-    """What the image holds, made as the Dockerfile makes it."""
-    with installations.open_folder("image") as folder:
-        yield installations.build_image(folder)

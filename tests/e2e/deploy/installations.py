@@ -6,11 +6,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import venv
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from tests.support.servers import eventually
 # Installing dozens of packages, or starting processes whose modules are not compiled yet, on a machine that is busy.
 _SECONDS = 180.0
 _TARGET = "/opt/kvitto"
+_RUNTIME = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.runtime.lock").read_text(), re.MULTILINE)
 _IMPORTED = re.compile(r"^import time:[\s\d]+\|[\s\d]+\|\s+(\S+)$", re.MULTILINE)
 
 
@@ -65,18 +68,54 @@ def instructions(*names: str, stage: int | None = None) -> list[tuple[str, str]]
 
 
 def build_image(folder: Path) -> Installation:
-    """Run the Dockerfile's first stage in `folder`/build, on this Python; install into `folder`/kvitto.
-
-    The wheel is left in `folder`/build/dist. Modules are not compiled, which saves time and changes no behaviour.
-    """
-    build, target, tools = folder / "build", folder / "kvitto", folder / "tools"
-    build.mkdir()
+    """Run the Dockerfile's first stage in `folder`/build, on this Python; install into `folder`/kvitto."""
+    tools = folder / "tools"
     venv.create(tools, with_pip=True)
-    path = {"PATH": f"{tools}/bin:{os.environ['PATH']}"}
-    for kind, value in instructions("COPY", "RUN", stage=0):
+    return _build(folder, tools / "bin", instructions("COPY", "RUN", stage=0))
+
+
+def link_image(folder: Path) -> Installation:
+    """Make in `folder`/kvitto what the image holds, without a download.
+
+    The packages of the runtime lock are this environment's. The Dockerfile's last step adds the project, and leaves its
+    wheel in `folder`/build/dist.
+    """
+    target = folder / "kvitto"
+    venv.create(target, with_pip=False)
+    (site,) = (target / "lib").glob("python*/site-packages")
+    entries = list(runtime_entries())
+    how = "--link" if os.stat(sys.prefix).st_dev == folder.stat().st_dev else "--reflink=auto"
+    subprocess.run(["cp", "--archive", how, *entries, site], check=True)
+    steps = instructions("COPY", "RUN", stage=0)
+    last = max(number for number, (kind, _) in enumerate(steps) if kind == "RUN")
+    return _build(folder, Path(sys.prefix, "bin"), [step for step in steps if step[0] == "COPY"] + [steps[last]])
+
+
+def runtime_entries(without: str = "") -> Iterator[Path]:
+    """Yield the files and folders of this environment that the packages of the runtime lock consist of, but for one.
+
+    The lock also lists packages for other systems and other versions of Python.
+    """
+    here = Path(sysconfig.get_path("platlib"))
+    installed = {each.name.lower().replace("_", "-") for each in metadata.distributions()}
+    names = {
+        entry
+        for package in {*_RUNTIME} & installed - {without}
+        for file in metadata.files(package) or ()
+        if (entry := file.parts[0]) not in ("..", "__pycache__")
+    }
+    yield from (here / name for name in sorted(names))
+
+
+def _build(folder: Path, tools: Path, steps: list[tuple[str, str]]) -> Installation:
+    """Take steps of the Dockerfile in `folder`/build, with pip from `tools`; return `folder`/kvitto."""
+    build, target = folder / "build", folder / "kvitto"
+    build.mkdir()
+    for kind, value in steps:
         if kind == "COPY":
             _copy(build, *value.split())
         else:
+            path = {"PATH": f"{tools}:{os.environ['PATH']}"}
             _run(["sh", "-ec", value.replace(_TARGET, str(target))], build, path)
     (_, settings), *_ = instructions("ENV", stage=1)
     words = shlex.split(settings.replace(_TARGET, str(target)).replace("$PATH", os.defpath))
@@ -110,7 +149,7 @@ def _copy(build: Path, *words: str) -> None:
 
 
 def _run(line: list[str], folder: Path, more: Mapping[str, str] = {}) -> None:
-    environment = os.environ | {"PIP_NO_COMPILE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"} | dict(more)
+    environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"} | dict(more)
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
@@ -132,13 +171,24 @@ def empty(path: Path) -> Path:
 
 @dataclass(slots=True)
 class Production:
-    """Kvitto's processes, their logs and where they answer."""
+    """Kvitto's processes, their logs, and where they and their servers answer."""
 
     ingest: str
     console: str
     database: str
-    processes: dict[str, subprocess.Popen[bytes]]
+    redis: str
+    secrets: Path
+    metrics: Path
     logs: Path
+    environments: dict[str, dict[str, str]]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def is_well(self, name: str, **more: str) -> bool:
+        """Run a process's health check as an engine does: in its environment, as its user."""
+        line = [*unprivileged(), *SERVICES[name]["healthcheck"]["test"][1:]]
+        environment = self.environments[name] | more
+        done = subprocess.run(line, env=environment, cwd="/", capture_output=True, check=False, timeout=_SECONDS)
+        return done.returncode == 0
 
     def log(self, name: str) -> str:
         """Return what a process has written, without the list of its imports."""
@@ -179,34 +229,33 @@ def running(installation: Installation, folder: Path) -> Iterator[Production]:
 
     They run as the image's user, in an empty folder, and write to their folders for temporary files and metrics.
     """
-    secrets = production.make_all_secrets(folder)
+    secrets, metrics, nowhere = production.make_all_secrets(folder), own(folder / "metrics"), empty(folder / "empty")
     ingest, console = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     here = {
         "INGEST_BIND": ingest, "CONSOLE_BIND": console, "INGEST_URL": f"http://{ingest}",
-        "PROMETHEUS_MULTIPROC_DIR": str(own(folder / "metrics")),
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
     }  # fmt: skip
-    basis = {
-        **installation.environment,
-        "HOME": "/",
-        "TMPDIR": str(own(folder / "tmp")),
-        "PYTHONPROFILEIMPORTTIME": "1",
-    }
-    nowhere = empty(folder / "empty")
+    basis = {**installation.environment, "HOME": "/", "TMPDIR": str(own(folder / "tmp"))}
 
     def start(name: str) -> subprocess.Popen[bytes]:
         line = [*unprivileged(), f"{installation.programs}/kvitto", *SERVICES[name]["command"]]
-        environment = basis | environment_of(SERVICES[name], secrets, **here)
+        environment = found.environments[name] | {"PYTHONPROFILEIMPORTTIME": "1"}
         with (folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 line, env=environment, cwd=nowhere, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     with (
-        production.redis(folder, secrets),
+        production.redis(folder, secrets) as redis,
         production.postgres(folder, secrets) as database,
         ExitStack() as ending,
     ):
-        found = Production(f"http://{ingest}", f"http://{console}", database, {}, folder)
+        environments = {
+            name: basis | environment_of(SERVICES[name], secrets, **here) for name in ("migrate", *PROCESSES)
+        }
+        found = Production(
+            f"http://{ingest}", f"http://{console}", database, redis, secrets, metrics, folder, environments
+        )
         with start("migrate") as migrate:
             assert migrate.wait(_SECONDS) == 0, found.log("migrate")
         for name in PROCESSES:
@@ -223,17 +272,19 @@ def deliver(ingest: str, application_id: str, client: httpx.Client | None = None
     return str(answer.json()["receipt"])
 
 
-def play(installation: Installation, folder: Path) -> Production:
-    """Start every process, deliver, find the row, await a canary of each provider, stop; return what was running."""
-    with running(installation, folder) as found:
-        found.wait(lambda: Edge.is_ready(found.ingest), "ingest ready")
-        receipt = deliver(found.ingest, "installed")
-        stored = "SELECT FROM reporting.deliveries WHERE receipt = %s AND outcome = 'stored'"
-        found.wait(lambda: bool(found.rows(stored, receipt)), f"receipt {receipt} in the ledger")
-        assert len(found.rows("SELECT FROM reporting.kompar_applications WHERE application_id = 'installed'")) == 1
-        found.wait(lambda: len(found.rows("SELECT FROM reporting.canaries")) == 2, "a canary of each provider")
-        found.wait(lambda: Edge.is_ready(found.console), "console ready")
-        assert found.stop() == dict.fromkeys(PROCESSES, 0)
+def use(found: Production) -> None:
+    """Deliver, find the row, await a canary of each provider and the console."""
+    found.wait(lambda: Edge.is_ready(found.ingest), "ingest ready")
+    receipt = deliver(found.ingest, "installed")
+    stored = "SELECT FROM reporting.deliveries WHERE receipt = %s AND outcome = 'stored'"
+    found.wait(lambda: bool(found.rows(stored, receipt)), f"receipt {receipt} in the ledger")
+    assert len(found.rows("SELECT FROM reporting.kompar_applications WHERE application_id = 'installed'")) == 1
+    found.wait(lambda: len(found.rows("SELECT FROM reporting.canaries")) == 2, "a canary of each provider")
+    found.wait(lambda: Edge.is_ready(found.console), "console ready")
+
+
+def stop(found: Production) -> None:
+    """Stop every process; each must end with 0, and have found all that it imports."""
+    assert found.stop() == dict.fromkeys(PROCESSES, 0)
     for name in ("migrate", *PROCESSES):
         assert not re.search("ModuleNotFoundError|ImportError|Traceback", found.log(name)), found.log(name)
-    return found

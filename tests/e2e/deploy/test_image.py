@@ -1,21 +1,13 @@
-"""The image: what it is built from, that what it installs works alone."""
+"""The image: what it is built from."""
 
 import json
 import re
-import subprocess
 import tomllib
-import zipfile
-from fnmatch import fnmatch
-from importlib import metadata
-from pathlib import Path
 
 from tests.e2e.deploy import installations
-from tests.e2e.deploy.composition import PROCESSES, SERVICES
-from tests.e2e.deploy.installations import Installation, play
 from tests.support.kvitto_process import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OWN = {"app", "config", "workers"}
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
 
@@ -36,12 +28,6 @@ def pins(lock: str) -> dict[str, tuple[str, frozenset[str]]]:
 def name(requirement: str) -> str:
     """Return the package that a requirement names."""
     return re.split(r"[\[><=~]", requirement)[0]
-
-
-def site_packages(installation: Installation) -> Path:
-    """Return where the packages of an environment lie."""
-    (found,) = (installation.folder / "lib").glob("python*/site-packages")
-    return found
 
 
 def test_both_stages_stand_on_one_slim_python_that_the_project_supports() -> None:
@@ -79,54 +65,3 @@ def test_its_lock_is_the_runtime_part_of_the_whole() -> None:
     extras = {name(item) for extra in PROJECT["optional-dependencies"].values() for item in extra}
     assert not extras & runtime.keys()
     assert pins("requirements.build.lock").items() <= whole.items()
-
-
-def test_the_wheel_holds_every_file_of_the_packages(image: Installation) -> None:
-    (wheel,) = (image.folder.parent / "build" / "dist").iterdir()
-    tracked = subprocess.run(
-        ["git", "ls-files", "app", "config", "workers"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.split()
-    packed = [item for item in zipfile.ZipFile(wheel).namelist() if not fnmatch(item, "*.dist-info/*")]
-    assert set(tracked) <= set(packed)
-    assert {Path(item).parts[0] for item in packed} == {"app", "config", "workers"}
-
-
-def test_it_holds_nothing_that_is_for_development(image: Installation) -> None:
-    found = {each.name.lower().replace("_", "-") for each in metadata.distributions(path=[str(site_packages(image))])}
-    assert found <= {"kvitto", *pins("requirements.runtime.lock")}
-    assert not (image.programs / "pip").exists()
-
-
-def test_every_process_of_the_image_works_and_imports_what_check_imports(
-    image: Installation, open_folder: Path
-) -> None:
-    found = play(image, open_folder)
-    everything = "can be imported for ingest, worker, beat, console, migrate, check"
-    assert modules_found_by_check(image, open_folder) == everything
-    installed = {path.name.partition(".")[0] for path in site_packages(image).iterdir()} - OWN
-    for name in PROCESSES:
-        process = SERVICES[name]["command"][0]
-        checked = imported_by_check(image, open_folder, process)
-        # Packages of others by their names alone: which of its modules a package imports when, is its own matter.
-        packages = {module.partition(".")[0] for module in found.imported(name)} & installed
-        assert packages
-        assert packages - {module.partition(".")[0] for module in checked} == set(), name
-        own = {module for module in found.imported(name) if module.partition(".")[0] in OWN}
-        assert own - checked - {f"app.{process}.wsgi"} == set(), name
-
-
-def modules_found_by_check(image: Installation, folder: Path) -> str:
-    """Return what `kvitto check` says of the modules, where there is no setting at all."""
-    line = [f"{image.programs}/kvitto", "check", "--json"]
-    done = subprocess.run(line, env=dict(image.environment), cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 78, done.stderr
-    return str(next(finding["message"] for finding in json.loads(done.stdout) if finding["name"] == "modules"))
-
-
-def imported_by_check(image: Installation, folder: Path, process: str) -> set[str]:
-    """Return the modules that are there once `kvitto check` has imported a process's."""
-    look = "from app.preflight.installation import check; check(sys.argv[1:], ['kompar', 'solaris'])"
-    code = f"import sys; {look}; print(*sys.modules)"
-    line = [image.python, "-c", code, process]
-    done = subprocess.run(line, env=dict(image.environment), cwd=folder, check=True, capture_output=True, text=True)
-    return set(done.stdout.split())

