@@ -47,12 +47,12 @@ def rates(connection: Connection) -> list[Any]:
 
 
 def clear(connection: Connection) -> None:
-    """Empty every table; far faster than TRUNCATE where there are few rows."""
+    """Empty every table and start its numbers again; far faster than TRUNCATE where there are few rows."""
     names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'kvitto'").fetchall()
     with connection.transaction():
         connection.execute("SET LOCAL session_replication_role = replica")  # in any order
-        for (name,) in names:
-            connection.execute(f"DELETE FROM kvitto.{name}")
+        connection.execute("; ".join(f"DELETE FROM kvitto.{name}" for (name,) in names).encode())
+        connection.execute("SELECT setval(seqrelid::regclass, seqstart, false) FROM pg_sequence")
 
 
 def _state(row: dict[str, Any]) -> State:
