@@ -1,7 +1,9 @@
 """Fixtures shared by all tests."""
 
 import logging
+import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 from redis import Redis, RedisError
 
 from app.inbox import client as server
@@ -18,6 +21,9 @@ from config.redis_address import RedisAddress
 from tests.support import databases, servers
 from tests.support.kvitto_process import Running, running
 
+# Compiled tests are kept even where the environment says otherwise: each test process would compile all of them again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A shell has what it starts in the background ignore Ctrl-C, and that would be inherited by all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # A test's edge lives until the process ends, and its pool would go on saying that the test's Postgres is gone.
@@ -25,6 +31,13 @@ logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 # A loaded machine is slow, which is no fault of what is tested.
 settings.register_profile("kvitto", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kvitto")
+
+
+@pytest.hookimpl(trylast=True)  # which Hypothesis asks of whatever takes time
+def pytest_sessionstart() -> None:
+    """Have Hypothesis keep its tables of Unicode before test processes start: each would take seconds to make them."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        st.text().validate()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     modules = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
     items.sort(key=lambda item: (modules[item.path], "empty_kvitto" in getattr(item, "fixturenames", ())))
     for item in items:
-        item.add_marker(item.path.relative_to(Path(__file__).parent).parts[0])
+        item.add_marker(item.nodeid.split("/")[1])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks import plots, tables, thresholds
+from benchmarks import tables, thresholds
 from benchmarks.goals import judged
 from benchmarks.result_files import KVITTO, Record
 from benchmarks.statistics import SHARES
@@ -56,6 +56,8 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_the_same_record_gives_the_same_plots(tmp_path: Path) -> None:
+    from benchmarks import plots  # noqa: PLC0415 - Matplotlib takes a second, which each test process would spend
+
     first, second = ({path.name: path.read_bytes() for path in plots.draw(record(), tmp_path)} for _ in range(2))
     assert list(first) == ["accept.svg", "drain.svg", "growth.svg"]
     assert first == second
