@@ -1,10 +1,11 @@
 """The ledger: once, whatever the order, and all or nothing."""
 
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import permutations
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import psycopg
@@ -22,6 +23,7 @@ from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from app.storage.overflow import EPOCH as OVERFLOW
 from tests.support.servers import eventually
+from tests.support.tables import clear
 
 EPOCH = UUID(int=1)
 START_MS = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp() * 1000)
@@ -70,13 +72,6 @@ def tables(connection: Connection) -> dict[str, list[Any]]:
     return {name: list(connection.execute(query)) for name, query in queries.items()}
 
 
-def clear(connection: Connection) -> None:
-    connection.execute(
-        "TRUNCATE receipts, dead_letters, duplicate_entries, bodies, events, erased_digests,"
-        " kompar_applications, kompar_decisions, late_retry_findings, answers"
-    )
-
-
 contents = st.fixed_dictionaries(
     {"application_id": st.sampled_from(["one", "two"])},
     optional={
@@ -92,7 +87,7 @@ histories = st.lists(
 )  # minutes after noon, and those of a copy
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories, data=st.data())
 def test_any_order_and_any_batching_give_the_same_tables(
     ledger: Ledger,
@@ -229,10 +224,28 @@ def test_a_server_that_fails_is_unavailable_and_its_successor_is_used(ledger: Le
     assert len(tables(connection)["deliveries"]) == 2
 
 
+class TimeLimit(BaseException):
+    """What the signal of a task's time limit raises."""
+
+
 def test_a_connection_interrupted_in_mid_statement_is_replaced(ledger: Ledger, connection: Connection) -> None:
     ledger.store([processed(1, 0, {"application_id": "a"})])
-    assert ledger._connection is not None
-    ledger._connection.pgconn.send_query(b"SELECT pg_sleep(60)")  # as a time limit's signal leaves it
+
+    def interrupt() -> None:
+        eventually(lambda: waiting(connection) == 1, "the ledger in mid-statement")
+        signal.raise_signal(signal.SIGUSR1)
+
+    def end(*_: object) -> NoReturn:
+        raise TimeLimit
+
+    before = signal.signal(signal.SIGUSR1, end)
+    with ThreadPoolExecutor() as pool, connection.transaction():
+        connection.execute("LOCK TABLE kompar_decisions")
+        interruption = pool.submit(interrupt)
+        with pytest.raises(TimeLimit):
+            ledger.store([processed(2, 0, {"application_id": "b"})])
+        interruption.result()
+    signal.signal(signal.SIGUSR1, before)
     ledger.store([processed(2, 0, {"application_id": "b"})])
     assert len(tables(connection)["deliveries"]) == 2
 

@@ -24,10 +24,10 @@ class Request:
         segments = sample.path.strip("/").split("/")
         self.topic = segments[2] if len(segments) > 2 else None
         self.body = sample.body
-        self._headers = {name.lower(): value for name, value in sample.headers.items()}
+        self.headers = {name.lower(): value for name, value in sample.headers.items()}
 
     def header(self, name: str) -> str:
-        return self._headers.get(name.lower(), "")
+        return self.headers.get(name.lower(), "")
 
 
 class Folder:

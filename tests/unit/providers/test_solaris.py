@@ -31,7 +31,7 @@ def handshake(body: bytes = b"") -> Request:
     sample = request("handshake", {})
     made = Request(sample)
     made.body = body
-    made._headers = {"solaris-webhook-event-type": "WEBHOOK-SUBSCRIPTION"}
+    made.headers = {"solaris-webhook-event-type": "WEBHOOK-SUBSCRIPTION"}
     return made
 
 
@@ -45,14 +45,14 @@ def test_any_of_an_event_types_secrets_is_accepted_and_named_without_its_value()
 @pytest.mark.parametrize("change", [str.upper, str.lower, str.title])
 def test_hexadecimal_of_any_case_is_accepted(change: Any) -> None:
     made = Request(request("a", {"id": "a"}))
-    made._headers["solaris-webhook-signature"] = change(made._headers["solaris-webhook-signature"])
+    made.headers["solaris-webhook-signature"] = change(made.headers["solaris-webhook-signature"])
     assert SolarisAuthentication(tuple(SECRETS.items())).authenticate(made) is not None
 
 
 @pytest.mark.parametrize("signature", ["", "sha256=", "sha1=00", "00" * 32, "sha256=\xff"])
 def test_wrong_signature_is_rejected(signature: str) -> None:
     made = Request(request("a", {"id": "a"}))
-    made._headers["solaris-webhook-signature"] = signature
+    made.headers["solaris-webhook-signature"] = signature
     with pytest.raises(AuthenticationError):
         SolarisAuthentication(tuple(SECRETS.items())).authenticate(made)
 
@@ -61,7 +61,7 @@ def test_wrong_signature_is_rejected(signature: str) -> None:
 @pytest.mark.parametrize("change", [str.upper, str.lower, str.title])
 def test_a_handshake_whose_body_says_nothing_is_accepted(body: bytes, change: Any) -> None:
     made = handshake(body)
-    made._headers = {name: change(value) for name, value in made._headers.items()}
+    made.headers = {name: change(value) for name, value in made.headers.items()}
     assert SolarisAuthentication(tuple(SECRETS.items())).authenticate(made) is None
 
 
@@ -73,7 +73,7 @@ def test_a_handshake_with_content_is_rejected(body: bytes) -> None:
 
 def test_an_unconfigured_event_type_with_digits_is_named() -> None:
     made = Request(request("a", {"id": "a"}))
-    made._headers["solaris-webhook-event-type"] = "CARD_AUTHORIZATION_DECLINE_V2"
+    made.headers["solaris-webhook-event-type"] = "CARD_AUTHORIZATION_DECLINE_V2"
     with pytest.raises(AuthenticationError) as caught:
         SolarisAuthentication(tuple(SECRETS.items())).authenticate(made)
     assert caught.value.detail == "CARD_AUTHORIZATION_DECLINE_V2"
@@ -82,7 +82,7 @@ def test_an_unconfigured_event_type_with_digits_is_named() -> None:
 def test_the_callout_timestamp_is_kept() -> None:
     solaris = SolarisAuthentication(tuple(SECRETS.items()))
     made = Request(request("a", {"id": "a"}))
-    made._headers["solaris-webhook-callout-timestamp"] = "2026-11-28T12:00:00Z"
+    made.headers["solaris-webhook-callout-timestamp"] = "2026-11-28T12:00:00Z"
     assert kept_headers(solaris, made)["Solaris-Webhook-Callout-Timestamp"] == "2026-11-28T12:00:00Z"
 
 
@@ -106,7 +106,7 @@ def test_handshakes_are_sixty_a_minute() -> None:
 @pytest.mark.parametrize("name", ["evil\nname", "x" * 200, "lower"])
 def test_malformed_event_type_is_not_repeated_in_the_error(name: str) -> None:
     made = Request(request("a", {"id": "a"}))
-    made._headers["solaris-webhook-event-type"] = name
+    made.headers["solaris-webhook-event-type"] = name
     with pytest.raises(AuthenticationError) as caught:
         SolarisAuthentication(tuple(SECRETS.items())).authenticate(made)
     assert name not in str(caught.value)
