@@ -1,20 +1,22 @@
 """PgBouncer between the processes and Postgres, in each way that it shares sessions."""
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from redis import Redis
+from werkzeug.test import Client
 
 from app.inbox.stream import Inbox
+from app.ingest.app import create_app
 from app.preflight.report import run_checks
 from app.processing.processor import DeliveryProcessor
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from config.checks.result import only_faults
-from tests.e2e.deploy.edges import Edge, edges
+from config.environment import Environment
 from tests.integration.test_consumer import KOMPAR, SEALS, slot  # noqa: F401 - a fixture
 from tests.integration.test_refusals import KEYS
 from tests.support.kvitto_process import SECRETS, run
@@ -49,13 +51,12 @@ def as_role(address: str, process: str) -> str:
 
 
 @pytest.fixture
-def edge(tmp_path: Path, environment: dict[str, str]) -> Iterator[Edge]:
-    with edges(tmp_path, environment, 1) as (found,):
-        yield found
+def edge(environment: dict[str, str]) -> Client:
+    return Client(create_app(Environment(environment), threading.Event()))
 
 
 def test_deliveries_through_pgbouncer_reach_their_rows(
-    edge: Edge,
+    edge: Client,
     pooler: str,
     redis: Redis,
     slot: ConsumerSlot,  # noqa: F811
@@ -66,12 +67,12 @@ def test_deliveries_through_pgbouncer_reach_their_rows(
     canaries = CanaryConsumer(Inbox(redis, "canary/kompar"), ledger, SEALS, "kompar")
     processor = BatchProcessor(DeliveryProcessor(SEALS, KOMPAR), ledger)
     consumer = InboxConsumer(Inbox(redis, "kompar"), processor, slot, lambda: None, canaries)
-    with httpx.Client(base_url=f"http://{edge.address}", headers={"Authorization": f"token {TOKEN}"}) as client:
-        for number in range(8):
-            for size in (1, 300_000):  # the second goes to the overflow
-                body = {"application_id": f"{number}-{size}", "email": "x" * size}
-                assert client.post("/webhooks/kompar/decisions", json=body).status_code == 200
-            consumer.sweep()
+    for number in range(8):
+        for size in (1, 300_000):  # the second goes to the overflow
+            body = {"application_id": f"{number}-{size}", "email": "x" * size}
+            headers = {"Authorization": f"token {TOKEN}"}
+            assert edge.post("/webhooks/kompar/decisions", json=body, headers=headers).status_code == 200
+        consumer.sweep()
     ledger.close()
     rows = connection.execute("SELECT entity_id FROM reporting.deliveries WHERE outcome = 'stored'")
     assert {row.entity_id for row in rows} == {f"{number}-{size}" for number in range(8) for size in (1, 300_000)}
@@ -81,9 +82,10 @@ def test_deliveries_through_pgbouncer_reach_their_rows(
 
 def test_check_and_commands_work_through_pgbouncer(pooler: str, environment: dict[str, str]) -> None:
     worker = environment | {"DATABASE_URL": as_role(pooler, "worker")}
-    report = run_checks(worker, ["worker"])
-    assert only_faults([*report.settings, *report.servers]) == []
-    assert "postgres session" in {result.name for result in report.servers}
+    for settings, process in ((environment, "ingest"), (worker, "worker")):
+        report = run_checks(settings, [process])
+        assert only_faults([*report.settings, *report.servers]) == []
+        assert "postgres session" in {result.name for result in report.servers}
     for arguments in (("audit",), ("sql", "SELECT * FROM reporting.freshness"), ("dead-letters", "list")):
         done = run(*arguments, environment=worker)
         assert done.returncode == 0, done.stderr
