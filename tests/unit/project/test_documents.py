@@ -215,7 +215,7 @@ def test_glossary_is_sorted() -> None:
 def test_continuous_integration_runs_what_ci_runs() -> None:
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     script = (ROOT / ".ci" / "run").read_text()
-    targets = re.findall(r"^(?:if ! )?make (install|check|test)\b", script, re.MULTILINE)
+    targets = re.findall(r"^make (install|check|test)\b", script, re.MULTILINE)
     assert targets == ["install", "check", "test"]
     assert re.findall(r"run: make (install|check|test)\b", workflow)[:3] == targets
     supported = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())

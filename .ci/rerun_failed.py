@@ -1,0 +1,33 @@
+"""Runs each test that failed in this folder's last run of pytest once more, alone.
+
+A test that passes then is flaky, and must be in tests/known_flaky.txt: that list may get shorter, but not longer.
+The exit status is 0 only if every test passed alone and is known to be flaky.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+FAILED = Path(".pytest_cache/v/cache/lastfailed")
+KNOWN = Path("tests/known_flaky.txt")
+
+
+def main() -> int:
+    """Run the tests again; print what became of each."""
+    failed = sorted(json.loads(FAILED.read_text())) if FAILED.exists() else []
+    known = {line for line in KNOWN.read_text().splitlines() if line and not line.startswith("#")}
+    outcomes = {test: _outcome(test, known) for test in failed}
+    for test, outcome in outcomes.items():
+        print(f"{outcome}: {test}")  # noqa: T201
+    return 0 if set(outcomes.values()) == {"FLAKY, as known"} else 1
+
+
+def _outcome(test: str, known: set[str]) -> str:
+    if subprocess.run([sys.executable, "-m", "pytest", test], check=False).returncode != 0:  # noqa: S603
+        return "FAILED, alone too"
+    return "FLAKY, as known" if test in known else f"FLAKY, and not in {KNOWN}: find out why it failed"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
