@@ -17,7 +17,7 @@ test: install      ## pass the tests: unit, integration, e2e, browser (6 min)
 	@tests/prepare
 	@status=0; \
 	$(BIN)/python -m pytest -n 4 --dist loadfile tests/e2e tests/browser || status=1; \
-	$(BIN)/python -m pytest tests/unit tests/integration -n 3 --dist loadfile --no-loadscope-reorder --cov || status=1; \
+	$(BIN)/python -m pytest tests/integration tests/unit -n 3 --dist loadfile --no-loadscope-reorder --cov || status=1; \
 	exit $$status
 chaos: install     ## break every part under load, account for every delivery (40 min; OPTIONS="--only redis": a part)
 	@tests/prepare

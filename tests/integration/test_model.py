@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -314,14 +315,15 @@ class Deliveries(RuleBasedStateMachine):
         return worker
 
 
+@pytest.mark.parametrize("examples", [10, pytest.param(60, marks=pytest.mark.slow)])
 def test_any_sequence_comes_to_what_the_model_says(
-    redis: Redis, connection: Connection, database: str, tmp_path: Path
+    redis: Redis, connection: Connection, database: str, tmp_path: Path, examples: int
 ) -> None:
     operators_ledger = Ledger(database, "kompar")
     run_state_machine_as_test(
         lambda: Deliveries(redis, connection, database, tmp_path, operators_ledger),  # type: ignore[arg-type]
         settings=settings(
-            max_examples=int(EXAMPLES or 20),
+            max_examples=int(EXAMPLES or examples),
             stateful_step_count=40,
             derandomize=EXAMPLES is None,
             database=None,

@@ -1,5 +1,6 @@
 """PgBouncer between the processes and Postgres, in each way that it shares sessions."""
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -7,21 +8,22 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from werkzeug.test import Client
 
 from app.inbox.stream import Inbox
-from app.ingest.app import create_app
+from app.ingest.app import create_edge
 from app.preflight.report import run_checks
 from app.processing.processor import DeliveryProcessor
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from config.checks.result import only_faults
 from config.environment import Environment
+from config.settings import IngestSettings
 from tests.integration.test_consumer import KOMPAR, SEALS, slot  # noqa: F401 - a fixture
 from tests.integration.test_refusals import KEYS
 from tests.support.kvitto_process import SECRETS, run
 from tests.support.pgbouncer import pgbouncer
 from tests.support.providers.kompar_fixtures import TOKEN
+from tests.support.rsgi_client import RsgiClient
 from workers.batch import BatchProcessor
 from workers.canary_consumer import CanaryConsumer
 from workers.consumer import InboxConsumer
@@ -51,12 +53,13 @@ def as_role(address: str, process: str) -> str:
 
 
 @pytest.fixture
-def edge(environment: dict[str, str]) -> Client:
-    return Client(create_app(Environment(environment), threading.Event()))
+def edge(environment: dict[str, str]) -> RsgiClient:
+    settings = Environment(environment)
+    return RsgiClient(create_edge(IngestSettings.read(settings), settings, threading.Event()))
 
 
 def test_deliveries_through_pgbouncer_reach_their_rows(
-    edge: Client,
+    edge: RsgiClient,
     pooler: str,
     redis: Redis,
     slot: ConsumerSlot,  # noqa: F811
@@ -69,9 +72,9 @@ def test_deliveries_through_pgbouncer_reach_their_rows(
     consumer = InboxConsumer(Inbox(redis, "kompar"), processor, slot, lambda: None, canaries)
     for number in range(8):
         for size in (1, 300_000):  # the second goes to the overflow
-            body = {"application_id": f"{number}-{size}", "email": "x" * size}
-            headers = {"Authorization": f"token {TOKEN}"}
-            assert edge.post("/webhooks/kompar/decisions", json=body, headers=headers).status_code == 200
+            body = json.dumps({"application_id": f"{number}-{size}", "email": "x" * size}).encode()
+            headers = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"}
+            assert edge.post("/webhooks/kompar/decisions", headers, body).status_code == 200
         consumer.sweep()
     ledger.close()
     rows = connection.execute("SELECT entity_id FROM reporting.deliveries WHERE outcome = 'stored'")

@@ -19,7 +19,7 @@ from tests.support.national_ids import Spelling, contents
 FINGERPRINTS = Fingerprints(b"k" * 32)
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(contents())
 def test_mask_hides_every_spelling_of_a_national_id_everywhere(sent: tuple[Spelling, dict[str, Any]]) -> None:
     spelling, content = sent

@@ -1,5 +1,6 @@
 """A lenient schema loads as marshmallow would."""
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ class Slow(Schema):
         unknown = INCLUDE
 
 
+@cache
 def declared(base: type[Schema]) -> Schema:
     """Return one schema, with every kind of declaration, upon a base."""
 
@@ -85,6 +87,7 @@ def usual(field: fields.Field[Any]) -> Any:
     return USUAL.get(type(field), "a")
 
 
+@cache
 def contents(schema: Schema) -> st.SearchStrategy[Any]:
     """Return content of the schema's keys and of others, at two levels; some of it usual, so that much is valid."""
     whole = {name: usual(field) for name, field in schema.fields.items()}
