@@ -10,7 +10,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 from uuid_utils.compat import uuid7
 
-from app.storage.connection import Connection, connect, create_database
+from app.storage.connection import connect, create_database
 from app.storage.migration_runner import migrate
 from app.storage.roles import set_defaults
 from tests.support import tables
@@ -42,7 +42,6 @@ def prepare(server: str) -> None:
     create_database(server, _TEMPLATE)
     with connect(named(server, _TEMPLATE), "test") as connection:
         migrate(connection)
-    _state_of_a_copy(server)
 
 
 def create(server: str) -> str:
@@ -53,8 +52,7 @@ def create(server: str) -> str:
         if spare := connection.execute(query.format(Literal(_SPARE))).fetchone():
             _rename(connection, spare[0], name)
         else:
-            connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(_TEMPLATE)))
-            set_defaults(connection, name)  # which no copy inherits
+            _copy(connection, name)
     return named(server, name)
 
 
@@ -76,13 +74,18 @@ def named(server: str, name: str) -> str:
     return f"{server.rpartition('/')[0]}/{name}"
 
 
+def _copy(connection: psycopg.Connection, name: str) -> None:
+    connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(_TEMPLATE)))
+    set_defaults(connection, name)  # which no copy inherits
+
+
 def _rename(connection: psycopg.Connection, old: str, new: str) -> None:
     connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(old), Identifier(new)))
 
 
 def _emptied(server: str, name: str) -> bool:
     """Empty a database; return whether nothing else was changed in it."""
-    with connect(named(server, name), "test") as connection:
+    with psycopg.connect(named(server, name), autocommit=True) as connection:
         if _state(connection) != _state_of_a_copy(server):
             return False
         tables.clear(connection)
@@ -91,9 +94,12 @@ def _emptied(server: str, name: str) -> bool:
 
 @cache
 def _state_of_a_copy(server: str) -> list[tuple[str, str]]:
-    with connect(create(server), "test") as connection:
+    spare = f"{_SPARE}{uuid7().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        _copy(connection, spare)
+    with psycopg.connect(named(server, spare)) as connection:
         return _state(connection)
 
 
-def _state(connection: Connection) -> list[tuple[str, str]]:
-    return [tuple(row) for row in connection.execute(_STATE)]
+def _state(connection: psycopg.Connection) -> list[tuple[str, str]]:
+    return [tuple(row) for row in connection.execute(_STATE.encode())]

@@ -41,5 +41,5 @@ def rerun(folder: Path, failed: list[str], known: list[str]) -> subprocess.Compl
     ):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
-    line = [sys.executable, ROOT / ".ci" / "rerun_failed.py"]
+    line = [sys.executable, str(ROOT / ".ci" / "rerun_failed.py")]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
