@@ -16,7 +16,7 @@ def oid(dsn: str) -> int:
 def name_of(server: str, number: int) -> str | None:
     with psycopg.connect(server) as connection:
         row = connection.execute("SELECT datname FROM pg_database WHERE oid = %s", [number]).fetchone()
-        return row and str(row[0])
+        return str(row[0]) if row else None
 
 
 def test_a_database_that_was_filled_is_emptied_and_renamed(postgres_server: str) -> None:
