@@ -14,6 +14,7 @@ from tests.support.servers import eventually
 EDGE = ("kvitto ingest",)
 WORKER = ("celeryd: kompar@",)
 WORKERS = ("celeryd: ",)
+FALLBACK = ("workers.fallback_sweep",)
 BEAT = ("celery beat",)
 REDIS = ("valkey-server",)
 POSTGRES = ("bin/postgres", "-D")
