@@ -13,7 +13,7 @@ from redis import Redis
 
 from tests.chaos.fault_context import audit
 from tests.chaos.load import Load
-from tests.chaos.process_control import FALLBACK, REDIS, WORKERS, frozen
+from tests.chaos.process_control import REDIS, frozen
 from tests.chaos.redis_faults import answers, empty
 from tests.chaos.scenarios import application
 from tests.support import process_tree
@@ -180,10 +180,7 @@ def reported_loss(kvitto: Running, loss: Loss) -> ReportedLoss:
             load.extra.deliver(application(Random(entity), f"{loss.name}/{entity}"))
         kvitto.await_reported("kompar")
 
-    workers = process_tree.named(kvitto.process.pid, *WORKERS)
-    # A worker without wake-ups drains in a child; one may be left from the loss before.
-    children = process_tree.named(kvitto.process.pid, *FALLBACK)
-    with frozen(*workers, *children):
+    with frozen(*kvitto.workers()):
         lost = loss.inflict(kvitto, deliver)
         deliver(_AFTER)
     load.close()

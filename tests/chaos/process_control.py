@@ -14,7 +14,6 @@ from tests.support.servers import eventually
 EDGE = ("kvitto ingest",)
 WORKER = ("celeryd: kompar@",)
 WORKERS = ("celeryd: ",)
-FALLBACK = ("workers.fallback_sweep",)
 BEAT = ("celery beat",)
 REDIS = ("valkey-server",)
 POSTGRES = ("bin/postgres", "-D")

@@ -66,7 +66,7 @@ def read(service: Mapping[str, Any], environment: Environment) -> None:
     for name in service["environment"].get("PROVIDERS", "").split(","):
         if process in ("ingest", "rejected"):
             registry.load_authentication(name, environment)
-        elif process in ("worker", "audit"):
+        elif process in ("worker", "audit", "access-log"):
             registry.load(name, environment)
 
 
