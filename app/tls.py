@@ -2,7 +2,9 @@
 
 import ssl
 from contextlib import closing
+from datetime import datetime
 from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 # For httpx: servers on this machine are reached directly, whatever proxy the environment names.
@@ -17,6 +19,13 @@ def trusting(authority: str) -> ssl.SSLContext:
     if authority:
         context.load_verify_locations(authority)
     return context
+
+
+def expires_at(path: str) -> datetime:
+    """Return when the first certificate of a PEM file expires."""
+    from cryptography import x509  # noqa: PLC0415 - only a server that has a certificate needs the module
+
+    return x509.load_pem_x509_certificates(Path(path).read_bytes())[0].not_valid_after_utc
 
 
 def own_address(bind: tuple[str, int]) -> str:

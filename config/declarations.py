@@ -116,10 +116,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("OTEL_TRACES_SAMPLER_ARG", "Share of the requests that are traced, from 0 to 1", "0.01"),
     Setting("PUBLIC_URL", "Address `https://host` at which providers reach ingest; the default of `--url`", ""),
     Setting(
-        "PROMETHEUS_MULTIPROC_DIR",
-        "Folder for the counters of all processes of one machine; it must exist. Each process takes 512 KB",
+        "METRICS_BIND",
+        "Address on which a process serves `/metrics`; keep it private. Without it, a process serves none. `kvitto up` "
+        "gives each process a port of its own, from this one on, or from 9400",
         "",
-        read_by=("ingest", "worker", "console"),
     ),
     Setting(
         "KVITTO_OPERATOR",

@@ -43,6 +43,11 @@ def console_bind(environment: Environment) -> tuple[str, int]:
     return environment.address("CONSOLE_BIND", DEFAULTS["CONSOLE_BIND"])
 
 
+def metrics_bind(environment: Environment) -> tuple[str, int] | None:
+    """Return where a process serves its metrics, as (host, port); None if it serves none."""
+    return environment.address("METRICS_BIND", "127.0.0.1:9400") if environment.text("METRICS_BIND", "") else None
+
+
 def allow_non_durable(environment: Environment) -> frozenset[str]:
     """Return the settings of servers that may lose a confirmed write, as `server.setting`."""
     return environment.choices("ALLOW_NON_DURABLE", (*redis.DURABILITY_NAMES, *postgres.DURABILITY_NAMES))
@@ -161,6 +166,7 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "drain_seconds": drain_seconds,
     "ingest_bind": ingest_bind,
     "console_bind": console_bind,
+    "metrics_bind": metrics_bind,
     "certificate": ingest_certificate,
     "trusted_proxies": trusted_proxies,
     "durability_exceptions": durability_exceptions,
@@ -206,7 +212,7 @@ class LedgerSettings(_Settings):
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings(LedgerSettings):
-    """What reads inboxes and the ledger and opens nothing: the audit, a worker's health."""
+    """What reads inboxes and the ledger and opens nothing: the audit, a worker's health, the console."""
 
     redis: RedisAddress
     providers: tuple[str, ...]
@@ -237,6 +243,7 @@ class IngestSettings(TracingSettings):
     durable_store: str
     inbox_replicas: int
     canary_secret: str
+    metrics_bind: tuple[str, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +254,7 @@ class WorkerSettings(TracingSettings):
     sealing_keys: Keys
     fingerprint_key: bytes
     durability_exceptions: frozenset[str]
+    metrics_bind: tuple[str, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,16 +266,17 @@ class BeatSettings(_Settings):
     ingest_url: str
     authority: str
     canary_secret: str
+    metrics_bind: tuple[str, int] | None
 
 
 @dataclass(frozen=True, slots=True)
-class ConsoleSettings(LedgerSettings):
+class ConsoleSettings(AuditSettings):
     """The operators' page and metrics, on a private port."""
 
     console_bind: tuple[str, int]
     password: str
-    providers: tuple[str, ...]
     canary_max_age_seconds: int
+    metrics_bind: tuple[str, int] | None
 
 
 @dataclass(frozen=True, slots=True)

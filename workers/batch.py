@@ -7,14 +7,15 @@ others. `workers.consumer` decides when a batch is claimed, and what happens whi
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+from uuid import UUID
 
 from celery.exceptions import SoftTimeLimitExceeded
 
 from app import metrics
 from app.domain.delivery import ReceivedDelivery
-from app.domain.outcome import ProcessedDelivery
+from app.domain.outcome import Outcome, ProcessedDelivery
 from app.errors import REJECTED_BY_DATABASE, DataRejectedError, InvalidDeliveryError, StoreUnavailableError
 from app.processing.processor import DeliveryProcessor
 from app.storage.ledger import Ledger
@@ -58,7 +59,8 @@ class BatchProcessor:
         Raises:
             StoreUnavailableError: A server failed. What is not acknowledged stays as it is.
         """
-        failures = self._bisect(source, batch)
+        with metrics.CLAIM_TO_STORE.labels(source.provider).time():
+            failures = self._bisect(source, batch)
         causes = Counter(cause_of(error) for _, error in failures)
         for received, error in failures:
             cause = cause_of(error)
@@ -91,8 +93,7 @@ class BatchProcessor:
         except SoftTimeLimitExceeded as error:  # the server was slow, the delivery is not at fault
             raise StoreUnavailableError("postgres-slow", "the task reached its time limit") from error
         stored = time.time_ns()
-        for outcome in outcomes.values():
-            metrics.DELIVERIES_PROCESSED.labels(source.provider, outcome.name).inc()
+        _count(source.provider, processed, outcomes, stored / 1e9)
         source.acknowledge([delivery.received for delivery in processed])
         handled = (
             Handled(receipt, outcomes[receipt].name if receipt in outcomes else "known", delivery.traceparent)
@@ -100,6 +101,18 @@ class BatchProcessor:
             if (receipt := delivery.receipt)
         )
         self._tracer.handled(source.provider, handled, HandledTimes(began, stored, time.time_ns()))
+
+
+def _count(
+    provider: str, processed: Sequence[ProcessedDelivery], outcomes: Mapping[UUID, Outcome], stored_at: float
+) -> None:
+    """Count the deliveries that are new in the ledger at a Unix time, and how long each took from its receipt."""
+    for name, deliveries in Counter(outcome.name for outcome in outcomes.values()).items():
+        metrics.DELIVERIES_PROCESSED.labels(provider, name).inc(deliveries)
+    for delivery in processed:
+        if delivery.receipt in outcomes:
+            seconds = stored_at - delivery.received.received_at.timestamp()
+            metrics.RECEIPT_TO_ROW.labels(provider).observe(max(seconds, 0))  # clocks may differ a little
 
 
 def cause_of(error: Exception) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from celery import beat
 
-from app import canary
+from app import canary, metrics
 from app.canary import Canary, Heartbeat
 from app.tls import trusting
 from config.settings import BeatSettings
@@ -58,6 +58,7 @@ def _send_canaries(settings: BeatSettings, heartbeat: Heartbeat, ingest: httpx.C
             except OSError as error:  # canaries go on; `kvitto health beat` reports how old the last heartbeat is
                 logger.error("heartbeat_failed", extra={"reason": error.strerror})  # noqa: TRY400 - the place says nothing
             statuses[provider] = status = _send_canary(ingest, settings.canary_secret, provider)
+            metrics.CANARIES_SENT.labels(provider, status).inc()
             if status != last_status:
                 logger.warning("canary_status_changed", extra={"provider": provider, "status": status})
         time.sleep(_CANARY_INTERVAL_SECONDS)

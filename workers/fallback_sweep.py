@@ -15,6 +15,7 @@ from contextlib import suppress
 from uuid import UUID
 
 import config.logging
+from app import metrics
 from app.errors import StoreUnavailableError
 from app.storage import fallbacks
 from config.variables import PYTHON
@@ -82,6 +83,8 @@ def main(provider: str, worker: str) -> None:
     from workers import lifecycle  # noqa: PLC0415 - which imports this module
 
     config.logging.configure()
+    metrics.share()  # in the folder of the worker, which passes it on in the environment
+    metrics.worker_series([provider])
     slot = ConsumerSlot(worker=UUID(worker))
     print(slot.name, flush=True)  # noqa: T201 - what the parent process reads
     consumer = lifecycle.make_consumer(provider, slot)

@@ -69,20 +69,30 @@ def _tracer() -> Tracer:
 def make_consumer(provider: str, slot: ConsumerSlot, tracer: Tracer | None = None) -> InboxConsumer:
     """Return a consumer of a provider, with its own connections."""
     settings = _settings()
+    redis = client.connect(settings.redis)
+    ledger = Ledger(settings.database_url, provider, settings.durability_exceptions)
+    return InboxConsumer(
+        Inbox(redis, provider),
+        BatchProcessor(_processor(provider), ledger, tracer),
+        slot,
+        partial(wakeup.WakeupPublisher(settings.broker).publish, provider),
+        CanaryConsumer(Inbox(redis, canary.inbox_name(provider)), ledger, _sealing_keys(), provider),
+    )
+
+
+@cache
+def _sealing_keys() -> SealingKeys:
+    return SealingKeys(_settings().sealing_keys)
+
+
+@cache
+def _processor(provider: str) -> DeliveryProcessor:
     environment = Environment.of_process()
     events = registry.load(provider, environment)
     environment.check()
     if events is None:
         raise LookupError(f"no folder {provider} in app/providers")
-    redis, keys = client.connect(settings.redis), SealingKeys(settings.sealing_keys)
-    ledger = Ledger(settings.database_url, provider, settings.durability_exceptions)
-    return InboxConsumer(
-        Inbox(redis, provider),
-        BatchProcessor(DeliveryProcessor(keys, events), ledger, tracer),
-        slot,
-        partial(wakeup.WakeupPublisher(settings.broker).publish, provider),
-        CanaryConsumer(Inbox(redis, canary.inbox_name(provider)), ledger, keys, provider),
-    )
+    return DeliveryProcessor(_sealing_keys(), events)
 
 
 def start() -> None:
@@ -122,11 +132,10 @@ def _postgres_problems(settings: WorkerSettings) -> list[CheckResult]:
 @worker_process_init.connect
 def _start_consumers(**_: Any) -> None:
     metrics.share()
+    metrics.worker_series(_settings().providers)
     for provider in _settings().providers:
+        metrics.credential_series(provider, _processor(provider).credentials)
         consumer(provider).start()
-        metrics.PROCESSING_ERRORS.labels(provider, "not-readable")
-        for outcome in metrics.OUTCOMES:
-            metrics.DELIVERIES_PROCESSED.labels(provider, outcome)
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
 

@@ -6,15 +6,21 @@ Each command imports the modules that its process needs once, before it forks: f
 import importlib
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from config.environment import ConfigurationError, Environment, load
 from config.granian import EDGE_MEMORY
 from config.redis_address import RedisAddress
+
+if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
+    from config.settings import Certificate
 
 _number = click.IntRange(min=1)
 
@@ -35,6 +41,7 @@ def ingest(processes: int) -> None:
     _require_fit_postgres(settings.database_url)
     with hold("INGEST_BIND", settings.ingest_bind, "serves"):
         importlib.import_module("app.ingest.rsgi")
+        _serve_metrics(settings.metrics_bind, *_certificate_expiry(settings.certificate))
         serve_edge(settings.ingest_bind, processes, settings.drain_seconds, settings.certificate)
 
 
@@ -71,6 +78,28 @@ def _require_fit_postgres(dsn: str) -> None:
         raise ConfigurationError(errors)
 
 
+def _serve_metrics(bind: tuple[str, int] | None, *collectors: "Collector") -> None:
+    """Serve the metrics of this process and of its later forks, if METRICS_BIND names an address."""
+    if bind is None:
+        return
+    import config.logging
+    from app import metrics, metrics_server
+
+    config.logging.configure()
+    metrics.begin_sharing()
+    metrics_server.serve(bind, *collectors)
+
+
+def _certificate_expiry(certificate: "Certificate | None") -> "Iterator[Collector]":
+    """Yield the metric of when the certificate expires that ingest serves until its restart."""
+    if certificate:
+        from app import metrics
+        from app.tls import expires_at
+
+        metrics.CERTIFICATE_EXPIRY.set(expires_at(certificate[0]).timestamp())
+        yield metrics.CERTIFICATE_EXPIRY
+
+
 @click.command(epilog="Example: kvitto worker --provider kompar --concurrency 4")
 @click.option("--provider", "names", multiple=True, help="Whose inbox to drain; repeatable. Default: all in PROVIDERS.")
 @click.option("--concurrency", type=_number, default=2, help="Processes that work in parallel.")
@@ -82,9 +111,10 @@ def worker(names: tuple[str, ...], concurrency: int) -> None:
 
     known = provider_names(Environment.of_process())
     require_served(names, known)
-    load(partial(read_worker, names=names))
+    settings = load(partial(read_worker, names=names))
     queues = names or known
     os.environ["PROVIDERS"] = ",".join(queues)  # its children read the keys of these providers only
+    _serve_metrics(settings.metrics_bind)
     sys.exit(importlib.import_module("workers.celery").run_worker(queues, concurrency))
 
 
@@ -93,7 +123,11 @@ def beat() -> None:
     """Schedule a sweep and an audit of every inbox, and send canaries; run exactly one."""
     from app.process_settings import read_beat
 
-    load(read_beat)
+    settings = load(read_beat)
+    from app import metrics
+
+    metrics.beat_series(settings.providers)
+    _serve_metrics(settings.metrics_bind, metrics.CANARIES_SENT)
     importlib.import_module("workers.celery").run_beat()
 
 
@@ -108,4 +142,6 @@ def console() -> None:
     _require_fit_postgres(settings.database_url)
     with hold("CONSOLE_BIND", settings.console_bind, "serves"):
         importlib.import_module("app.console.app")
+        collectors = importlib.import_module("app.console.metrics").collectors(settings)
+        _serve_metrics(settings.metrics_bind, *collectors)
         serve_wsgi("kvitto console", "app.console.wsgi:app", settings.console_bind, threads=4)

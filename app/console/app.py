@@ -7,10 +7,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from flask import Blueprint, Flask, Response, render_template, request
+from prometheus_client.exposition import choose_encoder
 
 from app.audit.problems import loss_problems
 from app.console import overview as overviews
-from app.console.metrics import exposition
+from app.console.inboxes import InboxReader
+from app.console.metrics import registry
 from app.domain.clocks import TOLERATED_SECONDS
 from app.errors import StoreUnavailableError
 from app.storage import reports
@@ -70,6 +72,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
 
 def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: ConsoleSettings) -> Blueprint:
     pages = Blueprint("pages", __name__)
+    exposition, inboxes = registry(settings), InboxReader(settings)
 
     @pages.get("/livez")
     def livez() -> str:
@@ -83,7 +86,8 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: Console
 
     @pages.get("/metrics")
     def metrics() -> Response:
-        return Response(read(exposition), content_type="text/plain; version=0.0.4; charset=utf-8")
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return Response(encode(exposition), content_type=content_type)
 
     @pages.get("/style.css")
     def style() -> Response:
@@ -91,7 +95,7 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: Console
 
     @pages.get("/")
     def overview() -> str:
-        return _page(read(overviews.read))
+        return _page(read(partial(overviews.read, inboxes=inboxes.backlogs)))
 
     return pages
 

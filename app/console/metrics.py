@@ -1,24 +1,34 @@
-"""The console's metrics: gauges read from the ledger, and the counters of this machine's processes."""
+"""Metrics that the console reads at each scrape: from the ledger, and from Redis itself.
 
-import os
-from collections.abc import Iterator
+What cannot be read has no series, and `kvitto_ledger_readable` or `kvitto_inbox_readable` is 0: unknown is not 0.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
+from itertools import product
+from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from app.metrics import FOLDER, OUTCOMES
+from app.console.inboxes import InboxReader
+from app.errors import StoreUnavailableError
+from app.inbox.stream import Backlog
+from app.metrics import OUTCOMES
 from app.storage import fallbacks, reports
-from app.storage.connection import Connection
+from app.storage.connection import Connection, session
+from app.storage.primary import deadline
+from config.environment import ConfigurationError
+from config.settings import ConsoleSettings
 
+_OUTCOMES = (*OUTCOMES, "discarded")
+# Prometheus gives up after 10 s, and then has no metric at all.
+_POSTGRES_SECONDS = 7.0
 # By report: metric, column and documentation. Times are exposed as Unix time.
 _GAUGES = {
     reports.freshness: (
-        ("kvitto_inbox_entries", "pending", "Deliveries that waited in the inbox and the overflow at the last sweep."),
         (
             "kvitto_clock_skew_seconds",
             "clock_skew_seconds",
@@ -70,37 +80,112 @@ _GAUGES = {
 _LABELS = {reports.feed_consumers: ("consumer", "provider")}
 
 
-class _LedgerCollector(Collector):
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+def collectors(settings: ConsoleSettings) -> tuple[Collector, ...]:
+    """Return what reads the metrics at each scrape."""
+    return LedgerCollector(settings), InboxCollector(settings)
+
+
+def registry(settings: ConsoleSettings) -> CollectorRegistry:
+    """Return a registry of these metrics alone."""
+    found = CollectorRegistry()
+    for collector in collectors(settings):
+        found.register(collector)
+    return found
+
+
+class LedgerCollector(Collector):
+    """Reads the views of `reporting`, none of which scans a table that grows with the deliveries."""
+
+    def __init__(self, settings: ConsoleSettings) -> None:
+        self._settings = settings
 
     def collect(self) -> Iterator[Metric]:
-        receipts = GaugeMetricFamily("kvitto_ledger_receipts", "Receipts by outcome.", labels=["provider", "outcome"])
-        for row in reports.delivery_counts(self._connection):
-            for outcome in (*OUTCOMES, "discarded"):
-                receipts.add_metric([row["provider"], outcome], row[outcome])
-        yield receipts
+        """Yield the metrics, or only that the ledger cannot be read."""
+        metrics: list[Metric] = []
+        try:
+            with session(self._settings.database_url, "metrics") as connection, deadline(connection, _POSTGRES_SECONDS):
+                metrics += self._read(connection)
+        except (StoreUnavailableError, ConfigurationError):
+            metrics.clear()
+        documentation = "Whether the console could read the ledger for this scrape, 0 or 1."
+        yield GaugeMetricFamily("kvitto_ledger_readable", documentation, value=bool(metrics))
+        yield from metrics
+
+    def _read(self, connection: Connection) -> Iterator[Metric]:
+        counts = {row["provider"]: row for row in reports.delivery_counts(connection)}
+        providers = sorted({*counts, *self._settings.providers})
+        receipts = [(name, each, counts.get(name, {}).get(each, 0)) for name, each in product(providers, _OUTCOMES)]
+        yield _gauge("kvitto_ledger_receipts", "Receipts by outcome.", receipts, ("provider", "outcome"))
+        by = ("provider", "topic", "reason")
+        dead = [_values(row, *by, "dead_letters") for row in reports.dead_letter_counts(connection)]
+        documentation = "Dead letters that wait for a replay, by their reason; no series where none does."
+        yield _gauge("kvitto_dead_letters_open", documentation, dead, by)
         documentation = "Time for which a process has worked round a failed server; no series while none does."
-        seconds = GaugeMetricFamily("kvitto_fallback_seconds", documentation, labels=["process", "provider", "reason"])
-        for fallback in fallbacks.current(self._connection, at_least_seconds=0):
-            seconds.add_metric([fallback.process, fallback.provider, fallback.reason], fallback.seconds)
-        yield seconds
+        lasting = [
+            (each.process, each.provider, each.reason, each.seconds) for each in fallbacks.current(connection, 0)
+        ]
+        yield _gauge("kvitto_fallback_seconds", documentation, lasting, ("process", "provider", "reason"))
+        yield from self._overflow(reports.overflow_backlog(connection))
+        size = reports.database_bytes(connection)
+        yield GaugeMetricFamily("kvitto_ledger_bytes", "Size of the ledger's database on disk.", value=size)
         for report, gauges in _GAUGES.items():
-            rows, labels = report(self._connection), _LABELS.get(report, ("provider",))
+            rows, labels = report(connection), _LABELS.get(report, ("provider",))
             for name, column, documentation in gauges:
-                gauge = GaugeMetricFamily(name, documentation, labels=labels)
-                for row in rows:
-                    value = row[column]
-                    is_time = isinstance(value, datetime)
-                    gauge.add_metric([row[label] for label in labels], value.timestamp() if is_time else value)
-                yield gauge
+                yield _gauge(name, documentation, [_values(row, *labels, column) for row in rows], labels)
+
+    def _overflow(self, rows: reports.Rows) -> Iterator[Metric]:
+        waiting = {row["provider"]: row for row in rows}
+        for name, column, documentation in (
+            ("kvitto_overflow_entries", "entries", "Deliveries that wait in the overflow."),
+            ("kvitto_overflow_oldest_seconds", "oldest_seconds", "Age of the oldest delivery there; 0 without one."),
+        ):
+            values = [(each, waiting.get(each, {}).get(column, 0)) for each in self._settings.providers]
+            yield _gauge(name, documentation, values)
 
 
-def exposition(connection: Connection) -> bytes:
-    """Return all metrics in Prometheus' text format."""
-    registry = CollectorRegistry()
-    registry.register(_LedgerCollector(connection))
-    folder = os.environ.get(FOLDER)
-    if folder and Path(folder).is_dir():  # without it, no process counts there: each has logged that
-        MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+class InboxCollector(Collector):
+    """Asks Redis what waits in each inbox, and how full it is."""
+
+    def __init__(self, settings: ConsoleSettings) -> None:
+        self._inboxes = InboxReader(settings)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, or only that Redis cannot be asked."""
+        metrics: list[Metric] = []
+        try:
+            metrics += self._read()
+        except StoreUnavailableError:
+            metrics.clear()
+        documentation = "Whether the console could ask Redis for this scrape, 0 or 1."
+        yield GaugeMetricFamily("kvitto_inbox_readable", documentation, value=bool(metrics))
+        yield from metrics
+
+    def _read(self) -> Iterator[Metric]:
+        backlogs = self._inboxes.backlogs()
+        entries = [(provider, backlog.entries) for provider, backlog in backlogs.items()]
+        yield _gauge("kvitto_inbox_entries", "Deliveries that wait in the inbox, by Redis itself.", entries)
+        ages = [(provider, _oldest_seconds(backlog)) for provider, backlog in backlogs.items()]
+        yield _gauge("kvitto_inbox_oldest_seconds", "Age of the oldest delivery in the inbox; 0 without one.", ages)
+        used, limit = self._inboxes.memory()
+        if used is not None:  # a managed server may hide it
+            yield GaugeMetricFamily("kvitto_redis_memory_used_bytes", "Memory that Redis uses.", value=used)
+            documentation = "Memory at which Redis refuses writes (maxmemory); infinite without a limit."
+            yield GaugeMetricFamily("kvitto_redis_memory_limit_bytes", documentation, value=limit)
+
+
+def _oldest_seconds(backlog: Backlog) -> float:
+    return max((backlog.server_time - (backlog.oldest_at or backlog.server_time)).total_seconds(), 0)
+
+
+def _values(row: Mapping[str, Any], *columns: str) -> tuple[Any, ...]:
+    return tuple(row[column] for column in columns)
+
+
+def _gauge(
+    name: str, documentation: str, series: Iterable[tuple[Any, ...]], labels: Sequence[str] = ("provider",)
+) -> Metric:
+    """Return a gauge; each of `series` has the values of its labels, then its own."""
+    gauge = GaugeMetricFamily(name, documentation, labels=labels)
+    for *values, value in series:
+        gauge.add_metric(values, value.timestamp() if isinstance(value, datetime) else value)
+    return gauge

@@ -1,11 +1,13 @@
 """The operators' overview: the state of every provider, and a sentence for every problem."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from app.audit.problems import clock_problems, loss_problems, schedule_problems
 from app.domain.clocks import TOLERATED_SECONDS
+from app.errors import StoreUnavailableError
+from app.inbox.stream import Backlog
 from app.storage import fallbacks, rejected, reports
 from app.storage.connection import Connection
 
@@ -15,15 +17,19 @@ _UNREAD_SECONDS = 86_400.0
 _CONSUMER_COLUMNS = ("consumer", "provider", "position", "positions_behind", "behind_seconds", "read_at")
 
 
-def read(connection: Connection) -> dict[str, Any]:
-    """Return what the page shows: `problems` as sentences, none if all is well, and the rows of its tables."""
+def read(connection: Connection, inboxes: Callable[[], Mapping[str, Backlog]]) -> dict[str, Any]:
+    """Return what the page shows: `problems` as sentences, none if all is well, and the rows of its tables.
+
+    `inboxes` returns what waits in each inbox; it may raise StoreUnavailableError.
+    """
     counts = {row["provider"]: row for row in reports.delivery_counts(connection)}
     swept, audits = reports.freshness(connection), reports.audits(connection)
     consumers = reports.feed_consumers(connection)
     freshness = {row["provider"]: row for row in swept}
     suspected = {row["provider"]: row["suspected"] for row in reports.suspected_counts(connection)}
+    waiting, redis_problems = _waiting(connection, inboxes)
     providers = [
-        _provider(name, counts.get(name, {}), freshness.get(name), suspected.get(name, 0))
+        _provider(name, counts.get(name, {}), freshness.get(name), waiting.get(name), suspected.get(name, 0))
         for name in sorted(counts | freshness)
     ]
     return {
@@ -31,6 +37,7 @@ def read(connection: Connection) -> dict[str, Any]:
             *loss_problems(audits),
             *schedule_problems(audits),
             *clock_problems(swept),
+            *redis_problems,
             *provider_problems(providers),
             *consumer_problems(consumers),
             *map(str, fallbacks.current(connection)),
@@ -42,6 +49,16 @@ def read(connection: Connection) -> dict[str, Any]:
         "throughput": reports.throughput(connection),
         "events": reports.newest_events(connection),
     }
+
+
+def _waiting(connection: Connection, inboxes: Callable[[], Mapping[str, Backlog]]) -> tuple[dict[str, int], list[str]]:
+    """Return how many deliveries wait by provider, or nothing and why that is not known."""
+    try:
+        backlogs = inboxes()
+    except StoreUnavailableError as error:
+        return {}, [f"How many deliveries wait is not known: {error}. Check Redis, and the console's REDIS_URL."]
+    overflow = {row["provider"]: row["entries"] for row in reports.overflow_backlog(connection)}
+    return {name: backlog.entries + overflow.get(name, 0) for name, backlog in backlogs.items()}, []
 
 
 def provider_problems(providers: reports.Rows) -> Iterator[str]:
@@ -81,7 +98,9 @@ def ago(moment: datetime, now: datetime) -> str:
     return f"{seconds} s ago"
 
 
-def _provider(name: str, counts: dict[str, Any], freshness: dict[str, Any] | None, suspected: int) -> dict[str, Any]:
+def _provider(
+    name: str, counts: dict[str, Any], freshness: dict[str, Any] | None, waiting: int | None, suspected: int
+) -> dict[str, Any]:
     if freshness is None:
         state = "not swept"
     else:
@@ -91,7 +110,7 @@ def _provider(name: str, counts: dict[str, Any], freshness: dict[str, Any] | Non
         "provider": name,
         "state": state,
         "complete_until": freshness and freshness["complete_until"],
-        "waiting": freshness and freshness["pending"],
+        "waiting": waiting,
         "stored": counts.get("stored", 0),
         "duplicates": counts.get("duplicate", 0),
         "dead_letters": counts.get("dead", 0),

@@ -22,6 +22,7 @@ class SealingKeys:
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys}
         newest = keys[0][0]
         self._newest = self._ciphers[newest]
+        self.key_ids = list(self._ciphers)
         # The first bytes of every body that the first key sealed.
         self.prefix = bytes((_VERSION, len(newest.encode()))) + newest.encode()
 

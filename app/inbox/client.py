@@ -152,11 +152,17 @@ def durability_errors(redis: Redis, allowed: Collection[str] = ()) -> list[Check
         return without(redis_checks.unsafe_settings(facts), allowed)
 
 
+def memory(redis: Redis) -> tuple[int | None, float]:
+    """Return the bytes that the server uses, None if it hides them, and its limit, infinity without one."""
+    with translate_errors():
+        info = _if_allowed(lambda: redis.info("memory"))
+    return info.get("used_memory"), info.get("maxmemory") or float("inf")
+
+
 def used_share(redis: Redis) -> float:
     """Return the share of its memory limit that the server uses, 0 to 1; 0 without a limit, or if it is hidden."""
-    with translate_errors():
-        memory = _if_allowed(lambda: redis.info("memory"))
-    return memory["used_memory"] / memory["maxmemory"] if memory.get("maxmemory") else 0.0
+    used, limit = memory(redis)
+    return (used or 0) / limit
 
 
 def startup_errors(redis: Redis, allowed: Collection[str]) -> list[CheckResult]:

@@ -13,7 +13,7 @@ from functools import partial
 from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
-from app import canary
+from app import canary, metrics
 from app.crypto.sealing import SealingKeys
 from app.inbox import client, wakeup
 from app.inbox.stream import Inbox
@@ -47,6 +47,9 @@ def create_edge(settings: IngestSettings, environment: Environment, draining: th
     """
     authentications = {name: registry.load_authentication(name, environment) for name in settings.providers}
     environment.check()
+    metrics.ingest_series({name: getattr(each, "rejections", ()) for name, each in authentications.items()})
+    for name, each in authentications.items():
+        metrics.credential_series(name, getattr(each, "credentials", ()))
 
     redis = client.connect(settings.redis, _REDIS_TIMEOUT_SECONDS)
     pool = Pool(settings.database_url, "ingest", _POSTGRES_TIMEOUT_SECONDS)

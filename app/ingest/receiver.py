@@ -75,6 +75,7 @@ class DeliveryReceiver:
             return None
         if not request.body:  # a proxy may have dropped it; nothing was received that could be kept
             raise NotReceivedError("empty-body", "the request is authentic and has no body; does the balancer drop it?")
+        metrics.count_use(self._provider, authentic.credential)
         receipt = uuid7()
         sealed = self._keys.seal(receipt, request.body)
         headers = kept_headers(self._authentication, request)

@@ -18,14 +18,14 @@ _LOCK_SECONDS = 10.0
 
 
 class DataFolder:
-    """A data folder: postgres/, valkey/, logs/, secrets/ and the settings of what runs there."""
+    """A data folder: postgres/, valkey/, logs/, secrets/, the settings of what runs there and where its metrics are."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.postgres = self.folder / "postgres"
         self.valkey = self.folder / "valkey"
         self.logs = self.folder / "logs"
-        self.metrics = self.folder / "metrics"
+        self._metrics = self.folder / "metrics.json"
         self._secrets = self.folder / "secrets"
         self._environment = self.folder / "environment.json"
 
@@ -41,11 +41,9 @@ class DataFolder:
         LocalError if another process holds it, or if the folder cannot be written.
         """
         try:
-            for folder in (self.folder, self.logs, self._secrets, self.metrics):
+            for folder in (self.folder, self.logs, self._secrets):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = self._lock(_LOCK_SECONDS)
-            for stale in self.metrics.iterdir():
-                stale.unlink()
         except OSError as error:
             raise self._unusable("written", error) from error
         return descriptor
@@ -78,6 +76,11 @@ class DataFolder:
     def publish(self, environment: Mapping[str, str]) -> None:
         """Write the settings of what runs here, for other commands."""
         atomic_file.write(self._environment, json.dumps(dict(environment), indent=2).encode())
+
+    def publish_metrics(self, addresses: Mapping[str, str]) -> None:
+        """Write where processes serve their metrics, by name, as Prometheus' file_sd_configs read it."""
+        targets = [{"targets": [address], "labels": {"service": name}} for name, address in addresses.items()]
+        atomic_file.write(self._metrics, json.dumps(targets, indent=2).encode())
 
     def withdraw(self) -> None:
         """Remove what `publish` wrote."""

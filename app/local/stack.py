@@ -28,6 +28,7 @@ from config.settings import ConsoleSettings, provider_names, role_prefix
 from config.variables import PYTHON
 
 _START_SECONDS = 60.0
+_METRICS_PORT = 9400
 _REDIS_CONF = Path(__file__).parents[2] / "config" / "redis.conf"
 _SERVERS = ("postgres", "valkey")
 # Processes that are forks of this one, which imports their modules once.
@@ -109,9 +110,9 @@ class Stack:
             migrate(connection, role_prefix(Environment(self._environment)))
         providers = provider_names(Environment(self._environment))
         self._environment |= self._data.secret_files(providers, self._environment)
-        self._environment["PROMETHEUS_MULTIPROC_DIR"] = str(self._data.metrics)
         self._environment.setdefault("DRAIN_SECONDS", "0")  # no balancer takes it out first
         started = processes(providers, workers, ingest_processes)
+        metrics = self._reserve_metrics(started)
         checked = Environment(self._environment)
         for process in started:
             process.read(checked)
@@ -119,11 +120,13 @@ class Stack:
         self._environment.pop("INGEST_URL_FILE", None)
         self._environment["INGEST_URL"] = ingest
         for process in started:
-            self._run(process, process.own_environment(self._environment, checked.names_read))
+            own = process.own_environment(self._environment, checked.names_read)
+            self._run(process, own | {"METRICS_BIND": metrics[process.name][0]})
         self._await("ingest", lambda: _answers(f"{ingest}/readyz"))
         self._await("console", lambda: _answers(f"http://{console}/livez"))
         published = (checked.names_read | {"PUBLIC_URL"}) & self._environment.keys()
         self._data.publish({name: self._environment[name] for name in published})
+        self._data.publish_metrics({name: address for name, (_, address) in metrics.items()})
         servers = f"database={self._environment['DATABASE_URL']} redis={self._environment['REDIS_URL']}"
         without_passwords = re.sub(r"(?<=://)([^:/@ ]*):[^/ ]*@", r"\1:***@", servers)
         return f"ingest={ingest} console=http://{console} {without_passwords}"
@@ -198,16 +201,29 @@ class Stack:
             time.sleep(0.05)
         self._report(f"{name} ready after {time.monotonic() - started:.1f} s")
 
-    def _reserve(self, name: str, default_port: int) -> str:
+    def _reserve_metrics(self, started: Collection[Process]) -> dict[str, tuple[str, str]]:
+        """Reserve METRICS_BIND of each process, on ports that follow each other.
+
+        Return by process what it binds, and the address by which this machine reaches it.
+        """
+        given, found = self._environment.pop("METRICS_BIND", ""), {}
+        for offset, process in enumerate(started):
+            self._environment["METRICS_BIND"] = given
+            address = self._reserve("METRICS_BIND", _METRICS_PORT, offset)
+            found[process.name] = self._environment.pop("METRICS_BIND"), address
+        return found
+
+    def _reserve(self, name: str, default_port: int, offset: int = 0) -> str:
         """Reserve the address that a setting names, else the default port, else a free one; return host:port.
 
-        A busy address is waited for only if a setting names it.
+        `offset` is added to the port. A busy address is waited for only if a setting names it.
         """
         is_chosen = bool(self._environment.get(name))
         busy_seconds = BUSY_SECONDS if is_chosen else 0
         environment = Environment(self._environment)
         host, port = environment.address(name, f"127.0.0.1:{default_port}")
         environment.check()
+        port = port and port + offset
         while True:
             reserved = port or free_port(self._reserved_ports)
             try:

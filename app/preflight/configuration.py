@@ -15,6 +15,9 @@ from config.environment import ConfigurationError, Environment
 from config.settings import allow_non_durable, broker_setting, durability_exceptions, durable_store
 from config.variables import setting_of
 
+# Settings that name what a process listens on.
+_BINDS = ("INGEST_BIND", "CONSOLE_BIND", "METRICS_BIND")
+
 
 class Configuration:
     """The settings of some processes, read from one environment. `faults` says what is wrong with them."""
@@ -62,7 +65,7 @@ class Configuration:
         yield from settings_checks.check_files(self._file_modes())
         if self.get("database_url"):
             yield from settings_checks.check_removed(removed)
-        binds = {name: self.get(name.lower()) for name in ("INGEST_BIND", "CONSOLE_BIND") if name not in self._faulty}
+        binds = {name: self.get(name.lower()) for name in _BINDS if name not in self._faulty}
         yield from settings_checks.check_binds({name: bind for name, bind in binds.items() if bind})
         if "ALLOW_NON_DURABLE" not in self._faulty:
             yield settings_checks.check_durability_exceptions(self.get("allow_non_durable"))

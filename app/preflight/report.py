@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from email.message import Message
-from pathlib import Path
 from uuid import uuid4
 
 from redis import Redis
@@ -95,30 +94,28 @@ def _check_credentials(configuration: Configuration) -> Iterator[CheckResult]:
 
 
 def _check_folders(configuration: Configuration) -> Iterator[CheckResult]:
-    """Check the folders of worker slots, of beat's heartbeat and of the metrics, where processes use them."""
+    """Check the folders of worker slots, of beat's heartbeat and of metrics, where processes use them."""
     for process, name, purpose in (("worker", "worker slots", "slots"), ("beat", "beat's heartbeat", "beat")):
         if process in configuration.processes:
             try:
                 yield ok(name, f"{private_folder(purpose)} is writable")
             except ConfigurationError as error:
                 yield from (replace(result, name=name) for result in error.faults)
-    folder = configuration.variables.get(metrics.FOLDER)
-    if folder and {"ingest", "worker"} & set(configuration.processes):
-        yield _check_metrics(Path(folder))
+    if configuration.get("metrics_bind"):
+        yield _check_metrics()
 
 
-def _check_metrics(folder: Path) -> CheckResult:
-    """Check that the folder has room for one process's counters. Without, a process starts and counts for nobody."""
-    if not folder.is_dir():
-        return fault(metrics.FOLDER, "names no folder, so nothing is counted", "Create it, or name another")
+def _check_metrics() -> CheckResult:
+    """Check that there is room for one process's counters. Without, a process starts, and its counts are not served."""
+    hint = f"Make {metrics.BYTES_PER_PROCESS // 1024} KB of room there for each process, or name another in TMPDIR"
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:
+        with tempfile.TemporaryFile(dir=private_folder("metrics")) as file:
             file.write(bytes(metrics.BYTES_PER_PROCESS))
+    except ConfigurationError as error:
+        return replace(error.faults[0], name="metrics")
     except OSError as error:
-        problem = f"{folder} cannot be written ({error.strerror}), so nothing is counted"
-        hint = f"Make it writable for the processes, with {metrics.BYTES_PER_PROCESS // 1024} KB of room for each"
-        return fault(metrics.FOLDER, problem, hint)
-    return ok(metrics.FOLDER, f"{folder} is writable")
+        return fault("metrics", f"the temporary folder cannot be written ({error.strerror}): nothing is counted", hint)
+    return ok("metrics", "there is room for what processes count")
 
 
 def _ask_redis(configuration: Configuration) -> Iterator[CheckResult]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from app import metrics
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Payload, ReceivedDelivery
 from app.domain.event import Event
@@ -17,13 +18,19 @@ class DeliveryProcessor:
     def __init__(self, seals: SealingKeys, provider: Provider) -> None:
         self._seals = seals
         self._provider = provider
+        # Every key that may open a delivery, as metrics name it.
+        self.credentials = [f"sealing key {key_id}" for key_id in seals.key_ids]
+        self.credentials += [f"key {key_id}" for key_id in getattr(provider, "key_ids", ())]
 
     def process(self, received: ReceivedDelivery) -> ProcessedDelivery:
         """Return the delivery with its event, or with the reason why it is a dead letter."""
         delivery = received.delivery
         try:
             body = self._seals.unseal(delivery.receipt, delivery.sealed)
+            metrics.count_use(delivery.provider, f"sealing key {self._seals.key_of(delivery.sealed)}")
             payload = self._provider.open(delivery.topic, delivery.headers, body)
+            if payload.opened_by:
+                metrics.count_use(delivery.provider, f"key {payload.opened_by}")
             return ProcessedDelivery(received, validate(self._provider, payload))
         except InvalidDeliveryError as error:
             # A copy, because the traceback of the original refers to the clear content.

@@ -45,7 +45,12 @@ def kept_headers(authentication: "Authentication", request: IncomingRequest) -> 
 
 
 class Authentication(Protocol):
-    """Accepts a provider's own requests and rejects all others."""
+    """Accepts a provider's own requests and rejects all others.
+
+    Optional: `sample_requests()`, which yields topic, headers and body of a request with each credential, for
+    `kvitto check`; `credentials`, all that results may name, and `rejections`, the reasons of its
+    AuthenticationErrors: their metrics then exist from the start.
+    """
 
     # Segments of the URL after the provider; None stands for no segment.
     topics: frozenset[str | None]
@@ -63,7 +68,10 @@ class Authentication(Protocol):
 
 
 class Provider(Protocol):
-    """Turns a provider's bodies into events."""
+    """Turns a provider's bodies into events.
+
+    Optional: `key_ids`, the ids of the keys that open bodies, whose metrics then exist from the start.
+    """
 
     def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> "Payload":
         """Decrypt and parse; raise InvalidDeliveryError for a body that can never be opened."""

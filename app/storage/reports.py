@@ -79,6 +79,30 @@ def canaries(connection: Connection) -> Rows:
     return _rows(connection, query)
 
 
+def overflow_backlog(connection: Connection) -> Rows:
+    """Return how many deliveries wait in the overflow, and the age of the oldest, by provider; none: no row."""
+    query = """
+        SELECT provider, entries,
+               greatest(extract(epoch FROM clock_timestamp() - oldest_at), 0)::double precision AS oldest_seconds
+        FROM reporting.overflow_backlog ORDER BY provider
+    """
+    return _rows(connection, query)
+
+
+def dead_letter_counts(connection: Connection) -> Rows:
+    """Return how many dead letters wait for a replay, by provider, topic and reason."""
+    query = """
+        SELECT provider, topic, reason, dead_letters FROM reporting.dead_letter_counts
+        ORDER BY provider, topic, reason
+    """
+    return _rows(connection, query)
+
+
+def database_bytes(connection: Connection) -> int:
+    """Return the size of the database on disk."""
+    return int(fetch_one(connection, "SELECT pg_database_size(current_database()) AS bytes").bytes)
+
+
 def throughput(connection: Connection) -> Rows:
     """Return the ten newest rows of the last hour, newest first."""
     query = """

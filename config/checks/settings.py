@@ -46,13 +46,18 @@ def check_durability_exceptions(names: Collection[str]) -> CheckResult:
 
 
 def check_binds(binds: Mapping[str, Address]) -> list[CheckResult]:
-    """Check the addresses of ingest and console, by setting."""
+    """Check the addresses that processes listen on, by setting."""
     results = []
-    if len(binds) > 1 and _collide(*binds.values()):
-        results.append(fault("CONSOLE_BIND", "is the address of INGEST_BIND too", "Give the console another port"))
-    if (console := binds.get("CONSOLE_BIND")) and console[0] in _ALL_ADDRESSES:
-        hint = "Bind it to a private address; one password is its only protection"
-        results.append(warning("CONSOLE_BIND", "is on every address of the machine", hint))
+    for (first, one), (second, other) in combinations(binds.items(), 2):
+        if _collide(one, other):
+            results.append(fault(second, f"is the address of {first} too", "Name another port"))
+    for name, protection in (
+        ("CONSOLE_BIND", "one password is its only protection"),
+        ("METRICS_BIND", "nothing protects it"),
+    ):
+        if name in binds and binds[name][0] in _ALL_ADDRESSES:
+            hint = f"Bind it to a private address; {protection}"
+            results.append(warning(name, "is on every address of the machine", hint))
     if results or not binds:
         return results
     return [ok("addresses", ", ".join(f"{name} {host}:{port}" for name, (host, port) in binds.items()))]

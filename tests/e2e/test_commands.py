@@ -1,6 +1,7 @@
 """The commands, as an operator runs them."""
 
 import json
+import re
 import signal
 import subprocess
 from typing import Any
@@ -214,5 +215,28 @@ def test_console_with_the_password_shows_the_ledger(kvitto: Running) -> None:
     assert "Providers" in page.text
     metrics = http.get(f"{kvitto.console}/metrics", auth=("any", password)).text
     assert 'kvitto_ledger_receipts{outcome="stored",provider="kompar"}' in metrics
-    assert 'kvitto_webhook_requests_total{provider="kompar",reason="accepted",status="200"}' in metrics
-    assert 'kvitto_processing_errors_total{cause="not-readable",provider="kompar"}' in metrics
+
+
+def test_every_process_serves_its_own_metrics(kvitto: Running) -> None:
+    answer = kvitto.post("decisions", '{"application_id": "counted", "accepted": true}')
+    assert kvitto.outcome(answer.json()["receipt"])["outcome"] in ("stored", "duplicate")
+    counted = {
+        "ingest": 'kvitto_webhook_requests_total{provider="kompar",reason="accepted",status="200"}',
+        "worker-kompar": 'kvitto_processing_errors_total{cause="not-readable",provider="kompar"}',
+        "worker-solaris": 'kvitto_receipt_to_row_seconds_count{provider="solaris"}',
+        "beat": 'kvitto_canaries_sent_total{provider="kompar",status="200"}',
+        "console": "kvitto_ledger_readable 1.0",
+    }
+    for service, series in counted.items():
+        text = kvitto.metrics(service)
+        assert series in text
+        assert "kvitto_build_info{" in text
+        assert 'process_resident_memory_bytes{process="main"}' in text
+        checked = subprocess.run(
+            ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+        assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    for service in ("ingest", "worker-kompar"):
+        credentials = kvitto.metrics(service)
+        assert re.search(r'kvitto_credential_uses_total{credential="[^"]+",provider="kompar"} [1-9]', credentials)
+        assert 'kvitto_credential_last_use_timestamp_seconds{credential="' in credentials

@@ -192,9 +192,8 @@ def test_livez_and_readyz_answer_200(kvitto: Running) -> None:
 
 def counted(kvitto: Running, *labels: str) -> float:
     """Return how many requests were counted with these labels."""
-    password = (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text()
-    metrics = kvitto.client.get(f"{kvitto.console}/metrics", auth=("any", password)).text
-    lines = [line for line in metrics.splitlines() if line.startswith("kvitto_webhook_requests_total{")]
+    text = kvitto.metrics("ingest")
+    lines = [line for line in text.splitlines() if line.startswith("kvitto_webhook_requests_total{")]
     return sum(float(line.split()[-1]) for line in lines if all(f'"{label}"' in line for label in labels))
 
 

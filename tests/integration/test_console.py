@@ -1,29 +1,38 @@
 """The console's page on ledgers in every state: all well, with problems, unreadable."""
 
+from uuid import uuid4
+
 import pytest
 from flask.testing import FlaskClient
+from redis import Redis
 
 from app.console.app import create_app
+from app.domain.delivery import Delivery
+from app.inbox.stream import Inbox
 from app.storage.connection import Connection
-from config.settings import ConsoleSettings
+from tests.support.metrics import NO_REDIS, console_settings
 
 SWEPT = "INSERT INTO ingest_progress (provider, complete_until, pending) VALUES ('kompar', now() - %s::interval, 7)"
 
 
-def console(database: str) -> FlaskClient:
-    settings = {"DATABASE_URL": database, "CONSOLE_PASSWORD": "secret"}
-    return create_app(ConsoleSettings.load(settings)).test_client()
+def console(database: str, redis: str = NO_REDIS) -> FlaskClient:
+    return create_app(console_settings(database, redis)).test_client()
 
 
-def page(database: str, status: int = 200) -> str:
-    answer = console(database).get("/", auth=("any", "secret"))
+def append(redis: Redis, count: int) -> None:
+    inbox = Inbox(redis, "kompar")
+    inbox.append_all([Delivery(uuid4(), "kompar", "decisions", {}, b"") for _ in range(count)])
+
+
+def page(database: str, status: int = 200, redis: str = NO_REDIS) -> str:
+    answer = console(database, redis).get("/", auth=("any", "secret"))
     assert answer.status_code == status
     return answer.text
 
 
-def test_page_of_a_healthy_ledger_says_all_well(database: str, connection: Connection) -> None:
+def test_page_of_a_healthy_ledger_says_all_well(database: str, connection: Connection, valkey_server: str) -> None:
     connection.execute(SWEPT, ["3 seconds"])
-    text = page(database)
+    text = page(database, redis=valkey_server)
     assert "All well" in text
     assert "<title>✓ Kvitto: all well</title>" in text
     assert "up to date" in text
@@ -76,6 +85,21 @@ def test_page_and_metrics_name_a_consumer_that_has_not_read_for_a_day(database: 
     assert "kompar: consumer mailer has not read the feed for 48 h" in page(database)
     metrics = console(database).get("/metrics", auth=("any", "secret")).text
     assert 'kvitto_feed_lag_seconds{consumer="mailer",provider="kompar"} 0.0' in metrics
+
+
+def test_page_shows_what_waits_now_although_the_last_sweep_saw_nothing(
+    database: str, connection: Connection, redis: Redis, valkey_server: str
+) -> None:
+    connection.execute(SWEPT.replace("7)", "0)"), ["3 seconds"])
+    append(redis, 120)
+    assert '<td class="number">120</td>' in page(database, redis=valkey_server)
+
+
+def test_page_without_redis_says_that_what_waits_is_not_known(database: str, connection: Connection) -> None:
+    connection.execute(SWEPT, ["3 seconds"])
+    text = page(database)
+    assert "How many deliveries wait is not known: redis-unreachable. Check Redis" in text
+    assert '<td class="number">7</td>' not in text
 
 
 def test_page_escapes_what_a_provider_sent(database: str, connection: Connection) -> None:

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
-from prometheus_client.metrics_core import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 import app.metrics  # noqa: F401 - registers what processes count
-from app.console.metrics import exposition
 from app.storage.connection import Connection
+from tests.support.metrics import console_metrics, families, names
 from tests.unit.project.test_documents import DATA_MODEL, OPERATIONS, PAGES, first_cells, ids
 
 
@@ -49,11 +47,7 @@ def test_every_table_is_in_the_data_model(connection: Connection) -> None:
     assert sorted(name for name in tables - projections if f"`kvitto.{name}`" not in DATA_MODEL) == []
 
 
-def test_metrics_are_those_that_are_served(connection: Connection) -> None:
-    served = {family.name for family in text_string_to_metric_families(exposition(connection).decode())}
-    counted = {name for family in REGISTRY.collect() if family.name.startswith("kvitto_") for name in names(family)}
-    assert first_cells(OPERATIONS, "### Metrics") == served | counted
-
-
-def names(family: Metric) -> list[str]:
-    return [f"{family.name}_total" if family.type == "counter" else family.name]
+def test_metrics_are_those_that_are_served(database: str, valkey_server: str) -> None:
+    read = names(families(console_metrics(database, valkey_server)).values())
+    counted = names(family for family in REGISTRY.collect() if family.name.startswith("kvitto_"))
+    assert first_cells(OPERATIONS, "### Metrics") == read | counted | {"kvitto_build_info"}

@@ -1,10 +1,10 @@
 """What works round a failed server for more than a minute is reported everywhere that an operator looks."""
 
 from app.console import overview
-from app.console.metrics import exposition
 from app.storage import fallbacks
 from app.storage.connection import Connection
 from tests.support.kvitto_process import run
+from tests.support.metrics import console_metrics
 
 
 def age(connection: Connection, seconds: int) -> None:
@@ -12,16 +12,18 @@ def age(connection: Connection, seconds: int) -> None:
     connection.execute("UPDATE fallbacks SET since = since - make_interval(secs => %s)", [seconds])
 
 
-def test_fallback_of_more_than_a_minute_is_a_problem_of_the_console_and_a_metric(connection: Connection) -> None:
+def test_fallback_of_more_than_a_minute_is_a_problem_of_the_console_and_a_metric(
+    connection: Connection, database: str
+) -> None:
     fallbacks.record(connection, "ingest", ["kompar", "solaris"], "redis-unreachable")
     assert fallbacks.current(connection) == []
     age(connection, 70)
     fallbacks.record(connection, "ingest", ["kompar"], "redis-not-primary")
-    (problem,) = [each for each in overview.read(connection)["problems"] if "redis-not-primary" in each]
+    (problem,) = [each for each in overview.read(connection, dict)["problems"] if "redis-not-primary" in each]
     assert problem.startswith("kompar: ingest has stored deliveries in Postgres for 70 s")
     assert "kvitto check" in problem
     series = 'kvitto_fallback_seconds{process="ingest",provider="kompar",reason="redis-not-primary"} 7'
-    assert series in exposition(connection).decode()
+    assert series in console_metrics(database)
 
 
 def test_fallback_that_is_over_for_a_minute_begins_again(connection: Connection) -> None:

@@ -14,7 +14,6 @@ from redis import Redis
 
 from app.audit.conservation import audit
 from app.audit.problems import clock_problems
-from app.console.metrics import exposition
 from app.domain.delivery import Delivery
 from app.inbox.stream import Inbox
 from app.ingest.app import create_edge
@@ -26,6 +25,7 @@ from config.settings import IngestSettings
 from tests.integration.test_consumer import SEALS, consumer_of, delivery
 from tests.support import databases
 from tests.support.kvitto_process import run
+from tests.support.metrics import console_metrics
 from tests.support.providers.kompar_fixtures import TOKEN
 from tests.support.providers.provider_fixtures import names, side
 from tests.support.redis_server import redis_server
@@ -130,7 +130,7 @@ def test_a_sweep_reports_a_time_of_receipt_that_is_ahead_everywhere(
     assert caplog.messages.count("clocks_differ") == 1
     (problem,) = clock_problems(reports.freshness(stage.connection))
     assert problem.startswith("kompar: the clock of Redis, or a time of receipt, is 3")
-    assert 'kvitto_clock_skew_seconds{provider="kompar"} 3' in exposition(stage.connection).decode()
+    assert 'kvitto_clock_skew_seconds{provider="kompar"} 3' in console_metrics(stage.database)
     done = health(stage)
     assert (done.returncode, problem in done.stdout) == (0, True)
     (row,) = reports.freshness(stage.connection)

@@ -22,13 +22,14 @@ from redis import Redis
 
 from app.tls import trusting
 from tests.support import command_server, process_tree
+from tests.support.metrics import scrape
 from tests.support.providers.kompar_fixtures import TOKEN
 from tests.support.providers.provider_fixtures import names, side
 from tests.support.servers import bare_environment, eventually
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {name: value for each in names() for name, value in side(each).environment.items()}
-BIND = {"INGEST_BIND": "127.0.0.1:0", "CONSOLE_BIND": "127.0.0.1:0"}
+BIND = {"INGEST_BIND": "127.0.0.1:0", "CONSOLE_BIND": "127.0.0.1:0", "METRICS_BIND": "127.0.0.1:0"}
 # The folder that it is run in has the code: a copy, in some tests.
 PROGRAM = (sys.executable, "-m", "app.cli")
 _WORKER = "celeryd: "
@@ -80,6 +81,16 @@ class Running:
         """What other commands need to reach it."""
         published: dict[str, str] = json.loads((self.data / "environment.json").read_text())
         return published
+
+    def metrics_address(self, service: str) -> str:
+        """Return host:port at which a process of `kvitto up` serves its metrics."""
+        listed = json.loads((self.data / "metrics.json").read_text())
+        (address,) = [each["targets"][0] for each in listed if each["labels"]["service"] == service]
+        return str(address)
+
+    def metrics(self, service: str) -> str:
+        """Return what a process of `kvitto up` serves: `ingest`, `worker-kompar`, `beat` or `console`."""
+        return scrape(self.metrics_address(service))
 
     def post(self, topic: str, body: bytes | str, token: str = TOKEN) -> httpx.Response:
         """Deliver a body as Kompar would."""

@@ -207,13 +207,11 @@ SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
     "token that no header carries": (
         setting(KOMPAR_TOKENS="tökén-" * 4), "kompar credentials", FAULT, "credential 1 is rejected", "ASCII",
     ),
-    "no metrics folder": (
-        setting(PROMETHEUS_MULTIPROC_DIR="/nowhere"), "PROMETHEUS_MULTIPROC_DIR", FAULT, "names no folder", "Create it",
+    "metrics for all": (setting(METRICS_BIND="0.0.0.0:9400"), "METRICS_BIND", WARNING, "every address", "private"),
+    "metrics and console on one port": (
+        setting(METRICS_BIND="127.0.0.1:8081"), "METRICS_BIND", FAULT, "CONSOLE_BIND", "another port",
     ),
-    "read-only metrics folder": (
-        setting(PROMETHEUS_MULTIPROC_DIR="/proc"),
-        "PROMETHEUS_MULTIPROC_DIR", FAULT, "/proc cannot be written", "KB of room for each",
-    ),
+    "metrics nowhere": (setting(METRICS_BIND="9400"), "METRICS_BIND", FAULT, "is not host:port", "127.0.0.1:9400"),
     "console for all": (setting(CONSOLE_BIND="0.0.0.0:8081"), "CONSOLE_BIND", WARNING, "every address", "private"),
     "console for all, IPv6": (setting(CONSOLE_BIND="[::]:8081"), "CONSOLE_BIND", WARNING, "every address", "private"),
     "one port for two": (setting(CONSOLE_BIND="127.0.0.1:8080"), "CONSOLE_BIND", FAULT, "INGEST_BIND", "another port"),

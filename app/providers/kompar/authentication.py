@@ -15,9 +15,11 @@ class KomparAuthentication:
     topics: frozenset[str | None] = frozenset({"applications", "decisions"})
     retried_for = timedelta(minutes=77, seconds=30)
     kept_headers: tuple[str, ...] = ()
+    rejections = ("no-token", "wrong-token")
 
     def __init__(self, tokens: tuple[str, ...]) -> None:
         self._expected = [f"token {token}".encode() for token in tokens]
+        self.credentials = [f"token {number} of {len(tokens)}" for number in range(1, len(tokens) + 1)]
 
     def authenticate(self, request: IncomingRequest) -> AuthenticationResult:
         """Return the URL's topic. The body is not read, because nothing signs it."""
@@ -26,7 +28,7 @@ class KomparAuthentication:
         matches = [hmac.compare_digest(given, expected) for expected in self._expected]
         if True not in matches:
             raise AuthenticationError("wrong-token" if given else "no-token")
-        credential = f"token {matches.index(True) + 1} of {len(matches)}"
+        credential = self.credentials[matches.index(True)]
         return AuthenticationResult(topic=request.topic or "", credential=credential, covers="nothing: the token alone")
 
     def sample_requests(self) -> Iterator[tuple[str | None, dict[str, str], bytes]]:

@@ -78,6 +78,7 @@ class Kompar:
     def __init__(self, keys: tuple[tuple[str, bytes], ...], fingerprints: Fingerprints) -> None:
         """Open with any of the keys, (id, 32 bytes), newest first."""
         self._keys = keys
+        self.key_ids = [key_id for key_id, _ in keys]
         self._fingerprints = fingerprints
 
     def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> Payload:

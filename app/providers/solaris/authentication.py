@@ -38,11 +38,23 @@ class SolarisAuthentication:
         "Solaris-Webhook-Attempt",
         "Solaris-Webhook-Callout-Timestamp",
     )
+    rejections = (
+        "no-event-type",
+        "unconfigured-event-type",
+        "no-signature",
+        "wrong-signature",
+        "too-many-handshakes",
+    )
 
     def __init__(self, secrets: tuple[tuple[str, str], ...], clock: Callable[[], float] = time.monotonic) -> None:
         self._secrets: dict[str, list[bytes]] = defaultdict(list)
         for event_type, secret in secrets:
             self._secrets[event_type].append(secret.encode())
+        self.credentials = [
+            _credential(position, secrets, event_type)
+            for event_type, secrets in self._secrets.items()
+            for position in range(len(secrets))
+        ]
         self._clock = clock
         self._handshakes: deque[float] = deque(maxlen=_HANDSHAKES_PER_MINUTE)
         self._lock = threading.Lock()
@@ -63,7 +75,7 @@ class SolarisAuthentication:
         matches = [hmac.compare_digest(given, _signature(secret, body)) for secret in secrets]
         if True not in matches:
             raise AuthenticationError("wrong-signature" if given else "no-signature", _printable(event_type))
-        credential = f"secret {matches.index(True) + 1} of {len(secrets)} for {event_type}"
+        credential = _credential(matches.index(True), secrets, event_type)
         return AuthenticationResult(topic=event_type, credential=credential, covers=f"{len(body)} bytes of body")
 
     def sample_requests(self) -> Iterator[tuple[str | None, dict[str, str], bytes]]:
@@ -79,6 +91,10 @@ class SolarisAuthentication:
             if len(self._handshakes) == self._handshakes.maxlen and now - self._handshakes[0] < 60:
                 raise AuthenticationError("too-many-handshakes")
             self._handshakes.append(now)
+
+
+def _credential(position: int, secrets: list[bytes], event_type: str) -> str:
+    return f"secret {position + 1} of {len(secrets)} for {event_type}"
 
 
 def _signature(secret: bytes, body: bytes) -> bytes:

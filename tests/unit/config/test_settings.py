@@ -77,7 +77,7 @@ def test_prefix_that_names_no_role_is_a_fault(prefix: str) -> None:
 def test_secret_from_a_file_is_read_and_a_wrong_file_is_a_fault(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("from a file\n")
-    read = {"DATABASE_URL": "postgresql://db/x", "CONSOLE_PASSWORD_FILE": str(file)}
+    read = {"DATABASE_URL": "postgresql://db/x", "REDIS_URL": "redis://r", "CONSOLE_PASSWORD_FILE": str(file)}
     assert ConsoleSettings.load(read).password == "from a file"
     with pytest.raises(ConfigurationError):
         ConsoleSettings.load(read | {"CONSOLE_PASSWORD": "twice"})
