@@ -178,7 +178,6 @@ class Production:
     database: str
     redis: str
     secrets: Path
-    metrics: Path
     logs: Path
     environments: dict[str, dict[str, str]]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -227,13 +226,12 @@ class Production:
 def running(installation: Installation, folder: Path) -> Iterator[Production]:
     """Migrate, then run one process of each kind: each with its service's settings, secrets and command, and no other.
 
-    They run as the image's user, in an empty folder, and write to their folders for temporary files and metrics.
+    They run as the image's user, in an empty folder, and write to their folder for temporary files.
     """
-    secrets, metrics, nowhere = production.make_all_secrets(folder), own(folder / "metrics"), empty(folder / "empty")
+    secrets, nowhere = production.make_all_secrets(folder), empty(folder / "empty")
     ingest, console = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     here = {
         "INGEST_BIND": ingest, "CONSOLE_BIND": console, "INGEST_URL": f"http://{ingest}",
-        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
     }  # fmt: skip
     basis = {**installation.environment, "HOME": "/", "TMPDIR": str(own(folder / "tmp"))}
 
@@ -251,11 +249,11 @@ def running(installation: Installation, folder: Path) -> Iterator[Production]:
         ExitStack() as ending,
     ):
         environments = {
-            name: basis | environment_of(SERVICES[name], secrets, **here) for name in ("migrate", *PROCESSES)
+            name: basis
+            | environment_of(SERVICES[name], secrets, **here, METRICS_BIND=f"127.0.0.1:{free_port()}")
+            for name in ("migrate", *PROCESSES)
         }
-        found = Production(
-            f"http://{ingest}", f"http://{console}", database, redis, secrets, metrics, folder, environments
-        )
+        found = Production(f"http://{ingest}", f"http://{console}", database, redis, secrets, folder, environments)
         with start("migrate") as migrate:
             assert migrate.wait(_SECONDS) == 0, found.log("migrate")
         for name in PROCESSES:

@@ -18,6 +18,9 @@ from tests.e2e.deploy.balancer import CADDYFILE, RUN
 from tests.e2e.deploy.composition import FILE, MOUNTED, OURS, SERVICES, composition, interpolated, read
 from tests.support.kvitto_process import ROOT
 
+MONITORING = {"prometheus", "alertmanager", "node-exporter", "grafana"}
+# Grafana's own configuration names its password.
+DATASOURCES = (ROOT / "deploy/monitoring/grafana/datasources/kvitto.yml").read_text()
 EVERY = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 EVERY_OF_OURS = pytest.mark.parametrize("service", OURS.values(), ids=OURS)
 
@@ -50,21 +53,24 @@ def test_service_is_hardened(service: dict[str, Any]) -> None:
 def test_service_restarts_and_has_a_health_check(name: str) -> None:
     commands = ("migrate", "operator", "privacy", "rejected", "reseal", "subscriptions")
     service, once = SERVICES[name], name in commands
-    assert service.get("profiles") == (["operator"] if once and name != "migrate" else None)
+    profile = "operator" if once and name != "migrate" else "monitoring" if name in MONITORING else None
+    assert service.get("profiles") == (profile and [profile])
     assert service["restart"] == ("no" if once else "unless-stopped")
     assert once or service["healthcheck"]["test"]
 
 
 @EVERY
 def test_image_is_ours_or_has_a_pinned_version(service: dict[str, Any]) -> None:
-    assert service["image"] == "kvitto:latest" or re.search(r":\d+\.\d+\.\d+|:18\.\d+", service["image"])
+    assert service["image"] == "kvitto:latest" or re.search(r":v?\d+\.\d+\.\d+|:18\.\d+", service["image"])
 
 
 @EVERY
 def test_mounted_source_exists(service: dict[str, Any]) -> None:
     for volume in service.get("volumes", ()):
         source = volume.split(":")[0]
-        assert (ROOT / source).exists() if source.startswith(".") else source in composition()["volumes"]
+        named = composition()["volumes"].keys() | {"/"}  # node-exporter looks at the disks
+        assert (ROOT / source).exists() if source.startswith(".") else source in named
+        assert source != "/" or volume.endswith(":ro,rslave")
 
 
 @EVERY
@@ -76,7 +82,8 @@ def test_service_waits_for_the_health_of_its_dependencies(service: dict[str, Any
 
 @EVERY
 def test_secrets_are_files_and_each_is_used(service: dict[str, Any]) -> None:
-    used = set(re.findall(MOUNTED + r"([\w.]+)", str(service)))
+    more = DATASOURCES if service["image"].startswith("grafana/") else ""
+    used = set(re.findall(MOUNTED + r"([\w.]+)", str(service) + more))
     assert used == set(service.get("secrets", ()))
     for name, value in service.get("environment", {}).items():
         assert name.endswith(("_FILE", "_CERTIFICATE", "_KEY")) == value.startswith(MOUNTED), name
@@ -94,13 +101,18 @@ def test_command_is_one_of_kvittos(service: dict[str, Any]) -> None:
 def test_every_variable_of_a_service_is_read(service: dict[str, Any]) -> None:
     environment = Environment({name: value for name, value in service["environment"].items() if name == "PROVIDERS"})
     read(service, environment)
-    unread = service["environment"].keys() - environment.names_read - {"PROMETHEUS_MULTIPROC_DIR"}
+    unread = service["environment"].keys() - environment.names_read
     assert not unread
 
 
-def test_published_ports_are_the_balancers_and_the_consoles_on_loopback() -> None:
+def test_published_ports_are_the_balancers_and_those_of_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"caddy": ["443:8443"], "console": ["127.0.0.1:8081:8081"]}
+    loopback = {
+        "console": ["127.0.0.1:8081:8081"],
+        "prometheus": ["127.0.0.1:9090:9090"],
+        "grafana": ["127.0.0.1:3000:3000"],
+    }
+    assert published == {"caddy": ["443:8443"]} | loopback
 
 
 def test_servers_are_reached_by_their_clients_only_and_not_from_outside() -> None:
@@ -110,11 +122,14 @@ def test_servers_are_reached_by_their_clients_only_and_not_from_outside() -> Non
     workers = {name for name in SERVICES if name.startswith("worker-")}
     ingests = {"ingest-1", "ingest-2"}
     assert on("edge") == {"caddy", "beat"} | ingests  # beat sends canaries
-    assert on("inbox") == {"redis", "beat", "operator", "privacy"} | ingests | workers
+    assert on("inbox") == {"redis", "beat", "operator", "privacy", "console"} | ingests | workers
+    assert on("monitoring") == {"beat", "console"} | ingests | workers | MONITORING
     commands = {"migrate", "operator", "privacy", "rejected", "reseal", "subscriptions"}
-    assert on("ledger") == {"postgres", "console"} | commands | ingests | workers
-    assert on("public") == {"caddy", "subscriptions"}  # providers' APIs are outside
-    assert all(composition()["networks"][name]["internal"] for name in ("edge", "inbox", "ledger"))
+    assert on("ledger") == {"postgres", "console", "grafana"} | commands | ingests | workers
+    # Providers' APIs are outside, and so is who is notified of alerts.
+    assert on("public") == {"caddy", "subscriptions", "alertmanager"}
+    internal = ("edge", "inbox", "ledger", "monitoring")
+    assert all(composition()["networks"][name]["internal"] for name in internal)
 
 
 def test_balancer_has_the_addresses_of_both_ingest_processes() -> None:

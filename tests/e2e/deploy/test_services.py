@@ -8,7 +8,9 @@ import sys
 import sysconfig
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -21,6 +23,7 @@ from tests.e2e.deploy.composition import MOUNTED, PROCESSES, SERVICES, compositi
 from tests.e2e.deploy.installations import Installation, Production
 from tests.e2e.deploy.production import make_secrets
 from tests.support.kvitto_process import ROOT, run
+from tests.support.metrics import families, scrape
 from tests.support.ports import free_port
 from tests.support.servers import bare_environment, eventually
 
@@ -74,10 +77,18 @@ def test_a_delivery_passes_through_all_of_them(production: Production) -> None:
     installations.use(production)
 
 
-def test_each_process_that_counts_has_files_of_its_own(production: Production) -> None:
-    """Even in containers of their own, where process numbers are the same."""
-    five = {f"counter_{number}.db" for number in range(5)}  # ingest, and two children of each worker
-    eventually(lambda: {path.name for path in production.metrics.glob("counter_*.db")} == five, "five that count")
+def test_each_service_serves_the_metrics_of_its_own_processes(production: Production) -> None:
+    children = {"ingest-1": 1, "worker-kompar": 2, "worker-solaris": 2, "beat": 0, "console": 1}
+    assert children.keys() == production.processes.keys()
+
+    def has(count: int, name: str) -> bool:
+        with suppress(OSError):
+            text = scrape(production.environments[name]["METRICS_BIND"])
+            return len(families(text)["process_resident_memory_bytes"].samples) == count
+        return False
+
+    for name, count in children.items():
+        eventually(partial(has, 1 + count, name), f"{name} with {count} children", 60)
 
 
 @pytest.mark.parametrize("name", [name for name in PROCESSES if name.startswith(("worker", "beat"))])
