@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
-from deploy.monitoring.dashboards import INGEST_HEALTH
 
 from app.sandbox.kompar import encrypt
+from deploy.monitoring.dashboards import INGEST_HEALTH
 from tests.support import process_tree
 from tests.support.kvitto_process import ROOT, Running
 from tests.support.ports import free_port

@@ -249,8 +249,7 @@ def running(installation: Installation, folder: Path) -> Iterator[Production]:
         ExitStack() as ending,
     ):
         environments = {
-            name: basis
-            | environment_of(SERVICES[name], secrets, **here, METRICS_BIND=f"127.0.0.1:{free_port()}")
+            name: basis | environment_of(SERVICES[name], secrets, **here, METRICS_BIND=f"127.0.0.1:{free_port()}")
             for name in ("migrate", *PROCESSES)
         }
         found = Production(f"http://{ingest}", f"http://{console}", database, redis, secrets, folder, environments)
