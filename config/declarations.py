@@ -116,6 +116,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("OTEL_TRACES_SAMPLER_ARG", "Share of the requests that are traced, from 0 to 1", "0.01"),
     Setting("PUBLIC_URL", "Address `https://host` at which providers reach ingest; the default of `--url`", ""),
     Setting(
+        "QUIET_HOURS",
+        "When nothing is expected of a provider, separated by commas: `sat-sun`, `22-06`, `kompar mon-fri 18-08`. By "
+        "default the usual times are learned only",
+        "",
+    ),
+    Setting(
+        "TIME_ZONE",
+        "Time zone of `QUIET_HOURS`, and of the hours of the week for which usual times are learned",
+        "Europe/Stockholm",
+    ),
+    Setting(
         "METRICS_BIND",
         "Address on which a process serves `/metrics`; keep it private. Without it, a process serves none. `kvitto up` "
         "gives each process a port of its own, from this one on, or from 9400",

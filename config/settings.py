@@ -7,10 +7,12 @@ from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
 from config.checks import postgres, redis
 from config.declarations import DEFAULTS
 from config.environment import MIN_SECRET_LENGTH, Environment, load
+from config.quiet_hours import QuietHours
 from config.redis_address import RedisAddress, RedisAddressError
 
 # (id, 32 bytes), newest first: the first seals, all open.
@@ -154,6 +156,26 @@ def role_prefix(environment: Environment) -> str:
     return prefix
 
 
+def quiet_hours(environment: Environment) -> QuietHours:
+    """Return when nothing is expected of providers."""
+    try:
+        return QuietHours.parse(environment.text("QUIET_HOURS", ""))
+    except ValueError as error:
+        hint = "Write items like sat-sun, 22-06 or kompar mon-fri 18-08, separated by commas"
+        environment.fault("QUIET_HOURS", f"has an item of another form: {str(error)!r}", hint)
+        return QuietHours()
+
+
+def time_zone(environment: Environment) -> ZoneInfo:
+    """Return the time zone of hours of the week."""
+    name = environment.text("TIME_ZONE", DEFAULTS["TIME_ZONE"])
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError):  # unknown; no name of one
+        environment.fault("TIME_ZONE", f"is no time zone that this machine knows: {name!r}", "Name it like Europe/Oslo")
+        return ZoneInfo("UTC")
+
+
 # How each field of the classes below is read.
 _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "database_url": lambda environment: environment.url("DATABASE_URL", ("postgresql", "postgres")),
@@ -184,6 +206,8 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "public_url": lambda environment: environment.url("PUBLIC_URL", ("https",), "").rstrip("/"),
     "role_prefix": role_prefix,
     "role_passwords": lambda environment: environment.labelled_secrets("ROLE_PASSWORDS", ""),
+    "quiet_hours": quiet_hours,
+    "time_zone": time_zone,
     "password": lambda environment: environment.secret("CONSOLE_PASSWORD"),
 }
 
@@ -255,6 +279,8 @@ class WorkerSettings(TracingSettings):
     fingerprint_key: bytes
     durability_exceptions: frozenset[str]
     metrics_bind: tuple[str, int] | None
+    quiet_hours: QuietHours
+    time_zone: ZoneInfo
 
 
 @dataclass(frozen=True, slots=True)

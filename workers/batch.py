@@ -20,6 +20,7 @@ from app.errors import REJECTED_BY_DATABASE, DataRejectedError, InvalidDeliveryE
 from app.processing.processor import DeliveryProcessor
 from app.storage.ledger import Ledger
 from app.tracing.tracer import Handled, HandledTimes, NoTracer, Tracer
+from workers.observations import Observations
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class BatchProcessor:
         self._processor = processor
         self.ledger = ledger
         self._tracer = tracer or NoTracer()
+        self.observations = Observations(ledger)
 
     def process(self, source: Source, batch: Sequence[ReceivedDelivery]) -> None:
         """Process a batch. Only deliveries that fail because of a bug of ours stay in the source, and are reported.
@@ -101,6 +103,7 @@ class BatchProcessor:
             if (receipt := delivery.receipt)
         )
         self._tracer.handled(source.provider, handled, HandledTimes(began, stored, time.time_ns()))
+        self.observations.add(processed, outcomes)
 
 
 def _count(

@@ -41,6 +41,7 @@ class InboxConsumer:
         self.ledger = processor.ledger
         self.overflow = Overflow(self.ledger.connected, inbox.provider)
         self._quarantine = Quarantine(processor, slot.worker)
+        self._observations = processor.observations
         self._slot = slot
         self._name = slot.name
         self._publish_wakeup = publish_wakeup
@@ -72,6 +73,7 @@ class InboxConsumer:
             if not emptied:
                 self._publish_wakeup()
             self._quarantine.run_isolated(until + DRAIN_SECONDS / 2)
+        self._observations.record()
         self.canaries.consume()
 
     def sweep(self) -> None:

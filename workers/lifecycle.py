@@ -36,7 +36,8 @@ logger = logging.getLogger(__name__)
 
 
 @cache
-def _settings() -> WorkerSettings:
+def workerworker_settings() -> WorkerSettings:
+    """Return this worker's settings."""
     return WorkerSettings.load()
 
 
@@ -63,12 +64,12 @@ def consumer(provider: str) -> InboxConsumer:
 @cache
 def _tracer() -> Tracer:
     """Return this process's tracer, created at first use: after the fork."""
-    return tracer.start("worker", _settings())
+    return tracer.start("worker", worker_settings())
 
 
 def make_consumer(provider: str, slot: ConsumerSlot, tracer: Tracer | None = None) -> InboxConsumer:
     """Return a consumer of a provider, with its own connections."""
-    settings = _settings()
+    settings = worker_settings()
     redis = client.connect(settings.redis)
     ledger = Ledger(settings.database_url, provider, settings.durability_exceptions)
     return InboxConsumer(
@@ -82,7 +83,7 @@ def make_consumer(provider: str, slot: ConsumerSlot, tracer: Tracer | None = Non
 
 @cache
 def _sealing_keys() -> SealingKeys:
-    return SealingKeys(_settings().sealing_keys)
+    return SealingKeys(worker_settings().sealing_keys)
 
 
 @cache
@@ -103,7 +104,7 @@ def start() -> None:
     """
     slot = ConsumerSlot(worker=worker_id())
     _check_servers()
-    FallbackSweep([make_consumer(provider, slot) for provider in _settings().providers], worker_id()).start()
+    FallbackSweep([make_consumer(provider, slot) for provider in workerworker_settings().providers], worker_id()).start()
 
 
 def _check_servers() -> None:
@@ -111,7 +112,7 @@ def _check_servers() -> None:
     problems: list[CheckResult] = []
     for ask in (_redis_problems, _postgres_problems):
         try:
-            problems += ask(_settings())
+            problems += ask(workerworker_settings())
         except StoreUnavailableError as error:
             logger.warning("started_without_store", extra={"reason": error.reason, "detail": error.detail})
     if problems:
@@ -132,8 +133,8 @@ def _postgres_problems(settings: WorkerSettings) -> list[CheckResult]:
 @worker_process_init.connect
 def _start_consumers(**_: Any) -> None:
     metrics.share()
-    metrics.worker_series(_settings().providers)
-    for provider in _settings().providers:
+    metrics.worker_series(worker_settings().providers)
+    for provider in worker_settings().providers:
         metrics.credential_series(provider, _processor(provider).credentials)
         consumer(provider).start()
     gc.freeze()

@@ -8,7 +8,7 @@ from app.errors import StoreUnavailableError
 from app.inbox.stream import Inbox
 from app.storage import audits, high_water_marks
 from app.storage.connection import Connection
-from workers import lifecycle
+from workers import lifecycle, silence_watch
 from workers.celery import app
 from workers.consumer import InboxConsumer
 
@@ -42,6 +42,19 @@ def audit(provider: str) -> None:
         _audit(lifecycle.consumer(provider), {"provider": provider})
     except Exception:
         logger.exception("audit_failed", extra={"provider": provider})
+
+
+@app.task(name="silence")
+def silence(provider: str) -> None:
+    """Find out whether the provider has been silent for longer than chance explains."""
+    settings = lifecycle.worker_settings()
+    try:
+        with lifecycle.consumer(provider).ledger.connected() as connection:
+            silence_watch.watch(connection, provider, settings.time_zone, settings.quiet_hours)
+    except StoreUnavailableError:
+        return  # the audit logs it
+    except Exception:
+        logger.exception("silence_watch_failed", extra={"provider": provider})
 
 
 def _audit(consumer: InboxConsumer, context: dict[str, object]) -> None:

@@ -47,6 +47,18 @@ _GAUGES = {
             "Late retries that may be a customer's change back; kvitto deliveries suspected lists them.",
         ),
     ),
+    reports.schema_drift_counts: (
+        (
+            "kvitto_schema_drift_findings",
+            "findings",
+            "Keys, types and values in deliveries that no schema declares and that are new since the installation.",
+        ),
+        (
+            "kvitto_last_schema_drift_timestamp_seconds",
+            "last_found_at",
+            "Unix time at which the newest of these was first received; 0 if there is none.",
+        ),
+    ),
     reports.canaries: (
         (
             "kvitto_last_canary_timestamp_seconds",
@@ -128,6 +140,7 @@ class LedgerCollector(Collector):
         yield from self._overflow(reports.overflow_backlog(connection))
         size = reports.database_bytes(connection)
         yield GaugeMetricFamily("kvitto_ledger_bytes", "Size of the ledger's database on disk.", value=size)
+        yield from _silence(reports.silence(connection))
         for report, gauges in _GAUGES.items():
             rows, labels = report(connection), _LABELS.get(report, ("provider",))
             for name, column, documentation in gauges:
@@ -189,3 +202,18 @@ def _gauge(
     for *values, value in series:
         gauge.add_metric(values, value.timestamp() if isinstance(value, datetime) else value)
     return gauge
+
+
+def _silence(rows: reports.Rows) -> Iterator[Metric]:
+    """Yield the gauges of silence. Their topic is empty for all topics of a provider together."""
+    labels = ("provider", "topic")
+    named = [(row["provider"], row["topic"] or "", row) for row in rows]
+    last = [(provider, topic, row["last_received_at"]) for provider, topic, row in named]
+    documentation = "Unix time at which the last delivery was received."
+    yield _gauge("kvitto_last_delivery_timestamp_seconds", documentation, last, labels)
+    gaps = [(*each, row["usual_gap_seconds"]) for *each, row in named if row["usual_gap_seconds"] is not None]
+    documentation = "Usual time between two deliveries at the hour of the last one; no series with too little history."
+    yield _gauge("kvitto_usual_gap_seconds", documentation, gaps, labels)
+    silent = [(*each, row["is_silent"]) for *each, row in named]
+    documentation = "1 if nothing has arrived for longer than chance explains, else 0."
+    yield _gauge("kvitto_silent", documentation, silent, labels)

@@ -4,10 +4,17 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from app.audit.problems import clock_problems, loss_problems, schedule_problems
+from app.audit.problems import (
+    clock_problems,
+    drift_problems,
+    loss_problems,
+    schedule_problems,
+    silence_problems,
+)
 from app.domain.clocks import TOLERATED_SECONDS
 from app.errors import StoreUnavailableError
 from app.inbox.stream import Backlog
+from app.domain.durations import in_words
 from app.storage import fallbacks, rejected, reports
 from app.storage.connection import Connection
 
@@ -32,6 +39,7 @@ def read(connection: Connection, inboxes: Callable[[], Mapping[str, Backlog]]) -
         _provider(name, counts.get(name, {}), freshness.get(name), waiting.get(name), suspected.get(name, 0))
         for name in sorted(counts | freshness)
     ]
+    drift = reports.schema_drift(connection)
     return {
         "problems": [
             *loss_problems(audits),
@@ -40,6 +48,8 @@ def read(connection: Connection, inboxes: Callable[[], Mapping[str, Backlog]]) -
             *redis_problems,
             *provider_problems(providers),
             *consumer_problems(consumers),
+            *silence_problems(reports.silence(connection)),
+            *drift_problems(drift, reports.clock(connection)),
             *map(str, fallbacks.current(connection)),
             *map(str, rejected.current(connection)),
         ],
@@ -48,6 +58,7 @@ def read(connection: Connection, inboxes: Callable[[], Mapping[str, Backlog]]) -
         "dead_letters": reports.newest_dead_letters(connection),
         "throughput": reports.throughput(connection),
         "events": reports.newest_events(connection),
+        "drift": drift[:10],
     }
 
 
@@ -91,11 +102,7 @@ def consumer_problems(consumers: reports.Rows) -> Iterator[str]:
 
 def ago(moment: datetime, now: datetime) -> str:
     """Return how long ago a moment was, in the largest unit that fits."""
-    seconds = max(0, int((now - moment).total_seconds()))
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+    return f"{in_words((now - moment).total_seconds())} ago"
 
 
 def _provider(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from app.domain.retries import RetrySchedule
+from app.domain.schema_drift import Undeclared
 
 Content = Mapping[str, Any]
 # Top-level key of the stored content → its flags.
@@ -52,6 +53,7 @@ class Event:
     body_digest: digest of the body, if no two tries have the same body: it shows that a body was sent on twice.
     pseudonyms: column → keyed pseudonym of a person or company; None if the content holds no usable number.
     persons: keyed pseudonyms of all persons whose national ids are masked in the content, whatever their role.
+    undeclared: what the content holds that the provider's schema does not declare.
     """
 
     entity: Entity
@@ -64,6 +66,7 @@ class Event:
     body_digest: str | None = None
     pseudonyms: Mapping[str, str | None] = field(default_factory=dict)
     persons: frozenset[str] = frozenset()
+    undeclared: tuple[Undeclared, ...] = ()
 
 
 def field_flags(content: Content, checks: Checks, misfits: Collection[str] = ()) -> FieldFlags:

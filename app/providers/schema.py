@@ -7,7 +7,7 @@ is plain. If not, the content keeps it, its column is null, and the event is fla
 import re
 import sys
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, missing
 
 from app.domain.event import Content
 from app.domain.json_content import flatten
+from app.domain.schema_drift import DeclaredShape, Values
 from app.errors import INVALID, InvalidDeliveryError
 
 _LARGEST_BIGINT = 2**63 - 1
@@ -72,6 +73,10 @@ _UNCHANGED_TYPES: dict[type[fields.Field[Any]], type] = {
     Text: str, Whole: int, Number: float,
 }  # fmt: skip
 _NUMBERS = (int, float)
+# The JSON type that a field declares; every other field stands for a text.
+_DECLARED_TYPES: dict[type[fields.Field[Any]], str] = {
+    fields.Boolean: "boolean", fields.Number: "number", fields.Nested: "object", fields.List: "array",
+}  # fmt: skip
 # Per field: its name, the types that it loads unchanged, and the field itself for values of other types.
 _Plan = list[tuple[str, frozenset[type], fields.Field[Any]]]
 
@@ -129,6 +134,24 @@ class LenientSchema(Schema):
             misfits = sorted(error.messages_dict)
             valid: Any = error.valid_data
             return {**content, **valid, **dict.fromkeys(misfits)}, misfits
+
+
+def declared_shape(schema: Schema, values: Values | None = None) -> DeclaredShape:
+    """Return what a schema declares; `values` by path: whether the list of a field has a value."""
+    return DeclaredShape(dict(_declared(schema.fields, "")), values)
+
+
+def _declared(declared: Mapping[str, fields.Field[Any]], prefix: str) -> Iterator[tuple[str, frozenset[str]]]:
+    for name, field in declared.items():
+        yield from _declared_at(field, f"{prefix}{name}")
+
+
+def _declared_at(field: fields.Field[Any], path: str) -> Iterator[tuple[str, frozenset[str]]]:
+    yield path, frozenset({next((name for kind, name in _DECLARED_TYPES.items() if isinstance(field, kind)), "string")})
+    if isinstance(field, fields.Nested):
+        yield from _declared(field.schema.fields, f"{path}.")
+    elif isinstance(field, fields.List):
+        yield from _declared_at(field.inner, f"{path}[]")
 
 
 def entity_id(value: Any) -> str | None:

@@ -34,7 +34,7 @@ class Ledger:
 
     def __init__(self, dsn: str, provider: str, exceptions: Collection[str] = ()) -> None:
         self._dsn = dsn
-        self._provider = provider
+        self.provider = provider
         self._exceptions = exceptions
         self._connection: Connection | None = None
         self._trusted_until = 0.0
@@ -111,7 +111,7 @@ class Ledger:
                     pending = excluded.pending, observed_at = excluded.observed_at,
                     clock_skew_seconds = excluded.clock_skew_seconds
             """
-            connection.execute(query, [self._provider, complete_until, pending, clock_skew_seconds])
+            connection.execute(query, [self.provider, complete_until, pending, clock_skew_seconds])
 
     def record_canary(self, sent_at: datetime) -> None:
         """Record a canary, unless a newer one is recorded. It waits for its turn like a batch, to measure the same.
@@ -126,7 +126,7 @@ class Ledger:
                 -- Or this server's clock was set back.
                 WHERE canaries.sent_at < excluded.sent_at OR canaries.sent_at > clock_timestamp()
             """
-            connection.execute(query, [self._provider, sent_at])
+            connection.execute(query, [self.provider, sent_at])
 
     def close(self) -> None:
         """Close the connection."""
@@ -144,7 +144,7 @@ class Ledger:
         with borrow(connection), connection.pipeline(), connection.transaction(force_rollback=undo):
             if connection.info.server_version >= 170_000:  # it ends before a task's soft time limit, too
                 connection.execute("SET LOCAL transaction_timeout = '15s'")
-            lock = f"kvitto/{self._provider}"
+            lock = f"kvitto/{self.provider}"
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [lock])
             yield connection
 
@@ -156,7 +156,7 @@ class Ledger:
             connection = None
         if connection is None:
             try:
-                connection = self._connection = connect(self._dsn, f"ledger-{self._provider}")
+                connection = self._connection = connect(self._dsn, f"ledger-{self.provider}")
             except ConfigurationError as error:  # the start found none of it, so somebody changed a server
                 raise StoreUnavailableError(MISCONFIGURED, error.faults[0].message) from error
             self._trusted_until = 0.0

@@ -89,6 +89,16 @@ def overflow_backlog(connection: Connection) -> Rows:
     return _rows(connection, query)
 
 
+def silence(connection: Connection) -> Rows:
+    """Return when each provider, topic null, and each of its topics last delivered, and whether it is silent."""
+    query = """
+        SELECT provider, topic, last_received_at, usual_gap_seconds, expected_by, is_silent,
+               extract(epoch FROM clock_timestamp() - last_received_at)::double precision AS seconds
+        FROM reporting.silence ORDER BY provider, topic NULLS FIRST
+    """
+    return _rows(connection, query)
+
+
 def dead_letter_counts(connection: Connection) -> Rows:
     """Return how many dead letters wait for a replay, by provider, topic and reason."""
     query = """
@@ -98,9 +108,32 @@ def dead_letter_counts(connection: Connection) -> Rows:
     return _rows(connection, query)
 
 
+def schema_drift(connection: Connection) -> Rows:
+    """Return what deliveries hold that no schema declares, newest first, without what was there from the start."""
+    query = """
+        SELECT provider, event_type, kind, path, json_type, value, first_received_at, last_received_at, deliveries,
+               receipt
+        FROM reporting.schema_drift WHERE NOT known_since_install
+        ORDER BY first_received_at DESC, provider, event_type, path, json_type, value
+    """
+    return _rows(connection, query)
+
+
 def database_bytes(connection: Connection) -> int:
     """Return the size of the database on disk."""
     return int(fetch_one(connection, "SELECT pg_database_size(current_database()) AS bytes").bytes)
+
+
+def schema_drift_counts(connection: Connection) -> Rows:
+    """Return how much each provider's deliveries hold that no schema declares, and since when the newest of it."""
+    query = """
+        SELECT provider, count(drift.path) AS findings,
+               coalesce(max(drift.first_received_at), to_timestamp(0)) AS last_found_at
+        FROM reporting.freshness
+        LEFT JOIN (SELECT * FROM reporting.schema_drift WHERE NOT known_since_install) AS drift USING (provider)
+        GROUP BY provider ORDER BY provider
+    """
+    return _rows(connection, query)
 
 
 def throughput(connection: Connection) -> Rows:

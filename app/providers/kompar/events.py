@@ -21,11 +21,13 @@ from app.providers.kompar.schemas import (
     CHECKS,
     Application,
     Decision,
+    is_company_type,
+    is_purpose,
     normal_company_id,
     normal_company_type,
     normal_purpose,
 )
-from app.providers.schema import LenientSchema, entity_id, table_row
+from app.providers.schema import LenientSchema, declared_shape, entity_id, table_row
 from config.environment import Environment
 
 # Kompar waits so long after each failed try, which may take 10 s to fail.
@@ -66,6 +68,10 @@ def _without_no_value(content: Content, columns: Collection[str]) -> Content:
 
 
 _SCHEMAS: dict[str, LenientSchema] = {"applications": Application(), "decisions": Decision()}
+_SHAPES = {
+    "applications": declared_shape(_SCHEMAS["applications"], {"purpose": is_purpose, "company_type": is_company_type}),
+    "decisions": declared_shape(_SCHEMAS["decisions"]),
+}
 _PROJECTIONS = {
     "applications": Projection("kompar_applications", "state", _application_row),
     "decisions": Projection("kompar_decisions", "state", partial(_row, "decisions", _DECISION_COLUMNS), "accepted"),
@@ -111,6 +117,7 @@ class Kompar:
             body_digest=payload.body_digest,
             pseudonyms=self._pseudonyms(payload.content),
             persons=self._fingerprints.persons(payload.content, content),
+            undeclared=_SHAPES[payload.topic].undeclared(_without_no_value(payload.content, schema.fields)),
         )
 
     def _pseudonyms(self, content: Content) -> dict[str, str | None]:

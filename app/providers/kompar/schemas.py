@@ -94,8 +94,14 @@ def normal_company_type(company_type: Any) -> Any:
     return _COMPANY_TYPES.get(folded, folded.upper() if folded.upper() in _COMPANY_TYPES.values() else plain)
 
 
-def _is_purpose(purpose: Any) -> bool:
+def is_purpose(purpose: Any) -> bool:
+    """Return whether a purpose is in Kompar's list, however it is spelled."""
     return isinstance(purpose, str) and (purpose in PURPOSES or normal_purpose(purpose) in PURPOSES)
+
+
+def is_company_type(company_type: str) -> bool:
+    """Return whether a company type is a Swedish legal form that is known."""
+    return normal_company_type(company_type) in _COMPANY_TYPES.values()
 
 
 def _is_company(number: Any) -> bool:
@@ -119,7 +125,7 @@ def _guarantors_pass(guarantors: Any) -> bool:
 # They apply to both topics. A decision's schema lacks the first two, so their values may have any type there.
 CHECKS: Checks = {
     "company_id": [("company-id-checksum", _is_company)],
-    "purpose": [("unknown-purpose", _is_purpose)],
+    "purpose": [("unknown-purpose", is_purpose)],
     "ssn": [("ssn-checksum", _is_person)],
     "guarantors": [("ssn-checksum", _guarantors_pass)],
 }

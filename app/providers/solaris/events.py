@@ -11,8 +11,9 @@ from app.domain.event import Checks, Content, Entity, Event, FieldFlags, Project
 from app.domain.json_content import parse_object
 from app.domain.masking import mask
 from app.domain.retries import RetrySchedule
+from app.domain.schema_drift import DeclaredShape
 from app.errors import MISSING_ID, InvalidDeliveryError
-from app.providers.schema import LenientSchema, entity_id, table_row
+from app.providers.schema import LenientSchema, declared_shape, entity_id, table_row
 from app.providers.solaris import schemas
 from app.providers.solaris.authentication import ENTITY_ID, WEBHOOK_ID
 from config.environment import Environment
@@ -56,11 +57,15 @@ def _rejected_transaction_row(content: Content) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _EventType:
-    """Schema, projection and checks of an event type; `shapes`: whether it has shapes that Solaris did not publish."""
+    """Schema, projection and checks of an event type.
+
+    declared: what the schema declares. shapes: whether it has shapes that Solaris did not publish.
+    """
 
     schema: LenientSchema
     projection: Projection
     checks: Checks
+    declared: DeclaredShape
     shapes: bool = False
 
 
@@ -71,17 +76,23 @@ EVENT_TYPES = {
         _CREDIT_LINE,
         Projection("solaris_credit_lines", "state", _credit_line_row, decisive="decision"),
         schemas.CREDIT_LINE_CHECKS,
+        declared_shape(_CREDIT_LINE, schemas.CREDIT_LINE_LISTS),
     ),
     "FREELANCER_OVERDRAFT_INTEREST_RATE_CHANGE": _EventType(
-        _OVERDRAFT_RATE, Projection("solaris_overdraft_rates", "history", _overdraft_rate_row), {}
+        _OVERDRAFT_RATE,
+        Projection("solaris_overdraft_rates", "history", _overdraft_rate_row),
+        {},
+        declared_shape(_OVERDRAFT_RATE),
     ),
     "INCOMING_REJECTED_TRANSACTION": _EventType(
         _REJECTED_TRANSACTION,
         Projection("solaris_rejected_transactions", "history", _rejected_transaction_row),
         schemas.REJECTED_TRANSACTION_CHECKS,
+        declared_shape(_REJECTED_TRANSACTION),
         shapes=True,
     ),
 }
+_NOT_DECLARED = DeclaredShape({})
 
 
 class Solaris:
@@ -116,6 +127,7 @@ class Solaris:
             schedule=_SCHEDULE,
             projection=event_type.projection if event_type else None,
             persons=self._fingerprints.persons(payload.content, content),
+            undeclared=(event_type.declared if event_type else _NOT_DECLARED).undeclared(payload.content),
         )
 
 

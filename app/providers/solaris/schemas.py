@@ -11,6 +11,7 @@ from marshmallow import fields
 from stdnum import iban
 
 from app.domain.event import Checks
+from app.domain.schema_drift import Values
 from app.providers.schema import LenientSchema, Number, Text, Whole
 
 # From the page on webhooks; two of them occur only in answers of the API.
@@ -86,5 +87,12 @@ CREDIT_LINE_CHECKS: Checks = {
     "recipient_iban": [("iban-checksum", _is_iban)],
     "net_disposable_income": _MONEY,
     "offered_limit": _MONEY,
+}
+# Which values the list of a field has.
+CREDIT_LINE_LISTS: Values = {
+    "status": STATUSES.__contains__,
+    "decision": DECISIONS.__contains__,
+    **{f"{money}.unit": "cents".__eq__ for money in ("offered_limit", "net_disposable_income")},
+    **{f"{money}.currency": "EUR".__eq__ for money in ("offered_limit", "net_disposable_income")},
 }
 REJECTED_TRANSACTION_CHECKS: Checks = {"sender_iban": [("iban-checksum", _is_iban)]}
