@@ -14,7 +14,9 @@ Every error carries `reason`, a slug that is the metric's label, the database co
 Messages never quote a value, because they end up in logs and views.
 """
 
+from collections.abc import Iterable
 from typing import Self
+from uuid import UUID
 
 
 class KvittoError(Exception):
@@ -35,17 +37,26 @@ class NotReceivedError(KvittoError):
 
 
 class InvalidDeliveryError(KvittoError):
-    """The delivery can never be stored in its present form; REASONS lists the reasons."""
+    """The delivery can never be stored in its present form; REASONS lists the reasons.
+
+    `key_ids` are the keys that opened its body, or failed to.
+    """
+
+    def __init__(self, reason: str, detail: str = "", key_ids: Iterable[str] = ()) -> None:
+        super().__init__(reason, detail)
+        self.key_ids = tuple(key_ids)
 
 
 def opened_with(key_id: str | None, error: InvalidDeliveryError) -> InvalidDeliveryError:
     """Return a copy of an error that names the key that opened the body. It has no traceback, which holds content."""
     opener = f" (opened with key {key_id})" if key_id else ""
-    return InvalidDeliveryError(error.reason, f"{error.detail}{opener}")
+    return InvalidDeliveryError(error.reason, f"{error.detail}{opener}", [key_id] if key_id else error.key_ids)
 
 
 class StoreUnavailableError(KvittoError):
-    """A server cannot do its part at the moment."""
+    """A server cannot do its part at the moment. `receipt` is that of a delivery that was not confirmed."""
+
+    receipt: UUID | None = None
 
 
 class DataRejectedError(KvittoError):

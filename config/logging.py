@@ -6,12 +6,27 @@ import logging
 import logging.config
 import sys
 import threading
-import time
 import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
+from config.log_summary import Summed, SummingHandler
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+# What one fault, or one sender, can repeat without end.
+_SUMMED: Mapping[str, Summed] = {
+    "request_rejected": Summed(("path", "reason"), lists=("client",)),
+    "delivery_not_received": Summed(("path", "reason"), lists=("client",)),
+    "delivery_not_durable": Summed(("path", "reason"), lists=("receipt", "client")),
+    "delivery_dead_lettered": Summed(("provider", "reason", "key_ids"), lists=("receipt",), lines=10),
+    "delivery_stuck": Summed(("provider", "cause"), lists=("receipt",), lines=10),
+    "circuit_opened": Summed(("store", "reason")),
+    "circuit_closed": Summed(("store",)),
+    "store_unavailable_skipped": Summed(("provider", "reason")),
+    "wakeup_failed": Summed(("provider", "error")),
+}
 
 
 class JsonFormatter(logging.Formatter):
@@ -23,7 +38,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line."""
         entry: dict[str, Any] = {
-            "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
+            "at": _iso(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": _without_messages(record).getMessage(),
@@ -31,7 +46,16 @@ class JsonFormatter(logging.Formatter):
         entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info and record.exc_info[1] is not None:
             entry["exception"] = _places(record.exc_info[1])
-        return json.dumps(entry, default=str, ensure_ascii=False)
+        return json.dumps(entry, default=_to_json, ensure_ascii=False)
+
+
+def _to_json(value: Any) -> str:
+    return _iso(value) if isinstance(value, datetime) else str(value)
+
+
+def _iso(moment: datetime) -> str:
+    """Return a time as ISO 8601 writes it, in UTC with milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _without_messages(record: logging.LogRecord) -> logging.LogRecord:
@@ -71,12 +95,13 @@ def _log_unhandled_in_thread(ended: threading.ExceptHookArgs) -> None:
 def configure() -> None:
     """Send every logger of this process, and every error that nothing handles, to standard error as JSON."""
     sys.excepthook, threading.excepthook = _log_unhandled, _log_unhandled_in_thread
+    logging.captureWarnings(True)
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"json": {"()": JsonFormatter}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+            "handlers": {"stderr": {"()": SummingHandler, "summed": _SUMMED, "formatter": "json"}},
             "root": {"level": "INFO", "handlers": ["stderr"]},
             "loggers": {
                 # Celery logs the arrival and end of every task; a drain is not worth a line.
@@ -91,3 +116,10 @@ def configure() -> None:
             },
         }
     )
+
+
+def sum_up() -> None:
+    """Log what waits to be summed up: a process is about to end."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, SummingHandler):
+            handler.sum_up()

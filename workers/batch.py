@@ -96,6 +96,9 @@ class BatchProcessor:
             raise StoreUnavailableError("postgres-slow", "the task reached its time limit") from error
         stored = time.time_ns()
         _count(source.provider, processed, outcomes, stored / 1e9)
+        for delivery in processed:
+            if delivery.receipt in outcomes and isinstance(delivery.result, InvalidDeliveryError):
+                log_dead_letter(delivery.received, delivery.result)
         source.acknowledge([delivery.received for delivery in processed])
         handled = (
             Handled(receipt, outcomes[receipt].name if receipt in outcomes else "known", delivery.traceparent)
@@ -121,6 +124,14 @@ def _count(
 def cause_of(error: Exception) -> str:
     """Return what failed, without any value: SQLSTATE and constraint, or the error's type."""
     return str(error) if isinstance(error, DataRejectedError) else type(error).__qualname__
+
+
+def log_dead_letter(received: ReceivedDelivery, error: InvalidDeliveryError) -> None:
+    """Log a delivery that became a dead letter, and the ids of the keys that opened it, or failed to."""
+    delivery = received.delivery
+    found = {"reason": error.reason, "detail": error.detail, "key_ids": error.key_ids}
+    context = {"provider": delivery.provider, "topic": delivery.topic, "receipt": delivery.receipt}
+    logger.warning("delivery_dead_lettered", extra=context | found)
 
 
 def report_stuck(received: ReceivedDelivery, error: Exception) -> None:

@@ -5,7 +5,9 @@ Kvitto's.
 """
 
 import logging
+import os
 import socket
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +34,13 @@ def _set_up_logging(**_: Any) -> None:
     config.logging.configure()
 
 
+def _log_only() -> None:
+    """Log to standard error, and discard standard output: Celery prints banners and other plain lines there."""
+    config.logging.configure()
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+
+
 def run_worker(queues: Sequence[str], concurrency: int) -> int:
     """Run a worker for these queues in `concurrency` processes until SIGTERM; return the exit status.
 
@@ -40,7 +49,7 @@ def run_worker(queues: Sequence[str], concurrency: int) -> int:
     import workers.tasks  # noqa: F401
     from workers import lifecycle
 
-    config.logging.configure()
+    _log_only()
     lifecycle.start()
     node = app.Worker(
         hostname=f"{'+'.join(queues)}@{socket.gethostname()}",
@@ -61,6 +70,6 @@ def run_beat() -> None:
     """Run beat until SIGTERM."""
     from workers import beat
 
-    config.logging.configure()
+    _log_only()
     beat.start_canaries()
     app.Beat(loglevel="WARNING").run()

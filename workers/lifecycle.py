@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from celery.signals import worker_process_init, worker_process_shutdown
 
+import config.logging
 from app import canary, metrics
 from app.crypto.sealing import SealingKeys
 from app.errors import StoreUnavailableError
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 @cache
-def workerworker_settings() -> WorkerSettings:
+def worker_settings() -> WorkerSettings:
     """Return this worker's settings."""
     return WorkerSettings.load()
 
@@ -104,7 +105,7 @@ def start() -> None:
     """
     slot = ConsumerSlot(worker=worker_id())
     _check_servers()
-    FallbackSweep([make_consumer(provider, slot) for provider in workerworker_settings().providers], worker_id()).start()
+    FallbackSweep([make_consumer(provider, slot) for provider in worker_settings().providers], worker_id()).start()
 
 
 def _check_servers() -> None:
@@ -112,7 +113,7 @@ def _check_servers() -> None:
     problems: list[CheckResult] = []
     for ask in (_redis_problems, _postgres_problems):
         try:
-            problems += ask(workerworker_settings())
+            problems += ask(worker_settings())
         except StoreUnavailableError as error:
             logger.warning("started_without_store", extra={"reason": error.reason, "detail": error.detail})
     if problems:
@@ -145,3 +146,4 @@ def _start_consumers(**_: Any) -> None:
 def _release_slot(**_: Any) -> None:
     _slot().release()
     _tracer().close()
+    config.logging.sum_up()

@@ -5,7 +5,6 @@ be what ends them. Such deliveries run one by one, and each attempt is recorded 
 worker that crashes leaves the record behind.
 """
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +22,6 @@ from workers.batch import BatchProcessor, Source, report_stuck
 _TRUSTED_CLAIMS = 3
 # A delivery that crashed this many workers alone becomes a dead letter.
 _ATTEMPTS = 3
-logger = logging.getLogger(__name__)
 
 
 class Quarantine:
@@ -86,7 +84,6 @@ class Quarantine:
             attempts = dead_letters.begin_attempt(connection, receipt, self._worker)
         try:
             if attempts > _ATTEMPTS:
-                logger.error("poison_delivery_dead_lettered", extra={"receipt": receipt})
                 detail = f"{_ATTEMPTS} workers that processed it alone crashed"
                 self._processor.dead_letter(source, received, InvalidDeliveryError(WORKER_CRASH, detail))
             else:

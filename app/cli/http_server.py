@@ -25,6 +25,8 @@ from granian.log import LogLevels
 
 from config.granian import CONNECTIONS, KEEP_ALIVE_SECONDS, OTHER_FILES, WORKERS_KILL_TIMEOUT
 
+# Without handlers of their own their lines go where all lines go.
+_GRANIAN_LOGGERS = ("_granian", "granian.access")
 _block_sigterm = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGTERM})
 _unblock_sigterm = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGTERM})
 
@@ -76,6 +78,7 @@ def _serve(name: str, interface: Interfaces, bind: tuple[str, int], load: Callab
         respawn_interval=0.1,
         process_name=name,
         log_level=LogLevels.warning,
+        log_dictconfig={"formatters": {}, "handlers": {}, "loggers": {name: {} for name in _GRANIAN_LOGGERS}},
         **{"workers_kill_timeout": WORKERS_KILL_TIMEOUT} | options,
     )
     try:

@@ -4,6 +4,7 @@ Each command imports the modules that its process needs once, before it forks: f
 """
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Collection, Iterator
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import config.logging
 from config.environment import ConfigurationError, Environment, load
 from config.granian import EDGE_MEMORY
 from config.redis_address import RedisAddress
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from config.settings import Certificate
 
 _number = click.IntRange(min=1)
+logger = logging.getLogger(__name__)
 
 
 @click.command(epilog="Example: INGEST_BIND=0.0.0.0:8080 kvitto ingest")
@@ -36,6 +39,7 @@ def ingest(processes: int) -> None:
     from app.local.ports import hold
     from app.process_settings import read_ingest
 
+    config.logging.configure()
     settings = load(read_ingest)
     _require_fit_redis(settings.redis, settings.durability_exceptions)
     _require_fit_postgres(settings.database_url)
@@ -54,7 +58,7 @@ def _require_fit_redis(address: RedisAddress, exceptions: Collection[str]) -> No
         with closing(client.connect(address)) as redis:
             errors = client.startup_errors(redis, exceptions)
     except StoreUnavailableError as error:
-        click.echo(f"redis: {error}; starting without it, /readyz shows when it is there", err=True)
+        logger.warning("started_without_store", extra={"reason": error.reason, "detail": error.detail})
         return
     if errors:
         raise ConfigurationError(errors)
@@ -70,10 +74,10 @@ def _require_fit_postgres(dsn: str) -> None:
         with translate_errors(), connect(dsn, "check") as connection:
             errors, warnings = session_errors(connection), startup_warnings(connection)
     except StoreUnavailableError as error:
-        click.echo(f"postgres: {error}; starting without it", err=True)
+        logger.warning("started_without_store", extra={"reason": error.reason, "detail": error.detail})
         return
     for warning in warnings:
-        click.echo(str(warning), err=True)
+        logger.warning("server_warning", extra={"subject": warning.name, "detail": warning.message})
     if errors:
         raise ConfigurationError(errors)
 
@@ -138,6 +142,7 @@ def console() -> None:
     from app.local.ports import hold
     from config.settings import ConsoleSettings
 
+    config.logging.configure()
     settings = ConsoleSettings.load()
     _require_fit_postgres(settings.database_url)
     with hold("CONSOLE_BIND", settings.console_bind, "serves"):

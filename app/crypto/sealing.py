@@ -46,11 +46,13 @@ class SealingKeys:
         key_id, nonce, ciphertext = _split(sealed)
         cipher = self._ciphers.get(key_id)
         if cipher is None:
-            raise InvalidDeliveryError(WRONG_KEY, f"sealed with key {key_id}, which SEALING_KEYS lacks")
+            raise InvalidDeliveryError(WRONG_KEY, f"sealed with key {key_id}, which SEALING_KEYS lacks", [key_id])
         try:
             return cipher.decrypt(nonce, ciphertext, receipt.bytes)
         except InvalidTag as error:
-            raise InvalidDeliveryError(WRONG_KEY, f"key {key_id} of SEALING_KEYS does not open the seal") from error
+            raise InvalidDeliveryError(
+                WRONG_KEY, f"key {key_id} of SEALING_KEYS does not open the seal", [key_id]
+            ) from error
 
 
 def _split(sealed: bytes) -> tuple[str, bytes, bytes]:

@@ -113,7 +113,7 @@ def _flask_app(providers: Collection[str], draining: threading.Event, breakers: 
 
     @app.errorhandler(Exception)
     def error_answer(error: Exception) -> Response:
-        problem = to_problem(error, request.path)
+        problem = to_problem(error, request.path, request.remote_addr or "")
         provider = request.path.removeprefix("/webhooks/").partition("/")[0]
         count(provider if provider in providers else "unknown", problem)
         return problem.to_response()

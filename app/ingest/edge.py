@@ -89,7 +89,7 @@ class Edge:
                 receipt = await self._receive(receiver, request)
                 answer: Answer = 200, _JSON, b"{}" if receipt is None else b'{"receipt": "%b"}' % str(receipt).encode()
             except Exception as error:
-                problem = to_problem(error, request.path)
+                problem = to_problem(error, request.path, self._client_of(request))
                 count(provider, problem)
                 if isinstance(error, AuthenticationError):
                     await self._keep_rejected(provider, problem.reason, request)
@@ -112,25 +112,33 @@ class Edge:
     async def _answer_other(self, scope: Scope, protocol: Any) -> None:
         """Have Flask answer what is for no webhook. Below a provider's path, it may be a delivery nevertheless."""
         _, first, provider, *_rest = (*scope.path.split("/", 3), "", "")
+        request = Request(scope, protocol)
         if (scope.method, first) == ("POST", "webhooks") and provider in self._receivers:
-            request = Request(scope, protocol)
             with request.answered:
                 await self._keep_rejected(provider, "not-found", request)
         loop = asyncio.get_running_loop()
-        self._respond(protocol, await loop.run_in_executor(self._flask_threads, _call, self.flask, _environ(scope)))
+        self._respond(
+            protocol,
+            await loop.run_in_executor(
+                self._flask_threads, _call, self.flask, _environ(scope, self._client_of(request))
+            ),
+        )
 
     async def _keep_rejected(self, provider: str, reason: str, request: Request) -> None:
         """Count a rejected request, and keep it if there is room: it may be a delivery, and the fault ours."""
         retried_for = self._receivers[provider].retried_for
         if retried_for is None:
             return
-        client = self._rejections.client_of(request.peer, request.header("X-Forwarded-For"))
+        client = self._client_of(request)
         whole = None
         if self._rejections.has_room(client):
             with suppress(NotReceivedError, RequestEntityTooLarge):
                 await request.read(self._bodies, is_authentic=False)
                 whole = request.to_bytes()
         self._rejections.observe(Rejection(provider, reason, client, retried_for), whole)
+
+    def _client_of(self, request: Request) -> str:
+        return self._rejections.client_of(request.peer, request.header("X-Forwarded-For"))
 
     def _respond(self, protocol: Any, answer: Answer) -> None:
         status, headers, body = answer
@@ -160,8 +168,9 @@ def _call(flask: Flask, environ: "WSGIEnvironment") -> Answer:
         return response.status_code, list(response.headers), response.get_data()
 
 
-def _environ(scope: Scope) -> "WSGIEnvironment":
+def _environ(scope: Scope, client: str) -> "WSGIEnvironment":
     return {
+        "REMOTE_ADDR": client,
         "REQUEST_METHOD": scope.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": scope.path.encode().decode("latin-1"),

@@ -9,10 +9,10 @@ import logging
 import re
 from dataclasses import dataclass, field
 
-from flask import Flask, Response, request
+from flask import Response
 from werkzeug.exceptions import HTTPException
 
-from app.errors import AuthenticationError, NotReceivedError, StoreUnavailableError
+from app.errors import AuthenticationError, KvittoError, NotReceivedError, StoreUnavailableError
 
 _TITLES = {
     401: "The request is not authentic.",
@@ -44,33 +44,31 @@ class Problem:
         return Response(json.dumps(document) + "\n", self.status, headers, content_type="application/problem+json")
 
 
-def register_error_handler(app: Flask) -> None:
-    """Answer every error of a Flask app with a problem document."""
-    app.register_error_handler(Exception, lambda error: to_problem(error, request.path).to_response())
-
-
-def to_problem(error: Exception, path: str) -> Problem:
-    """Return the answer to an error of a request for `path`, and log it."""
+def to_problem(error: Exception, path: str, client: str) -> Problem:
+    """Return the answer to an error of a request for `path` by the address `client`, and log it."""
+    context: dict[str, object] = {"path": _printable(path), "client": client}
+    if isinstance(error, KvittoError):
+        context |= {"reason": error.reason, "detail": error.detail}
     match error:
         case AuthenticationError():
-            _log_rejected(path, error.reason, error.detail)
+            logger.warning("request_rejected", extra=context)
             return Problem(401, error.reason)
         case NotReceivedError():
-            logger.warning("delivery_not_received", extra={"reason": error.reason, "detail": error.detail})
+            logger.warning("delivery_not_received", extra=context)
             return Problem(503, error.reason)
         case StoreUnavailableError():
-            logger.error("delivery_not_durable", extra={"reason": error.reason, "detail": error.detail})
+            logger.error("delivery_not_durable", extra=context | {"receipt": error.receipt})
             return Problem(503, error.reason)
         case HTTPException():
-            return _http_problem(error, path)
+            if error.code == 404 and path.startswith("/webhooks/"):  # a provider may have a wrong address of ours
+                logger.warning("request_rejected", extra=context | {"reason": "not-found", "detail": ""})
+            return _http_problem(error)
         case _:
-            logger.error("unhandled_exception", exc_info=error)
+            logger.error("unhandled_exception", extra=context, exc_info=error)
             return Problem(503, "internal")
 
 
-def _http_problem(error: HTTPException, path: str) -> Problem:
-    if error.code == 404 and path.startswith("/webhooks/"):  # a provider may have a wrong address of ours
-        _log_rejected(path, "not-found", "")
+def _http_problem(error: HTTPException) -> Problem:
     if error.code in (301, 307, 308):
         return Problem(404, "not-found")
     if error.code not in _TITLES:
@@ -79,11 +77,10 @@ def _http_problem(error: HTTPException, path: str) -> Problem:
     return Problem(error.code, error.name.lower().replace(" ", "-"), allow)
 
 
-def _log_rejected(path: str, reason: str, detail: str) -> None:
-    """Log a rejected request; the path is shortened, without digits, which could be somebody's national id.
+def _printable(path: str) -> str:
+    """Return a path for the log: short, and without digits, which could be somebody's national id.
 
     It is also stripped of what could control a terminal.
     """
     short = "/".join(segment[:_SEGMENT_LENGTH] for segment in path[:_PATH_LENGTH].split("/"))
-    printable = "".join(character if character.isprintable() else "?" for character in _DIGIT.sub("#", short))
-    logger.warning("request_rejected", extra={"path": printable, "reason": reason, "detail": detail})
+    return "".join(character if character.isprintable() else "?" for character in _DIGIT.sub("#", short))

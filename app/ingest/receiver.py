@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from app import canary, metrics
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery
-from app.errors import AuthenticationError, NotReceivedError
+from app.errors import AuthenticationError, NotReceivedError, StoreUnavailableError
 from app.ingest.durable_store import DurableStore
 from app.providers.base import Authentication, AuthenticationResult, IncomingRequest, kept_headers
 from app.tracing.tracer import Trace, Tracer
@@ -64,8 +64,12 @@ class DeliveryReceiver:
             if delivery is None:
                 metrics.WEBHOOK_REQUESTS.labels(self._provider, "200", "handshake").inc()
                 return None
-            with trace.sending(delivery.receipt):
-                await self._store.store(delivery)
+            try:
+                with trace.sending(delivery.receipt):
+                    await self._store.store(delivery)
+            except StoreUnavailableError as error:
+                error.receipt = delivery.receipt  # a store may hold it nevertheless
+                raise
         self._accepted.inc()
         return delivery.receipt
 

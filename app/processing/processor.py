@@ -34,7 +34,7 @@ class DeliveryProcessor:
             return ProcessedDelivery(received, validate(self._provider, payload))
         except InvalidDeliveryError as error:
             # A copy, because the traceback of the original refers to the clear content.
-            return ProcessedDelivery(received, InvalidDeliveryError(error.reason, error.detail))
+            return ProcessedDelivery(received, InvalidDeliveryError(error.reason, error.detail, error.key_ids))
 
 
 def validate(provider: Provider, payload: Payload) -> Event:

@@ -6,7 +6,7 @@ were right. So every way that some sender uses is tried. No sender learns the re
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ _BEGINS_LIKE_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*[{\[]\s*["{\[\]}]|(?:\xff\
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> tuple[ParsedObject, str | None]:
+def open_body(body: bytes, keys: Sequence[tuple[str, bytes]]) -> tuple[ParsedObject, str | None]:
     """Return the JSON object in `body`, and the id of the key that decrypted it, None if it was not encrypted.
 
     Raises:
@@ -52,7 +52,7 @@ def open_body(body: bytes, keys: Iterable[tuple[str, bytes]]) -> tuple[ParsedObj
     if any(decoded.raw.startswith(_SALTED) for decoded in _decodings(outer.content["data"])):
         hint = "the sender must encrypt under the key itself"
         raise InvalidDeliveryError(BAD_ENVELOPE, f"data is salted as OpenSSL does it for a passphrase; {hint}")
-    raise InvalidDeliveryError(WRONG_KEY, "no key of KOMPAR_KEYS opens it")
+    raise InvalidDeliveryError(WRONG_KEY, "no key of KOMPAR_KEYS opens it", [key_id for key_id, _ in keys])
 
 
 def plaintexts(body: bytes, keys: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
