@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Mapping
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 
 from app.domain import silence
+from app.domain.silence import Expectation
 from app.storage import arrivals, reports
 from app.storage.connection import Connection
 from config.quiet_hours import QuietHours
@@ -14,11 +15,12 @@ logger = logging.getLogger(__name__)
 
 def watch(connection: Connection, provider: str, zone: tzinfo, quiet_hours: QuietHours) -> None:
     """Learn what is usual now, record what is expected next, and log each silence once when it begins and ends."""
-    expected, quiet = {}, quiet_hours.of(provider)
+    quiet = quiet_hours.of(provider)
+    expected: dict[str, tuple[datetime, Expectation | None]] = {}
     for topic, series in arrivals.load(connection, provider).items():
         last = series.last_received_at  # what is usual stays so however long the silence lasts
         rates = silence.learn(series.hours, last, zone, quiet)
-        expected[topic] = last, rates and rates.expect(series.hours, last)
+        expected[topic] = last, rates.expect(series.hours, last) if rates else None
     arrivals.record_expectations(connection, provider, expected)
     arrivals.forget_old(connection, provider)
     _report(connection, provider)

@@ -23,6 +23,7 @@ _FEW_DIGITS = 3
 _MOST_FIELDS = 20
 _VALUE = re.compile(r"[^\W\d_]+(?:[ _/.-]{1,3}[^\W\d_]+){0,5}")
 _VALUE_LENGTH = 60
+_CONTAINERS = (dict, list)
 # What one content may add, and how deep it is searched.
 _MOST_FINDINGS = 100
 _DEPTH = 8
@@ -122,7 +123,8 @@ def _shape(value: Any) -> Any:
     if kind is dict:
         if len(value) > _MOST_SHAPE_KEYS:
             raise _LargeObjectError
-        return (*value, *map(_shape, value.values()))
+        # A plain value is its type: a call for each would take as long as all the rest.
+        return (*value, *[kind if (kind := type(item)) not in _CONTAINERS else _shape(item) for item in value.values()])
     if kind is list:
         return frozenset(map(_shape, value))
     return kind

@@ -110,6 +110,9 @@ class Explainer:
             return
         flags = "; ".join(f"{key}: {', '.join(flags)}" for key, flags in event.field_flags.items() if flags)
         yield ("validation", f"valid; flags: {flags or 'none'}")
+        if event.undeclared:
+            found = sorted({f"{each.kind} {each.path}" for each in event.undeclared})
+            yield ("schema", f"does not declare: {', '.join(found)}")
         receipt = EventReceipt(
             delivery.receipt,
             received_at,

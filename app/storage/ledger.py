@@ -54,7 +54,7 @@ class Ledger:
             outcomes = dict.fromkeys(erasure.repeats(connection, fresh), Outcome("duplicate", ERASED))
             receipts.insert(connection, [each for each in fresh if each.receipt in outcomes], outcomes)
             fresh = [each for each in fresh if each.receipt not in outcomes]
-            outcomes |= _store(connection, self._provider, fresh, receipts.insert, refolded=earlier)
+            outcomes |= _store(connection, self.provider, fresh, receipts.insert, refolded=earlier)
             receipts.record_duplicate_entries(connection, further)
         return outcomes
 
@@ -66,7 +66,7 @@ class Ledger:
         """
         with self.turn() as connection:
             late_retries.record(connection, delivery.receipt, True, operator, reason)
-            _store(connection, self._provider, [], receipts.insert, refolded=[delivery])
+            _store(connection, self.provider, [], receipts.insert, refolded=[delivery])
 
     def replay(
         self, deliveries: Sequence[ProcessedDelivery], dry_run: bool = False, access: Access | None = None
@@ -78,7 +78,7 @@ class Ledger:
         """
         with self.turn(undo=dry_run) as connection:
             dead = receipts.still_dead(connection, deliveries)
-            outcomes = _store(connection, self._provider, dead, receipts.update_outcome)
+            outcomes = _store(connection, self.provider, dead, receipts.update_outcome)
             dead_letters.record_replayed(connection, outcomes)
             if access is not None:
                 access_log.record_each(connection, access, list(outcomes))

@@ -15,6 +15,7 @@ from app.domain.event import Content, Entity, Event, Projection, field_flags
 from app.domain.masking import mask
 from app.domain.national_ids import ten_digits
 from app.domain.retries import RetrySchedule
+from app.domain.schema_drift import Undeclared
 from app.errors import MISSING_ID, InvalidDeliveryError
 from app.providers.kompar.envelope import open_body, plaintexts
 from app.providers.kompar.schemas import (
@@ -78,6 +79,12 @@ _PROJECTIONS = {
 }
 
 
+def _undeclared(topic: str, content: Content) -> tuple[Undeclared, ...]:
+    """Return what is undeclared; "no value" is none, but nearly every content has nothing undeclared as it is."""
+    shape = _SHAPES[topic]
+    return shape.undeclared(content) and shape.undeclared(_without_no_value(content, _SCHEMAS[topic].fields))
+
+
 class Kompar:
     """Opens and validates Kompar's deliveries."""
 
@@ -117,7 +124,7 @@ class Kompar:
             body_digest=payload.body_digest,
             pseudonyms=self._pseudonyms(payload.content),
             persons=self._fingerprints.persons(payload.content, content),
-            undeclared=_SHAPES[payload.topic].undeclared(_without_no_value(payload.content, schema.fields)),
+            undeclared=_undeclared(payload.topic, payload.content),
         )
 
     def _pseudonyms(self, content: Content) -> dict[str, str | None]:

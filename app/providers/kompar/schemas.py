@@ -26,6 +26,7 @@ _COMPANY_TYPES = {
     "aktiebolag": "AB", "handelsbolag": "HB", "kommanditbolag": "KB", "enskild firma": "EF",
     "enskild näringsverksamhet": "EF", "enskild näringsidkare": "EF", "ekonomisk förening": "EK",
 }  # fmt: skip
+_LEGAL_FORMS = frozenset(_COMPANY_TYPES.values())
 _MASKED = re.compile(r"[0-9]{6}-\*{4}")
 
 
@@ -91,7 +92,7 @@ def normal_company_type(company_type: Any) -> Any:
         return company_type
     plain = " ".join(unicodedata.normalize("NFC", company_type).split())
     folded = plain.casefold().replace(".", "")
-    return _COMPANY_TYPES.get(folded, folded.upper() if folded.upper() in _COMPANY_TYPES.values() else plain)
+    return _COMPANY_TYPES.get(folded, folded.upper() if folded.upper() in _LEGAL_FORMS else plain)
 
 
 def is_purpose(purpose: Any) -> bool:
@@ -101,7 +102,7 @@ def is_purpose(purpose: Any) -> bool:
 
 def is_company_type(company_type: str) -> bool:
     """Return whether a company type is a Swedish legal form that is known."""
-    return normal_company_type(company_type) in _COMPANY_TYPES.values()
+    return company_type in _LEGAL_FORMS or normal_company_type(company_type) in _LEGAL_FORMS
 
 
 def _is_company(number: Any) -> bool:

@@ -25,7 +25,7 @@ CREATE TABLE expected_arrivals (
     reported_at       timestamptz,  -- when the log reported the silence that lasts
     PRIMARY KEY (provider, topic)
 );
-GRANT SELECT, INSERT, UPDATE, DELETE ON expected_arrivals TO kvitto_worker;
+GRANT SELECT, INSERT, UPDATE ON expected_arrivals TO kvitto_worker;
 
 -- What content holds that the provider's schema does not declare. Rows of an event type are bounded in number.
 CREATE TABLE schema_drift (
