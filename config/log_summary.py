@@ -99,7 +99,8 @@ class SummingHandler(logging.StreamHandler[TextIO]):
             self._start()
             return True
         if window is None:
-            window = self._windows.setdefault((record.msg,), _Window(Summed(()), time.monotonic(), lines=0))
+            shared = _Window(Summed((), lines=0), time.monotonic() + self._window_seconds, lines=0)
+            window = self._windows.setdefault((record.msg,), shared)
         if window.lines < window.summed.lines:
             window.lines += 1
             return True

@@ -20,8 +20,8 @@ class QuietHours:
     def parse(cls, text: str) -> Self:
         """Parse items such as `sat-sun`, `22-06` or `kompar mon-fri 18-08`, separated by commas.
 
-        An item has a provider, days and hours, in this order; each may be left out. Hours past midnight belong to the
-        day on which they begin.
+        An item has a provider, days and hours, in this order; the provider, and days or hours, may be left out. Hours
+        past midnight belong to the day on which they begin.
 
         Raises:
             ValueError: An item has another form; the text is the item.

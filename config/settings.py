@@ -4,6 +4,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from datetime import UTC, tzinfo
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Self
@@ -166,14 +167,16 @@ def quiet_hours(environment: Environment) -> QuietHours:
         return QuietHours()
 
 
-def time_zone(environment: Environment) -> ZoneInfo:
-    """Return the time zone of hours of the week."""
+def time_zone(environment: Environment) -> tzinfo:
+    """Return the time zone of hours of the week; UTC if it is not set and this machine knows no zones."""
     name = environment.text("TIME_ZONE", DEFAULTS["TIME_ZONE"])
     try:
-        return ZoneInfo(name)
-    except (OSError, ValueError):  # unknown; no name of one
-        environment.fault("TIME_ZONE", f"is no time zone that this machine knows: {name!r}", "Name it like Europe/Oslo")
-        return ZoneInfo("UTC")
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # unknown; no name of one
+        if environment.is_set("TIME_ZONE"):
+            hint = "Name it like Europe/Oslo, install the system's package tzdata, or set TIME_ZONE=UTC"
+            environment.fault("TIME_ZONE", f"is no time zone that this machine knows: {name!r}", hint)
+        return UTC
 
 
 # How each field of the classes below is read.
@@ -280,7 +283,7 @@ class WorkerSettings(TracingSettings):
     durability_exceptions: frozenset[str]
     metrics_bind: tuple[str, int] | None
     quiet_hours: QuietHours
-    time_zone: ZoneInfo
+    time_zone: tzinfo
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from app.domain.event import Event
 from app.domain.outcome import ProcessedDelivery
 from app.errors import StoreUnavailableError
@@ -61,6 +63,8 @@ class Observations:
                 self._arrivals.record(connection, self._provider)
                 if self._findings:
                     changes = schema_drift.record(connection, self._provider, self._findings)
+        except SoftTimeLimitExceeded:
+            raise  # the task must end
         except StoreUnavailableError:
             return  # the drain that it fails logs it
         except Exception:

@@ -86,14 +86,16 @@ class WeeklyRates:
         return Expectation(gap, self._expected_by(last_received_at, level))
 
     def _level(self, hours: Hours, before: datetime) -> float:
-        """Return which share of the usual deliveries arrived in the full hours before a moment, at most 1."""
+        """Return which share of the usual deliveries arrived in the hours before a moment, at most 1."""
         expected, seen = 0.0, 0
-        end, hour_of_week = _floor(before), _hour_of_week(before, self.zone)
-        for number in range(1, WEEK_HOURS + 1):
+        hour, hour_of_week = _floor(before), _hour_of_week(before, self.zone)
+        share = (before - hour) / _HOUR  # of the hour that has not ended
+        for number in range(WEEK_HOURS):
             if expected >= _LEVEL_SLOTS:
                 break
-            expected += self.rates[(hour_of_week - number) % WEEK_HOURS].slots
-            seen += hours.get(end - number * _HOUR, _NOTHING).slots
+            expected += share * self.rates[(hour_of_week - number) % WEEK_HOURS].slots
+            seen += hours.get(hour - number * _HOUR, _NOTHING).slots
+            share = 1
         return min(1.0, (seen + _LEVEL_PRIOR) / (expected + _LEVEL_PRIOR))
 
     def _expected_by(self, after: datetime, level: float) -> datetime | None:
