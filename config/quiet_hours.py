@@ -1,8 +1,13 @@
-"""The setting QUIET_HOURS: when nothing is expected of a provider."""
+"""The settings QUIET_HOURS and TIME_ZONE: when nothing is expected of a provider."""
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Self
+from zoneinfo import ZoneInfo
+
+from config.declarations import DEFAULTS
+from config.environment import Environment
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_RANGE = re.compile(rf"({'|'.join(_DAYS)})(?:-({'|'.join(_DAYS)}))?")
@@ -31,6 +36,28 @@ class QuietHours:
     def of(self, provider: str) -> frozenset[int]:
         """Return the quiet hours of a provider."""
         return frozenset().union(*(hours for name, hours in self.items if name in (None, provider)))
+
+
+def quiet_hours(environment: Environment) -> QuietHours:
+    """Return when nothing is expected of providers."""
+    try:
+        return QuietHours.parse(environment.text("QUIET_HOURS", ""))
+    except ValueError as error:
+        hint = "Write items like sat-sun, 22-06 or PROVIDER mon-fri 18-08, separated by commas"
+        environment.fault("QUIET_HOURS", f"has an item of another form: {str(error)!r}", hint)
+        return QuietHours()
+
+
+def time_zone(environment: Environment) -> tzinfo:
+    """Return the time zone of hours of the week; UTC if it is not set and this machine knows no zones."""
+    name = environment.text("TIME_ZONE", DEFAULTS["TIME_ZONE"])
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # unknown; no name of one
+        if environment.is_set("TIME_ZONE"):
+            hint = "Name it like Europe/Oslo, install the system's package tzdata, or set TIME_ZONE=UTC"
+            environment.fault("TIME_ZONE", f"is no time zone that this machine knows: {name!r}", hint)
+        return UTC
 
 
 def _parse_item(item: str) -> tuple[str | None, frozenset[int]]:

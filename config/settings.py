@@ -4,16 +4,15 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Self
-from zoneinfo import ZoneInfo
 
 from config.checks import postgres, redis
 from config.declarations import DEFAULTS
 from config.environment import MIN_SECRET_LENGTH, Environment, load
-from config.quiet_hours import QuietHours
+from config.quiet_hours import QuietHours, quiet_hours, time_zone
 from config.redis_address import RedisAddress, RedisAddressError
 
 # (id, 32 bytes), newest first: the first seals, all open.
@@ -155,28 +154,6 @@ def role_prefix(environment: Environment) -> str:
         environment.fault("ROLE_PREFIX", "is no prefix of a role's name", "Use lower-case letters, digits and _")
         return DEFAULTS["ROLE_PREFIX"]
     return prefix
-
-
-def quiet_hours(environment: Environment) -> QuietHours:
-    """Return when nothing is expected of providers."""
-    try:
-        return QuietHours.parse(environment.text("QUIET_HOURS", ""))
-    except ValueError as error:
-        hint = "Write items like sat-sun, 22-06 or kompar mon-fri 18-08, separated by commas"
-        environment.fault("QUIET_HOURS", f"has an item of another form: {str(error)!r}", hint)
-        return QuietHours()
-
-
-def time_zone(environment: Environment) -> tzinfo:
-    """Return the time zone of hours of the week; UTC if it is not set and this machine knows no zones."""
-    name = environment.text("TIME_ZONE", DEFAULTS["TIME_ZONE"])
-    try:
-        return UTC if name == "UTC" else ZoneInfo(name)
-    except (KeyError, OSError, ValueError):  # unknown; no name of one
-        if environment.is_set("TIME_ZONE"):
-            hint = "Name it like Europe/Oslo, install the system's package tzdata, or set TIME_ZONE=UTC"
-            environment.fault("TIME_ZONE", f"is no time zone that this machine knows: {name!r}", hint)
-        return UTC
 
 
 # How each field of the classes below is read.

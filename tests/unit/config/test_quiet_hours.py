@@ -3,8 +3,7 @@
 import pytest
 
 from config.environment import Environment
-from config.quiet_hours import QuietHours
-from config.settings import quiet_hours, time_zone
+from config.quiet_hours import QuietHours, quiet_hours, time_zone
 
 MONDAY, SATURDAY = 0, 5 * 24
 
