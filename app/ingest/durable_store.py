@@ -110,7 +110,8 @@ class DurableStore:
                 breaker.open(error)
             raise
         except Exception as error:  # a bug in the code of one store must not keep deliveries from the other
-            logger.exception("unhandled_exception", extra={"provider": deliveries[0].provider})
+            receipts = [delivery.receipt for delivery in deliveries]
+            logger.exception("unhandled_exception", extra={"provider": deliveries[0].provider, "receipts": receipts})
             raise StoreUnavailableError("internal", type(error).__name__) from error
 
     def _wakeup_is_due(self) -> bool:

@@ -9,6 +9,8 @@ import threading
 import time
 from contextlib import suppress
 
+import config.logging
+
 _REPEAT_SECONDS = 0.5
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ def _await_sigterm(draining: threading.Event, seconds: float) -> None:
     draining.set()
     logger.info("drain_started", extra={"seconds": seconds})
     time.sleep(seconds)
+    config.logging.sum_up()  # the server ends this process without Python's own end
     while True:  # Granian stops on SIGINT too. It ignores signals until it serves, so the signal is repeated.
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(_REPEAT_SECONDS)

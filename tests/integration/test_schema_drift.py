@@ -116,7 +116,6 @@ def test_observations_that_cannot_be_recorded_delay_nothing_and_come_later(
     observations = Observations(ledger)
     batch = [processed(1, color="red")]
     observations.add(batch, ledger.store(batch))
-    connection.execute("REVOKE ALL ON schema_drift FROM kvitto_worker")
     connection.execute("ALTER TABLE schema_drift RENAME TO elsewhere")
     observations.record()
     assert [record.message for record in caplog.records] == ["observations_failed"]

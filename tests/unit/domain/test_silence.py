@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.domain.silence import WEEK_HOURS, Expectation, HourCount, learn
+from app.domain.silence import WEEK_HOURS, Expectation, HourCount, WeeklyRates, learn
 
 ZONE = ZoneInfo("Europe/Stockholm")
 HOUR = timedelta(hours=1)
@@ -47,7 +47,7 @@ class Simulation:
         self.slots: dict[datetime, set[int]] = {}
         self.alarms: list[tuple[datetime, datetime]] = []
         self.longest: timedelta = timedelta()
-        self._rates = None
+        self._rates: WeeklyRates | None = None
         self.learned_at = START
         self._last: datetime | None = None
 
