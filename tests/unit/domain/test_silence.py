@@ -75,7 +75,7 @@ class Simulation:
             for hour in old:
                 del self.hours[hour], self.slots[hour]
             self._rates, self.learned_at = learn(self.hours, last, ZONE), last
-        return self._rates and self._rates.expect(self.hours, last)
+        return self._rates.expect(self.hours, last) if self._rates else None
 
 
 @pytest.mark.parametrize(
