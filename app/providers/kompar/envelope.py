@@ -6,7 +6,7 @@ were right. So every way that some sender uses is tried. No sender learns the re
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
