@@ -67,8 +67,25 @@ def test_process_of_an_invalid_delivery_names_the_key_that_opened_it() -> None:
     assert isinstance(result, InvalidDeliveryError)
     assert result.reason == "missing-id"
     assert result.detail.endswith("(opened with key a)")
+    assert result.key_ids == ("a",)
     plain = process("kompar", "decisions", json.dumps({"accepted": True}).encode())
     assert "opened" not in str(plain)
+
+
+def test_process_of_a_delivery_that_no_key_opens_names_the_keys_that_failed() -> None:
+    result = process("kompar", "decisions", encrypt({"application_id": "a"}, "u" * 32))
+    assert isinstance(result, InvalidDeliveryError)
+    assert (result.reason, result.key_ids) == ("wrong-key", ("a",))
+
+
+def test_process_of_a_delivery_finds_what_no_schema_declares_and_ignores_no_value() -> None:
+    content = {"application_id": "a", "company_type": "AB", "amount": "-1", "purpose": -1, "color": "red"}
+    result = process("kompar", "applications", json.dumps(content).encode())
+    assert isinstance(result, Event)
+    assert result.undeclared == (("key", "color", "string", ""),)
+    usual = process("kompar", "applications", json.dumps({"application_id": "a", "amount": -1}).encode())
+    assert isinstance(usual, Event)
+    assert usual.undeclared == ()
 
 
 def test_process_of_a_seal_without_its_key_names_the_key() -> None:
