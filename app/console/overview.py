@@ -12,9 +12,9 @@ from app.audit.problems import (
     silence_problems,
 )
 from app.domain.clocks import TOLERATED_SECONDS
+from app.domain.durations import in_words
 from app.errors import StoreUnavailableError
 from app.inbox.stream import Backlog
-from app.domain.durations import in_words
 from app.storage import fallbacks, rejected, reports
 from app.storage.connection import Connection
 

@@ -10,7 +10,6 @@ from uuid import UUID
 import pytest
 
 from app.audit.problems import drift_problems
-from app.console.metrics import exposition
 from app.crypto.digests import Fingerprints
 from app.domain.delivery import Delivery, Payload, ReceivedDelivery, StreamId
 from app.domain.outcome import ProcessedDelivery
@@ -19,6 +18,7 @@ from app.storage import reports, schema_drift
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from tests.integration.test_ledger import START_MS
+from tests.support.metrics import console_metrics
 from workers.observations import Observations
 
 KOMPAR = Kompar((("a", b"k" * 32),), Fingerprints(b"k" * 32))
@@ -81,7 +81,7 @@ def at(number: int) -> datetime:
     return StreamId(START_MS + number * 1000, 0).received_at
 
 
-def test_drift_is_a_sentence_for_a_day_and_a_metric(ledger: Ledger, connection: Connection) -> None:
+def test_drift_is_a_sentence_for_a_day_and_a_metric(database: str, ledger: Ledger, connection: Connection) -> None:
     install(ledger)
     store(ledger, *(processed(LATER + number, **{f"key_{'abcdefg'[number]}": 1}) for number in range(7)))
     rows = reports.schema_drift(connection)
@@ -90,7 +90,7 @@ def test_drift_is_a_sentence_for_a_day_and_a_metric(ledger: Ledger, connection: 
     assert (len(sentences), sentences[-1][:24]) == (6, "2 more changes of schema")
     assert list(drift_problems(rows, at(LATER) + timedelta(days=2))) == []
     connection.execute("INSERT INTO ingest_progress (provider, complete_until, pending) VALUES ('kompar', now(), 0)")
-    served = exposition(connection).decode()
+    served = console_metrics(database)
     assert 'kvitto_schema_drift_findings{provider="kompar"} 7.0' in served
     (last,) = re.findall(r'kvitto_last_schema_drift_timestamp_seconds{provider="kompar"} (\S+)', served)
     assert float(last) == at(LATER + 6).timestamp()

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.audit.problems import silence_problems
-from app.console.metrics import exposition
 from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
 from app.domain.outcome import ProcessedDelivery
 from app.errors import InvalidDeliveryError
@@ -16,6 +15,7 @@ from app.storage import arrivals, reports
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from config.quiet_hours import QuietHours
+from tests.support.metrics import console_metrics
 from workers.observations import Observations
 from workers.silence_watch import watch
 
@@ -79,7 +79,7 @@ def test_arrivals_are_counted_by_hour_and_slot_whatever_their_order(ledger: Ledg
 
 
 def test_a_silence_is_seen_logged_once_and_ends_with_the_next_delivery(
-    ledger: Ledger, connection: Connection, caplog: pytest.LogCaptureFixture
+    database: str, ledger: Ledger, connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     has_delivered(connection)
     now = reports.clock(connection)
@@ -90,7 +90,7 @@ def test_a_silence_is_seen_logged_once_and_ends_with_the_next_delivery(
     assert (whole["topic"], whole["is_silent"], topic["topic"], topic["is_silent"]) == (None, True, "STATUS", True)
     (sentence,) = silence_problems([whole, topic])
     assert sentence.startswith("solaris: no delivery for 1 h, usually one every 1 min.")
-    served = exposition(connection).decode()
+    served = console_metrics(database)
     assert 'kvitto_silent{provider="solaris",topic=""} 1.0' in served
     assert 'kvitto_usual_gap_seconds{provider="solaris",topic="STATUS"} 60.0' in served
     arrive(ledger, now)

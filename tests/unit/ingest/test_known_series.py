@@ -42,7 +42,7 @@ def test_every_documented_answer_is_counted_from_the_start(provider: str, series
 
 @pytest.mark.parametrize("error", [NotFound(), MethodNotAllowed(), RequestEntityTooLarge()])
 def test_errors_of_http_are_counted_from_the_start(error: Exception, series: set[tuple[str, str, str]]) -> None:
-    problem = to_problem(error, "/webhooks/nobody")
+    problem = to_problem(error, "/webhooks/nobody", "127.0.0.1")
     for provider in ("unknown", "kompar"):
         assert (provider, str(problem.status), problem.reason) in series
 
