@@ -27,6 +27,7 @@ def read_ingest(environment: Environment) -> IngestSettings:
 def read_worker(environment: Environment, names: Collection[str] = ()) -> WorkerSettings:
     """Read the settings of a worker of these providers, by default of all; `environment` collects the faults."""
     settings = WorkerSettings.read(environment)
+    registry.check_limits(settings.retention, environment)
     for name in names or settings.providers:
         registry.load(name, environment)
     return settings

@@ -69,11 +69,11 @@ def _repeat(bench: Bench, stored: int, seeds: range) -> None:
 def fill(dsn: str, filled: int, stored: int) -> None:
     """Add events until there are so many, and leave the tables as an idle hour would."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("SET session_replication_role = replica")  # no foreign key is looked up
+        month = "(date_trunc('month', now()) - make_interval(months => n))::date"
+        connection.execute(f"SELECT kvitto.create_month({month}) FROM generate_series(1, 13) AS n".encode())
         for first in range(filled + 1, stored + 1, _PORTION):
             last = min(stored, first + _PORTION - 1)
             connection.execute(_FILLING, {"first": first, "last": last, "total": stored})
-        connection.execute("SELECT kvitto.recount_receipts()")  # nor counted
         connection.execute("VACUUM (ANALYZE)")
         connection.execute("CHECKPOINT")
 

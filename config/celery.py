@@ -19,6 +19,8 @@ SWEEP_SECONDS = 3.0
 ABANDONED_SECONDS = 45
 AUDIT_SECONDS = 30.0
 SILENCE_SECONDS = 30.0
+# Partitions are made and old rows removed in steps of seconds: a month has time for thousands.
+RETAIN_SECONDS = 600.0
 # Largest number of deliveries in one batch.
 BATCH_ENTRIES = 500
 # How long to wait after a batch of more than FEW deliveries, so that what arrives together is stored together: a
@@ -111,11 +113,11 @@ def wake_up_queues(providers: Collection[str]) -> list[Queue]:
 
 
 def schedule(providers: tuple[str, ...]) -> dict[str, Any]:
-    """Return beat's schedule: a sweep and an audit of every provider's inbox, with or without wake-ups.
+    """Return beat's schedule: sweep, audit and retention of every provider, with or without wake-ups.
 
     And a look at how long the provider has been silent.
     """
-    tasks = {"sweep": SWEEP_SECONDS, "audit": AUDIT_SECONDS, "silence": SILENCE_SECONDS}
+    tasks = {"sweep": SWEEP_SECONDS, "audit": AUDIT_SECONDS, "retain": RETAIN_SECONDS, "silence": SILENCE_SECONDS}
     return {
         f"{task}-{provider}": {
             "task": task,

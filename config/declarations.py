@@ -114,6 +114,12 @@ SETTINGS: tuple[Setting, ...] = (
         "OTEL_EXPORTER_OTLP_HEADERS", "List of `name=value`: headers for the collector, its token for example", "", True
     ),
     Setting("OTEL_TRACES_SAMPLER_ARG", "Share of the requests that are traced, from 0 to 1", "0.01"),
+    Setting(
+        "RETENTION",
+        "After how many months what is removed: a list of `provider.kind=months`, kinds `bodies`, `contents` and "
+        "`receipts`; what is not listed is kept for good",
+        "",
+    ),
     Setting("PUBLIC_URL", "Address `https://host` at which providers reach ingest; the default of `--url`", ""),
     Setting(
         "QUIET_HOURS",

@@ -156,6 +156,31 @@ def role_prefix(environment: Environment) -> str:
     return prefix
 
 
+_KINDS = ("bodies", "contents", "receipts")
+_LIMIT = re.compile(rf"([a-z][a-z0-9_]*)\.({'|'.join(_KINDS)})=([1-9][0-9]{{0,3}})")
+
+
+def retention(environment: Environment) -> Mapping[str, Mapping[str, int]]:
+    """Return after how many months which kind of a provider's rows is removed: provider → kind → months.
+
+    What belongs to a receipt goes with it at the latest, so that its own limit is not longer.
+    """
+    limits: dict[str, dict[str, int]] = {}
+    for item in filter(None, map(str.strip, environment.text("RETENTION", "").split(","))):
+        if found := _LIMIT.fullmatch(item):
+            limits.setdefault(found[1], {})[found[2]] = int(found[3])
+        else:
+            problem = f"holds {item!r}, which is not provider.kind=months"
+            hint = f"Write it like kompar.bodies=6,kompar.contents=24,kompar.receipts=84; kinds: {', '.join(_KINDS)}"
+            environment.fault("RETENTION", problem, hint)
+    for provider, months in limits.items():
+        longest = months.get("receipts")
+        if longest and (months.get("contents", longest + 1) > longest or months.get("bodies", longest) > longest):
+            hint = f"Give {provider}.contents, and {provider}.bodies if it is set, at most as many months"
+            environment.fault("RETENTION", f"keeps more of {provider} than its receipts", hint)
+    return limits
+
+
 # How each field of the classes below is read.
 _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "database_url": lambda environment: environment.url("DATABASE_URL", ("postgresql", "postgres")),
@@ -185,6 +210,7 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "traced_share": traced_share,
     "public_url": lambda environment: environment.url("PUBLIC_URL", ("https",), "").rstrip("/"),
     "role_prefix": role_prefix,
+    "retention": retention,
     "role_passwords": lambda environment: environment.labelled_secrets("ROLE_PASSWORDS", ""),
     "quiet_hours": quiet_hours,
     "time_zone": time_zone,
@@ -261,6 +287,7 @@ class WorkerSettings(TracingSettings):
     metrics_bind: tuple[str, int] | None
     quiet_hours: QuietHours
     time_zone: tzinfo
+    retention: Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +321,14 @@ class SubscriptionSettings(LedgerSettings):
 
     providers: tuple[str, ...]
     public_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionSettings(LedgerSettings):
+    """Removing what is older than its limit."""
+
+    retention: Mapping[str, Mapping[str, int]]
+    durability_exceptions: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

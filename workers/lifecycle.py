@@ -19,6 +19,7 @@ from app.providers import registry
 from app.storage import server_info
 from app.storage.connection import connect, translate_errors
 from app.storage.ledger import Ledger
+from app.storage.retention import Limits
 from app.tracing import tracer
 from app.tracing.tracer import Tracer
 from config.checks.result import CheckResult
@@ -40,6 +41,11 @@ logger = logging.getLogger(__name__)
 def worker_settings() -> WorkerSettings:
     """Return this worker's settings."""
     return WorkerSettings.load()
+
+
+def retention() -> Limits:
+    """Return after how many months what is removed."""
+    return _settings().retention
 
 
 @cache

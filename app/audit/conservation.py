@@ -19,10 +19,11 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
+from app.domain.delivery import WaitingEntry
 from app.domain.high_water_mark import HighWaterMark
 from app.inbox.stream import Inbox
 from app.storage import audits, high_water_marks
-from app.storage.audits import EntryCounts, Outcomes, Place
+from app.storage.audits import EntryCounts
 from app.storage.connection import Connection
 from app.storage.overflow import EPOCH as OVERFLOW_EPOCH
 
@@ -84,7 +85,7 @@ class ProviderBalance:
     provider: str
     epochs: tuple[EpochBalance, ...]
     overflow: EpochBalance
-    outcomes: Outcomes
+    outcomes: Mapping[str, int]
 
     @property
     def missing(self) -> int:
@@ -103,10 +104,7 @@ class ProviderBalance:
             "appended": self._total("appended") - self.overflow.appended,
             "overflowed": self.overflow.appended,
             **{name: self._total(name) for name in ("receipts", "copies", "in_flight", "accepted_loss", "missing")},
-            "stored": self.outcomes.stored,
-            "duplicate": self.outcomes.duplicate,
-            "dead": self.outcomes.dead,
-            "discarded": self.outcomes.discarded,
+            **{outcome: self.outcomes.get(outcome, 0) for outcome in ("stored", "duplicate", "dead", "discarded")},
         }
 
     def losses(self) -> Iterator[dict[str, Any]]:
@@ -124,7 +122,8 @@ def audit(connection: Connection, inbox: Inbox) -> ProviderBalance:
 
     The order of reading makes that safe. High-water marks come first: the inbox, read after them, holds every entry
     that they counted, unless it was lost. The ledger comes last, in one snapshot: an entry is deleted only after its
-    commit, so each one is then seen waiting, in the ledger, or in both (and counted once).
+    commit, so each one is then seen waiting, in the ledger, or in both (and counted once). Of the ledger, periods that
+    were counted before are added up.
     """
     provider = inbox.provider
     marks = high_water_marks.load(connection, provider)
@@ -133,11 +132,14 @@ def audit(connection: Connection, inbox: Inbox) -> ProviderBalance:
     waiting = inbox.waiting()
     with audits.snapshot(connection):
         in_flight = audits.in_flight(connection, provider, waiting)
-        counts = _entry_counts(connection, provider, in_flight)
-        places = [(mark.epoch, mark.last_id) for mark in marks]
-        later = audits.entries_after(connection, provider, places)
-        overflow_rows, overflow = audits.overflow_counts(connection, provider)
-        outcomes = audits.outcomes(connection, provider)
+        ledger = audits.ledger_counts(connection, provider)
+        later = audits.entries_after(connection, provider, [(mark.epoch, mark.last_id) for mark in marks])
+    in_epoch = Counter(entry.epoch for entry in in_flight)
+    counts = {
+        epoch: ledger.epochs.get(epoch, _NO_ENTRIES)._replace(in_flight=in_epoch[epoch])
+        for epoch in ledger.epochs.keys() | in_epoch.keys()
+    }
+    overflow_lost = ledger.overflow_rows - ledger.overflow.known
     lost = _lost(marks, later, counts, in_flight)
     last_seen = {mark.epoch: mark.observed_at for mark in sorted(marks, key=attrgetter("appended"))}
     return ProviderBalance(
@@ -148,22 +150,16 @@ def audit(connection: Connection, inbox: Inbox) -> ProviderBalance:
             )
             for epoch in sorted(last_seen.keys() | counts.keys())
         ),
-        overflow=EpochBalance.of(OVERFLOW_EPOCH, None, overflow, overflow_rows - overflow.known, 0),
-        outcomes=outcomes,
+        overflow=EpochBalance.of(OVERFLOW_EPOCH, None, ledger.overflow, overflow_lost, 0),
+        outcomes=ledger.outcomes,
     )
-
-
-def _entry_counts(connection: Connection, provider: str, in_flight: Sequence[Place]) -> dict[UUID, EntryCounts]:
-    ledger = audits.entry_counts(connection, provider)
-    waiting = Counter(epoch for epoch, _ in in_flight)
-    return {epoch: EntryCounts(*ledger.get(epoch, (0, 0)), waiting[epoch]) for epoch in ledger.keys() | waiting.keys()}
 
 
 def _lost(
     marks: Sequence[HighWaterMark],
     later: Sequence[int],
     counts: Mapping[UUID, EntryCounts],
-    in_flight: Sequence[Place],
+    in_flight: Sequence[WaitingEntry],
 ) -> dict[UUID, int]:
     """Return how many entries of each epoch are lost: what its marks prove at most.
 
@@ -171,7 +167,7 @@ def _lost(
     ledger and of the inbox. They cannot make up for entries that it counted, for example after Redis was set back.
     """
     waiting = defaultdict(list)
-    for epoch, stream_id in sorted(in_flight):
+    for stream_id, epoch in sorted((entry.stream_id, entry.epoch) for entry in in_flight):
         waiting[epoch].append(stream_id)
     lost: dict[UUID, int] = defaultdict(int)
     for mark, later_entries in zip(marks, later, strict=True):

@@ -37,6 +37,7 @@ COMMANDS = {
     "erase": ("app.cli.privacy:erase", "Erase all that is held of a person or an entity."),
     "access-log": ("app.cli.privacy:access_log", "Print who did what with the data of others."),
     "reseal": ("app.cli.bodies:reseal", "Seal bodies again under the first key."),
+    "retention": ("app.cli.retention:retention", "Show and apply how long the ledger keeps what."),
     "sql": ("app.cli.sql:sql", "Run a read-only query on the ledger."),
     "subscriptions": ("app.cli.subscriptions:subscriptions", "Register with providers where they deliver."),
     "sandbox": ("app.sandbox.commands:sandbox", "Play the providers' side."),

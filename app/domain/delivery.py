@@ -33,6 +33,14 @@ class StreamId(NamedTuple):
         return datetime.fromtimestamp(self.ms // 1000, UTC).replace(microsecond=self.ms % 1000 * 1000)
 
 
+class WaitingEntry(NamedTuple):
+    """An entry of an inbox that was seen waiting; `receipt` is None if it is unreadable."""
+
+    epoch: UUID
+    stream_id: StreamId
+    receipt: UUID | None
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One authenticated request with its body sealed.

@@ -83,6 +83,22 @@ redis.call('XACK', KEYS[1], unpack(ARGV))
 redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 """
 
+# Removes consumers without claims that have not read for long. One step, since removing a consumer drops its claims.
+# Arguments: group, milliseconds. Reply: how many were removed.
+REMOVE_IDLE = """
+local removed = 0
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+    local consumer = {}
+    for at = 1, #fields, 2 do consumer[fields[at]] = fields[at + 1] end
+    if consumer.pending == 0 and consumer.idle >= tonumber(ARGV[2]) then
+        redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer.name)
+        removed = removed + 1
+    end
+end
+return removed
+"""
+
 # Delivers entries again that the group has passed although no consumer has claimed them: another client acknowledged
 # them, or moved the group ahead. It waits until nothing is new, so that what remains is claimed or skipped.
 # Arguments: group. Reply: how many entries were skipped.

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 from uuid_utils.compat import uuid7
 
 from app import metrics
-from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
+from app.domain.delivery import Delivery, ReceivedDelivery, StreamId, WaitingEntry
 from app.domain.high_water_mark import HighWaterMark, new_epoch
 from app.inbox import codec, lua
 from app.inbox.client import confirmed_by_replicas, translate_errors
@@ -216,6 +216,11 @@ class Inbox:
         others = [entry["idle"] / 1000 for entry in self._consumers() if entry["name"].decode() != exclude]
         return min(others, default=float("inf"))
 
+    def remove_idle_consumers(self, idle: timedelta) -> int:
+        """Remove the consumers that have not read for so long and hold no claim; return their number."""
+        milliseconds = int(idle.total_seconds() * 1000)
+        return int(self._in_group(lambda: self._redis.eval(lua.REMOVE_IDLE, 1, self._stream, _GROUP, milliseconds)))
+
     def consumers_with_claims(self) -> list[str]:
         """Return the consumers that hold claims."""
         return [entry["name"].decode() for entry in self._consumers() if entry["pending"]]
@@ -234,10 +239,14 @@ class Inbox:
             arguments = str(epoch), str(new_epoch(after=newest))
             return bool(self._redis.eval(lua.END_EPOCH, 1, self._state_key, *arguments))
 
-    def waiting(self) -> list[tuple[UUID, StreamId]]:
-        """Return epoch and id of each delivery that waits. Entries appended meanwhile may be included or not."""
-        found = ((codec.parse_epoch(epoch), StreamId.parse(stream_id)) for stream_id, epoch, _ in self._identities())
-        return [(epoch, stream_id) for epoch, stream_id in found if epoch]
+    def waiting(self) -> list[WaitingEntry]:
+        """Return each delivery that waits. Entries appended meanwhile may be included or not."""
+        found = ((codec.parse_epoch(epoch), stream_id, receipt) for stream_id, epoch, receipt in self._identities())
+        return [
+            WaitingEntry(epoch, StreamId.parse(stream_id), UUID(bytes=receipt) if len(receipt) == 16 else None)
+            for epoch, stream_id, receipt in found
+            if epoch
+        ]
 
     def receipts(self) -> set[UUID]:
         """Return the receipts of all waiting entries. Entries appended meanwhile may be included or not."""

@@ -69,6 +69,8 @@ class Configuration:
         yield from settings_checks.check_binds({name: bind for name, bind in binds.items() if bind})
         if "ALLOW_NON_DURABLE" not in self._faulty:
             yield settings_checks.check_durability_exceptions(self.get("allow_non_durable"))
+        if self.get("retention") is not None and not {"RETENTION", "PROVIDERS"} & self._faulty:
+            yield settings_checks.check_retention(self.get("retention"), self.get("providers"))
 
     def _secrets(self) -> dict[str, tuple[str, ...]]:
         """Return the values of secrets. Addresses and names are no secrets: they may be short and shared."""

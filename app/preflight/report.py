@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from email.message import Message
 from uuid import uuid4
 
@@ -157,6 +158,7 @@ def _check_permissions(client: Redis) -> Iterator[CheckResult]:
         inbox.end_epoch(epoch := inbox.mark().epoch, newest=epoch)
         inbox.backlog()
         inbox.consumers_with_claims()
+        inbox.remove_idle_consumers(timedelta(days=1))
     except StoreUnavailableError as error:
         if error.reason == "redis-no-permission":
             yield fault("redis permissions", error.detail, _HINTS[error.reason])

@@ -7,7 +7,7 @@ optional, lists what `kvitto demo` sends and shows.
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import app.providers
@@ -48,6 +48,13 @@ def check_names(names: tuple[str, ...], environment: Environment) -> None:
     """Note a fault for every name that has no folder."""
     for name in names:
         _require(name, "authentication", environment)
+
+
+def check_limits(limits: Collection[str], environment: Environment) -> None:
+    """Note a fault for every provider in RETENTION that has no folder."""
+    for name in limits:
+        if not is_known(name):
+            environment.fault("RETENTION", f"names {name!r}, which has no folder in app/providers", "Correct the name")
 
 
 def development_secrets(name: str) -> dict[str, str]:

@@ -1,11 +1,12 @@
 """The ledger's side of the conservation audit: its entries and those that wait, results, and accepted losses."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from app.domain.delivery import StreamId
+from app.domain.delivery import StreamId, WaitingEntry
 from app.storage import access_log
 from app.storage.access_log import Access
 from app.storage.connection import Connection, columns, fetch_one
@@ -39,98 +40,83 @@ def snapshot(connection: Connection) -> Iterator[None]:
     """Have all queries of a block see the ledger at one moment."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        # Before the snapshot is taken, so that no month of receipts moves from one place to another in between.
+        connection.execute("LOCK TABLE ONLY receipts, ONLY retired_receipts IN ACCESS SHARE MODE")
         yield
 
 
-def in_flight(connection: Connection, provider: str, waiting: Sequence[Place]) -> list[Place]:
+def in_flight(connection: Connection, provider: str, waiting: Sequence[WaitingEntry]) -> list[WaitingEntry]:
     """Return those of the entries that were seen waiting which the ledger lacks."""
     if not waiting:
         return []
     query = """
         SELECT number
-        FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[]) WITH ORDINALITY
-          AS waiting (epoch, received_at, seq, number)
-        WHERE NOT EXISTS (SELECT FROM receipts AS entry
-                          WHERE entry.provider = %s AND entry.epoch = waiting.epoch
-                            AND entry.received_at = waiting.received_at AND entry.seq = waiting.seq)
-          AND NOT EXISTS (SELECT FROM duplicate_entries AS entry
-                          WHERE entry.provider = %s AND entry.epoch = waiting.epoch
+        FROM unnest(%b::uuid[], %b::timestamptz[], %b::bigint[], %b::uuid[]) WITH ORDINALITY
+          AS waiting (epoch, received_at, seq, receipt, number)
+        WHERE NOT EXISTS (SELECT FROM entries AS entry
+                          WHERE entry.receipt = waiting.receipt
+                            AND entry.provider = %s AND entry.epoch = waiting.epoch
                             AND entry.received_at = waiting.received_at AND entry.seq = waiting.seq)
     """
-    rows = connection.execute(query, [*_columns(waiting), provider, provider])
+    places = ((entry.epoch, entry.stream_id.received_at, entry.stream_id.seq, entry.receipt) for entry in waiting)
+    rows = connection.execute(query, [*columns(places), provider])
     return [waiting[row.number - 1] for row in rows]
 
 
-def entry_counts(connection: Connection, provider: str) -> dict[UUID, tuple[int, int]]:
-    """Return how many entries of each epoch of an inbox are receipts, and how many are copies of one."""
-    query = """
-        SELECT epoch, count(*) FILTER (WHERE NOT copy) AS receipts, count(*) FILTER (WHERE copy) AS copies
-        FROM (
-            SELECT epoch, false AS copy FROM receipts WHERE provider = %(provider)s AND epoch <> %(overflow)s
-            UNION ALL
-            SELECT epoch, true FROM duplicate_entries WHERE provider = %(provider)s AND epoch <> %(overflow)s
-        ) AS entries
-        GROUP BY epoch
+class LedgerCounts(NamedTuple):
+    """A provider's entries that the ledger holds or held, and its overflow.
+
+    epochs: receipts and copies of each epoch of the inbox, without the entries that wait.
+    overflow_rows: rows that were ever written; overflow: those that are a receipt, a copy, or wait.
+    outcomes: receipts by outcome, of both stores.
     """
-    rows = connection.execute(query, {"provider": provider, "overflow": EPOCH})
-    return {row.epoch: (row.receipts, row.copies) for row in rows}
+
+    epochs: Mapping[UUID, EntryCounts]
+    overflow_rows: int
+    overflow: EntryCounts
+    outcomes: Mapping[str, int]
+
+
+def ledger_counts(connection: Connection, provider: str) -> LedgerCounts:
+    """Count a provider's entries: what was counted before is added up, and only what is new is read row by row."""
+    by_epoch: dict[UUID, Counter[str]] = defaultdict(Counter)
+    outcomes: Counter[str] = Counter()
+    for row in connection.execute("SELECT epoch, kind, entries FROM entry_counts(%s)", [provider]):
+        by_epoch[row.epoch][row.kind] = row.entries
+    of_overflow = by_epoch.pop(EPOCH, Counter())
+    rows, unmatched = of_overflow.pop("overflow", 0), of_overflow.pop("unmatched", 0)
+    for counts in (of_overflow, *by_epoch.values()):
+        outcomes += Counter({kind: entries for kind, entries in counts.items() if kind != "copy"})
+    copies = min(of_overflow["copy"], rows - unmatched)
+    in_flight = min(_waiting_in_overflow(connection, provider), unmatched)
+    return LedgerCounts(
+        epochs={
+            epoch: EntryCounts(counts.total() - counts["copy"], counts["copy"], 0) for epoch, counts in by_epoch.items()
+        },
+        overflow_rows=rows,
+        overflow=EntryCounts(rows - unmatched - copies, copies, in_flight),
+        outcomes=outcomes,
+    )
+
+
+def _waiting_in_overflow(connection: Connection, provider: str) -> int:
+    """Return how many rows of the overflow wait that the ledger lacks."""
+    query = """
+        SELECT count(*) AS waiting FROM overflow
+        WHERE provider = %(provider)s AND ciphertext IS NOT NULL
+          AND NOT EXISTS (SELECT FROM entries AS entry
+                          WHERE entry.receipt = overflow.receipt
+                            AND entry.provider = overflow.provider AND entry.epoch = %(epoch)s
+                            AND entry.received_at = overflow.received_at AND entry.seq = overflow.seq)
+    """
+    return int(fetch_one(connection, query, {"provider": provider, "epoch": EPOCH}).waiting)
 
 
 def entries_after(connection: Connection, provider: str, places: Sequence[Place]) -> list[int]:
     """Return how many entries of its epoch the ledger holds after each place."""
     query = "SELECT entries FROM entries_after(%s, %s::uuid[], %s::timestamptz[], %s::bigint[]) ORDER BY number"
-    return [row.entries for row in connection.execute(query, [provider, *_columns(places)])]
-
-
-def _columns(places: Sequence[Place]) -> list[list[Any]]:
-    return columns((epoch, stream_id.received_at, stream_id.seq) for epoch, stream_id in places)
-
-
-def overflow_counts(connection: Connection, provider: str) -> tuple[int, EntryCounts]:
-    """Count the rows of the overflow, in one snapshot: all, and those that are a receipt, a copy of one, or wait."""
-    query = """
-        WITH ledger AS (
-            SELECT received_at, seq, false AS copy FROM receipts WHERE provider = %(provider)s AND epoch = %(epoch)s
-            UNION ALL
-            SELECT received_at, seq, true FROM duplicate_entries WHERE provider = %(provider)s AND epoch = %(epoch)s
-        ), matched AS (
-            SELECT ledger.copy, overflow.ciphertext IS NOT NULL AS waiting
-            FROM overflow LEFT JOIN ledger USING (received_at, seq) WHERE provider = %(provider)s
-        )
-        SELECT count(*) AS rows, count(*) FILTER (WHERE NOT copy) AS receipts, count(*) FILTER (WHERE copy) AS copies,
-               count(*) FILTER (WHERE copy IS NULL AND waiting) AS in_flight
-        FROM matched
-    """
-    row = fetch_one(connection, query, {"provider": provider, "epoch": EPOCH})
-    return row.rows, EntryCounts(*row[1:])
-
-
-class Outcomes(NamedTuple):
-    """A provider's receipts by outcome, counted row by row; `miscounted`: the counts for dashboards differ."""
-
-    stored: int
-    duplicate: int
-    dead: int
-    discarded: int
-    miscounted: bool
-
-
-def outcomes(connection: Connection, provider: str) -> Outcomes:
-    """Count a provider's receipts and compare them with receipt_counts, in one snapshot."""
-    query = """
-        WITH counted AS (
-            SELECT outcome, count(*) AS receipts FROM receipts WHERE provider = %(provider)s GROUP BY outcome
-        ), kept AS (
-            SELECT outcome, receipts AS kept_count FROM receipt_counts WHERE provider = %(provider)s
-        )
-        SELECT coalesce(sum(receipts) FILTER (WHERE outcome = 'stored'), 0)::bigint AS stored,
-               coalesce(sum(receipts) FILTER (WHERE outcome = 'duplicate'), 0)::bigint AS duplicate,
-               coalesce(sum(receipts) FILTER (WHERE outcome = 'dead'), 0)::bigint AS dead,
-               coalesce(sum(receipts) FILTER (WHERE outcome = 'discarded'), 0)::bigint AS discarded,
-               coalesce(bool_or(coalesce(receipts, 0) <> coalesce(kept_count, 0)), false) AS miscounted
-        FROM counted FULL JOIN kept USING (outcome)
-    """
-    return Outcomes(*fetch_one(connection, query, {"provider": provider}))
+    rows = columns((epoch, stream_id.received_at, stream_id.seq) for epoch, stream_id in places)
+    return [row.entries for row in connection.execute(query, [provider, *rows])]
 
 
 def record(connection: Connection, account: dict[str, Any]) -> bool:

@@ -70,10 +70,9 @@ def select(connection: Connection, entities: Collection[Entity]) -> list[Row]:
     query = """
         SELECT events.receipt, events.provider, events.event_type, events.entity_id, events.received_at,
                events.revision, events.provider_event_id, events.digests, events.body_digest, events.retry_of,
-               events.pseudonyms, events.field_flags, receipts.reason, coalesce(is_change, false) AS is_accepted
+               events.pseudonyms, events.field_flags, events.reason, coalesce(is_change, false) AS is_accepted
         FROM unnest(%b::text[], %b::text[], %b::text[]) AS wanted (provider, event_type, entity_id)
         JOIN events USING (provider, event_type, entity_id)
-        JOIN receipts USING (receipt)
         LEFT JOIN late_retry_findings USING (receipt)
     """
     rows = connection.execute(query, columns(entities))
@@ -94,17 +93,17 @@ def insert(connection: Connection, rows: Sequence[Row], decisions: Decisions, po
     if not rows:
         return
     query = """
-        INSERT INTO events (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
+        INSERT INTO events (receipt, provider, event_type, entity_id, received_at, revision, reason, provider_event_id,
                             content, digests, body_digest, pseudonyms, persons, field_flags, flags, retry_of,
                             position, changed_at, change)
-        SELECT receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
+        SELECT receipt, provider, event_type, entity_id, received_at, revision, reason, provider_event_id,
                content, digests, body_digest, pseudonyms, persons::uuid[], field_flags, flags::text[], retry_of::uuid[],
                position, CASE WHEN position IS NOT NULL THEN clock_timestamp() END,
                CASE WHEN position IS NOT NULL THEN 'new'::feed_change END
         FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::integer[], %b::text[],
-                    %b::jsonb[], %b::jsonb[], %b::text[], %b::jsonb[], %b::text[], %b::jsonb[], %b::text[], %b::text[],
-                    %b::bigint[])
-          AS event (receipt, provider, event_type, entity_id, received_at, revision, provider_event_id,
+                    %b::text[], %b::jsonb[], %b::jsonb[], %b::text[], %b::jsonb[], %b::text[], %b::jsonb[], %b::text[],
+                    %b::text[], %b::bigint[])
+          AS event (receipt, provider, event_type, entity_id, received_at, revision, reason, provider_event_id,
                     content, digests, body_digest, pseudonyms, persons, field_flags, flags, retry_of, position)
     """
     receipts = [row.occurrence.receipt for row in rows]
@@ -118,9 +117,9 @@ def _values(row: Row, decision: RevisionDecision, position: int | None) -> tuple
     flags, retry_of = _array(all_flags(field_flags)), _array(map(str, decision.retry_of))
     persons = _array(sorted(row.persons)) if row.persons else None
     return (
-        occurrence.receipt, *row.entity, occurrence.received_at, decision.revision, occurrence.provider_event_id,
-        Jsonb(row.content), Jsonb(occurrence.digests), occurrence.body_digest, Jsonb(row.pseudonyms), persons,
-        Jsonb(field_flags), flags, retry_of if decision.retry_of else None, position,
+        occurrence.receipt, *row.entity, occurrence.received_at, decision.revision, decision.reason,
+        occurrence.provider_event_id, Jsonb(row.content), Jsonb(occurrence.digests), occurrence.body_digest,
+        Jsonb(row.pseudonyms), persons, Jsonb(field_flags), flags, retry_of if decision.retry_of else None, position,
     )  # fmt: skip
 
 
@@ -135,7 +134,7 @@ def update_decisions(connection: Connection, rows: Sequence[Row], decisions: Dec
     """
     query = """
         UPDATE events
-        SET revision = %s, field_flags = %s, flags = %s, retry_of = %s,
+        SET revision = %s, reason = %s, field_flags = %s, flags = %s, retry_of = %s,
             position = coalesce(moved.position, events.position),
             changed_at = CASE WHEN moved.position IS NULL THEN changed_at ELSE clock_timestamp() END,
             change = CASE WHEN moved.position IS NULL THEN change
@@ -147,7 +146,8 @@ def update_decisions(connection: Connection, rows: Sequence[Row], decisions: Dec
         receipt = row.occurrence.receipt
         decision = decisions[receipt]
         field_flags = row.flags_under(decision)
-        values = [decision.revision, Jsonb(field_flags), all_flags(field_flags), list(decision.retry_of) or None]
+        flags, retry_of = all_flags(field_flags), list(decision.retry_of) or None
+        values = [decision.revision, decision.reason, Jsonb(field_flags), flags, retry_of]
         connection.execute(query, [*values, positions.get(receipt), receipt])
         connection.execute(
             "UPDATE receipts SET outcome = %s, reason = %s WHERE receipt = %s",
@@ -172,6 +172,13 @@ def replace_rows(connection: Connection, projection: Projection, rows: Iterable[
     connection.execute(SQL("DELETE FROM {} WHERE entity_id = ANY(%b)").format(name), [entity_ids])
     insert = SQL("INSERT INTO {0} SELECT * FROM jsonb_populate_recordset(NULL::{0}, %s)").format(name)
     connection.execute(insert, [Jsonb(table)])
+    # Retention has to know which table holds an event type.
+    query = """
+        INSERT INTO projections (name, provider, event_type)
+        SELECT %s, * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING
+    """
+    if types := {row.entity[:2] for row in revisions}:
+        connection.execute(query, [projection.name, *columns(types)])
 
 
 @dataclass(frozen=True, slots=True)

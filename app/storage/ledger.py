@@ -14,7 +14,7 @@ from app.domain.event import Entity, Event, Projection
 from app.domain.outcome import ERASED, Outcome, ProcessedDelivery
 from app.domain.revisions import RevisionDecision, fold
 from app.errors import StoreUnavailableError
-from app.storage import access_log, dead_letters, erasure, events, feed, late_retries, receipts
+from app.storage import access_log, dead_letters, erasure, events, feed, late_retries, periods, receipts
 from app.storage.access_log import Access
 from app.storage.connection import MISCONFIGURED, Connection, borrow, connect, require_usable
 from config.environment import ConfigurationError
@@ -95,6 +95,20 @@ class Ledger:
         """Raise StoreUnavailableError unless the server answers, on a new connection if the old one broke."""
         with self.connected() as connection:
             connection.execute("SELECT 1")
+
+    def close_periods(self) -> None:
+        """Close the periods that can end by now, so that audits no longer count what is in them."""
+        with self.connected() as connection:
+            ends, has_empty = periods.ends(connection, self._provider), periods.has_empty(connection, self._provider)
+        if ends or has_empty:
+            with self._turn() as connection:
+                periods.close(connection, self._provider, ends)
+
+    @contextmanager
+    def between_batches(self) -> Iterator[Connection]:
+        """Open a transaction that no batch of the provider runs beside."""
+        with self._turn() as connection:
+            yield connection
 
     def record_freshness(self, pending: int, complete_until: datetime, clock_skew_seconds: float) -> None:
         """Record how many deliveries wait, and the watermark: everything received before it is in the ledger.

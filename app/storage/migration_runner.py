@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 
-from app.storage import roles
+from app.storage import partitions, roles
 from app.storage.connection import Connection, fetch_one, patient
 from config.declarations import DEFAULTS
 from config.environment import ConfigurationError
@@ -50,5 +50,6 @@ def migrate(connection: Connection, prefix: str = _PREFIX, passwords: Sequence[t
             statements = _FOLDER.joinpath(name).read_bytes()
             connection.execute(_ROLE.sub(f"{prefix}_".encode(), statements))
             connection.execute("INSERT INTO public.kvitto_migrations (name) VALUES (%s)", [name])
+        partitions.create(connection)
         roles.configure(connection, prefix, passwords)
     return names

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Collection
 from contextlib import suppress
+from datetime import date
 from typing import Any
 
 from psycopg.errors import InsufficientPrivilege
 
 from app.errors import StoreUnavailableError
+from app.storage import partitions
 from app.storage.connection import (
     READ_ONLY,
     Connection,
@@ -71,7 +73,8 @@ def server_info(connection: Connection) -> Facts:
 
     Beside its settings' names: `in_recovery`, `superuser`, `owner`, `connections`, `pending` migrations, `clock`,
     seconds by which it differs from this machine's at least, `session`: what each setting of the session should be and
-    is, and `collation`: the version of the database's collation, as recorded and as the server has it now.
+    is, `collation`: the version of the database's collation, as recorded and as the server has it now, and
+    `partitions`: see `partitions.state`, None if this role may not read it.
     """
     before = time.time()
     query = """
@@ -86,11 +89,19 @@ def server_info(connection: Connection) -> Facts:
     state["clock"] = max(0.0, before - state["clock"], state["clock"] - time.time())
     state["session"] = read_session(connection)
     state["collation"] = read_collation(connection)
-    return read_settings(connection, postgres.SETTINGS) | state | {"pending": _pending(connection)}
+    state["pending"] = _pending(connection)
+    state["partitions"] = _partitions(connection) if state["pending"] == [] else None
+    return read_settings(connection, postgres.SETTINGS) | state
 
 
 def _pending(connection: Connection) -> list[str] | None:
     """Return the pending migrations, None if this role may not read which were applied."""
     with suppress(InsufficientPrivilege):
         return pending(connection)
+    return None
+
+
+def _partitions(connection: Connection) -> tuple[bool, date, date] | None:
+    with suppress(InsufficientPrivilege):
+        return partitions.state(connection)
     return None

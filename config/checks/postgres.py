@@ -4,6 +4,7 @@ A worker deletes an entry once Postgres has committed. So a server whose commit 
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date
 
 from config.checks.result import CheckResult, Facts, clock, durability, expect, fault, headroom, ok, unsafe, warning
 
@@ -50,6 +51,8 @@ def check(facts: Facts, exceptions: Collection[str], migrates: bool) -> Iterator
         yield _privileges(facts)
         if not facts["pending"]:  # else the settings are missing, too
             yield session(facts["session"])
+        if facts["partitions"]:
+            yield partitions(*facts["partitions"])
     yield collation(facts["collation"])
     limit = int(facts["max_connections"]) - int(facts["superuser_reserved_connections"])
     hint = "Raise max_connections in postgresql.conf and restart, or put PgBouncer before it"
@@ -89,6 +92,17 @@ def collation(versions: tuple[str, str]) -> CheckResult:
         "Those of Kvitto do not depend on it. For others: REINDEX DATABASE; ALTER DATABASE … REFRESH COLLATION VERSION"
     )
     return warning("postgres collation", problem, hint)
+
+
+def partitions(has_strays: bool, last_month: date, this_month: date) -> CheckResult:
+    """Check that the next month has a partition, and that no row is in the partition for all others."""
+    name, hint = "postgres partitions", "Run: kvitto migrate; beat and a worker then make a month's partitions in time"
+    if last_month <= this_month:
+        return warning(name, f"the last is of {last_month:%Y-%m}: deliveries of the next month get none", hint)
+    if has_strays:
+        hint = f"Compare the clocks of the machines that run ingest. {hint}, and move what belongs there"
+        return warning(name, "receipts are of months that have none, where retention is slow", hint)
+    return ok(name, f"made up to {last_month:%Y-%m}")
 
 
 def _version(facts: Facts) -> CheckResult:

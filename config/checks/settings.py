@@ -45,6 +45,14 @@ def check_durability_exceptions(names: Collection[str]) -> CheckResult:
     return ok("ALLOW_NON_DURABLE", "empty")
 
 
+def check_retention(limits: Mapping[str, Mapping[str, int]], providers: Collection[str]) -> CheckResult:
+    """Say what RETENTION (provider → kind → months) limits, and of which providers everything is kept."""
+    listed = [f"{name}.{kind}={months}" for name in sorted(limits) for kind, months in limits[name].items()]
+    if unlimited := sorted(set(providers) - limits.keys()):
+        listed.append(f"nothing of {', '.join(unlimited)}, whose data is kept for good")
+    return ok("RETENTION", f"limits {', '.join(listed)}")
+
+
 def check_binds(binds: Mapping[str, Address]) -> list[CheckResult]:
     """Check the addresses that processes listen on, by setting."""
     results = []

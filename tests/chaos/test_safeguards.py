@@ -28,6 +28,25 @@ class Safeguard:
 
 
 SAFEGUARDS = {
+    "a batch that writes into a counted period makes its counts void": Safeguard(
+        "app/storage/migrations/0003_inbox_and_overflow.sql",
+        "CREATE TRIGGER void_by_update AFTER UPDATE ON receipts REFERENCING OLD TABLE AS removed NEW TABLE AS added\n"
+        "    FOR EACH STATEMENT EXECUTE FUNCTION void_periods();",
+        "",
+        "tests/integration/test_growth.py::test_counts_follow_the_ledger",
+    ),
+    "a period that changes while it is counted is not kept": Safeguard(
+        "app/storage/periods.py",
+        " AND kept.changes = counted.changes",
+        "",
+        "tests/integration/test_growth.py::test_a_period_that_changes_while_it_is_counted_is_counted_again",
+    ),
+    "no month of receipts moves during an audit": Safeguard(
+        "app/storage/audits.py",
+        'connection.execute("LOCK TABLE ONLY receipts, ONLY retired_receipts IN ACCESS SHARE MODE")',
+        "pass",
+        "tests/integration/test_retention.py::test_no_month_moves_during_an_audit",
+    ),
     "a body that comes too slowly is ended": Safeguard(
         "app/ingest/request_body.py",
         'place.end("body-too-slow")',

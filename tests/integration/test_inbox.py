@@ -1,6 +1,7 @@
 """The inbox, on a real Redis-compatible server."""
 
 import os
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -168,8 +169,8 @@ def test_waiting_lists_all_entries_with_their_epoch(inbox: Inbox) -> None:
         inbox.append_all([delivery() for _ in range(count)])
     mark, waiting = inbox.mark(), inbox.waiting()
     assert mark.appended == len(waiting) == len(set(waiting)) == 2203
-    assert waiting[-1] == (mark.epoch, mark.last_id)
-    assert {epoch for epoch, _ in waiting} == {mark.epoch}
+    assert waiting[-1][:2] == (mark.epoch, mark.last_id)
+    assert {entry.epoch for entry in waiting} == {mark.epoch}
 
 
 def test_time_of_receipt_is_that_of_the_edge_and_never_goes_back(redis: Redis) -> None:
@@ -199,7 +200,7 @@ def test_an_append_behind_an_entry_that_another_client_put_in_the_future_follows
     redis.xadd("inbox:kompar", {"something": "else"}, id="9999999999999999-0")
     with pytest.raises(StoreUnavailableError):
         inbox.append(delivery())
-    assert inbox.waiting() == [(followed.epoch, followed.last_id)]
+    assert [entry[:2] for entry in inbox.waiting()] == [(followed.epoch, followed.last_id)]
 
 
 def test_an_epoch_ends_when_many_writers_have_appended_in_it(redis: Redis) -> None:
@@ -210,7 +211,7 @@ def test_an_epoch_ends_when_many_writers_have_appended_in_it(redis: Redis) -> No
 
 def test_waiting_includes_large_entries(inbox: Inbox) -> None:
     appended = [inbox.append(delivery(1_000_000)).mark.last_id for _ in range(25)]
-    assert [stream_id for _, stream_id in inbox.waiting()] == appended
+    assert [entry.stream_id for entry in inbox.waiting()] == appended
 
 
 def test_append_returns_the_epoch_of_its_entry(inbox: Inbox, redis: Redis) -> None:
@@ -280,3 +281,42 @@ def test_durability_errors_report_a_writable_replica(redis: Redis) -> None:
         redis.replicaof("NO", "ONE")
         redis.config_set("replica-read-only", "yes")
     assert durability_errors(redis) == []
+
+
+def test_consumers_that_are_idle_and_hold_no_claim_are_removed(inbox: Inbox, redis: Redis) -> None:
+    inbox.append_all([delivery(), delivery()])
+    inbox.acknowledge(inbox.claim("gone/1"))
+    inbox.append(delivery())
+    claimed = inbox.claim("holds/1")
+    assert inbox.remove_idle_consumers(timedelta(days=1)) == 0
+    assert inbox.remove_idle_consumers(timedelta(0)) == 1
+    assert [entry["name"] for entry in redis.xinfo_consumers("inbox:kompar", "workers")] == [b"holds/1"]
+    assert inbox.pending("holds/1") == claimed
+    redis.delete("inbox:kompar")
+    assert inbox.remove_idle_consumers(timedelta(0)) == 0
+
+
+@pytest.mark.slow
+def test_nothing_but_what_waits_grows_in_redis_over_a_month(redis: Redis) -> None:
+    """Each hour workers restart under other names, ingest processes too, and everything is processed."""
+
+    def hour(number: int) -> None:
+        inbox = Inbox(redis, "kompar")
+        results = inbox.append_all([delivery() for _ in range(50)])
+        assert results[0].publish_wakeup
+        inbox.clear_wakeup()
+        inbox.acknowledge(inbox.claim(f"host-{number}/0"))
+        inbox.remove_idle_consumers(timedelta(0))  # as if a day had passed
+
+    def sizes() -> dict[bytes, int]:
+        return {key: redis.memory_usage(key) or 0 for key in redis.scan_iter()}
+
+    for number in range(24):
+        hour(number)
+    before = sizes()
+    for number in range(24, 31 * 24):
+        hour(number)
+    after = sizes()
+    assert after.keys() == before.keys()
+    assert all(after[key] < 20_000 for key in after), after
+    assert len(redis.xinfo_consumers("inbox:kompar", "workers")) <= 1

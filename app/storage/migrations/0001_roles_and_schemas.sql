@@ -2,7 +2,7 @@
 -- migration names a role, ROLE_PREFIX replaces `kvitto`. Texts in keys and indexes are COLLATE "C": the order of other
 -- collations changes with the C library of the server's image, and an index in the old order misses rows.
 --   kvitto_ingest     writes the overflow and high-water marks
---   kvitto_worker     stores deliveries; it can delete nothing that is in the ledger
+--   kvitto_worker     stores deliveries; it can remove what is older than four weeks from the ledger, and nothing else
 --   kvitto_console    reads the views of `reporting`
 --   kvitto_dashboard  the same, for dashboards of the operator's own
 --   kvitto_analyst    reads columns of `reporting` without contact data: each view says which

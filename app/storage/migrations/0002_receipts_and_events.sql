@@ -5,7 +5,13 @@ SET LOCAL search_path = kvitto;
 CREATE TYPE outcome AS ENUM ('stored', 'duplicate', 'dead', 'discarded');
 CREATE TYPE feed_change AS ENUM ('new', 'corrected', 'erased');
 
--- Narrow on purpose: counts, lists and the audit read this table.
+-- The least receipt id of an instant: the first 48 bits of a UUIDv7 are its milliseconds.
+CREATE FUNCTION first_receipt(instant timestamptz) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT rpad(lpad(to_hex((extract(epoch FROM instant) * 1000)::bigint), 12, '0'), 32, '0')::uuid $$;
+
+-- Narrow on purpose: counts, lists and the audit read this table. A partition is a month of receipt ids; dropping one is
+-- how receipts age. No foreign key leads here: it would have to be checked whenever a month goes.
 CREATE TABLE receipts (
     receipt      uuid PRIMARY KEY,
     provider     text COLLATE "C" NOT NULL,
@@ -22,9 +28,9 @@ CREATE TABLE receipts (
     -- An erased receipt is a tombstone: it counts, and nothing else of its delivery is left.
     erased_at    timestamptz,
     CHECK ((outcome = 'dead') <= (reason IS NOT NULL))
-);
-CREATE INDEX receipts_by_position ON receipts (provider, epoch, received_at, seq);
-CREATE INDEX receipts_by_outcome ON receipts (provider, outcome);
+) PARTITION BY RANGE (receipt);
+-- The order of an inbox. With the outcome in it, counting reads this index alone.
+CREATE INDEX receipts_by_position ON receipts (provider, epoch, received_at, seq) INCLUDE (outcome);
 -- New rows go to the right end of this index, so that adding to it is cheap.
 CREATE INDEX receipts_by_time ON receipts (received_at);
 CREATE INDEX receipts_by_minute ON receipts (date_bin('1 minute', received_at, 'epoch'), provider, outcome)
@@ -38,63 +44,21 @@ CREATE INDEX receipts_not_stored ON receipts (
 WHERE CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead'
                    WHEN 'discarded' THEN 'discarded' END COLLATE "C"
     <> 'stored';
--- Index-only scans need a recent vacuum: run one by the number of new rows, not by their share of the table.
-ALTER TABLE receipts SET (autovacuum_vacuum_insert_threshold = 50000, autovacuum_vacuum_insert_scale_factor = 0);
 GRANT SELECT, INSERT ON receipts TO kvitto_worker;
 GRANT UPDATE (outcome, reason, event_type, entity_id, received_at, epoch, seq) ON receipts TO kvitto_worker;
 
--- How many receipts have which outcome. Triggers update it in the transaction that writes the receipts, in any role:
--- counting all receipts would take longer with every day of the ledger.
-CREATE TABLE receipt_counts (
-    provider text COLLATE "C" NOT NULL,
-    outcome  outcome NOT NULL,
-    receipts bigint NOT NULL,
-    PRIMARY KEY (provider, outcome)
-);
-GRANT SELECT ON receipt_counts TO kvitto_worker;
+-- Takes what no month takes, so that no delivery fails for want of a partition. Empty as long as receipt ids are of
+-- months whose partition exists; `kvitto check` says if it is not.
+CREATE TABLE receipts_other PARTITION OF receipts DEFAULT;
 
-CREATE FUNCTION count_receipts() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kvitto, pg_temp
-AS $$
-BEGIN
-    IF TG_OP IN ('DELETE', 'UPDATE') THEN
-        INSERT INTO receipt_counts AS kept
-        SELECT provider, outcome, -count(*) FROM removed GROUP BY provider, outcome ORDER BY provider, outcome
-        ON CONFLICT (provider, outcome) DO UPDATE SET receipts = kept.receipts + excluded.receipts;
-    END IF;
-    IF TG_OP IN ('INSERT', 'UPDATE') THEN
-        INSERT INTO receipt_counts AS kept
-        SELECT provider, outcome, count(*) FROM added GROUP BY provider, outcome ORDER BY provider, outcome
-        ON CONFLICT (provider, outcome) DO UPDATE SET receipts = kept.receipts + excluded.receipts;
-    END IF;
-    IF TG_OP = 'TRUNCATE' THEN
-        DELETE FROM receipt_counts;
-    END IF;
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER count_inserted AFTER INSERT ON receipts REFERENCING NEW TABLE AS added
-    FOR EACH STATEMENT EXECUTE FUNCTION count_receipts();
-CREATE TRIGGER count_updated AFTER UPDATE ON receipts REFERENCING OLD TABLE AS removed NEW TABLE AS added
-    FOR EACH STATEMENT EXECUTE FUNCTION count_receipts();
-CREATE TRIGGER count_deleted AFTER DELETE ON receipts REFERENCING OLD TABLE AS removed
-    FOR EACH STATEMENT EXECUTE FUNCTION count_receipts();
-CREATE TRIGGER count_truncated AFTER TRUNCATE ON receipts
-    FOR EACH STATEMENT EXECUTE FUNCTION count_receipts();
-
--- Counts again while writers wait: for the owner, after receipts were written with triggers switched off.
-CREATE FUNCTION recount_receipts() RETURNS void
-LANGUAGE sql SET search_path = kvitto, pg_temp
-AS $$
-    LOCK TABLE receipts IN SHARE ROW EXCLUSIVE MODE;
-    DELETE FROM receipt_counts;
-    INSERT INTO receipt_counts SELECT provider, outcome, count(*) FROM receipts GROUP BY provider, outcome;
-$$;
-REVOKE EXECUTE ON FUNCTION count_receipts, recount_receipts FROM PUBLIC;
+-- Months of receipts that left the ledger and whose counts are not kept yet: a month is a child of this table until its
+-- counts are in archived_counts, so that the audit finds each receipt in exactly one place at any time.
+CREATE TABLE retired_receipts (LIKE receipts);
+GRANT SELECT ON retired_receipts TO kvitto_worker;
 
 -- Why a receipt is, or was, a dead letter. A replay keeps the row, and so does an operator who discards the letter.
 CREATE TABLE dead_letters (
-    receipt      uuid PRIMARY KEY REFERENCES receipts,
+    receipt      uuid PRIMARY KEY,
     reason       text NOT NULL,
     detail       text NOT NULL,
     replayed_at  timestamptz,
@@ -108,29 +72,41 @@ CREATE TABLE duplicate_entries (
     epoch       uuid NOT NULL,
     received_at timestamptz NOT NULL,
     seq         bigint NOT NULL,
-    receipt     uuid NOT NULL REFERENCES receipts,
+    receipt     uuid NOT NULL,
     PRIMARY KEY (provider, epoch, received_at, seq)
 );
+CREATE INDEX duplicate_entries_by_receipt ON duplicate_entries (receipt);
 GRANT SELECT, INSERT ON duplicate_entries TO kvitto_worker;
 
--- The sealed bodies: the only place with clear values, in a table of its own so that a body can be erased alone.
+-- Every entry of an inbox or of the overflow that the ledger holds, with its outcome or as a copy.
+CREATE VIEW entries AS
+SELECT receipt, provider, epoch, received_at, seq, outcome::text AS kind FROM receipts
+UNION ALL
+SELECT receipt, provider, epoch, received_at, seq, outcome::text FROM retired_receipts
+UNION ALL
+SELECT receipt, provider, epoch, received_at, seq, 'copy'::text FROM duplicate_entries;
+GRANT SELECT ON entries TO kvitto_worker;
+
+-- The sealed bodies: the only place with clear values, in a table of its own so that a body can be removed alone.
 CREATE TABLE bodies (
-    receipt    uuid PRIMARY KEY REFERENCES receipts ON DELETE CASCADE,
+    receipt    uuid PRIMARY KEY,
     headers    jsonb NOT NULL,
     ciphertext bytea NOT NULL
-);
+) PARTITION BY RANGE (receipt);
 ALTER TABLE bodies ALTER COLUMN ciphertext SET STORAGE EXTERNAL;  -- ciphertext does not compress
+CREATE TABLE bodies_other PARTITION OF bodies DEFAULT;
 GRANT SELECT, INSERT ON bodies TO kvitto_worker;
 
 -- The content of every valid receipt; `revision` is null for a duplicate. Duplicates keep their content too: an older
--- receipt that arrives late may turn one of them into a revision.
+-- receipt that arrives late may turn one of them into a revision. Entities age as a whole, so this table has no months.
 CREATE TABLE events (
-    receipt           uuid PRIMARY KEY REFERENCES receipts,
+    receipt           uuid PRIMARY KEY,
     provider          text COLLATE "C" NOT NULL,
     event_type        text COLLATE "C" NOT NULL,
     entity_id         text COLLATE "C",  -- null once erased
     received_at       timestamptz NOT NULL,
     revision          integer,
+    reason            text,    -- why it is a duplicate, or what made it a revision
     provider_event_id text,
     content           jsonb,             -- null once erased
     digests           jsonb NOT NULL,
@@ -152,7 +128,7 @@ CREATE INDEX events_by_time ON events (received_at);
 CREATE INDEX events_by_person ON events USING gin (persons) WHERE persons IS NOT NULL;
 CREATE INDEX events_late ON events (provider, event_type, entity_id) WHERE retry_of IS NOT NULL;
 GRANT SELECT, INSERT ON events TO kvitto_worker;
-GRANT UPDATE (received_at, revision, field_flags, flags, retry_of, position, changed_at, change) ON events
+GRANT UPDATE (received_at, revision, reason, field_flags, flags, retry_of, position, changed_at, change) ON events
     TO kvitto_worker;
 
 -- How ingest answered each delivery. A row may come before its receipt, and is missing if its ingest process crashed
@@ -161,7 +137,8 @@ CREATE TABLE answers (
     receipt      uuid PRIMARY KEY,
     milliseconds integer NOT NULL,  -- from the headers of the request to the end of the answer
     complete     boolean NOT NULL   -- false if the sender had hung up before
-);
+) PARTITION BY RANGE (receipt);
+CREATE TABLE answers_other PARTITION OF answers DEFAULT;
 GRANT INSERT ON answers TO kvitto_ingest;
 GRANT SELECT ON answers TO kvitto_worker;
 
@@ -172,3 +149,50 @@ CREATE TABLE late_retry_findings (
     is_change boolean NOT NULL  -- true: the entity changed back, so that the receipt is a revision
 );
 GRANT SELECT, INSERT ON late_retry_findings TO kvitto_worker;
+
+-- Makes the partitions of a month that are missing; returns their names. A month is attached, since CREATE TABLE …
+-- PARTITION OF would wait for every statement on the table. Rows that the default partition took before are moved.
+CREATE FUNCTION create_month(month date) RETURNS SETOF text
+LANGUAGE plpgsql SET search_path = kvitto, pg_temp
+AS $$
+DECLARE
+    least uuid := first_receipt(month::timestamp AT TIME ZONE 'UTC');
+    bound uuid := first_receipt((month + interval '1 month') AT TIME ZONE 'UTC');
+    parent text;
+    fresh text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('kvitto/partitions', 0));
+    FOREACH parent IN ARRAY ARRAY['receipts', 'bodies', 'answers'] LOOP
+        fresh := parent || to_char(month, '_YYYY_MM');
+        CONTINUE WHEN to_regclass(fresh) IS NOT NULL;
+        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', fresh, parent);
+        -- Index-only scans need a recent vacuum: run one by the number of new rows, not by their share.
+        EXECUTE format('ALTER TABLE %I SET (autovacuum_vacuum_insert_threshold = 50000,'
+                       ' autovacuum_vacuum_insert_scale_factor = 0)', fresh);
+        EXECUTE format('WITH moved AS (DELETE FROM %I WHERE receipt >= $1 AND receipt < $2 RETURNING *)'
+                       ' INSERT INTO %I SELECT * FROM moved', parent || '_other', fresh) USING least, bound;
+        EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, fresh, least, bound);
+        RETURN NEXT fresh;
+    END LOOP;
+END
+$$;
+
+-- Makes the partitions that are missing of this month and so many later ones; returns their names. Processes' roles may
+-- not create tables, and need no right on a partition: they reach it through its table.
+CREATE FUNCTION create_partitions(months integer) RETURNS SETOF text
+LANGUAGE sql SECURITY DEFINER SET search_path = kvitto, pg_temp
+AS $$
+    SELECT create_month((date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => number))::date)
+    FROM generate_series(0, months) AS number
+$$;
+
+-- Whether a default partition holds rows, and the last month that has a partition.
+CREATE FUNCTION partition_state(OUT has_strays boolean, OUT last_month date)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kvitto, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM receipts_other) OR EXISTS (SELECT FROM bodies_other) OR EXISTS (SELECT FROM answers_other),
+           (SELECT to_date(max(right(relname, 7)), 'YYYY_MM') FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+            WHERE inhparent = 'receipts'::regclass AND relname ~ '_[0-9]{4}_[0-9]{2}$')
+$$;
+REVOKE EXECUTE ON FUNCTION create_month, create_partitions, partition_state FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION create_partitions, partition_state TO kvitto_worker;

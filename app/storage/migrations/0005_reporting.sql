@@ -97,20 +97,22 @@ GRANT SELECT ON reporting.dead_letters TO kvitto_analyst;
 
 CREATE VIEW reporting.delivery_counts AS
 SELECT provider,
-       coalesce(sum(receipts) FILTER (WHERE outcome = 'stored'), 0)::bigint AS stored,
-       coalesce(sum(receipts) FILTER (WHERE outcome = 'duplicate'), 0)::bigint AS duplicate,
-       coalesce(sum(receipts) FILTER (WHERE outcome = 'dead'), 0)::bigint AS dead,
-       coalesce(sum(receipts) FILTER (WHERE outcome = 'discarded'), 0)::bigint AS discarded
-FROM receipt_counts
-GROUP BY provider
-HAVING sum(receipts) <> 0;
-COMMENT ON VIEW reporting.delivery_counts IS 'How many deliveries had which outcome, per provider.';
+       coalesce(sum(deliveries) FILTER (WHERE outcome = 'stored'), 0)::bigint AS stored,
+       coalesce(sum(deliveries) FILTER (WHERE outcome = 'duplicate'), 0)::bigint AS duplicate,
+       coalesce(sum(deliveries) FILTER (WHERE outcome = 'dead'), 0)::bigint AS dead,
+       coalesce(sum(deliveries) FILTER (WHERE outcome = 'discarded'), 0)::bigint AS discarded,
+       statement_timestamp() AS as_of
+FROM outcome_counts()
+GROUP BY provider;
+COMMENT ON VIEW reporting.delivery_counts IS
+    'How many deliveries had which outcome, per provider, those that retention removed since included.';
 COMMENT ON COLUMN reporting.delivery_counts.provider IS 'Who sent them.';
 COMMENT ON COLUMN reporting.delivery_counts.stored IS 'Number of deliveries stored as new events.';
 COMMENT ON COLUMN reporting.delivery_counts.duplicate IS 'Number of deliveries that brought nothing new.';
 COMMENT ON COLUMN reporting.delivery_counts.dead IS 'Number of dead letters, without those replayed or discarded since.';
 COMMENT ON COLUMN reporting.delivery_counts.discarded IS
     'Number of dead letters that an operator discarded, and of deliveries erased before they were stored.';
+COMMENT ON COLUMN reporting.delivery_counts.as_of IS 'Instant of the count.';
 GRANT SELECT ON reporting.delivery_counts TO kvitto_analyst;
 
 -- date_bin and not date_trunc: that depends on the session's time zone, so no index can hold it. The index

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.audit.conservation import EpochBalance, ProviderBalance
-from app.storage.audits import EntryCounts, Outcomes
+from app.storage.audits import EntryCounts
 
 COUNTS = st.integers(0, 50)
 ENTRIES = st.builds(EntryCounts, COUNTS, COUNTS, COUNTS)
@@ -23,7 +23,7 @@ def test_epoch_balance_adds_up_and_no_count_is_negative(balance: EpochBalance) -
 @given(st.lists(BALANCES, max_size=4))
 def test_provider_balance_surplus_of_one_epoch_does_not_hide_the_loss_of_another(epochs: list[EpochBalance]) -> None:
     overflow = EpochBalance.of(UUID(int=0), None, EntryCounts(0, 0, 0), 0, 0)
-    provider = ProviderBalance("kompar", tuple(epochs), overflow, Outcomes(0, 0, 0, 0, miscounted=False))
+    provider = ProviderBalance("kompar", tuple(epochs), overflow, {})
     assert provider.missing == sum(epoch.missing for epoch in epochs)
     assert [row["epoch"] for row in provider.losses()] == [epoch.epoch for epoch in epochs if epoch.lost]
 

@@ -1,5 +1,6 @@
 """Rules for servers, with reports that no server at hand can be made to give."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ POSTGRES: dict[str, Any] = {
     "server_encoding": "UTF8", "transaction_read_only": "off", "in_recovery": False, "superuser": False, "owner": False,
     "max_connections": "100", "superuser_reserved_connections": "3", "connections": 1, "pending": [], "clock": 0.0,
     "session": {"timezone": ("UTC", "UTC")},
-    "collation": ("", ""),
+    "collation": ("", ""), "partitions": (False, date(2027, 2, 1), date(2026, 11, 1)),
 }  # fmt: skip
 
 
@@ -166,3 +167,27 @@ def test_exception_is_for_one_setting() -> None:
 def test_server_of_another_kind_is_one_fault(reported: dict[str, Any]) -> None:
     """Its settings have other names, or none."""
     assert len(problems(redis.check({"redis_version": "7.0.0"} | reported, redis.Use()))) == 1
+
+
+@pytest.mark.parametrize(
+    ("has_strays", "last_month", "says"),
+    [(True, date(2027, 2, 1), "are of months that have none"), (False, date(2026, 11, 1), "the last is of 2026-11")],
+)
+def test_partitions_that_are_missing_or_bypassed_are_a_warning(has_strays: bool, last_month: date, says: str) -> None:
+    reported = POSTGRES | {"partitions": (has_strays, last_month, date(2026, 11, 1))}
+    assert problems(postgres.check(reported, (), migrates=False)) == [("postgres partitions", CheckLevel.WARNING)]
+    assert says in str(list(postgres.check(reported, (), migrates=False)))
+    unreadable = POSTGRES | {"partitions": None}
+    assert problems(postgres.check(unreadable, (), migrates=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ({}, "limits nothing of kompar, solaris, whose data is kept for good"),
+        ({"kompar": {"bodies": 6}}, "limits kompar.bodies=6, nothing of solaris, whose data is kept for good"),
+        ({"kompar": {"bodies": 6}, "solaris": {"bodies": 3}}, "limits kompar.bodies=6, solaris.bodies=3"),
+    ],
+)
+def test_retention_is_said_and_what_has_no_limit(limits: dict[str, dict[str, int]], says: str) -> None:
+    assert settings.check_retention(limits, ["kompar", "solaris"]).message == says

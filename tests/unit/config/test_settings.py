@@ -156,3 +156,25 @@ def test_postgres_that_could_lose_a_commit_is_a_fault(name: str) -> None:
     assert postgres.unsafe_settings(good) == []
     (fault,) = postgres.unsafe_settings(good | {name: "off"})
     assert name in fault.name
+
+
+def test_retention_is_read_by_provider_and_kind() -> None:
+    text = "kompar.bodies=6, kompar.contents=24,kompar.receipts=84,solaris.bodies=3"
+    settings = WorkerSettings.load(GOOD | {"RETENTION": text})
+    assert settings.retention == {
+        "kompar": {"bodies": 6, "contents": 24, "receipts": 84}, "solaris": {"bodies": 3},
+    }  # fmt: skip
+    assert WorkerSettings.load(GOOD).retention == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kompar=6", "kompar.letters=6", "kompar.bodies=0", "kompar.bodies=6d", "kompar.receipts=12",
+        "kompar.receipts=12,kompar.contents=24", "kompar.receipts=12,kompar.contents=6,kompar.bodies=24",
+    ],
+)  # fmt: skip
+def test_retention_that_is_malformed_or_keeps_more_than_receipts_is_a_fault(text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        WorkerSettings.load(GOOD | {"RETENTION": text})
+    assert [fault.name for fault in caught.value.faults] == ["RETENTION"]
