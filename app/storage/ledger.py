@@ -101,14 +101,8 @@ class Ledger:
         with self.connected() as connection:
             ends, has_empty = periods.ends(connection, self._provider), periods.has_empty(connection, self._provider)
         if ends or has_empty:
-            with self._turn() as connection:
+            with self.turn() as connection:
                 periods.close(connection, self._provider, ends)
-
-    @contextmanager
-    def between_batches(self) -> Iterator[Connection]:
-        """Open a transaction that no batch of the provider runs beside."""
-        with self._turn() as connection:
-            yield connection
 
     def record_freshness(self, pending: int, complete_until: datetime, clock_skew_seconds: float) -> None:
         """Record how many deliveries wait, and the watermark: everything received before it is in the ledger.

@@ -152,7 +152,7 @@ class Retention:
     def _retire_receipts(self, before: datetime) -> Iterator[int]:
         rows = _BATCH
         while rows == _BATCH:
-            with self._ledger.between_batches() as connection:
+            with self._ledger.turn() as connection:
                 query = "SELECT retire_receipts(%s, %s, %s) AS rows"
                 rows = fetch_one(connection, query, [self._provider, before, _BATCH]).rows
             with self._ledger.connected() as connection:
@@ -161,7 +161,7 @@ class Retention:
     def _remove_bodies(self, before: datetime) -> Iterator[int]:
         behind: UUID | None = _FIRST
         while behind is not None:
-            with self._ledger.between_batches() as connection:
+            with self._ledger.turn() as connection:
                 query = "SELECT * FROM remove_bodies(%s, %s, %s, %s)"
                 behind, removed = fetch_one(connection, query, [self._provider, before, behind, _BATCH])
             yield removed
@@ -170,7 +170,7 @@ class Retention:
         after: datetime | str | None = "-infinity"
         behind: UUID | None = _FIRST
         while after is not None:
-            with self._ledger.between_batches() as connection:
+            with self._ledger.turn() as connection:
                 query = "SELECT * FROM remove_entities(%s, %s, %s, %s, %s)"
                 parameters = [self._provider, before, after, behind, _BATCH]
                 after, behind, removed = fetch_one(connection, query, parameters)

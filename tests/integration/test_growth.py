@@ -51,7 +51,7 @@ def ledger(database: str) -> Iterator[Ledger]:
 def close_period(connection: Connection, ledger: Ledger) -> None:
     """Close a period behind all receipts, and count it."""
     query = "SELECT max(received_at) AS newest FROM receipts"
-    with ledger.between_batches() as between:
+    with ledger.turn() as between:
         periods.close(between, "kompar", [between.execute(query).fetchall()[0].newest + timedelta(seconds=1)])
     periods.recount(connection, "kompar")
 

@@ -116,7 +116,7 @@ def fill(stage: Stage) -> None:
 def test_a_month_goes_with_all_that_belongs_to_it_and_the_audit_still_adds_up(stage: Stage, is_counted: bool) -> None:
     fill(stage)
     if is_counted:
-        with stage.ledgers["kompar"].between_batches() as connection:
+        with stage.ledgers["kompar"].turn() as connection:
             periods.close(connection, "kompar", [months_ago(months) + timedelta(days=1) for months in range(12, 0, -1)])
         periods.recount(stage.worker, "kompar")
     before, counts = stage.account(), reports.delivery_counts(stage.owner)
