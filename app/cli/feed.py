@@ -51,10 +51,10 @@ def feed(
     reader = _Reader(dict.fromkeys([provider] if provider else registry.known(), after or 0), consumer, as_json)
     dsn = LedgerSettings.load().database_url
     try:
-        with session(dsn, "feed") as connection:
-            reader.print_all(connection)
         if follow:
             _follow(dsn, reader)
+        with session(dsn, "feed") as connection:
+            reader.print_all(connection)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
@@ -89,20 +89,22 @@ class _Reader:
 
 
 def _follow(dsn: str, reader: _Reader) -> NoReturn:
-    """Print changes as they come. A server that fails is tried again: after a fail-over it goes on where it was."""
-    failed = False
+    """Print changes as they come. If the server fails later, it is tried again: a fail-over ends nothing."""
+    was_connected = is_reported = False
     while True:
         try:
             with session(dsn, "feed") as connection:
                 storage.listen(connection)
+                was_connected, is_reported = True, False
                 while True:
                     reader.print_all(connection)
-                    failed = False
                     storage.wait(connection, _POLL_SECONDS)
         except StoreUnavailableError as error:
-            if not failed:
+            if not was_connected:
+                raise
+            if not is_reported:
                 click.echo(f"{error}; trying again", err=True)
-            failed = True
+            is_reported = True
             time.sleep(_POLL_SECONDS)
 
 

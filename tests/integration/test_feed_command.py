@@ -10,6 +10,7 @@ import pytest
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from tests.integration.test_feed import HISTORY
+from tests.integration.test_ledger import processed
 from tests.support.kvitto_process import command, run
 from tests.support.servers import bare_environment
 
@@ -60,6 +61,27 @@ def test_feed_of_a_consumer_confirms_what_it_has_printed(filled: str, connection
     assert "may not do this" in feed(worker, *own, status=78)
     assert feed(worker, "--forget", "mailer") == "forgot mailer, which read 1 feed\n"
     assert "no consumer is named mailer" in feed(worker, "--forget", "mailer", status=1)
+
+
+def test_feed_follows_on_where_it_was_after_its_session_was_lost(filled: str, connection: Connection) -> None:
+    line = command("feed", "--provider", "kompar", "--json", "--follow")
+    environment, pipe = bare_environment() | {"DATABASE_URL": filled}, subprocess.PIPE
+    with subprocess.Popen(line, env=environment, stdout=pipe, stderr=pipe, text=True) as following:
+        assert following.stdout is not None
+        assert following.stderr is not None
+        positions = [json.loads(following.stdout.readline())["position"] for _ in range(3)]
+        connection.execute(
+            """
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE application_name = 'kvitto-feed' AND datname = current_database()
+            """
+        )
+        assert following.stderr.readline().endswith("trying again\n")
+        with closing(Ledger(filled, "kompar")) as ledger:
+            ledger.store([processed(5, 30, {"application_id": "b"})])
+        positions.append(json.loads(following.stdout.readline())["position"])
+        following.terminate()
+    assert positions == [1, 2, 3, 4]
 
 
 def test_feed_with_wrong_options_says_what_to_do(filled: str) -> None:
