@@ -20,6 +20,7 @@ from app.storage.ledger import Ledger
 from app.storage.roles import role_names
 from tests.integration.test_ledger import processed
 from tests.support import tables
+from tests.support.follower import Follower, revisions
 from tests.support.servers import eventually
 
 READ = "SELECT * FROM reporting.read_feed(%s, %s, %s)"
@@ -62,28 +63,6 @@ def is_blocked(connection: Connection) -> bool:
     return connection.execute(query).rowcount == 1
 
 
-class Follower:
-    """A consumer that applies each change to what it knows, and reads on behind the newest position that it saw."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection, self.position = connection, 0
-        self.events: dict[UUID, tuple[Any, ...]] = {}
-
-    def follow(self) -> None:
-        for row in feed.read(self.connection, "kompar", self.position, 1000):
-            assert row["position"] > self.position
-            self.position = row["position"]
-            self.events[row["receipt"]] = tuple(row[name] for name in ("entity_id", "revision", "content", "flags"))
-
-    def revisions(self) -> dict[UUID, tuple[Any, ...]]:
-        return {receipt: event for receipt, event in self.events.items() if event[1] is not None}
-
-
-def revisions(connection: Connection) -> dict[UUID, tuple[Any, ...]]:
-    query = "SELECT receipt, entity_id, revision, content, flags FROM reporting.events"
-    return {row.receipt: tuple(row[1:]) for row in connection.execute(query)}
-
-
 def test_batch_puts_its_revisions_in_the_feed_in_order_of_receipt(ledger: Ledger, connection: Connection) -> None:
     ledger.store([HISTORY[3], HISTORY[1], processed(9, 1, None), HISTORY[0]])
     assert changes(connection) == [(1, 1, "new", 1), (2, 2, "new", 2), (3, 4, "new", 3)]
@@ -113,7 +92,7 @@ def test_revision_that_turns_out_to_be_a_duplicate_is_corrected_to_none(ledger: 
     ledger.store([HISTORY[3]])
     ledger.store([HISTORY[2]])
     assert changes(connection) == [(2, 3, "new", 1), (3, 4, "corrected", None)]
-    assert revisions(connection).keys() == {UUID(int=3)}
+    assert revisions(connection, "kompar").keys() == {UUID(int=3)}
 
 
 def test_duplicate_that_becomes_a_revision_is_new(ledger: Ledger, connection: Connection) -> None:
@@ -142,14 +121,11 @@ def test_follower_knows_the_revisions_after_each_batch_whatever_the_order(
 ) -> None:
     for order in list(permutations(HISTORY))[::3]:  # which begin with each of them
         tables.clear(connection)
-        follower = Follower(connection)
+        follower = Follower(connection, "kompar")
         for delivery in order:
             ledger.store([delivery])
-            follower.follow()
-            assert follower.revisions() == revisions(connection)
-        late = Follower(connection)
-        late.follow()
-        assert late.revisions() == revisions(connection)
+            assert follower.follow() == revisions(connection, "kompar")
+        assert Follower(connection, "kompar").follow() == revisions(connection, "kompar")
 
 
 def test_follower_of_concurrent_batches_misses_no_change(database: str, connection: Connection) -> None:
@@ -165,15 +141,14 @@ def test_follower_of_concurrent_batches_misses_no_change(database: str, connecti
             for start in range(0, len(share), 5):
                 own.store(share[start : start + 5])
 
-    follower = Follower(connection)
+    follower = Follower(connection, "kompar")
     with ThreadPoolExecutor() as pool:
         stores = [pool.submit(store, deliveries[number::3]) for number in range(3)]
         while not all(each.done() for each in stores):
             follower.follow()
         for each in stores:
             each.result()
-    follower.follow()
-    assert follower.revisions() == revisions(connection)
+    assert follower.follow() == revisions(connection, "kompar")
     (newest,) = connection.execute("SELECT position FROM feed_positions")
     assert follower.position == newest.position
 

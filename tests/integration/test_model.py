@@ -42,6 +42,8 @@ from app.storage.dead_letters import Selection
 from app.storage.ledger import Ledger
 from tests.support import tables
 from tests.support.crashing_worker import STEPS, Killed, Worker
+from tests.support.follower import Follower
+from tests.support.follower import revisions as revisions_of
 from tests.support.model import KNOWN_PURPOSE, UNKNOWN_PURPOSE, Sent, flags_of, outcomes, revisions, states
 
 CREDIT_LINE, RATE = "FREELANCER_CREDIT_LINE_APPLICATION", "FREELANCER_OVERDRAFT_INTEREST_RATE_CHANGE"
@@ -100,11 +102,13 @@ class Deliveries(RuleBasedStateMachine):
         self.bodies: dict[UUID, bytes] = {}
         self.sealed: dict[UUID, bytes] = {}
         self.overflowed: dict[UUID, datetime] = {}
+        self.followers: dict[str, Follower] = {}
         self.workers: list[Worker | None] = [None, None]
 
     @initialize()
     def begin(self) -> None:
         tables.clear(self.connection)
+        self.followers = {name: Follower(self.connection, name) for name in PROVIDERS}
         self.renew_redis()
 
     # What arrives, and by which road.
@@ -208,6 +212,11 @@ class Deliveries(RuleBasedStateMachine):
     def every_entry_is_accounted_for(self) -> None:
         for inbox in self.inboxes.values():
             assert audit(self.connection, inbox).missing == 0
+
+    @invariant()
+    def the_feed_says_of_every_revision_what_it_is_now(self) -> None:
+        for name, follower in self.followers.items():
+            assert follower.follow() == revisions_of(self.connection, name)
 
     @rule()
     def drain(self) -> None:
