@@ -71,6 +71,18 @@ SAFEGUARDS = {
         "with borrow(connection):",
         "tests/integration/test_ledger.py::test_a_receipt_and_its_effects_stand_or_fall_together",
     ),
+    "content that was erased is not stored again": Safeguard(
+        "app/storage/ledger.py",
+        "erasure.repeats(connection, fresh)",
+        "()",
+        "tests/integration/test_erasure.py::test_retry_of_erased_content_leaves_its_receipt_alone",
+    ),
+    "deliveries that wait leave a receipt when they are erased": Safeguard(
+        "app/storage/erasure.py",
+        "_keep_tombstones(connection, held.waiting)",
+        "pass",
+        "tests/integration/test_erasure.py::test_deliveries_that_wait_are_erased_and_accounted_for",
+    ),
     "stores of one provider take turns": Safeguard(
         "app/storage/ledger.py",
         'connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [lock])',
