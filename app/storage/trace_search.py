@@ -73,5 +73,10 @@ def vacuum(connection: Connection) -> None:
         SELECT relname::text FROM pg_class
         WHERE relnamespace = 'kvitto'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
     """
+    is_superuser = fetch_one(connection, "SELECT current_setting('is_superuser') = 'on' AS it").it
     for (table,) in connection.execute(query).fetchall():
-        connection.execute(SQL("VACUUM (ANALYZE) {}").format(Identifier("kvitto", table)))
+        name = Identifier("kvitto", table)
+        connection.execute(SQL("VACUUM (ANALYZE) {}").format(name))
+        # ANALYZE keeps the sample of a table that became empty.
+        if is_superuser and not fetch_one(connection, SQL("SELECT EXISTS (SELECT FROM {}) AS it").format(name)).it:
+            connection.execute("DELETE FROM pg_statistic WHERE starelid = %s::regclass", [f"kvitto.{table}"])
