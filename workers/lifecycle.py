@@ -45,7 +45,7 @@ def worker_settings() -> WorkerSettings:
 
 def retention() -> Limits:
     """Return after how many months what is removed."""
-    return _settings().retention
+    return worker_settings().retention
 
 
 @cache

@@ -49,7 +49,7 @@ def _entity(_context: click.Context, _parameter: click.Parameter, text: str | No
     """Return the entity that an option names."""
     parts = text.split("/", 2) if text else []
     if text and (len(parts) < 3 or not all(parts)):
-        raise click.BadParameter("write it like kompar/applications/ID")
+        raise click.BadParameter("write it like PROVIDER/TYPE/ID")
     return Entity(*parts) if parts else None
 
 

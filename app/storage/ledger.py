@@ -99,10 +99,10 @@ class Ledger:
     def close_periods(self) -> None:
         """Close the periods that can end by now, so that audits no longer count what is in them."""
         with self.connected() as connection:
-            ends, has_empty = periods.ends(connection, self._provider), periods.has_empty(connection, self._provider)
+            ends, has_empty = periods.ends(connection, self.provider), periods.has_empty(connection, self.provider)
         if ends or has_empty:
             with self.turn() as connection:
-                periods.close(connection, self._provider, ends)
+                periods.close(connection, self.provider, ends)
 
     def record_freshness(self, pending: int, complete_until: datetime, clock_skew_seconds: float) -> None:
         """Record how many deliveries wait, and the watermark: everything received before it is in the ledger.

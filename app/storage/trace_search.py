@@ -22,8 +22,6 @@ _COLUMNS = """
       AND has_table_privilege(pg_class.oid, 'SELECT')
     ORDER BY nspname, relname, attnum
 """
-
-
 _CLEARS_SAMPLES = 180000
 _CLEAR_SAMPLES = """
     SELECT pg_clear_attribute_stats('kvitto', relname::text, attname::text, inherited)
@@ -73,10 +71,5 @@ def vacuum(connection: Connection) -> None:
         SELECT relname::text FROM pg_class
         WHERE relnamespace = 'kvitto'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
     """
-    is_superuser = fetch_one(connection, "SELECT current_setting('is_superuser') = 'on' AS it").it
     for (table,) in connection.execute(query).fetchall():
-        name = Identifier("kvitto", table)
-        connection.execute(SQL("VACUUM (ANALYZE) {}").format(name))
-        # ANALYZE keeps the sample of a table that became empty.
-        if is_superuser and not fetch_one(connection, SQL("SELECT EXISTS (SELECT FROM {}) AS it").format(name)).it:
-            connection.execute("DELETE FROM pg_statistic WHERE starelid = %s::regclass", [f"kvitto.{table}"])
+        connection.execute(SQL("VACUUM (ANALYZE) {}").format(Identifier("kvitto", table)))
