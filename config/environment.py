@@ -203,7 +203,8 @@ class Environment:
                 self.fault(name, f"item {position} is not label=value", hint)
         values = tuple(value for _, value in pairs)
         self._require_length(name, values, min_length)
-        self.secret_values[name] = values
+        if values:
+            self.secret_values[name] = values
         return tuple(pairs)
 
     def _items(self, name: str, default: str | None) -> tuple[str, ...]:

@@ -171,7 +171,9 @@ def retention(environment: Environment) -> Mapping[str, Mapping[str, int]]:
             limits.setdefault(found[1], {})[found[2]] = int(found[3])
         else:
             problem = f"holds {item!r}, which is not provider.kind=months"
-            hint = f"Write it like kompar.bodies=6,kompar.contents=24,kompar.receipts=84; kinds: {', '.join(_KINDS)}"
+            hint = (
+                f"Write it like PROVIDER.bodies=6,PROVIDER.contents=24,PROVIDER.receipts=84; kinds: {', '.join(_KINDS)}"
+            )
             environment.fault("RETENTION", problem, hint)
     for provider, months in limits.items():
         longest = months.get("receipts")

@@ -1,7 +1,8 @@
 """Asks Redis itself what waits in the inboxes: what the last sweep saw says nothing while no worker sweeps."""
 
 from app.inbox import client
-from app.inbox.stream import Backlog, Inbox
+from app.inbox.results import Backlog
+from app.inbox.stream import Inbox
 from config.settings import ConsoleSettings
 
 # A scrape of Prometheus must also have time for the ledger.

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from app.console.inboxes import InboxReader
 from app.errors import StoreUnavailableError
-from app.inbox.stream import Backlog
+from app.inbox.results import Backlog
 from app.metrics import OUTCOMES
 from app.storage import fallbacks, reports
 from app.storage.connection import Connection, session

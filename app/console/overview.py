@@ -14,7 +14,7 @@ from app.audit.problems import (
 from app.domain.clocks import TOLERATED_SECONDS
 from app.domain.durations import in_words
 from app.errors import StoreUnavailableError
-from app.inbox.stream import Backlog
+from app.inbox.results import Backlog
 from app.storage import fallbacks, rejected, reports
 from app.storage.connection import Connection
 

@@ -7,7 +7,7 @@ consumer claims them.
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from app.domain.delivery import Delivery, ReceivedDelivery, StreamId, WaitingEnt
 from app.domain.high_water_mark import HighWaterMark, new_epoch
 from app.inbox import codec, lua
 from app.inbox.client import confirmed_by_replicas, translate_errors
+from app.inbox.results import AppendResult, Backlog
 from config.celery import ABANDONED_SECONDS, BATCH_ENTRIES
 
 _GROUP = "workers"
@@ -33,23 +34,6 @@ _MAX_REASSIGNED = 10_000
 _WAKEUP_SECONDS = 5
 _FIRST_ID = StreamId(0, 0)
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """How many entries wait, when the oldest was received (None without one), and the server's clock."""
-
-    entries: int
-    oldest_at: datetime | None
-    server_time: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class AppendResult:
-    """Result of an append: the mark that it proves, and whether to publish a wake-up."""
-
-    mark: HighWaterMark
-    publish_wakeup: bool
 
 
 def _machine_time_ms() -> int:

@@ -11,7 +11,8 @@ from typing import TypeVar
 from app import metrics
 from app.domain.delivery import Delivery, StreamId
 from app.errors import StoreUnavailableError
-from app.inbox.stream import AppendResult, Inbox
+from app.inbox.results import AppendResult
+from app.inbox.stream import Inbox
 from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers
 from app.ingest.group_commit import GroupCommit
 from app.ingest.high_water_reporter import HighWaterReporter

@@ -16,7 +16,9 @@ def relations(connection: Connection, schema: str) -> dict[str, list[str]]:
     """Return the tables and views of a schema with their columns."""
     query = """
         SELECT table_name, array_agg(column_name::text ORDER BY ordinal_position) AS columns
-        FROM information_schema.columns WHERE table_schema = %s GROUP BY table_name
+        FROM information_schema.columns
+        JOIN pg_class ON relname = table_name AND relnamespace::regnamespace::text = table_schema
+        WHERE table_schema = %s AND NOT relispartition GROUP BY table_name
     """
     return {row.table_name: row.columns for row in connection.execute(query, [schema])}
 

@@ -92,14 +92,19 @@ def _trusted_authority() -> tuple[Authority, ssl.SSLContext]:
     """Return an authority and what trusts it, for all tests of this process: they take a tenth of a second each."""
     folder = Path(tempfile.mkdtemp(prefix="kvitto-authority-"))
     atexit.register(shutil.rmtree, folder)
+    return _new_authority(folder)
+
+
+def _new_authority(folder: Path) -> tuple[Authority, ssl.SSLContext]:
+    folder.mkdir(parents=True, exist_ok=True)
     authority = Authority(folder)
     return authority, authority.trust()
 
 
 @contextmanager
-def sandbox_apis(folder: Path, speed: float = 600) -> Iterator[Sandbox]:
-    """Play the providers, in this process."""
-    authority, trust = _trusted_authority()
+def sandbox_apis(folder: Path, speed: float = 600, *, has_own_authority: bool = False) -> Iterator[Sandbox]:
+    """Play the providers, in this process; others do not trust the certificates of an own authority."""
+    authority, trust = _new_authority(folder) if has_own_authority else _trusted_authority()
     clock, attempts = Clock(), list[DeliveryAttempt]()
     subscriptions = SubscriptionStore(folder / "subscriptions.json")
     with Dispatcher(attempts.append, speed, trust, on_cancelled=partial(remove_cancelled, subscriptions)) as dispatcher:

@@ -194,5 +194,5 @@ AS $$
            (SELECT to_date(max(right(relname, 7)), 'YYYY_MM') FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
             WHERE inhparent = 'receipts'::regclass AND relname ~ '_[0-9]{4}_[0-9]{2}$')
 $$;
-REVOKE EXECUTE ON FUNCTION create_month, create_partitions, partition_state FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION create_partitions, partition_state TO kvitto_worker;
+REVOKE EXECUTE ON FUNCTION first_receipt, create_month, create_partitions, partition_state FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION first_receipt, create_partitions, partition_state TO kvitto_worker;

@@ -3,13 +3,13 @@
 SET LOCAL search_path = kvitto;
 
 -- Dead letters are rare among millions of receipts; this index alone answers.
-CREATE INDEX receipts_dead ON receipts (provider, topic, reason) WHERE outcome = 'dead';
+CREATE INDEX receipts_dead ON receipts (provider, topic COLLATE "C", reason COLLATE "C") WHERE outcome = 'dead';
 
 CREATE VIEW reporting.dead_letter_counts AS
-SELECT provider, topic, reason, count(*) AS dead_letters
+SELECT provider, topic COLLATE "C" AS topic, reason COLLATE "C" AS reason, count(*) AS dead_letters
 FROM receipts
 WHERE outcome = 'dead'
-GROUP BY provider, topic, reason;
+GROUP BY provider, topic COLLATE "C", reason COLLATE "C";
 COMMENT ON VIEW reporting.dead_letter_counts IS 'How many dead letters wait for a replay.';
 COMMENT ON COLUMN reporting.dead_letter_counts.provider IS 'Who sent them.';
 COMMENT ON COLUMN reporting.dead_letter_counts.topic IS 'What they were delivered as.';

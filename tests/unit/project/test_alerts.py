@@ -28,6 +28,11 @@ OCCASIONAL = {
     "kvitto_feed_lag_seconds",
     "kvitto_feed_lag_positions",
     "kvitto_feed_last_read_timestamp_seconds",
+    "kvitto_silent",  # of providers that have delivered
+    "kvitto_last_delivery_timestamp_seconds",
+    "kvitto_usual_gap_seconds",
+    "kvitto_schema_drift_findings",
+    "kvitto_last_schema_drift_timestamp_seconds",
 }
 
 

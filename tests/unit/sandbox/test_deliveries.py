@@ -90,7 +90,7 @@ def test_removed_webhook_receives_no_retry(tmp_path: Path) -> None:
 
 
 def test_receiver_with_untrusted_certificate_receives_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
-    with sandbox_apis(tmp_path / "stranger") as stranger, stranger.receiver() as target:
+    with sandbox_apis(tmp_path / "stranger", has_own_authority=True) as stranger, stranger.receiver() as target:
         register(sandbox, target, "applications", base="/kompar/test")
         send(sandbox, "kompar/test", topic="applications")
         assert sandbox.dispatcher.wait(20)
