@@ -5,7 +5,6 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import tzinfo
-from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Self
 
@@ -14,6 +13,8 @@ from config.declarations import DEFAULTS
 from config.environment import MIN_SECRET_LENGTH, Environment, load
 from config.quiet_hours import QuietHours, quiet_hours, time_zone
 from config.redis_address import RedisAddress, RedisAddressError
+from config.retention import retention
+from config.tracing import otlp_endpoint, traced_share
 
 # (id, 32 bytes), newest first: the first seals, all open.
 Keys = tuple[tuple[str, bytes], ...]
@@ -125,28 +126,6 @@ def trusted_proxies(environment: Environment) -> tuple[Network, ...]:
     return tuple(networks)
 
 
-def otlp_endpoint(environment: Environment) -> str:
-    """Return where traces are sent; empty if nothing is traced."""
-    url = environment.url("OTEL_EXPORTER_OTLP_ENDPOINT", ("http", "https"), "")
-    if url and find_spec("opentelemetry") is None:
-        hint = "pip install 'kvitto[otel]', or remove the setting"
-        environment.fault("OTEL_EXPORTER_OTLP_ENDPOINT", "needs opentelemetry, which is not installed", hint)
-        return ""
-    return url
-
-
-def traced_share(environment: Environment) -> float:
-    """Return the share of requests that are traced, from 0 to 1."""
-    text = environment.text("OTEL_TRACES_SAMPLER_ARG", DEFAULTS["OTEL_TRACES_SAMPLER_ARG"])
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        environment.fault("OTEL_TRACES_SAMPLER_ARG", "is no share", "Write it like 0.01, for one request in a hundred")
-    return share
-
-
 def role_prefix(environment: Environment) -> str:
     """Return what the names of the processes' roles in Postgres begin with."""
     prefix = environment.text("ROLE_PREFIX", DEFAULTS["ROLE_PREFIX"])
@@ -154,33 +133,6 @@ def role_prefix(environment: Environment) -> str:
         environment.fault("ROLE_PREFIX", "is no prefix of a role's name", "Use lower-case letters, digits and _")
         return DEFAULTS["ROLE_PREFIX"]
     return prefix
-
-
-_KINDS = ("bodies", "contents", "receipts")
-_LIMIT = re.compile(rf"([a-z][a-z0-9_]*)\.({'|'.join(_KINDS)})=([1-9][0-9]{{0,3}})")
-
-
-def retention(environment: Environment) -> Mapping[str, Mapping[str, int]]:
-    """Return after how many months which kind of a provider's rows is removed: provider → kind → months.
-
-    What belongs to a receipt goes with it at the latest, so that its own limit is not longer.
-    """
-    limits: dict[str, dict[str, int]] = {}
-    for item in filter(None, map(str.strip, environment.text("RETENTION", "").split(","))):
-        if found := _LIMIT.fullmatch(item):
-            limits.setdefault(found[1], {})[found[2]] = int(found[3])
-        else:
-            problem = f"holds {item!r}, which is not provider.kind=months"
-            hint = (
-                f"Write it like PROVIDER.bodies=6,PROVIDER.contents=24,PROVIDER.receipts=84; kinds: {', '.join(_KINDS)}"
-            )
-            environment.fault("RETENTION", problem, hint)
-    for provider, months in limits.items():
-        longest = months.get("receipts")
-        if longest and (months.get("contents", longest + 1) > longest or months.get("bodies", longest) > longest):
-            hint = f"Give {provider}.contents, and {provider}.bodies if it is set, at most as many months"
-            environment.fault("RETENTION", f"keeps more of {provider} than its receipts", hint)
-    return limits
 
 
 # How each field of the classes below is read.

@@ -16,7 +16,8 @@ _COLUMNS = """
     SELECT nspname::text AS schema, relname::text AS table, attname::text AS column
     FROM pg_attribute
     JOIN pg_class ON pg_class.oid = attrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE (relkind IN ('r', 'p', 'm') AND NOT relispartition AND nspname <> 'information_schema' AND NOT starts_with(nspname, 'pg_')
+    WHERE (relkind IN ('r', 'p', 'm') AND NOT relispartition
+           AND nspname <> 'information_schema' AND NOT starts_with(nspname, 'pg_')
            OR pg_class.oid = 'pg_catalog.pg_stats'::regclass)
       AND attnum > 0 AND NOT attisdropped AND atttypid <> 'bytea'::regtype
       AND has_table_privilege(pg_class.oid, 'SELECT')

@@ -194,7 +194,7 @@ SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
     "loss accepted": (
         setting(ALLOW_NON_DURABLE="redis.appendfsync"), "ALLOW_NON_DURABLE", WARNING, "lists redis.app", "Unset it",
     ),
-    "retention": (setting(RETENTION="kompar.letters=6"), "RETENTION", FAULT, "kompar.letters", "kompar.bodies=6"),
+    "retention": (setting(RETENTION="kompar.letters=6"), "RETENTION", FAULT, "kompar.letters", "acme.bodies=6"),
     "retention of nobody": (setting(RETENTION="acme.bodies=6"), "RETENTION", FAULT, "no folder", "Correct the name"),
     "open file": (a_file_for_all_to_read, "SEALING_KEYS_FILE", WARNING, "mode 0644", "0600"),
     "fingerprint key seals": (
