@@ -67,7 +67,7 @@ def failure(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
         (["dead-letters", "discard", NOBODY], 2, "Missing option '--why'"),
         (["erase", "--reason", "x"], 2, "name a person with --person, or an entity with --entity"),
         (["erase", "--person", "8112", "--reason", "x"], 2, "it is no national id; write it like 19811218-9876"),
-        (["export", "--entity", "kompar/1", "--reason", "x"], 2, "write it like kompar/applications/ID"),
+        (["export", "--entity", "kompar/1", "--reason", "x"], 2, "write it like PROVIDER/TYPE/ID"),
         (["export", "--entity", "acme/orders/1", "--reason", "x"], 78, "PROVIDERS: lacks acme"),
         (["access-log", "--action", "look"], 2, "'look' is not one of 'reveal'"),
         (["dead-letters", "replay", "--all", "--reason", "invalid"], 2, "or --all of them"),

@@ -44,7 +44,7 @@ def check(python: Path, folder: Path, *processes: str) -> tuple[int, list[dict[s
         ("granian", "ingest, console"),
         ("flask", "ingest, console"),
         ("h11", "beat"),  # httpx imports it when beat sends the first canary
-        ("redis", "ingest, worker, beat, check"),
+        ("redis", "ingest, worker, beat, console, check"),
         ("psycopg", "ingest, worker, console, migrate, check"),
     ],
 )
