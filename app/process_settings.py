@@ -77,6 +77,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "ingest": (*_GRANIAN, "app.ingest.rsgi", *_BROKER),
     "worker": (
         *_CELERY, "app.cli.shared_options", "workers.tasks", "workers.lifecycle", "workers.fallback_sweep",
+        "app.metrics_server",
         "celery.apps.worker",
         "celery.concurrency.prefork", "celery.worker.components", "celery.worker.consumer",
         "pycparser",  # billiard has cffi load it when it forks
