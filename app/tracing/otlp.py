@@ -41,7 +41,7 @@ class OtlpTracer:
 
     def receive(self, provider: str, sent_traceparent: str) -> Trace:
         """Begin the trace of a request."""
-        # Linked, never the parent: whoever sends a request must not decide what is traced here, or how it is joined.
+        # Linked, never the parent: a sender must not decide what is traced here, or how it is joined.
         theirs = get_current_span(_propagator.extract({"traceparent": sent_traceparent}, Context())).get_span_context()
         links = [Link(theirs)] if theirs.is_valid else []
         span = self._tracer.start_span(
@@ -61,11 +61,11 @@ class OtlpTracer:
             process = self.start_child("process", provider, parent, SpanKind.CONSUMER, times.began)
             process.set_attributes({"messaging.message.id": str(receipt), "kvitto.outcome": outcome})
             process.end(times.stored)
-            settle = self.start_child(
+            acknowledgement = self.start_child(
                 "settle", provider, set_span_in_context(process, Context()), SpanKind.CLIENT, times.stored
             )
-            settle.set_attribute("messaging.message.id", str(receipt))
-            settle.end(times.acknowledged)
+            acknowledgement.set_attribute("messaging.message.id", str(receipt))
+            acknowledgement.end(times.acknowledged)
 
     def close(self) -> None:
         """Send what was recorded, for a second at most."""
