@@ -1,4 +1,4 @@
-"""The Helm chart as Helm renders it, and the schemas of what it renders; tests/prepare fetches both into .chart."""
+"""The Helm chart as Helm renders it, and the schemas of what it renders; tests/install/prepare fetches both into .chart."""
 
 import json
 import sys
@@ -47,7 +47,7 @@ def lint() -> list[Object]:
 
 def _helm() -> Any:
     if not _SCHEMAS.is_dir():
-        raise AssertionError("Helm and Kubernetes' schemas are not here: run tests/prepare")
+        raise AssertionError("Helm and Kubernetes' schemas are not here: run tests/install/prepare")
     if str(_FETCHED) not in sys.path:
         sys.path.append(str(_FETCHED))
     import helm_python  # noqa: PLC0415 - not in .venv
