@@ -1,4 +1,4 @@
-"""The Helm chart as Helm renders it, and the schemas of what it renders; tests/install/prepare fetches both into .chart."""
+"""The Helm chart as Helm renders it, and the schemas of that; tests/install/prepare fetches both into .chart."""
 
 import json
 import sys
