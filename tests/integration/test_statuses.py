@@ -89,8 +89,6 @@ headers = st.dictionaries(
 )  # fmt: skip
 
 
-# Threads of the server beneath draw random numbers meanwhile, which the strategies do not use.
-@pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     method=methods, sample=st.sampled_from(GOOD) | st.builds(Sample, st.none(), paths, headers, bodies), sent=headers
