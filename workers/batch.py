@@ -101,9 +101,12 @@ class BatchProcessor:
                 log_dead_letter(delivery.received, delivery.result)
         source.acknowledge([delivery.received for delivery in processed])
         handled = (
-            Handled(receipt, outcomes[receipt].name if receipt in outcomes else "known", delivery.traceparent)
-            for delivery in (each.received.delivery for each in processed)
-            if (receipt := delivery.receipt)
+            Handled(
+                each.receipt,
+                outcomes[each.receipt].name if each.receipt in outcomes else "known",
+                each.received.delivery.traceparent,
+            )
+            for each in processed
         )
         self._tracer.handled(source.provider, handled, HandledTimes(began, stored, time.time_ns()))
         self.observations.add(processed, outcomes)

@@ -1,4 +1,4 @@
-"""`kvitto rejected`: requests that were not authentic, and their readmission after a fault of ours."""
+"""`kvitto rejected`: requests that were not authentic, and their readmission if our settings were wrong."""
 
 import sys
 from collections import Counter

@@ -89,10 +89,11 @@ class Edge:
                 receipt = await self._receive(receiver, request)
                 answer: Answer = 200, _JSON, b"{}" if receipt is None else b'{"receipt": "%b"}' % str(receipt).encode()
             except Exception as error:
-                problem = to_problem(error, request.path, self._client_of(request))
+                client = self._client_of(request)
+                problem = to_problem(error, request.path, client)
                 count(provider, problem)
                 if isinstance(error, AuthenticationError):
-                    await self._keep_rejected(provider, problem.reason, request)
+                    await self._keep_rejected(provider, problem.reason, request, client)
                 response = problem.to_response()
                 answer = response.status_code, list(response.headers), response.data
         is_awaited = time.monotonic() - started < _QUICK_SECONDS or not await _has_hung_up(protocol)
@@ -113,23 +114,19 @@ class Edge:
         """Have Flask answer what is for no webhook. Below a provider's path, it may be a delivery nevertheless."""
         _, first, provider, *_rest = (*scope.path.split("/", 3), "", "")
         request = Request(scope, protocol)
+        client = self._client_of(request)
         if (scope.method, first) == ("POST", "webhooks") and provider in self._receivers:
             with request.answered:
-                await self._keep_rejected(provider, "not-found", request)
+                await self._keep_rejected(provider, "not-found", request, client)
         loop = asyncio.get_running_loop()
-        self._respond(
-            protocol,
-            await loop.run_in_executor(
-                self._flask_threads, _call, self.flask, _environ(scope, self._client_of(request))
-            ),
-        )
+        answer = await loop.run_in_executor(self._flask_threads, _call, self.flask, _environ(scope, client))
+        self._respond(protocol, answer)
 
-    async def _keep_rejected(self, provider: str, reason: str, request: Request) -> None:
+    async def _keep_rejected(self, provider: str, reason: str, request: Request, client: str) -> None:
         """Count a rejected request, and keep it if there is room: it may be a delivery, and the fault ours."""
         retried_for = self._receivers[provider].retried_for
         if retried_for is None:
             return
-        client = self._client_of(request)
         whole = None
         if self._rejections.has_room(client):
             with suppress(NotReceivedError, RequestEntityTooLarge):

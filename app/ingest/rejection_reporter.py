@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
@@ -56,7 +57,8 @@ class RejectionReporter(threading.Thread):
         self._trusted = trusted
         self._lock = threading.Lock()
         self._counts: Counter[tuple[datetime, Rejection]] = Counter()
-        self._waiting: list[tuple[Rejection, datetime, bytes]] = []
+        # With the receipt of each: a report that is repeated because its answer was lost adds nothing.
+        self._waiting: list[tuple[UUID, Rejection, datetime, bytes]] = []
         self._waiting_of: Counter[str] = Counter()
         self._waiting_bytes = 0
 
@@ -80,7 +82,7 @@ class RejectionReporter(threading.Thread):
             self._counts[now.replace(second=0, microsecond=0), counted] += 1
             if request is None or len(request) > _MAX_REQUEST_BYTES or not self.has_room(rejection.client):
                 return
-            self._waiting.append((rejection, now, request))
+            self._waiting.append((uuid7(), rejection, now, request))
             self._waiting_of[rejection.client] += 1
             self._waiting_bytes += len(request)
 
@@ -109,19 +111,18 @@ class RejectionReporter(threading.Thread):
         requests = [self._sealed(*each) for each in reported]
         try:
             record = partial(rejected.record, counts=list(_merged(counts)), requests=requests)
-            self._pool.run(record, sum(map(_size, requests)))
+            self._pool.run(record, sum(len(each.request) for each in requests))
         except Exception:
             with self._lock:
                 self._counts.update(counts)
             raise
         with self._lock:
             del self._waiting[: len(reported)]
-            self._waiting_of.subtract(Counter(rejection.client for rejection, _, _ in reported))
+            self._waiting_of.subtract(Counter(rejection.client for _, rejection, _, _ in reported))
             self._waiting_of += Counter()  # without those that wait for nothing
-            self._waiting_bytes -= sum(len(request) for _, _, request in reported)
+            self._waiting_bytes -= sum(len(request) for _, _, _, request in reported)
 
-    def _sealed(self, rejection: Rejection, received_at: datetime, request: bytes) -> RejectedRequest:
-        receipt = uuid7()
+    def _sealed(self, receipt: UUID, rejection: Rejection, received_at: datetime, request: bytes) -> RejectedRequest:
         return RejectedRequest(
             receipt,
             rejection.provider,
@@ -132,10 +133,6 @@ class RejectionReporter(threading.Thread):
             len(request),
             self._keys.seal(receipt, request),
         )
-
-
-def _size(request: RejectedRequest) -> int:
-    return len(request.request)
 
 
 def _merged(counts: Counter[tuple[datetime, Rejection]]) -> Iterable[RejectedCount]:

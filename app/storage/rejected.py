@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from app.domain.delivery import Delivery
 from app.storage.connection import Connection, columns, fetch_one
 
-# What is kept, per provider. Solaris retries for seven days: the same time is left to correct a fault of ours.
+# What is kept, per provider. Solaris retries for seven days: the same time is left to correct wrong settings.
 _BOUNDS = {"days": 7, "requests": 20_000, "bytes": 256 * 1024 * 1024}
 # Requests that are fetched at once: 256 of at most a megabyte.
 _FETCHED = 256
