@@ -18,9 +18,10 @@ from tests.support.servers import bare_environment, eventually
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 # Pages whose commands run beside one Kvitto, in this order.
-NAMES = ("tutorial", "operations", "consuming", "performance", "data-model")
+NAMES = ("tutorial", "operations", "consuming", "performance", "data-model", "kubernetes")
 PAGES = (README, *(ROOT / "docs" / f"{name}.md" for name in NAMES))
-# What a test cannot give: servers that run until Ctrl-C, root's editor, containers. Other tests check these lines.
+# What a test cannot give: servers that run until Ctrl-C, root's editor, containers, a cluster. Other tests check these
+# lines.
 SERVE = (
     "kvitto up", "kvitto sandbox serve", "kvitto ingest", "kvitto worker", "kvitto beat", "kvitto console",
     "kvitto feed --follow",
@@ -144,7 +145,7 @@ def test_every_command_is_run_or_checked() -> None:
     known = ("kvitto", "make", "sudo", "sudoedit", "curl", "printf", "until")
     others = [line for line in LINES if not line.startswith(known) and not re.match(r"[A-Z_]+=", line)]
     assert others == []
-    roots = ("sudo docker compose ", "sudo deploy/", "sudo cp ", "sudo sh -c ")
+    roots = ("sudo docker compose ", "sudo deploy/", "sudo cp ", "sudo sh -c ", "sudo kubectl ", "sudo helm ")
     assert [line for line in LINES if line.startswith("sudo ") and not line.startswith(roots)] == []
 
 
