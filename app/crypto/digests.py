@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from app.domain.json_content import canonical
-from app.domain.masking import masked_persons
+from app.domain.masking import mask_persons
 from app.domain.national_ids import mask_text
 
 # Nearly every key: it holds no digit, and has one form in Unicode.
@@ -45,9 +45,10 @@ class Fingerprints:
         digest.update(b"pseudonym:" + number.encode())
         return digest.finalize().hex()[:32]
 
-    def persons(self, content: Mapping[str, Any], masked: Mapping[str, Any]) -> frozenset[str]:
-        """Return the pseudonyms of all persons whose national ids `masked`, the mask of `content`, does not show."""
-        return frozenset(filter(None, map(self.pseudonym, masked_persons(content, masked))))
+    def mask(self, content: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
+        """Return content masked, and the pseudonyms of all persons whose national ids it no longer shows."""
+        masked, persons = mask_persons(content)
+        return masked, frozenset(filter(None, map(self.pseudonym, persons)))
 
     def _digest(self, value: Any) -> str:
         digest = self._keyed_hmac.copy()

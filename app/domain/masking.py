@@ -8,7 +8,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -26,57 +26,55 @@ _WRITTEN_AS_NATIONAL_ID = re.compile(r"[0-9]{6}[-+][0-9]{4}")
 
 def mask(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy with every national id masked and every file replaced by its hash, at any depth."""
-    return _mask_mapping(mask_text, content)
+    return mask_persons(content)[0]
 
 
-def masked_persons(content: Mapping[str, Any], masked: Mapping[str, Any]) -> set[str]:
-    """Return the national ids that `masked`, the mask of `content`, does not show, each in one spelling."""
-    changed = (item for item in content.items() if masked.get(item[0]) != item[1])
-    return {number for key, value in changed for text in _texts(key, value) for number in person_numbers(text)}
+def mask_persons(content: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """Return content as `mask` does, and the national ids that it no longer shows, each in one spelling."""
+    hidden: list[str] = []
+    masked = _mask_mapping(mask_text, content, hidden)
+    return masked, {number for text in hidden for number in person_numbers(text)}
 
 
-def _texts(key: str, value: Any) -> Iterator[str]:
-    """Yield a key and all texts and numbers below it, but for the data of files."""
-    yield key
+# Each of these appends to `hidden` every text, or number as text, that it replaces.
+def _mask_mapping(inherited: _Rule, content: Mapping[str, Any], hidden: list[str]) -> dict[str, Any]:
+    masked: dict[str, Any] = {}
+    for key, value in content.items():
+        # Nearly every key is letters and underscores only, so it holds no national id.
+        name = key if key.replace("_", "").isalpha() else _mask_as(mask_text, key, hidden)
+        while name in masked:
+            name += "'"  # two keys that are masked alike both stay
+        if key == "files":
+            masked[name] = _mask_files(value, hidden)
+        else:
+            masked[name] = _mask_value(_rule_of(key) or inherited, value, hidden)
+    return masked
+
+
+def _mask_value(rule: _Rule, value: Any, hidden: list[str]) -> Any:
+    if isinstance(value, str):
+        return _mask_as(rule, value, hidden)
+    if value is None or isinstance(value, bool):
+        return value
     if isinstance(value, Mapping):
-        for name, item in value.items():
-            if not (key == "files" and name == "data"):
-                yield from _texts(name, item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(key, item)
-    elif value is not None and not isinstance(value, bool):
-        yield value if isinstance(value, str) else _as_text(value)
+        return _mask_mapping(rule, value, hidden)
+    if isinstance(value, list):
+        return [_mask_value(rule, item, hidden) for item in value]
+    text = _as_text(value)
+    masked = _mask_as(rule, text, hidden)
+    return value if masked == text else masked
+
+
+def _mask_as(rule: _Rule, text: str, hidden: list[str]) -> str:
+    masked = rule(text)
+    if masked != text:
+        hidden.append(text)
+    return masked
 
 
 def _as_text(number: float) -> str:
     """Return a number as it is masked: without a sign, or a fraction of zero."""
     return repr(abs(int(number) if isinstance(number, float) and number.is_integer() else number))
-
-
-def _mask_mapping(inherited: _Rule, content: Mapping[str, Any]) -> dict[str, Any]:
-    masked: dict[str, Any] = {}
-    for key, value in content.items():
-        # Nearly every key is letters and underscores only, so it holds no national id.
-        name = key if key.replace("_", "").isalpha() else mask_text(key)
-        while name in masked:
-            name += "'"  # two keys that are masked alike both stay
-        masked[name] = _mask_files(value) if key == "files" else _mask_value(_rule_of(key) or inherited, value)
-    return masked
-
-
-def _mask_value(rule: _Rule, value: Any) -> Any:
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return rule(value)
-    if isinstance(value, Mapping):
-        return _mask_mapping(rule, value)
-    if isinstance(value, list):
-        return [_mask_value(rule, item) for item in value]
-    text = _as_text(value)
-    masked = rule(text)
-    return value if masked == text else masked
 
 
 def _mask_amount(text: str) -> str:
@@ -121,17 +119,19 @@ def _rule_of(key: str) -> _Rule | None:
     return next((rule for rule, pattern in _RULES if pattern.search(words)), None)
 
 
-def _mask_files(files: Any) -> Any:
-    return [_mask_file(file) for file in files] if isinstance(files, list) else _mask_file(files)
+def _mask_files(files: Any, hidden: list[str]) -> Any:
+    return [_mask_file(file, hidden) for file in files] if isinstance(files, list) else _mask_file(files, hidden)
 
 
-def _mask_file(file: Any) -> Any:
+def _mask_file(file: Any, hidden: list[str]) -> Any:
     if file is None:
         return None
     if not isinstance(file, Mapping):
         return _size_and_hash(file)
-    described = {key: mask_text(file[key]) for key in ("type", "filename") if isinstance(file.get(key), str)}
-    return described | _size_and_hash(file.get("data"))
+    # Only the type and the name stay, but persons elsewhere in it are hidden as well.
+    described = _mask_mapping(mask_text, {key: value for key, value in file.items() if key != "data"}, hidden)
+    kept = {key: described[key] for key in ("type", "filename") if isinstance(file.get(key), str)}
+    return kept | _size_and_hash(file.get("data"))
 
 
 def _size_and_hash(data: Any) -> dict[str, Any]:

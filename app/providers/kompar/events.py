@@ -12,7 +12,6 @@ from typing import Any
 from app.crypto.digests import Fingerprints
 from app.domain.delivery import Payload
 from app.domain.event import Content, Entity, Event, Projection, field_flags
-from app.domain.masking import mask
 from app.domain.national_ids import ten_digits
 from app.domain.retries import RetrySchedule
 from app.domain.schema_drift import Undeclared
@@ -109,10 +108,11 @@ class Kompar:
 
     def validate(self, payload: Payload) -> Event:
         """Identify the application, and flag what is doubtful. The event keeps the content as it was sent, masked."""
-        schema, content = _SCHEMAS[payload.topic], mask(payload.content)
+        schema = _SCHEMAS[payload.topic]
         application_id = entity_id(payload.content.get("application_id"))
         if application_id is None:
             raise InvalidDeliveryError(MISSING_ID, "application_id is missing, or neither a text nor a whole number")
+        content, persons = self._fingerprints.mask(payload.content)
         _, misfits = schema.convert(_without_no_value(content, schema.fields))
         return Event(
             entity=Entity("kompar", payload.topic, self._fingerprints.identity(application_id)),
@@ -123,7 +123,7 @@ class Kompar:
             projection=_PROJECTIONS[payload.topic],
             body_digest=payload.body_digest,
             pseudonyms=self._pseudonyms(payload.content),
-            persons=self._fingerprints.persons(payload.content, content),
+            persons=persons,
             undeclared=_undeclared(payload.topic, payload.content),
         )
 

@@ -9,7 +9,6 @@ from app.crypto.digests import Fingerprints
 from app.domain.delivery import Payload
 from app.domain.event import Checks, Content, Entity, Event, FieldFlags, Projection, field_flags
 from app.domain.json_content import parse_object
-from app.domain.masking import mask
 from app.domain.retries import RetrySchedule
 from app.domain.schema_drift import DeclaredShape
 from app.errors import MISSING_ID, InvalidDeliveryError
@@ -116,7 +115,8 @@ class Solaris:
 
     def validate(self, payload: Payload) -> Event:
         """Validate against the event type's schema. Content without a schema is kept whole, flagged."""
-        event_type, content = EVENT_TYPES.get(payload.topic), mask(payload.content)
+        event_type = EVENT_TYPES.get(payload.topic)
+        content, persons = self._fingerprints.mask(payload.content)
         webhook_id = payload.headers.get(WEBHOOK_ID)
         return Event(
             entity=Entity("solaris", payload.topic, self._fingerprints.identity(_entity_id(payload))),
@@ -126,7 +126,7 @@ class Solaris:
             provider_event_id=webhook_id and self._fingerprints.identity(webhook_id),
             schedule=_SCHEDULE,
             projection=event_type.projection if event_type else None,
-            persons=self._fingerprints.persons(payload.content, content),
+            persons=persons,
             undeclared=(event_type.declared if event_type else _NOT_DECLARED).undeclared(payload.content),
         )
 
