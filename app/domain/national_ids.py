@@ -133,6 +133,9 @@ def person_numbers(text: str) -> set[str]:
 
     A text that is nothing but one number counts even if its check digit is wrong: its key may say what it is.
     """
+    if usual := _USUAL_FORM.fullmatch(text):
+        found = readings(usual[1] + usual[2])
+        return {reading.ten for reading in found if reading.has_birth_date}
     plain = _SEPARATOR.sub(lambda separator: "-" + " " * (len(separator[0]) - 1), to_plain(text))
     found = [reading for _, _, of_place in _find_numbers(plain) for reading in of_place]
     found += [reading for _, _, of_place in _find_interim_numbers(plain) for reading in of_place]
