@@ -20,9 +20,9 @@ def _restart_in_turn(context: FaultContext) -> None:
         with context.load.traffic.through(f"https://{front.host}:{front.port}", front.context):
             for _ in context.repeat(quick=1, full=3, every=1):
                 assert [edge.restart() for edge in running] == [0, 0]
-        statuses = [attempt.status for attempt in context.load.attempts if attempt.at >= started]
-        failed = len(statuses) - statuses.count(200)
-        assert not failed, f"{failed} of {len(statuses)} requests failed"
+        attempts = [attempt for attempt in context.load.attempts if attempt.at >= started]
+        failed = [(attempt.status, f"{attempt.seconds:.3f} s") for attempt in attempts if attempt.status != 200]
+        assert not failed, f"{len(failed)} of {len(attempts)} requests failed: {failed[:5]}\n{front.log.read_text()}"
 
 
 FAULTS = [Fault("edges behind the balancer restarted in turn", _restart_in_turn)]
