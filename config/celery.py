@@ -13,7 +13,7 @@ from kombu import Exchange, Queue
 from config.redis_address import RedisAddress
 
 # A drain ends after this long, so that a sweep or a shutdown never waits for a backlog.
-DRAIN_SECONDS = 5.0
+DRAIN_LIMIT_SECONDS = 5.0
 SWEEP_SECONDS = 3.0
 # Longer than a task may run: a consumer that has not acknowledged its claim by then is dead.
 ABANDONED_SECONDS = 45
@@ -23,11 +23,11 @@ SILENCE_SECONDS = 30.0
 RETAIN_SECONDS = 600.0
 # Largest number of deliveries in one batch.
 BATCH_ENTRIES = 500
-# How long to wait after a batch of more than FEW deliveries, so that what arrives together is stored together: a
-# commit for every three would take the machine from other providers. A single delivery never waits, and a backlog
-# does not either, since its batches are full.
+# How long to wait after a batch of more than FEW_ENTRIES, so that what arrives together is stored together: a commit
+# for every three would take the machine from other providers. A single delivery never waits, and a backlog does not
+# either, since its batches are full.
 GATHER_SECONDS = 0.05
-FEW = 2
+FEW_ENTRIES = 2
 # For publishers of wake-ups: fail fast, never block an answer to a provider. The sweep replaces a failed wake-up.
 PUBLISHER_OPTIONS = {
     # Default: wait for ever for a server that hangs. Ingest has 0.3 s for a wake-up.
@@ -125,7 +125,7 @@ def schedule(providers: tuple[str, ...]) -> dict[str, Any]:
             "args": (provider,),
             # An hour without a worker must not become a thousand sweeps. Longer than a drain, or a backlog would
             # let every sweep expire.
-            "options": {"queue": provider, "expires": 6 * DRAIN_SECONDS},
+            "options": {"queue": provider, "expires": 6 * DRAIN_LIMIT_SECONDS},
         }
         for task, seconds in tasks.items()
         for provider in providers

@@ -53,7 +53,7 @@ class BatchProcessor:
         self.observations = Observations(ledger)
 
     def process(self, source: Source, batch: Sequence[ReceivedDelivery]) -> None:
-        """Process a batch. Only deliveries that fail because of a bug of ours stay in the source, and are reported.
+        """Process a batch. A delivery that fails because of a bug in Kvitto stays in the source, and is reported.
 
         A delivery whose data the database rejects becomes a dead letter, if no other delivery of the batch fails in
         the same way. Several with one cause, and any other error, point to a bug.
@@ -95,33 +95,30 @@ class BatchProcessor:
         except SoftTimeLimitExceeded as error:  # the server was slow, the delivery is not at fault
             raise StoreUnavailableError("postgres-slow", "the task reached its time limit") from error
         stored = time.time_ns()
-        _count(source.provider, processed, outcomes, stored / 1e9)
-        for delivery in processed:
-            if delivery.receipt in outcomes and isinstance(delivery.result, InvalidDeliveryError):
-                log_dead_letter(delivery.received, delivery.result)
+        new = [delivery for delivery in processed if delivery.receipt in outcomes]
+        _report(source.provider, new, outcomes, stored / 1e9)
+        self.observations.add(new)
         source.acknowledge([delivery.received for delivery in processed])
-        handled = (
-            Handled(
-                each.receipt,
-                outcomes[each.receipt].name if each.receipt in outcomes else "known",
-                each.received.delivery.traceparent,
-            )
-            for each in processed
-        )
+        handled = (Handled(each.receipt, _name_of(outcomes.get(each.receipt)), each.traceparent) for each in processed)
         self._tracer.handled(source.provider, handled, HandledTimes(began, stored, time.time_ns()))
-        self.observations.add(processed, outcomes)
 
 
-def _count(
-    provider: str, processed: Sequence[ProcessedDelivery], outcomes: Mapping[UUID, Outcome], stored_at: float
+def _report(
+    provider: str, new: Sequence[ProcessedDelivery], outcomes: Mapping[UUID, Outcome], stored_at: float
 ) -> None:
-    """Count the deliveries that are new in the ledger at a Unix time, and how long each took from its receipt."""
+    """Count deliveries that are new in the ledger at a Unix time, and log those that are dead letters."""
     for name, deliveries in Counter(outcome.name for outcome in outcomes.values()).items():
         metrics.DELIVERIES_PROCESSED.labels(provider, name).inc(deliveries)
-    for delivery in processed:
-        if delivery.receipt in outcomes:
-            seconds = stored_at - delivery.received.received_at.timestamp()
-            metrics.RECEIPT_TO_ROW.labels(provider).observe(max(seconds, 0))  # clocks may differ a little
+    for delivery in new:
+        seconds = stored_at - delivery.received.received_at.timestamp()
+        metrics.RECEIPT_TO_ROW.labels(provider).observe(max(seconds, 0))  # clocks may differ a little
+        if isinstance(delivery.result, InvalidDeliveryError):
+            log_dead_letter(delivery.received, delivery.result)
+
+
+def _name_of(outcome: Outcome | None) -> str:
+    """Return an outcome's name in a trace; `known` for a delivery that the ledger had already."""
+    return outcome.name if outcome else "known"
 
 
 def cause_of(error: Exception) -> str:

@@ -1,28 +1,23 @@
-"""Empties one provider's inbox and overflow: the loop that claims batches, its time limit and its back-off."""
+"""Empties one provider's inbox and overflow: claims batches until both are empty, or a time limit is reached.
+
+While a server is unavailable nothing is claimed, and the next sweep tries again.
+"""
 
 import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
-from app.domain import clocks
-from app.domain.high_water_mark import HighWaterMark
 from app.errors import StoreUnavailableError
 from app.inbox.stream import Inbox
-from app.storage import high_water_marks, reports
 from app.storage.overflow import Overflow
-from config.celery import BATCH_ENTRIES, DRAIN_SECONDS, FEW, GATHER_SECONDS
+from config.celery import BATCH_ENTRIES, DRAIN_LIMIT_SECONDS, FEW_ENTRIES, GATHER_SECONDS
 from workers.batch import BatchProcessor, Source
 from workers.canary_consumer import CanaryConsumer
 from workers.consumer_slots import ConsumerSlot
+from workers.progress import Progress
 from workers.quarantine import Quarantine
 
-# An overflow row gets its time of receipt before its transaction commits, at most this long before.
-_UNCOMMITTED = timedelta(seconds=2)
-# How often the log repeats that clocks differ.
-_REPEAT_SECONDS = 300.0
-_AUDIT = "run kvitto audit: what the server forgot may be missing"
 logger = logging.getLogger(__name__)
 
 
@@ -46,7 +41,7 @@ class InboxConsumer:
         self._name = slot.name
         self._publish_wakeup = publish_wakeup
         self.canaries = canaries
-        self._silent_until = 0.0
+        self._progress = Progress(inbox, self.overflow, self.ledger)
 
     def start(self) -> None:
         """Release what an earlier process with this slot had claimed."""
@@ -55,13 +50,13 @@ class InboxConsumer:
                 source.release(self._name)
 
     def drain(self) -> None:
-        """Empty overflow and inbox for DRAIN_SECONDS at most, and publish a wake-up for what is left.
+        """Empty overflow and inbox for DRAIN_LIMIT_SECONDS at most, and publish a wake-up for what is left.
 
         Without Postgres nothing could be stored, so nothing is claimed. Without Redis the overflow is drained still.
         The overflow gets half of the time at most, so that it never keeps the inbox waiting.
         """
-        until = time.monotonic() + DRAIN_SECONDS
-        half = until - DRAIN_SECONDS / 2
+        until = time.monotonic() + DRAIN_LIMIT_SECONDS
+        half = until - DRAIN_LIMIT_SECONDS / 2
         with self._unless_unavailable(self.inbox):
             self.inbox.clear_wakeup()  # before the inbox is read, so that a later append publishes a wake-up
         with self._unless_unavailable(self.overflow):
@@ -72,7 +67,7 @@ class InboxConsumer:
                 emptied &= self._process_new(self.inbox, until)
             if not emptied:
                 self._publish_wakeup()
-            self._quarantine.run_isolated(until + DRAIN_SECONDS / 2)
+            self._quarantine.run_isolated(until + DRAIN_LIMIT_SECONDS / 2)
         self._observations.record()
         self.canaries.consume()
 
@@ -89,7 +84,7 @@ class InboxConsumer:
                 logger.error("skipped_entries_recovered", extra={"provider": self.inbox.provider, "entries": skipped})
         self.drain()
         with self._unless_unavailable(self.inbox):
-            self._record_progress()
+            self._progress.record()
 
     def _process_pending(self, until: float) -> None:
         """Process what this consumer has claimed already. What stays pending is tried once per drain."""
@@ -105,38 +100,9 @@ class InboxConsumer:
             if not batch:
                 return True
             self._quarantine.process(source, batch)
-            if FEW < len(batch) < BATCH_ENTRIES:
+            if FEW_ENTRIES < len(batch) < BATCH_ENTRIES:
                 time.sleep(GATHER_SECONDS)  # see config.celery: fewer and larger commits
         return False
-
-    def _record_progress(self) -> None:
-        mark = self._checked_mark()
-        with self.ledger.connected() as connection:
-            before = reports.clock(connection)
-            backlog = self.inbox.backlog()
-            after = reports.clock(connection)
-        overflow = self.overflow.waiting()
-        skew = clocks.skew_seconds(backlog.server_time, mark.last_id.received_at, between=(before, after))
-        complete_until = min(before, backlog.oldest_at or before, overflow.oldest_at or before) - _UNCOMMITTED
-        self.ledger.record_freshness(backlog.entries + overflow.entries, complete_until, skew)
-        if abs(skew) > clocks.TOLERATED_SECONDS and time.monotonic() > self._silent_until:
-            logger.error(
-                "clocks_differ", extra={"provider": self.inbox.provider, "redis_ahead_seconds": round(skew, 1)}
-            )
-            self._silent_until = time.monotonic() + _REPEAT_SECONDS
-
-    def _checked_mark(self) -> HighWaterMark:
-        """Record the inbox's mark. Begin another epoch first if the inbox was set back behind a mark in the ledger."""
-        provider = self.inbox.provider
-        with self.ledger.connected() as connection:
-            seen = high_water_marks.load(connection, provider)  # first: the inbox only grows
-            mark = self.inbox.mark()
-            newest = max(each.epoch for each in (mark, *seen))
-            if any(map(mark.is_behind, seen)) and self.inbox.end_epoch(mark.epoch, newest):
-                logger.error("inbox_set_back", extra={"provider": provider, "epoch": mark.epoch, "hint": _AUDIT})
-                mark = self.inbox.mark()
-            high_water_marks.record(connection, [(provider, mark)])
-        return mark
 
     @contextmanager
     def _unless_unavailable(self, source: Source) -> Iterator[None]:

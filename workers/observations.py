@@ -6,8 +6,7 @@ that waits for no disk: an observation may be lost, and none can fail a delivery
 
 import logging
 import time
-from collections.abc import Collection, Sequence
-from uuid import UUID
+from collections.abc import Sequence
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -34,11 +33,9 @@ class Observations:
         self._findings: dict[Finding, Sightings] = {}
         self._recorded_at = time.monotonic()
 
-    def add(self, processed: Sequence[ProcessedDelivery], stored: Collection[UUID]) -> None:
+    def add(self, new: Sequence[ProcessedDelivery]) -> None:
         """Observe the deliveries of a batch that the ledger had not stored before."""
-        for delivery in processed:
-            if delivery.receipt not in stored:
-                continue
+        for delivery in new:
             received = delivery.received
             self._arrivals.add(received.delivery.topic, received.stream_id.ms)
             event = delivery.result

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any, NamedTuple
 
-from stdnum import iban
+from stdnum import iban, luhn
 
 MASK = "****"
-_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 _CENTURIES = frozenset({"18", "19", "20"})
 _PREFIXES = _CENTURIES | {"16"}
 _SUFFIX_LENGTHS = (0, 2, 3)
@@ -238,8 +237,8 @@ def _passes(reading: Reading) -> bool:
 
 
 def _has_check_digit(ten: str) -> bool:
-    """Return whether the last of ten digits is right (Luhn). The library's check takes four times as long."""
-    return not (sum(map(int, ten[1::2])) + sum(map(_DOUBLED.__getitem__, map(int, ten[::2])))) % 10
+    """Return whether the last of ten digits is right."""
+    return luhn.checksum(ten) == 0
 
 
 def _find_numbers(plain: str) -> Iterator[tuple[int, int, list[Reading]]]:

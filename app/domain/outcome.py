@@ -28,6 +28,11 @@ class ProcessedDelivery:
         return self.received.delivery.receipt
 
     @property
+    def traceparent(self) -> str:
+        """What names its trace; empty if it is not traced."""
+        return self.received.delivery.traceparent
+
+    @property
     def event(self) -> Event:
         """The event of a valid delivery."""
         if isinstance(self.result, Event):

@@ -59,7 +59,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "\nfrom collections.abc",
         "\nimport ctypes, os, re, signal\nfrom collections.abc",
     )
-    _edit(copy / "config/celery.py", "DRAIN_SECONDS = 5.0", "DRAIN_SECONDS = 1.0")
+    _edit(copy / "config/celery.py", "DRAIN_LIMIT_SECONDS = 5.0", "DRAIN_LIMIT_SECONDS = 1.0")
     _edit(copy / "config/celery.py", '"task_time_limit": 30', '"task_time_limit": 3')
     _edit(copy / "config/celery.py", '"task_soft_time_limit": 25', '"task_soft_time_limit": 2')
     return copy

@@ -197,7 +197,7 @@ SAFEGUARDS = {
         "::test_an_append_after_a_set_back_begins_another_epoch_even_if_others_made_up_for_the_count",
     ),
     "a sweep ends the epoch of an inbox that is behind the marks": Safeguard(
-        "workers/consumer.py",
+        "workers/progress.py",
         "if any(map(mark.is_behind, seen)) and",
         "if False and",
         "tests/integration/test_set_back.py::test_a_sweep_ends_the_epoch_of_an_inbox_that_is_behind_the_marks",

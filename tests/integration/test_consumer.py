@@ -59,9 +59,9 @@ def append(inbox: Inbox, *application_ids: str) -> None:
         inbox.append(delivery(application_id))
 
 
-def delivery(application_id: str) -> Delivery:
+def delivery(application_id: str, **content: Any) -> Delivery:
     receipt = uuid7()
-    body = json.dumps({"application_id": application_id, "accepted": True}).encode()
+    body = json.dumps({"application_id": application_id, "accepted": True} | content).encode()
     return Delivery(receipt, "kompar", "decisions", {}, SEALS.seal(receipt, body))
 
 
@@ -180,14 +180,16 @@ def test_a_failed_server_only_delays_deliveries(
 def test_a_lost_acknowledgement_is_repeated(
     consumer: InboxConsumer, inbox: Inbox, slot: ConsumerSlot, connection: Connection
 ) -> None:
-    append(inbox, "a")
+    inbox.append(delivery("a", color="red"))  # a key that is not declared: it is counted once
     claimed = inbox.claim(slot.name)
     processor = BatchProcessor(DeliveryProcessor(SEALS, KOMPAR), consumer.ledger)
     processor.process(_UnacknowledgingInbox(inbox), claimed)
+    processor.observations.record()
     assert inbox.backlog().entries == 1
     consumer.drain()
     assert inbox.backlog().entries == 0
     assert deliveries(connection) == {"a": ("stored", None)}
+    assert [row.deliveries for row in connection.execute("SELECT deliveries FROM reporting.schema_drift")] == [1]
     assert list(connection.execute("SELECT * FROM duplicate_entries")) == []
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -39,9 +39,14 @@ def processed(number: int, **content: Any) -> ProcessedDelivery:
     return ProcessedDelivery(ReceivedDelivery(delivery, position.received_at, UUID(int=0), position), event)
 
 
+def newly_stored(ledger: Ledger, deliveries: Sequence[ProcessedDelivery]) -> list[ProcessedDelivery]:
+    outcomes = ledger.store(deliveries)
+    return [delivery for delivery in deliveries if delivery.receipt in outcomes]
+
+
 def store(ledger: Ledger, *deliveries: ProcessedDelivery) -> None:
     observations = Observations(ledger)
-    observations.add(deliveries, ledger.store(deliveries))
+    observations.add(newly_stored(ledger, deliveries))
     observations.record()
 
 
@@ -115,7 +120,7 @@ def test_observations_that_cannot_be_recorded_delay_nothing_and_come_later(
 ) -> None:
     observations = Observations(ledger)
     batch = [processed(1, color="red")]
-    observations.add(batch, ledger.store(batch))
+    observations.add(newly_stored(ledger, batch))
     connection.execute("ALTER TABLE schema_drift RENAME TO elsewhere")
     observations.record()
     assert [record.message for record in caplog.records] == ["observations_failed"]
