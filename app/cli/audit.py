@@ -197,5 +197,5 @@ def _print_reconciliation(reconciler: Reconciler, as_json: bool) -> None:
     if refused := sum(row["refused"] for row in rows):
         hint = "does the receiver have the sender's token or secret?"
         click.echo(f"{refused} attempts were rejected that should have been accepted: {hint}")
-    verdict, style = ("adds up", "green") if reconciler.passed else ("DOES NOT ADD UP", "bold red")
-    print_line(f"{verdict}: accepted = stored + duplicate + dead, each as it was sent", style)
+    result, style = ("adds up", "green") if reconciler.passed else ("DOES NOT ADD UP", "bold red")
+    print_line(f"{result}: accepted = stored + duplicate + dead, each as it was sent", style)

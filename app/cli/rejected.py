@@ -56,8 +56,8 @@ def show(receipt: UUID, as_json: bool) -> None:
         found = requests.find(connection, receipt)
         if found is None:
             raise click.ClickException(f"{receipt} is no rejected request that is kept; see: kvitto rejected list")
-        (verdict,) = readmission.readmit(connection, [found], dry_run=True)
-    fields = found._asdict() | {"verifies": verdict["outcome"] == "readmitted", "detail": verdict["detail"]}
+        (judged,) = readmission.readmit(connection, [found], dry_run=True)
+    fields = found._asdict() | {"verifies": judged["outcome"] == "readmitted", "detail": judged["detail"]}
     del fields["request"]
     if as_json:
         print_rows([fields], (), as_json, empty="")

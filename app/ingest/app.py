@@ -2,7 +2,7 @@
 
 `Edge` answers every POST to a known webhook in an event loop. Flask answers the rest in threads: health, and every
 wrong path and method. Flask's context and routing cost as much as everything else that a delivery needs, and a thread
-per request more than that (docs/decisions/0019-event-loop.md).
+per request more than that (docs/decisions/0019-an-event-loop-answers-webhooks.md).
 """
 
 import json

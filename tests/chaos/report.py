@@ -58,11 +58,11 @@ def failures(run: Run) -> list[str]:
 def markdown(run: Run) -> str:
     """Return the page RESULTS.md."""
     length = "last longer than every time-out" if run.full else "last a few seconds (`--quick`)"
-    verdict = "Nothing lost, nothing doubled." if run.passed else "FAILED:\n\n" + "\n".join(failures(run))
+    result = "Nothing lost, nothing doubled." if run.passed else "FAILED:\n\n" + "\n".join(failures(run))
     return f"""# Faults
 
 Written by `make chaos`: every part of a running Kvitto is broken under load. Then every accepted
-delivery is looked up in the ledger: its receipt and its effect, each once. {verdict}
+delivery is looked up in the ledger: its receipt and its effect, each once. {result}
 
 Seed {run.seed}, {os.cpu_count()} cores shared with the load, {run.minutes:.0f} minutes; faults {length}.
 

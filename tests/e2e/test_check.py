@@ -15,9 +15,9 @@ from tests.support.misconfigurations import (
 def test_check_uses_the_settings_of_the_data_folder(kvitto: Running) -> None:
     found = kvitto.run("check", "--json")
     assert found.returncode == 0, found.stdout
-    verdicts = {result["name"]: result["level"] for result in json.loads(found.stdout)}
-    assert verdicts.keys() >= {"redis", "postgres"}
-    assert verdicts["redis keys"] == "ok"  # Celery's own are among them
+    levels = {result["name"]: result["level"] for result in json.loads(found.stdout)}
+    assert levels.keys() >= {"redis", "postgres"}
+    assert levels["redis keys"] == "ok"  # Celery's own are among them
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_a_broken_redis_costs_a_slow_request_or_two_and_not_every_one(empty_kvit
     with stopped(process_tree.named(empty_kvitto.process.pid, "valkey-server")[0]):
         answers = deliver(empty_kvitto, range(1, 200), at_once=1)
     slow = [seconds for _, seconds in answers if seconds > 1]
-    assert len(slow) <= 2  # the one that finds out, and one whose ring waits for the broker
+    assert len(slow) <= 2  # the one that finds out, and one whose wake-up waits for the broker
     check(empty_kvitto, first + answers)
 
 

@@ -75,7 +75,7 @@ required: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 topics = st.sampled_from(sorted(required))
 identities = st.none() | st.sampled_from(["w-1", "w-2"])
 stores = st.sampled_from(["inbox", "overflow"])
-roads = stores | st.just("both")  # the inbox's answer is lost, so it goes to the overflow too
+routes = stores | st.just("both")  # the inbox's answer is lost, so it goes to the overflow too
 whose = st.integers(0, 1)
 providers = st.sampled_from(PROVIDERS)
 
@@ -111,35 +111,35 @@ class Deliveries(RuleBasedStateMachine):
         self.followers = {name: Follower(self.connection, name) for name in PROVIDERS}
         self.renew_redis()
 
-    # What arrives, and by which road.
+    # What arrives, and by which route.
 
-    @rule(target=sent, topic=topics, identity=identities, road=roads, data=st.data())
-    def deliver_something(self, topic: str, identity: str | None, road: str, data: st.DataObject) -> Sent:
+    @rule(target=sent, topic=topics, identity=identities, route=routes, data=st.data())
+    def deliver_something(self, topic: str, identity: str | None, route: str, data: st.DataObject) -> Sent:
         content = data.draw(st.fixed_dictionaries(required[topic], optional=optional[topic]))
-        return self.deliver(topic, content, identity, road)
+        return self.deliver(topic, content, identity, route)
 
-    @rule(target=sent, of=sent, road=roads)
-    def deliver_a_retry(self, of: Sent, road: str) -> Sent:
-        return self.deliver(of.topic, of.content, of.identity, road)
+    @rule(target=sent, of=sent, route=routes)
+    def deliver_a_retry(self, of: Sent, route: str) -> Sent:
+        return self.deliver(of.topic, of.content, of.identity, route)
 
-    @rule(target=sent, of=sent, identity=identities, road=roads, data=st.data())
-    def deliver_a_correction(self, of: Sent, identity: str | None, road: str, data: st.DataObject) -> Sent:
+    @rule(target=sent, of=sent, identity=identities, route=routes, data=st.data())
+    def deliver_a_correction(self, of: Sent, identity: str | None, route: str, data: st.DataObject) -> Sent:
         changes = data.draw(st.fixed_dictionaries(optional[of.topic]))
-        return self.deliver(of.topic, of.content | changes, identity, road)
+        return self.deliver(of.topic, of.content | changes, identity, route)
 
-    @rule(target=sent, of=sent, road=roads)
-    def deliver_the_very_bytes_again(self, of: Sent, road: str) -> Sent:
-        return self.deliver(of.topic, of.content, of.identity, road, of.is_readable, resends=of)
+    @rule(target=sent, of=sent, route=routes)
+    def deliver_the_very_bytes_again(self, of: Sent, route: str) -> Sent:
+        return self.deliver(of.topic, of.content, of.identity, route, of.is_readable, resends=of)
 
-    @rule(target=sent, of=sent, road=roads)
-    def deliver_less(self, of: Sent, road: str) -> Sent:
+    @rule(target=sent, of=sent, route=routes)
+    def deliver_less(self, of: Sent, route: str) -> Sent:
         less = {key: value for key, value in of.content.items() if key in required[of.topic]}
-        return self.deliver(of.topic, less, of.identity, road)
+        return self.deliver(of.topic, less, of.identity, route)
 
-    @rule(target=sent, topic=st.sampled_from(["decisions", "applications"]), road=roads, data=st.data())
-    def deliver_what_no_key_opens_yet(self, topic: str, road: str, data: st.DataObject) -> Sent:
+    @rule(target=sent, topic=st.sampled_from(["decisions", "applications"]), route=routes, data=st.data())
+    def deliver_what_no_key_opens_yet(self, topic: str, route: str, data: st.DataObject) -> Sent:
         content = data.draw(st.fixed_dictionaries(required[topic], optional=optional[topic]))
-        return self.deliver(topic, content, None, road, is_readable=False)
+        return self.deliver(topic, content, None, route, is_readable=False)
 
     @rule(back=st.integers(1, 3), store=stores, seconds=st.sampled_from([0, 60, 8000]))
     @precondition(lambda self: self.known)
@@ -160,8 +160,8 @@ class Deliveries(RuleBasedStateMachine):
         worker.go_on()
         worker.fate.step = step
         try:
-            station = worker.stations[provider]
-            station.sweep() if sweeps else station.drain()
+            consumer = worker.consumers[provider]
+            consumer.sweep() if sweeps else consumer.drain()
         except Killed:
             self.end(who)
         worker.fate.step = None
@@ -170,8 +170,8 @@ class Deliveries(RuleBasedStateMachine):
     def claim_and_be_slow(self, who: int, provider: str, store: str) -> None:
         worker = self.started(who)
         worker.go_on()
-        station = worker.stations[provider]
-        worker.claim(station.inbox if store == "inbox" else station.overflow)
+        consumer = worker.consumers[provider]
+        worker.claim(consumer.inbox if store == "inbox" else consumer.overflow)
 
     @rule(who=whose)
     def end(self, who: int) -> None:
@@ -224,7 +224,7 @@ class Deliveries(RuleBasedStateMachine):
         for who in range(2):
             self.started(who).go_on()
         for name, inbox in self.inboxes.items():
-            self.started(0).stations[name].sweep()
+            self.started(0).consumers[name].sweep()
             assert audit(self.connection, inbox).in_flight == 0
         assert tables.deliveries(self.connection) == self.expected_deliveries()
         assert tables.events(self.connection) == self.expected_events()
@@ -275,7 +275,7 @@ class Deliveries(RuleBasedStateMachine):
         topic: str,
         content: dict[str, Any],
         identity: str | None,
-        road: str,
+        route: str,
         is_readable: bool = True,
         *,
         resends: Sent | None = None,
@@ -290,8 +290,8 @@ class Deliveries(RuleBasedStateMachine):
             self.bodies[receipt] = self.body_of(sent)
         self.sealed[receipt] = SEALS.seal(receipt, self.bodies[receipt])
         self.known.append(sent)
-        self.append(sent, "overflow" if road == "overflow" else "inbox")
-        if road == "both":
+        self.append(sent, "overflow" if route == "overflow" else "inbox")
+        if route == "both":
             self.time_passes(1)
             self.append(sent, "overflow")
         return sent

@@ -59,7 +59,7 @@ class MortalInbox(Inbox):
 
 
 class Worker:
-    """A worker process: a slot, and a station at each provider's inbox."""
+    """A worker process: a slot, and a consumer at each provider's inbox."""
 
     def __init__(
         self, redis: Redis, database: str, folder: Path, seals: SealingKeys, providers: Mapping[str, Provider]
@@ -71,16 +71,16 @@ class Worker:
             name: BatchProcessor(DeliveryProcessor(seals, provider), self._ledgers[name])
             for name, provider in providers.items()
         }
-        self.stations = {name: self._station(redis, name) for name in providers}
+        self.consumers = {name: self._consumer(redis, name) for name in providers}
 
-    def _station(self, redis: Redis, name: str) -> InboxConsumer:
+    def _consumer(self, redis: Redis, name: str) -> InboxConsumer:
         inbox = MortalInbox(self.fate, redis, name)
         canaries = CanaryConsumer(Inbox(redis, canary.inbox_name(name)), self._ledgers[name], self._seals, name)
         return InboxConsumer(inbox, self._pipelines[name], self.slot, lambda: None, canaries)
 
     def start(self) -> None:
-        for station in self.stations.values():
-            station.start()
+        for consumer in self.consumers.values():
+            consumer.start()
 
     def claim(self, source: Source) -> None:
         """Claim a batch, and go on with it later."""

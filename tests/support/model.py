@@ -101,9 +101,9 @@ def _state(rows: list[tuple[Sent, Outcome]]) -> State:
             merged, flags = {}, frozenset()
         merged, flags = merged | sent.content, flags | outcome.flags
     content = {key: value for key, value in merged.items() if value is not None}
-    verdicts = Outcome("stored", flags=flags)
+    outcome = Outcome("stored", flags=flags)
     times = [sent.received_at for sent, _ in rows]
-    return State(content, flags_of(merged, verdicts), len(rows), min(times), max(times))
+    return State(content, flags_of(merged, outcome), len(rows), min(times), max(times))
 
 
 def _outcomes(history: list[Sent]) -> Iterator[tuple[UUID, Outcome]]:

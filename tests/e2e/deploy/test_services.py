@@ -154,7 +154,7 @@ def is_well(name: str, path: str, secrets: Path, **environment: str) -> bool:
 
 @pytest.fixture
 def clients(tmp_path: Path) -> str:
-    """A PATH with what the servers' health checks call: Postgres' own client, and a stand-in for Valkey's."""
+    """A PATH with what the servers' health checks call: Postgres' own client, and a substitute for Valkey's."""
     cli = tmp_path / "valkey-cli"
     cli.write_text(f"#!{sys.executable}\n{VALKEY_CLI}")
     cli.chmod(0o755)
