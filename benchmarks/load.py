@@ -1,14 +1,18 @@
 """Runs the load generator in a process of its own, and judges whether it was the bottleneck."""
 
+import atexit
 import json
+import shutil
 import subprocess
-import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import tempfile
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from benchmarks.generator import Job
+from benchmarks.statistics import curve
 
 # Above this share of a core, or this late by its own fault, it measures itself.
 _BUSY_SHARE = 0.9
@@ -53,18 +57,36 @@ class Answers:
 def post(url: str, headers: Mapping[str, str], bodies: Path, rate: float | None = None, warm: int = 0) -> Answers:
     """Post a file of bodies: at a fixed rate, or over CONNECTIONS as fast as they are answered."""
     parts = urlsplit(url)
-    job = Job(
-        host=str(parts.hostname),
-        port=parts.port or 80,
-        path=parts.path or "/",
-        headers=dict(headers),
-        bodies=str(bodies),
-        connections=CONNECTIONS * 3 if rate else CONNECTIONS,
-        rate=rate,
-        warm=warm,
-    )
-    order = bodies.with_suffix(".json")
-    order.write_text(json.dumps(asdict(job)), encoding="utf-8")
-    line = [sys.executable, "-m", "benchmarks.generator", str(order)]
+    prepared, times = bodies.with_suffix(".requests"), bodies.with_suffix(".times")
+    with prepared.open("wb") as file:
+        for request in _requests(parts, headers, bodies):
+            file.write(len(request).to_bytes(4, "big") + request)
+    connections = CONNECTIONS * 3 if rate else CONNECTIONS
+    where = [str(parts.hostname), str(parts.port or 80)]
+    line = [_program(), *where, str(connections), str(rate or 0), str(warm), str(prepared), str(times)]
     done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
-    return Answers(**json.loads(done.stdout))
+    found = json.loads(done.stdout)
+    statuses = {status: number for status, number in found.pop("statuses").items() if number}
+    values = array("d", times.read_bytes())
+    return Answers(**found, statuses=statuses, latency=curve(values[::2]), lateness=curve(values[1::2]))
+
+
+@cache
+def _program() -> str:
+    """Compile the generator, and return its path."""
+    if not shutil.which("cc"):
+        raise SystemExit("a C compiler is missing, which builds the load generator: apt-get install gcc libc6-dev")
+    folder = tempfile.TemporaryDirectory(prefix="kvitto-bench-")
+    atexit.register(folder.cleanup)
+    program = Path(folder.name) / "generator"
+    subprocess.run(["cc", "-O2", "-o", program, Path(__file__).with_name("generator.c")], check=True)
+    return str(program)
+
+
+def _requests(url: SplitResult, headers: Mapping[str, str], bodies: Path) -> Iterator[bytes]:
+    """Yield each body of a file (4 bytes of length before each) as a whole request."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"POST {url.path or '/'} HTTP/1.1\r\nHost: {url.netloc}\r\n{lines}Content-Length: ".encode()
+    with bodies.open("rb") as file:
+        while length := int.from_bytes(file.read(4), "big"):
+            yield b"%b%d\r\n\r\n%b" % (head, length, file.read(length))
