@@ -25,7 +25,7 @@ from tests.support import command_server, process_tree
 from tests.support.metrics import scrape
 from tests.support.providers.kompar_fixtures import TOKEN
 from tests.support.providers.provider_fixtures import names, side
-from tests.support.servers import bare_environment, eventually
+from tests.support.servers import bare_environment, copy_cluster, eventually
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {name: value for each in names() for name, value in side(each).environment.items()}
@@ -224,6 +224,8 @@ def start(
 ) -> Running:
     """Start `kvitto up` and wait until it says that it is ready."""
     data.parent.mkdir(parents=True, exist_ok=True)
+    if program is PROGRAM and "DATABASE_URL" not in environment:
+        copy_cluster(data / "postgres")
     log = (data.parent / "up.log").open("ab")
     with log:
         process = subprocess.Popen(

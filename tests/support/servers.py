@@ -67,8 +67,7 @@ def _prepare_postgres(folder: Path, port: int) -> list[str]:
     _CLUSTER.parent.mkdir(exist_ok=True)
     with _CLUSTER.with_name("postgres.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test processes start at once
-        if _CLUSTER.exists() and not folder.exists():
-            _copy(_CLUSTER, folder)
+        copy_cluster(folder)
         command = prepare_postgres(folder, port)
         if not _CLUSTER.exists():
             fresh = _CLUSTER.with_name("postgres.new")
@@ -76,6 +75,13 @@ def _prepare_postgres(folder: Path, port: int) -> list[str]:
             _copy(folder, fresh)
             fresh.rename(_CLUSTER)
     return command
+
+
+def copy_cluster(folder: Path) -> None:
+    """Copy the cluster that is kept, unless none is, or the folder has one."""
+    if _CLUSTER.exists() and not folder.exists():
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _copy(_CLUSTER, folder)
 
 
 def _copy(source: Path, target: Path) -> None:
