@@ -15,10 +15,8 @@ up: install        ## serve on this machine until Ctrl-C
 	@$(BIN)/kvitto up
 test: install      ## pass the tests: unit, integration, e2e, browser (6 min)
 	@tests/prepare
-	@status=0; \
-	$(BIN)/python -m pytest -n 4 --dist loadfile tests/e2e tests/browser || status=1; \
-	$(BIN)/python -m pytest tests/integration tests/unit -n 3 --dist loadfile --no-loadscope-reorder --cov || status=1; \
-	exit $$status
+	$(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder --cov \
+	    tests/e2e tests/browser tests/integration tests/unit
 chaos: install     ## break every part under load, account for every delivery (40 min; OPTIONS="--only redis": a part)
 	@tests/prepare
 	$(BIN)/python -m tests.chaos $(OPTIONS)

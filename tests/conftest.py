@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
 
 import psycopg
@@ -26,8 +27,9 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A shell has what it starts in the background ignore Ctrl-C, and that would be inherited by all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# A test's edge lives until the process ends, and its pool would go on saying that the test's Postgres is gone.
-logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+# A test's edge lives until the process ends, and goes on logging that the test's servers are gone. Python prints what no
+# handler takes, and between tests pytest has none.
+logging.getLogger().addHandler(logging.NullHandler())
 # A loaded machine is slow, which is no fault of what is tested.
 settings.register_profile("kvitto", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kvitto")
@@ -41,14 +43,32 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier: the folder of tests/ that it is in.
+    """Mark each test with its tier: the folder of tests/ that it is in. Mix the modules of the tiers.
 
     In each module, tests that break the Kvitto that all share run last.
     """
-    modules = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
-    items.sort(key=lambda item: (modules[item.path], "empty_kvitto" in getattr(item, "fixturenames", ())))
+    places = _places(dict.fromkeys(item.path for item in items))
+    items.sort(key=lambda item: (places[item.path], "empty_kvitto" in getattr(item, "fixturenames", ())))
     for item in items:
-        item.add_marker(item.nodeid.split("/")[1])
+        item.add_marker(_tier(item.path))
+
+
+def _tier(path: Path) -> str:
+    return path.relative_to(servers.ROOT / "tests").parts[0]
+
+
+def _places(modules: Iterable[Path]) -> dict[Path, tuple[float, Path]]:
+    """Return where each module stands in the order, from 0 to 1: evenly among the others of its tier.
+
+    Tests of a whole Kvitto wait most of the time, and other test processes compute meanwhile. Those of a whole Kvitto
+    end earlier, since one of their modules takes long.
+    """
+    tiers = {tier: list(found) for tier, found in groupby(sorted(modules), key=_tier)}
+    return {
+        path: (number / len(found) * (0.7 if tier in ("e2e", "browser") else 1), path)
+        for tier, found in tiers.items()
+        for number, path in enumerate(found)
+    }
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,8 +85,11 @@ def _temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One PostgreSQL for the session, with a migrated template database."""
-    with servers.postgres(tmp_path_factory.mktemp("postgres")) as dsn:
+    """One PostgreSQL for the session, with a migrated template database.
+
+    Without autovacuum, which would change databases that are used again.
+    """
+    with servers.postgres(tmp_path_factory.mktemp("postgres"), "-c", "autovacuum=off") as dsn:
         databases.prepare(dsn)
         yield dsn
 
