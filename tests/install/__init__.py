@@ -1,1 +1,1 @@
-"""What is installed from the package index: minutes of downloads."""
+"""Kvitto as the Dockerfile and users install it, on machines that users have."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from deploy.install.interpreters import on_path, supported
-from tests.e2e.deploy.machines import (
+from tests.install.machines import (
     AS_UNNAMED,
     OF_A_CONTAINER,
     PYTHON,
