@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.kvitto_process import ROOT
+from tests.support.servers import bare_environment
 
 PASSES, FAILS = "def test_it(): pass", "def test_it(): assert False"
 
@@ -49,4 +50,5 @@ def rerun(folder: Path, failed: list[str], known: list[str]) -> subprocess.Compl
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     line = [sys.executable, str(ROOT / ".ci" / "rerun_failed.py")]
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+    environment = bare_environment() | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # which take most of a start
+    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
