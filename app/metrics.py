@@ -1,4 +1,4 @@
-"""Prometheus metrics that processes count. `app.metrics_server` serves them; the console reads others at each scrape.
+"""Prometheus metrics that processes count. `app.cli.metrics_server` serves them; the console reads more at each scrape.
 
 Durations are in seconds, times are Unix times. Each metric is declared once, here. The functions
 `…_series` create those series whose labels are known: they exist from the start, at 0, so that the first increase is
@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -48,8 +48,6 @@ _NOT_STORED = (
 _HTTP_REASONS = (
     ("404", "not-found"), ("405", "method-not-allowed"), ("413", "request-entity-too-large"), ("none", "sender-gone"),
 )  # fmt: skip
-# Canaries are requests of a provider of this name.
-_CANARY = "canary"
 
 WEBHOOK_REQUESTS = Counter(
     "kvitto_webhook_requests",
@@ -119,16 +117,20 @@ CERTIFICATE_EXPIRY = Gauge(
 _slots: list[FileSlot] = []
 
 
-def ingest_series(providers: Mapping[str, Iterable[str]]) -> None:
-    """Create the series of ingest whose labels are known, by provider with the reasons of its 401."""
-    for provider, reasons in {**providers, _CANARY: ("no-signature", "wrong-signature")}.items():
-        for status, known in (("200", ("accepted", "handshake")), ("401", reasons), ("503", _NOT_STORED)):
-            _create(WEBHOOK_REQUESTS, (provider,), (status,), known)
+def ingest_series(providers: Collection[str]) -> None:
+    """Create the series of ingest whose labels are known, without those of `error_series`."""
+    _create(WEBHOOK_REQUESTS, providers, ("200",), ("accepted", "handshake"))
     for status, reason in _HTTP_REASONS:
         _create(WEBHOOK_REQUESTS, (*providers, "unknown"), (status,), (reason,))
     _create(WEBHOOK_DURATION, providers)
     _create(WAKEUP_FAILURES, providers)
     _create(OVERFLOW_DELIVERIES, providers, ("large-body", "configured", "redis-slow-or-full", *_REDIS_REASONS))
+
+
+def error_series(provider: str, rejections: Iterable[str]) -> None:
+    """Create the series of error answers to a provider, or to canaries; `rejections` are the reasons of its 401."""
+    for status, known in (("401", rejections), ("503", _NOT_STORED)):
+        _create(WEBHOOK_REQUESTS, (provider,), (status,), known)
 
 
 def worker_series(providers: Collection[str]) -> None:

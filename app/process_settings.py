@@ -69,7 +69,7 @@ _BROKER = (
     "kombu.transport.redis",  # kombu goes on without redis, and fails at the first connection
     "app.inbox.broker_transport",
 )
-_COMMAND = ("app.cli.__main__", "app.cli.main", "app.cli.serve", "app.metrics_server", "config.logging")
+_COMMAND = ("app.cli.__main__", "app.cli.main", "app.cli.serve", "app.cli.metrics_server", "config.logging")
 _GRANIAN = (*_COMMAND, "app.local.ports", "app.cli.http_server")
 _CELERY = (*_COMMAND, "workers.celery", "celery.backends.base", *_BROKER)
 _HTTPX = ("httpx", "httpcore", "h11", "certifi")  # httpx imports the others when a client is made

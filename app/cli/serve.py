@@ -87,7 +87,8 @@ def _serve_metrics(bind: tuple[str, int] | None, *collectors: "Collector") -> No
     if bind is None:
         return
     import config.logging
-    from app import metrics, metrics_server
+    from app import metrics
+    from app.cli import metrics_server
 
     config.logging.configure()
     metrics.begin_sharing()

@@ -1,11 +1,10 @@
 """Reports to Postgres how this edge answered: evidence on whether a provider had a reason to try again."""
 
-import logging
 import threading
 from functools import partial
 from uuid import UUID
 
-from app.errors import StoreUnavailableError
+from app.ingest.periodic_reporter import PeriodicReporter
 from app.storage import answers
 from app.storage.answers import Answer
 from app.storage.pool import Pool
@@ -15,27 +14,19 @@ _REPORT_SECONDS = 1.0
 _MAX_ROWS = 2_000
 # While Postgres is away, the oldest answers beyond this number are dropped: 10 MB.
 _MAX_WAITING = 50_000
-logger = logging.getLogger(__name__)
 
 
-class AnswerReporter(threading.Thread):
-    """Keeps answers until this thread has reported them, so that no request waits.
+class AnswerReporter(PeriodicReporter):
+    """Keeps answers until they are reported.
 
     A crash loses those of the last second: it is unknown then how the deliveries were answered.
     """
 
     def __init__(self, pool: Pool) -> None:
-        super().__init__(name="answer-reporter")
+        super().__init__("answers", _REPORT_SECONDS)
         self._pool = pool
         self._lock = threading.Lock()
         self._waiting: list[Answer] = []
-
-    def run(self) -> None:
-        """Report every second, and once more when the process ends."""
-        main = threading.main_thread()
-        while main.is_alive():
-            main.join(_REPORT_SECONDS)
-            self._report()
 
     def observe(self, receipt: UUID, seconds: float, is_complete: bool) -> None:
         """Keep an answer: how long it took, and whether the sender still listened at its end."""
@@ -43,16 +34,12 @@ class AnswerReporter(threading.Thread):
             self._waiting.append(Answer(receipt, round(seconds * 1000), is_complete))
 
     def _report(self) -> None:
-        """Report what waits. After a failure, the next report includes it."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
         try:
             while waiting:
                 self._pool.run(partial(answers.record, answers=waiting[:_MAX_ROWS]))
                 del waiting[:_MAX_ROWS]
-        except StoreUnavailableError:
-            pass  # Postgres' circuit breaker logs it
-        except Exception:
-            logger.exception("answer_report_failed")
-        with self._lock:
-            self._waiting = [*waiting, *self._waiting][-_MAX_WAITING:]
+        finally:
+            with self._lock:
+                self._waiting = [*waiting, *self._waiting][-_MAX_WAITING:]

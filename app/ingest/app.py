@@ -47,8 +47,9 @@ def create_edge(settings: IngestSettings, environment: Environment, draining: th
     """
     authentications = {name: registry.load_authentication(name, environment) for name in settings.providers}
     environment.check()
-    metrics.ingest_series({name: getattr(each, "rejections", ()) for name, each in authentications.items()})
+    metrics.ingest_series(settings.providers)
     for name, each in authentications.items():
+        metrics.error_series(name, getattr(each, "rejections", ()))
         metrics.credential_series(name, getattr(each, "credentials", ()))
 
     redis = client.connect(settings.redis, _REDIS_TIMEOUT_SECONDS)
@@ -94,6 +95,7 @@ def create_edge(settings: IngestSettings, environment: Environment, draining: th
         if authentication is not None
     }
     if settings.canary_secret:
+        metrics.error_series(canary.PROVIDER, CanaryReceiver.rejections)
         canary_stores = {name: store(name, inbox) for name, inbox in canary_inboxes.items()}
         receivers[canary.PROVIDER] = CanaryReceiver(settings.canary_secret, keys, canary_stores)
 

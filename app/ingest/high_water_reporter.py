@@ -4,7 +4,6 @@ Redis loses its count of entries together with its data, so the counts that this
 Postgres. In return the edge learns Postgres' clock, and the newest receipts that other edges have reported.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Collection
@@ -12,21 +11,20 @@ from functools import partial
 from uuid import UUID
 
 from app.domain.high_water_mark import HighWaterMark
-from app.errors import StoreUnavailableError
+from app.ingest.periodic_reporter import PeriodicReporter
 from app.ingest.receipt_clock import ReceiptClock
 from app.storage import high_water_marks
 from app.storage.pool import Pool
 
 _REPORT_SECONDS = 1.0
-logger = logging.getLogger(__name__)
 
 
-class HighWaterReporter(threading.Thread):
-    """Keeps the newest mark per provider and epoch. This thread reports it, so that no answer waits."""
+class HighWaterReporter(PeriodicReporter):
+    """Keeps the newest mark per provider and epoch until it is reported."""
 
     def __init__(self, pool: Pool, audited: Collection[str], unaudited: Collection[str]) -> None:
         """Report by `pool`; `unaudited` are inboxes that no audit counts, those of canaries."""
-        super().__init__(name="high-water-reporter")
+        super().__init__("high-water marks", _REPORT_SECONDS)
         self.clock = ReceiptClock()
         self._pool = pool
         self._audited = frozenset(audited)
@@ -36,15 +34,8 @@ class HighWaterReporter(threading.Thread):
 
     def start(self) -> None:
         """Learn the order of receipt before the first delivery, then start the thread."""
-        self._exchange()
+        self.try_report()
         super().start()
-
-    def run(self) -> None:
-        """Report every second, and once more when the process ends."""
-        main = threading.main_thread()
-        while main.is_alive():
-            main.join(_REPORT_SECONDS)
-            self._exchange()
 
     def observe(self, provider: str, mark: HighWaterMark) -> None:
         """Keep the mark of a confirmed append if it is the newest of its epoch.
@@ -59,8 +50,7 @@ class HighWaterReporter(threading.Thread):
             if key not in self._marks or self._marks[key].is_behind(mark):
                 self._marks[key] = mark
 
-    def _exchange(self) -> None:
-        """Report the marks since the last report. After a failure, the next report includes them."""
+    def _report(self) -> None:
         with self._lock:
             marks, self._marks = self._marks, {}
         try:
@@ -71,8 +61,7 @@ class HighWaterReporter(threading.Thread):
             self.clock.synchronise(now, asked_at)
             for provider, received_at in newest.items():
                 self.clock.observe(provider, round(received_at.timestamp() * 1000))
-        except Exception as error:
-            if not isinstance(error, StoreUnavailableError):  # which Postgres' circuit breaker logs
-                logger.exception("high_water_report_failed")
+        except Exception:
             for (provider, _), mark in marks.items():
                 self.observe(provider, mark)
+            raise

@@ -89,6 +89,8 @@ class DeliveryReceiver:
 class CanaryReceiver:
     """Accepts signed canaries for inboxes of their own: `stores` by provider. They are in no provider's counts."""
 
+    rejections = ("no-signature", "wrong-signature")
+
     def __init__(self, secret: str, keys: SealingKeys, stores: Mapping[str, DurableStore]) -> None:
         self.topics = stores.keys()
         self.retried_for = None

@@ -4,7 +4,6 @@ A wrong secret of ours rejects a provider's deliveries. They are kept, so that t
 corrected. Anybody can send requests that are rejected: they take a bounded share of memory, time and disk.
 """
 
-import logging
 import threading
 import time
 from collections import Counter
@@ -17,8 +16,8 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from app.crypto.sealing import SealingKeys
-from app.errors import StoreUnavailableError
 from app.ingest.client_address import client_address
+from app.ingest.periodic_reporter import PeriodicReporter
 from app.storage import rejected
 from app.storage.pool import Pool
 from app.storage.rejected import RejectedCount, RejectedRequest
@@ -33,7 +32,6 @@ _MAX_REPORTED = 200
 # Clients that are counted apart in one report, and counts that wait for one.
 _MAX_CLIENTS, _MAX_COUNTS = 50, 10_000
 _OTHER = "other"
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +44,12 @@ class Rejection:
     retried_for: timedelta
 
 
-class RejectionReporter(threading.Thread):
-    """Keeps rejected requests until this thread has reported them, so that no request waits."""
+class RejectionReporter(PeriodicReporter):
+    """Keeps rejected requests until they are reported; trims what Postgres keeps once a minute."""
 
     def __init__(self, pool: Pool, keys: SealingKeys, trusted: Collection[Network]) -> None:
         """Report by `pool`, sealed with `keys`. `trusted` proxies name the client."""
-        super().__init__(name="rejection-reporter", daemon=True)
+        super().__init__("rejections", _REPORT_SECONDS)
         self._pool = pool
         self._keys = keys
         self._trusted = trusted
@@ -61,6 +59,7 @@ class RejectionReporter(threading.Thread):
         self._waiting: list[tuple[UUID, Rejection, datetime, bytes]] = []
         self._waiting_of: Counter[str] = Counter()
         self._waiting_bytes = 0
+        self._trimmed_at = 0.0
 
     def client_of(self, peer: str, forwarded_for: str) -> str:
         """Return the client's IP address, from who connected and X-Forwarded-For."""
@@ -86,22 +85,13 @@ class RejectionReporter(threading.Thread):
             self._waiting_of[rejection.client] += 1
             self._waiting_bytes += len(request)
 
-    def run(self) -> None:
-        """Report every second; trim what is kept once a minute."""
-        trimmed_at = 0.0
-        while True:
-            time.sleep(_REPORT_SECONDS)
-            try:
-                self._report()
-                if time.monotonic() - trimmed_at > _TRIM_SECONDS:
-                    trimmed_at = time.monotonic()
-                    self._pool.run(rejected.trim)
-            except StoreUnavailableError:
-                continue  # Postgres' circuit breaker logs it
-            except Exception:
-                logger.exception("rejection_report_failed")
-
     def _report(self) -> None:
+        self._report_oldest()
+        if time.monotonic() - self._trimmed_at > _TRIM_SECONDS:
+            self._trimmed_at = time.monotonic()
+            self._pool.run(rejected.trim)
+
+    def _report_oldest(self) -> None:
         """Report counts, and the oldest requests. What could not be reported waits for the next report."""
         with self._lock:
             counts, self._counts = self._counts, Counter()

@@ -25,7 +25,8 @@ WORKER = "00000000-0000-0000-0000-000000000000"
 SERVICE = """
 import os, signal, sys
 import config.logging
-from app import metrics, metrics_server
+from app import metrics
+from app.cli import metrics_server
 config.logging.configure()
 metrics.begin_sharing()
 metrics_server.serve(("127.0.0.1", int(sys.argv[1])))

@@ -22,7 +22,9 @@ _ROW = re.compile(r"^\| (\d{3}|none) \| ([^|]+) \|", re.MULTILINE)
 @pytest.fixture
 def series() -> set[tuple[str, str, str]]:
     """Provider, status and reason of each series."""
-    metrics.ingest_series({name: each.rejections for name, each in AUTHENTICATIONS.items()})
+    metrics.ingest_series(AUTHENTICATIONS)
+    for name, authentication in AUTHENTICATIONS.items():
+        metrics.error_series(name, authentication.rejections)
     labels = [each.labels for family in metrics.WEBHOOK_REQUESTS.collect() for each in family.samples]
     return {(each["provider"], each["status"], each["reason"]) for each in labels}
 
