@@ -82,7 +82,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "pycparser",  # billiard has cffi load it when it forks
     ),
     "beat": (*_CELERY, "celery.apps.beat", "workers.beat", *_HTTPX),
-    "console": (*_GRANIAN, "app.console.app", "app.storage.server_info"),
+    "console": (*_GRANIAN, "app.console.app", "app.console.problem_watch", "app.storage.server_info"),
     "migrate": ("app.cli.migrate",),
     "subscriptions": ("app.cli.subscriptions", *_HTTPX),
     "check": ("app.preflight.report",),  # which asks the servers of the others

@@ -62,7 +62,7 @@ def _observe(settings: AuditSettings, providers: Sequence[str]) -> tuple[list[tu
     Waits are in seconds by the clock of Postgres, with their providers; negative for a time of receipt in the future.
     """
     # The health check of a server needs neither Redis nor Postgres, and runs every few seconds.
-    from app.audit.problems import clock_problems, loss_problems, silence_problems  # noqa: PLC0415
+    from app.audit.problems import clock_problems, fallback_problems, loss_problems, silence_problems  # noqa: PLC0415
     from app.inbox import client  # noqa: PLC0415
     from app.inbox.stream import Inbox  # noqa: PLC0415
     from app.storage import fallbacks, reports  # noqa: PLC0415
@@ -86,9 +86,9 @@ def _observe(settings: AuditSettings, providers: Sequence[str]) -> tuple[list[tu
             *loss_problems(reports.audits(connection)),
             *clock_problems(reports.freshness(connection)),
             *silence_problems(reports.silence(connection)),
-            *(str(each) for each in lasting if each.provider in providers),
+            *fallback_problems([each for each in lasting if each.provider in providers]),
         ]
-    return waits, notes
+    return waits, list(map(str, notes))
 
 
 @health.command(epilog="Example: kvitto health beat")

@@ -1,26 +1,23 @@
 """Builds the console's Flask app: one page, health, metrics."""
 
 import hmac
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Blueprint, Flask, Response, render_template, request
 from prometheus_client.exposition import choose_encoder
 
-from app.audit.problems import loss_problems
+from app.audit.problem import Problem
+from app.audit.problems import canary_problems, loss_problems
 from app.console import overview as overviews
 from app.console.inboxes import InboxReader
+from app.console.ledger_reader import LedgerReader, LedgerUnreadableError
 from app.console.metrics import registry
-from app.domain.clocks import TOLERATED_SECONDS
-from app.errors import StoreUnavailableError
 from app.storage import reports
-from app.storage.connection import Connection, session
-from config.environment import ConfigurationError
+from app.storage.connection import Connection
 from config.settings import ConsoleSettings
 
-T = TypeVar("T")
 # Health checks send no password, and the answer holds nothing but health.
 _WITHOUT_PASSWORD = frozenset({"pages.livez", "pages.readyz"})
 # The page is a document and a style sheet. The browser must not load, run, frame, send or store anything else.
@@ -37,13 +34,10 @@ _SECURITY_HEADERS = {
 }
 
 
-def create_app(settings: ConsoleSettings) -> Flask:
-    """Return the console's app."""
+def create_app(settings: ConsoleSettings, ledger: LedgerReader | None = None) -> Flask:
+    """Return the console's app, which reads by `ledger`."""
     app = Flask(__name__, static_folder=None)
-
-    def read(query: Callable[[Connection], T]) -> T:
-        with session(settings.database_url, "console") as connection:
-            return query(connection)
+    ledger = ledger or LedgerReader(settings.database_url)
 
     @app.before_request
     def authenticate() -> Response | None:
@@ -58,19 +52,17 @@ def create_app(settings: ConsoleSettings) -> Flask:
         response.headers.update(_SECURITY_HEADERS)
         return response
 
-    @app.errorhandler(StoreUnavailableError)
-    @app.errorhandler(ConfigurationError)
-    def ledger_unavailable(error: StoreUnavailableError | ConfigurationError) -> Response:
-        problem = f"The ledger cannot be read now: {error}"
+    @app.errorhandler(LedgerUnreadableError)
+    def ledger_unreadable(error: LedgerUnreadableError) -> Response:
         if request.endpoint == "pages.overview":
-            return Response(_page({"problems": [problem]}), 503)
-        return Response(f"{problem}\n", 503, content_type="text/plain; charset=utf-8")
+            return Response(_page({"problems": [error.problem]}), 503)
+        return Response(f"{error}\n", 503, content_type="text/plain; charset=utf-8")
 
-    app.register_blueprint(_pages(read, settings))
+    app.register_blueprint(_pages(ledger, settings))
     return app
 
 
-def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: ConsoleSettings) -> Blueprint:
+def _pages(ledger: LedgerReader, settings: ConsoleSettings) -> Blueprint:
     pages = Blueprint("pages", __name__)
     exposition, inboxes = registry(settings), InboxReader(settings)
 
@@ -80,8 +72,7 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: Console
 
     @pages.get("/readyz")
     def readyz() -> Response:
-        problems = [*read(lambda connection: loss_problems(reports.audits(connection)))]
-        problems += read(partial(_canary_problems, settings))
+        problems = list(map(str, ledger.read(partial(_unready, settings))))
         return Response("\n".join(problems or ["ready"]) + "\n", 503 if problems else 200, content_type="text/plain")
 
     @pages.get("/metrics")
@@ -95,31 +86,15 @@ def _pages(read: Callable[[Callable[[Connection], Any]], Any], settings: Console
 
     @pages.get("/")
     def overview() -> str:
-        return _page(read(partial(overviews.read, inboxes=inboxes.backlogs)))
+        return _page(ledger.read(partial(overviews.read, ask=inboxes.backlogs)))
 
     return pages
 
 
-def _canary_problems(settings: ConsoleSettings, connection: Connection) -> list[str]:
-    """Return a sentence for each provider whose newest canary is too old, or that has none.
-
-    Canaries take the path of deliveries. They are optional: empty if no provider has ever had one, or if the limit is
-    0. The database's clock counts; a sender whose clock is slow makes its canaries look older.
-    """
-    limit = settings.canary_max_age_seconds
-    ages = {row["provider"]: row["age_seconds"] for row in reports.canaries(connection)}
-    problems = []
-    for provider in settings.providers if ages and limit else ():
-        age = ages.get(provider)
-        if age is None:
-            problems.append(f"{provider}: no canary has arrived yet. Check beat, ingest and the worker.")
-        elif age > limit:
-            hint = "Check the worker, beat and ingest, and beat's clock."
-            problems.append(f"{provider}: the newest canary is {age:.0f} s old, more than {limit} s. {hint}")
-        elif age < -TOLERATED_SECONDS:
-            ahead = f"the newest canary was sent {-age:.0f} s in the future"
-            problems.append(f"{provider}: {ahead}. Was the clock of Postgres set back?")
-    return problems
+def _unready(settings: ConsoleSettings, connection: Connection) -> list[Problem]:
+    """Return missing deliveries, and canaries that are late."""
+    canaries = canary_problems(reports.canaries(connection), settings.providers, settings.canary_max_age_seconds)
+    return [*loss_problems(reports.audits(connection)), *canaries]
 
 
 def _page(shown: dict[str, Any]) -> str:

@@ -14,10 +14,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app.console.inboxes import InboxReader
-from app.errors import StoreUnavailableError
+from app.errors import REASONS, StoreUnavailableError
 from app.inbox.results import Backlog
 from app.metrics import OUTCOMES
-from app.storage import fallbacks, reports
+from app.storage import fallbacks, rejected, reports
 from app.storage.connection import Connection, session
 from app.storage.primary import deadline
 from config.environment import ConfigurationError
@@ -128,10 +128,8 @@ class LedgerCollector(Collector):
         providers = sorted({*counts, *self._settings.providers})
         receipts = [(name, each, counts.get(name, {}).get(each, 0)) for name, each in product(providers, _OUTCOMES)]
         yield _gauge("kvitto_ledger_receipts", "Receipts by outcome.", receipts, ("provider", "outcome"))
-        by = ("provider", "topic", "reason")
-        dead = [_values(row, *by, "dead_letters") for row in reports.dead_letter_counts(connection)]
-        documentation = "Dead letters that wait for a replay, by their reason; no series where none does."
-        yield _gauge("kvitto_dead_letters_open", documentation, dead, by)
+        yield from _dead_letters(connection)
+        yield _given_up(rejected.recent(connection))
         documentation = "Time for which a process has worked round a failed server; no series while none does."
         lasting = [
             (each.process, each.provider, each.reason, each.seconds) for each in fallbacks.current(connection, 0)
@@ -202,6 +200,26 @@ def _gauge(
     for *values, value in series:
         gauge.add_metric(values, value.timestamp() if isinstance(value, datetime) else value)
     return gauge
+
+
+def _dead_letters(connection: Connection) -> Iterator[Metric]:
+    by = ("provider", "topic", "reason")
+    dead = [_values(row, *by, "dead_letters") for row in reports.dead_letter_counts(connection)]
+    documentation = "Dead letters that wait for a replay, by their reason; no series where none does."
+    yield _gauge("kvitto_dead_letters_open", documentation, dead, by)
+    counts = {row["reason"]: row["replayed"] for row in reports.replay_counts(connection)}
+    replayed = [(reason, counts.get(reason, 0)) for reason in REASONS]
+    documentation = "Dead letters that a replay turned into events, by the reason for which they were dead."
+    yield _gauge("kvitto_dead_letters_replayed", documentation, replayed, ("reason",))
+
+
+def _given_up(recent: Iterable[rejected.RecentRejections]) -> Metric:
+    known = [(each.provider, each.reason, each.given_up_from) for each in recent if each.given_up_from]
+    documentation = (
+        "Unix time at which the provider gives up on the first rejected request that was not readmitted; no series "
+        "without one."
+    )
+    return _gauge("kvitto_rejected_given_up_timestamp_seconds", documentation, known, ("provider", "reason"))
 
 
 def _silence(rows: reports.Rows) -> Iterator[Metric]:

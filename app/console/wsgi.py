@@ -3,8 +3,14 @@
 import config.logging
 from app import metrics
 from app.console.app import create_app
+from app.console.inboxes import InboxReader
+from app.console.ledger_reader import LedgerReader
+from app.console.problem_watch import ProblemWatch
 from config.settings import ConsoleSettings
 
 config.logging.configure()
 metrics.share()
-app = create_app(ConsoleSettings.load())
+settings = ConsoleSettings.load()
+ledger = LedgerReader(settings.database_url)
+ProblemWatch(ledger, InboxReader(settings)).start()
+app = create_app(settings, ledger)

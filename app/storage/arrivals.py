@@ -99,19 +99,5 @@ def record_expectations(
         connection.execute(query, [provider, topic, last_received_at, gap, expected_by])
 
 
-def mark_reported(connection: Connection, provider: str) -> tuple[list[str | None], list[str | None]]:
-    """Return the topics that fell silent and that ended a silence since the last call; None is all of a provider."""
-    query = """
-        UPDATE expected_arrivals AS kept
-        SET reported_at = CASE WHEN is_silent THEN clock_timestamp() END
-        FROM reporting.silence AS now
-        WHERE kept.provider = %s AND now.provider = kept.provider AND coalesce(now.topic, '') = kept.topic
-          AND is_silent <> (reported_at IS NOT NULL)
-        RETURNING now.topic, is_silent
-    """
-    changed = connection.execute(query, [provider]).fetchall()
-    return [row.topic for row in changed if row.is_silent], [row.topic for row in changed if not row.is_silent]
-
-
 def _time(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -10,6 +10,7 @@ from app.storage.connection import Connection
 
 # Above this, a fallback is reported to operators.
 LASTING_SECONDS = 60.0
+HINT = "Run kvitto check, and repair Redis or the broker."
 _RECORD = """
     INSERT INTO fallbacks AS kept (process, provider, reason) SELECT %s, unnest(%s::text[]), %s
     ON CONFLICT (process, provider) DO UPDATE
@@ -33,10 +34,14 @@ class Fallback:
     reason: str
     seconds: float
 
+    @property
+    def what(self) -> str:
+        """Return what the process does, in words."""
+        does = "stored deliveries in Postgres" if self.process == "ingest" else "drained without wake-ups"
+        return f"{self.process} has {does} for {self.seconds:.0f} s ({self.reason})"
+
     def __str__(self) -> str:
-        what = "stored deliveries in Postgres" if self.process == "ingest" else "drained without wake-ups"
-        hint = "Run kvitto check, and repair Redis or the broker"
-        return f"{self.provider}: {self.process} has {what} for {self.seconds:.0f} s ({self.reason}). {hint}."
+        return f"{self.provider}: {self.what}. {HINT}"
 
 
 def record(connection: Connection, process: str, providers: Collection[str], reason: str) -> None:

@@ -14,8 +14,8 @@ from app.storage.connection import Connection, columns, fetch_one
 _BOUNDS = {"days": 7, "requests": 20_000, "bytes": 256 * 1024 * 1024}
 # Requests that are fetched at once: 256 of at most a megabyte.
 _FETCHED = 256
-# So many requests in so many minutes are reported to operators; anybody sends a few.
-_SEVERAL, _LATELY_MINUTES = 5, 15
+# So many requests in so many hours are reported to operators; anybody sends a few. Kompar tries again for 77 minutes.
+_SEVERAL, _LATELY_HOURS = 5, 2
 
 
 class RejectedCount(NamedTuple):
@@ -41,21 +41,18 @@ class RejectedRequest(NamedTuple):
     request: bytes
 
 
-class RejectionProblem(NamedTuple):
-    """So many requests of a provider were rejected lately. At `given_up_from` it gives up on the first that is kept."""
+class RecentRejections(NamedTuple):
+    """Requests of a provider that were rejected lately, and not all readmitted since.
+
+    At `given_up_from` the provider gives up on the first that is kept; None if it has given up on all.
+    """
 
     provider: str
     reason: str
     requests: int
+    first_at: datetime
+    last_at: datetime
     given_up_from: datetime | None
-
-    def __str__(self) -> str:
-        gives_up = self.given_up_from and f"{self.provider} gives up on the first at {self.given_up_from:%H:%M} UTC. "
-        return (
-            f"{self.provider}: {self.requests} requests were rejected in {_LATELY_MINUTES} min ({self.reason}). "
-            f"{gives_up or ''}If the fault is ours, correct it, then run: "
-            f"kvitto rejected readmit --provider {self.provider}."
-        )
 
 
 def record(connection: Connection, counts: Collection[RejectedCount], requests: Collection[RejectedRequest]) -> None:
@@ -91,18 +88,18 @@ def summary(connection: Connection) -> list[dict[str, Any]]:
     return [row._asdict() for row in connection.execute(query)]
 
 
-def current(connection: Connection) -> list[RejectionProblem]:
-    """Return the reasons for which several requests were rejected lately."""
+def recent(connection: Connection) -> list[RecentRejections]:
+    """Return the reasons for which several requests were rejected lately; times of requests to the minute."""
     query = """
-        SELECT provider, reason, sum(requests)::bigint AS requests, (
-            SELECT min(given_up_from) FROM reporting.rejections
-            WHERE rejections.provider = recent.provider AND rejections.reason = recent.reason
-        ) AS given_up_from
-        FROM reporting.rejected_requests AS recent
-        WHERE minute > clock_timestamp() - make_interval(mins => %s)
-        GROUP BY provider, reason HAVING sum(requests) >= %s ORDER BY provider, reason
+        SELECT provider, reason, sum(recent.requests)::bigint AS requests, min(minute) AS first_at,
+               max(minute) AS last_at, min(given_up_from) AS given_up_from
+        FROM reporting.rejected_requests AS recent LEFT JOIN reporting.rejections AS kept USING (provider, reason)
+        WHERE minute > clock_timestamp() - make_interval(hours => %s)
+        GROUP BY provider, reason
+        HAVING sum(recent.requests) >= %s AND bool_and(kept.requests > kept.readmitted) IS NOT FALSE
+        ORDER BY provider, reason
     """
-    return [RejectionProblem(*row) for row in connection.execute(query, [_LATELY_MINUTES, _SEVERAL])]
+    return [RecentRejections(*row) for row in connection.execute(query, [_LATELY_HOURS, _SEVERAL])]
 
 
 def find(connection: Connection, receipt: UUID) -> RejectedRequest | None:

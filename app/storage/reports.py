@@ -100,12 +100,18 @@ def silence(connection: Connection) -> Rows:
 
 
 def dead_letter_counts(connection: Connection) -> Rows:
-    """Return how many dead letters wait for a replay, by provider, topic and reason."""
+    """Return how many dead letters wait for a replay, and when they were received, by provider, topic and reason."""
     query = """
-        SELECT provider, topic, reason, dead_letters FROM reporting.dead_letter_counts
+        SELECT provider, topic, reason, dead_letters, first_received_at, last_received_at
+        FROM reporting.dead_letter_counts
         ORDER BY provider, topic, reason
     """
     return _rows(connection, query)
+
+
+def replay_counts(connection: Connection) -> Rows:
+    """Return how many dead letters a replay turned into events, by the reason for which they were dead."""
+    return _rows(connection, "SELECT reason, replayed FROM reporting.replay_counts ORDER BY reason")
 
 
 def schema_drift(connection: Connection) -> Rows:

@@ -142,7 +142,7 @@ def test_audit_after_a_replaced_redis_reports_what_was_in_flight_everywhere(empt
     eventually(lambda: bool(worker_log(kvitto)), "the log's line")
     (line,) = worker_log(kvitto)
     assert (line["level"], line["missing"], line["epochs"]) == ("error", N, {lost["epoch"]: N})
-    assert f"{N} MISSING: run kvitto audit" in page(kvitto)
+    assert f"{N} MISSING. Run: kvitto audit" in page(kvitto)
 
 
 def test_audit_after_a_replaced_empty_redis_finds_no_loss(empty_kvitto: Running) -> None:

@@ -61,18 +61,21 @@ def test_since_yields_requests_in_order_of_receipt_over_several_fetches(connecti
     assert [each.receipt for each in found] == [each.receipt for each in reversed(requests[:551])]
 
 
-def test_current_names_reasons_of_several_requests_lately(connection: Connection) -> None:
+def test_recent_names_reasons_of_several_requests_lately(connection: Connection) -> None:
     counts = [
         RejectedCount(NOW - timedelta(minutes=1), "kompar", "wrong-token", "a", 4),
-        RejectedCount(NOW - timedelta(minutes=2), "kompar", "wrong-token", "b", 1),
+        RejectedCount(NOW - timedelta(minutes=70), "kompar", "wrong-token", "b", 1),
         RejectedCount(NOW, "kompar", "no-token", "a", 4),  # too few
-        RejectedCount(NOW - timedelta(hours=1), "solaris", "wrong-signature", "a", 99),  # over
+        RejectedCount(NOW - timedelta(hours=3), "solaris", "wrong-signature", "a", 99),  # over
     ]
-    until = NOW + timedelta(minutes=30)
-    rejected.record(connection, counts, [request("a")._replace(retried_until=until)])
-    (sentence,) = map(str, rejected.current(connection))
-    assert sentence.startswith("kompar: 5 requests were rejected in 15 min (wrong-token).")
-    assert f"{until:%H:%M} UTC" in sentence
+    until, kept_request = NOW + timedelta(minutes=30), request("a")
+    rejected.record(connection, counts, [kept_request._replace(retried_until=until)])
+    (found,) = rejected.recent(connection)
+    assert (found.provider, found.reason, found.requests) == ("kompar", "wrong-token", 5)
+    assert (found.last_at - found.first_at, found.given_up_from) == (timedelta(minutes=69), until)
+    readmitted = "UPDATE rejected_requests SET readmitted_at = now() WHERE receipt = %s"
+    connection.execute(readmitted, [kept_request.receipt])
+    assert rejected.recent(connection) == []
 
 
 def test_summary_says_when_the_provider_gives_up_on_the_first(connection: Connection) -> None:

@@ -77,8 +77,8 @@ def test_arrivals_are_counted_by_hour_and_slot_whatever_their_order(ledger: Ledg
     assert found["STATUS"].last_received_at == hour + timedelta(hours=1)
 
 
-def test_a_silence_is_seen_logged_once_and_ends_with_the_next_delivery(
-    database: str, ledger: Ledger, connection: Connection, caplog: pytest.LogCaptureFixture
+def test_a_silence_is_seen_and_ends_with_the_next_delivery(
+    database: str, ledger: Ledger, connection: Connection
 ) -> None:
     has_delivered(connection)
     now = reports.clock(connection)
@@ -87,8 +87,8 @@ def test_a_silence_is_seen_logged_once_and_ends_with_the_next_delivery(
     look(connection)
     (whole, topic) = reports.silence(connection)
     assert (whole["topic"], whole["is_silent"], topic["topic"], topic["is_silent"]) == (None, True, "STATUS", True)
-    (sentence,) = silence_problems([whole, topic])
-    assert sentence.startswith("solaris: no delivery for 1 h, usually one every 1 min.")
+    (sentence,) = map(str, silence_problems([whole, topic]))
+    assert sentence.startswith("solaris: no delivery for 1 h, usually one every 1 min (since ")
     served = console_metrics(database)
     assert 'kvitto_silent{provider="solaris",topic=""} 1.0' in served
     assert 'kvitto_usual_gap_seconds{provider="solaris",topic="STATUS"} 60.0' in served
@@ -96,7 +96,6 @@ def test_a_silence_is_seen_logged_once_and_ends_with_the_next_delivery(
     assert [row["is_silent"] for row in reports.silence(connection)] == [False, False]
     look(connection)
     assert list(silence_problems(reports.silence(connection))) == []
-    assert [record.message for record in caplog.records] == ["silence_began"] * 2 + ["silence_ended"] * 2
 
 
 def test_a_silent_topic_of_a_provider_that_delivers_others_is_named(ledger: Ledger, connection: Connection) -> None:
@@ -105,8 +104,8 @@ def test_a_silent_topic_of_a_provider_that_delivers_others_is_named(ledger: Ledg
     arrive(ledger, now, topic="OTHER")
     complete_until(connection, now)
     look(connection)
-    (sentence,) = silence_problems(reports.silence(connection))
-    assert sentence.startswith("solaris: no STATUS delivery for 1 h, usually one every 1 min.")
+    (sentence,) = map(str, silence_problems(reports.silence(connection)))
+    assert sentence.startswith("solaris: no STATUS delivery for 1 h, usually one every 1 min (since ")
 
 
 def test_a_silence_is_none_while_the_ledger_is_not_complete(connection: Connection) -> None:

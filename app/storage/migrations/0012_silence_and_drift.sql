@@ -22,7 +22,6 @@ CREATE TABLE expected_arrivals (
     last_received_at  timestamptz NOT NULL,
     usual_gap_seconds double precision,
     expected_by       timestamptz,
-    reported_at       timestamptz,  -- when the log reported the silence that lasts
     PRIMARY KEY (provider, topic)
 );
 GRANT SELECT, INSERT, UPDATE ON expected_arrivals TO kvitto_worker;

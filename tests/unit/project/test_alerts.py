@@ -32,8 +32,7 @@ OCCASIONAL = {
     "kvitto_silent",  # of providers that have delivered
     "kvitto_last_delivery_timestamp_seconds",
     "kvitto_usual_gap_seconds",
-    "kvitto_schema_drift_findings",
-    "kvitto_last_schema_drift_timestamp_seconds",
+    "kvitto_rejected_given_up_timestamp_seconds",
 }
 
 

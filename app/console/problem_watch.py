@@ -1,0 +1,55 @@
+"""Logs each problem when it begins and when it ends, whether or not anybody looks at the console."""
+
+import logging
+import threading
+import time
+from functools import partial
+
+from app.audit import problems
+from app.audit.problem import Problem
+from app.console.inboxes import InboxReader
+from app.console.ledger_reader import LedgerReader, LedgerUnreadableError
+
+_LOOK_SECONDS = 10.0
+logger = logging.getLogger(__name__)
+
+
+class ProblemWatch(threading.Thread):
+    """Looks every ten seconds."""
+
+    def __init__(self, ledger: LedgerReader, inboxes: InboxReader) -> None:
+        super().__init__(name="problem-watch", daemon=True)
+        self._ledger = ledger
+        self._inboxes = inboxes
+        self._lasting: dict[tuple[str, str, str], Problem] = {}
+
+    def run(self) -> None:
+        """Look until the process ends."""
+        while True:
+            try:
+                self.look()
+            except Exception:
+                logger.exception("problem_watch_failed")
+            time.sleep(_LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Log what has begun and ended since the last look."""
+        try:
+            found = {each.name: each for each in self._ledger.read(partial(problems.find, ask=self._inboxes.backlogs))}
+        except LedgerUnreadableError as error:  # what else lasts, or ends, is not known
+            found = self._lasting | {error.problem.name: error.problem}
+        for name in found.keys() - self._lasting.keys():
+            logger.warning("problem_began", extra=_fields(found[name]))
+        for name in self._lasting.keys() - found.keys():
+            logger.warning("problem_ended", extra=_fields(self._lasting[name]))
+        self._lasting = found
+
+
+def _fields(problem: Problem) -> dict[str, object]:
+    return {
+        "kind": problem.kind,
+        "provider": problem.provider,
+        "subject": problem.subject,
+        "since": problem.since,
+        "problem": str(problem),
+    }
