@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,13 @@ from benchmarks.drain import drained
 from benchmarks.result_files import KVITTO
 from benchmarks.runner import Bench
 from benchmarks.statistics import Spread
+from deploy.monitoring.dashboards import LOAN_PIPELINE
+from tests.support.dashboards import filled
 
 _FILLING = (Path(__file__).parent / "filling.sql").read_text()
 _PORTION = 50_000
 _READS = 5
 _NEWEST = "SELECT * FROM reporting.kompar_applications ORDER BY last_received_at DESC LIMIT 100"
-_BY_PURPOSE = """
-    SELECT purpose, count(*) AS applications, sum(amount) AS amount FROM reporting.kompar_applications
-    WHERE first_received_at > now() - interval '30 days' GROUP BY purpose
-"""
 _VIEWS: dict[str, Callable[[Connection], Any]] = {
     "conservation": reports.delivery_counts,
     "freshness": reports.freshness,
@@ -30,7 +29,9 @@ _VIEWS: dict[str, Callable[[Connection], Any]] = {
     "newest events": reports.newest_events,
     "newest dead letters": reports.newest_dead_letters,
     "newest applications": lambda connection: reports.query(connection, _NEWEST),
-    "applications of 30 days by purpose": lambda connection: reports.query(connection, _BY_PURPOSE),
+    **{
+        f"panel {panel.title}": partial(reports.query, statement=filled(panel.queries[0][0])) for panel in LOAN_PIPELINE
+    },
 }
 
 

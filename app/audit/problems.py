@@ -226,7 +226,7 @@ def canary_problems(canaries: Rows, providers: tuple[str, ...], limit: float) ->
             yield Problem("canary-in-future", provider, what, "Was the clock of Postgres set back?")
 
 
-def ledger_unreadable(error: Exception, since: datetime | None) -> Problem:
+def ledger_unreadable(cause: str, since: datetime) -> Problem:
     """Return the problem that the console cannot read the ledger."""
     hint = "Deliveries wait in Redis meanwhile. Check Postgres, and the console's DATABASE_URL: kvitto check console."
-    return Problem("ledger-unreadable", "", f"The ledger cannot be read now: {error}", hint, since)
+    return Problem("ledger-unreadable", "", f"The ledger cannot be read now: {cause}", hint, since)

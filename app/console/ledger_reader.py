@@ -35,6 +35,8 @@ class LedgerReader:
                 found = query(connection)
         except (StoreUnavailableError, ConfigurationError) as error:
             self._unreadable_since = self._unreadable_since or datetime.now(UTC)
-            raise LedgerUnreadableError(problems.ledger_unreadable(error, self._unreadable_since)) from error
+            faults = error.faults if isinstance(error, ConfigurationError) else [error]
+            cause = " ".join(map(str, faults)).removesuffix(".")
+            raise LedgerUnreadableError(problems.ledger_unreadable(cause, self._unreadable_since)) from error
         self._unreadable_since = None
         return found

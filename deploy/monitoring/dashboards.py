@@ -160,26 +160,30 @@ def _sql(title: str, description: str, query: str, kind: str = "table", unit: st
     return Panel(title, description, [(" ".join(query.split()), legend)], unit, kind, sql=True)
 
 
+def _by_day(title: str, description: str, figures: dict[str, str], view: str, unit: str = "short") -> Panel:
+    """Return a panel of figures by Swedish day. Days of a time zone are slow to compute, so hours are counted first."""
+    hourly = ", ".join(f"{figure} AS {name}" for name, figure in figures.items())
+    daily = ", ".join(f"sum({name})::double precision AS {name}" for name in figures)
+    query = f"""SELECT date_trunc('day', hour, 'Europe/Stockholm') AS time, {daily}
+        FROM (SELECT date_bin('1 hour', first_received_at, 'epoch') AS hour, {hourly}
+              FROM reporting.{view} WHERE $__timeFilter(first_received_at) GROUP BY 1) AS hourly
+        GROUP BY 1 ORDER BY 1"""  # noqa: S608 - the parts are below
+    return _sql(title, description, query, "timeseries", unit)
+
+
 LOAN_PIPELINE = (
-    _sql(
+    _by_day(
         "Applications a day", "Applications by the Swedish day on which they were made.",
-        """SELECT date_trunc('day', first_received_at, 'Europe/Stockholm') AS time, count(*) AS applications
-            FROM reporting.kompar_applications WHERE $__timeFilter(first_received_at) GROUP BY 1 ORDER BY 1""",
-        "timeseries",
+        {"applications": "count(*)"}, "kompar_applications",
     ),
-    _sql(
+    _by_day(
         "Amounts a day", "Sum of the amounts applied for, in kronor.",
-        """SELECT date_trunc('day', first_received_at, 'Europe/Stockholm') AS time,
-                  sum(amount)::double precision AS kronor
-            FROM reporting.kompar_applications WHERE $__timeFilter(first_received_at) GROUP BY 1 ORDER BY 1""",
-        "timeseries", "currencySEK",
+        {"kronor": "sum(amount)"}, "kompar_applications", "currencySEK",
     ),
-    _sql(
+    _by_day(
         "Decisions a day", "Decisions of clients by the day of the first one, as they stand now.",
-        """SELECT date_trunc('day', first_received_at, 'Europe/Stockholm') AS time,
-                  count(*) FILTER (WHERE accepted) AS accepted, count(*) FILTER (WHERE NOT accepted) AS declined
-            FROM reporting.kompar_decisions WHERE $__timeFilter(first_received_at) GROUP BY 1 ORDER BY 1""",
-        "timeseries",
+        {"accepted": "count(*) FILTER (WHERE accepted)", "declined": "count(*) FILTER (WHERE NOT accepted)"},
+        "kompar_decisions",
     ),
     _sql(
         "Purposes", "Applications and amounts by purpose, most frequent first.",
@@ -195,16 +199,19 @@ LOAN_PIPELINE = (
            GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20""",
     ),
     _sql(
-        "Acceptance", "Share of the applications with a decision whose last decision accepts.",
-        """SELECT count(*) FILTER (WHERE last_accepted)::double precision / nullif(count(last_accepted), 0) AS accepted
-           FROM reporting.kompar_funnel WHERE $__timeFilter(applied_at)""",
+        "Acceptance", "Share of the decisions of clients that accept, as they stand now.",
+        """SELECT count(*) FILTER (WHERE accepted)::double precision / nullif(count(accepted), 0) AS accepted
+           FROM reporting.kompar_decisions WHERE $__timeFilter(first_received_at)""",
         "stat", "percentunit",
     ),
     _sql(
-        "Time to decision", "Time from an application to its first decision: median, and the slowest tenth.",
-        """SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM time_to_first_decision)) AS median,
-                  percentile_cont(0.9) WITHIN GROUP (ORDER BY extract(epoch FROM time_to_first_decision)) AS p90
-           FROM reporting.kompar_funnel WHERE $__timeFilter(applied_at) AND time_to_first_decision IS NOT NULL""",
+        "Time to decision",
+        "Time from an application to its first decision, of the 10,000 newest ones: median, and the slowest tenth.",
+        """SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS median,
+                  percentile_cont(0.9) WITHIN GROUP (ORDER BY seconds) AS p90
+           FROM (SELECT extract(epoch FROM time_to_first_decision) AS seconds FROM reporting.kompar_funnel
+                 WHERE $__timeFilter(first_decided_at) AND applied_at IS NOT NULL
+                 ORDER BY first_decided_at DESC LIMIT 10000) AS newest""",
         "stat", "s",
     ),
     _sql(
@@ -216,7 +223,7 @@ LOAN_PIPELINE = (
         "Flags", "What is doubtful about applications, by quality flag.",
         """SELECT flag, count(*) AS applications
            FROM reporting.kompar_applications CROSS JOIN LATERAL unnest(flags) AS flag
-           WHERE $__timeFilter(first_received_at) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20""",
+           WHERE $__timeFilter(first_received_at) AND flags <> '{}' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20""",
     ),
 )  # fmt: skip
 

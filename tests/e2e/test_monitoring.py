@@ -1,20 +1,26 @@
 """Debian's Prometheus runs the configuration of deploy/monitoring on the processes of a real Kvitto, in incidents."""
 
+import html
 import json
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
 
 from app.sandbox.kompar import encrypt
+from app.storage.connection import connect
 from deploy.monitoring.dashboards import INGEST_HEALTH
+from tests.integration.test_silence import has_delivered
 from tests.support import process_tree
 from tests.support.kvitto_process import ROOT, Running
 from tests.support.ports import free_port
+from tests.support.providers.kompar_fixtures import KEY, TOKEN
 from tests.support.servers import eventually, serving
 
 FOLDER = ROOT / "deploy" / "monitoring"
@@ -42,10 +48,25 @@ class Prometheus:
         targets = self.get("targets", state="active")["activeTargets"]
         return {each["labels"]["service"] for each in targets if each["health"] == "up" and "service" in each["labels"]}
 
+    def values(self, query: str) -> dict[str, float]:
+        """Return the values of a query by service."""
+        found = self.get("query", query=query)["result"]
+        return {each["metric"]["service"]: float(each["value"][1]) for each in found}
+
+    def shows(self, query: str, expected: dict[str, float]) -> bool:
+        """Return whether a query has these values by service, and no others."""
+        return self.values(query) == expected
+
     def firing(self, alert: str) -> list[dict[str, str]]:
         """Return the labels of an alert's instances that fire."""
-        found = [each for each in self.get("alerts")["alerts"] if each["labels"]["alertname"] == alert]
-        return [each["labels"] for each in found if each["state"] == "firing"]
+        return [each["labels"] for each in self._alerts(alert) if each["state"] == "firing"]
+
+    def texts(self, alert: str) -> str:
+        """Return what an alert says."""
+        return "".join(text for each in self._alerts(alert) for text in each["annotations"].values())
+
+    def _alerts(self, alert: str) -> list[dict[str, Any]]:
+        return [each for each in self.get("alerts")["alerts"] if each["labels"]["alertname"] == alert]
 
     def rules(self) -> list[dict[str, Any]]:
         return [rule for group in self.get("rules")["groups"] for rule in group["rules"]]
@@ -75,15 +96,11 @@ def prometheus(folder: Path, kvitto: Running) -> Iterator[Prometheus]:
         yield found
 
 
-@pytest.fixture
-def monitored(empty_kvitto: Running, tmp_path: Path) -> Iterator[tuple[Running, Prometheus]]:
-    """A Kvitto with nothing in its stores, and the Prometheus that watches it."""
-    with prometheus(tmp_path, empty_kvitto) as found:
-        yield empty_kvitto, found
-
-
-def await_alert(found: Prometheus, alert: str, also: Callable[[dict[str, str]], bool] = lambda _: True) -> None:
-    eventually(lambda: any(map(also, found.firing(alert))), f"{alert}: {found.get('alerts')}", 90)
+@pytest.fixture(scope="module")
+def monitored(kvitto: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Prometheus]]:
+    """A Kvitto with nothing in its stores, and the Prometheus that watches it; all incidents happen to them."""
+    with prometheus(tmp_path_factory.mktemp("prometheus"), kvitto) as found:
+        yield kvitto, found
 
 
 def test_configuration_scrapes_every_process_and_misses_no_metric(monitored: tuple[Running, Prometheus]) -> None:
@@ -108,17 +125,127 @@ def test_every_query_of_the_dashboard_returns_something(monitored: tuple[Running
     eventually(lambda: not empty(), f"a series for each query, not {empty()}", 90)
 
 
-def test_incidents_are_alerts_within_a_minute(monitored: tuple[Running, Prometheus]) -> None:
+class Incident(NamedTuple):
+    """What shows an incident: a query with a result, an alert, a problem of the console, a line of a process's log."""
+
+    query: str
+    alert: dict[str, str]
+    problem: str  # as a regular expression, with what, since when and what to do
+    log: tuple[str, dict[str, str]]
+
+
+SINCE = r" \(since \d{4}-\d\d-\d\d \d\d:\d\d UTC\)\. "
+ROTATED = Incident(
+    'kvitto_dead_letters_open{provider="kompar", topic="applications", reason="wrong-key"} >= 14',
+    {"alertname": "KvittoDeadLettersNew", "provider": "kompar", "topic": "applications", "reason": "wrong-key"},
+    r"kompar: 14 deliveries wait as dead letters \(applications, wrong-key\), the last received at .*" + SINCE
+    + "Add the key that it uses now.*kvitto dead-letters replay --provider kompar --reason wrong-key",
+    ("worker-kompar", {"event": "delivery_dead_lettered", "provider": "kompar", "reason": "wrong-key"}),
+)  # fmt: skip
+CHANGED = Incident(
+    'increase(kvitto_webhook_requests_total{provider="kompar", status="401", reason="wrong-token"}[2m]) > 10',
+    {"alertname": "KvittoRejectedRequests", "provider": "kompar", "reason": "wrong-token"},
+    r"kompar: 20 requests were rejected \(wrong-token\), the last at .*" + SINCE
+    + r"kompar gives up on the first in 7[5-7] min, at .*kvitto rejected readmit --provider kompar --since \d{4}-",
+    ("ingest", {"event": "request_rejected", "path": "/webhooks/kompar/decisions", "reason": "wrong-token"}),
+)  # fmt: skip
+SILENT = Incident(
+    'kvitto_silent{provider="solaris", topic=""} == 1',
+    {"alertname": "KvittoSilent", "provider": "solaris"},
+    r"solaris: no delivery for \d+ (min|h), usually one every 1 min" + SINCE + "Does ingest answer",
+    ("console", {"event": "problem_began", "kind": "silence", "provider": "solaris"}),
+)
+STOPPED = Incident(
+    'kvitto_inbox_entries{provider="kompar"} == 12',
+    {"alertname": "KvittoBehind", "provider": "kompar"},
+    r"kompar: the ledger is behind: 12 deliveries wait in the inbox, the oldest for .*" + SINCE + "Is its worker",
+    ("console", {"event": "problem_began", "kind": "behind", "provider": "kompar"}),
+)
+UNREADABLE = Incident(
+    "kvitto_ledger_readable == 0",
+    {"alertname": "KvittoLedgerUnreadable"},
+    "The ledger cannot be read now: .*" + SINCE + ".*kvitto check console",
+    ("console", {"event": "problem_began", "kind": "ledger-unreadable"}),
+)
+
+
+def await_known(kvitto: Running, found: Prometheus, incident: Incident) -> None:
+    """Wait until all four show the incident. An alert links to the page that says what to do."""
+    eventually(lambda: bool(found.get("query", query=incident.query)["result"]), incident.query, 90)
+    name = incident.alert["alertname"]
+    eventually(lambda: any(incident.alert.items() <= each.items() for each in found.firing(name)), name, 90)
+    eventually(lambda: re.search(incident.problem, page(kvitto)) is not None, f"{incident.problem}: {page(kvitto)}", 90)
+    process, expected = incident.log
+
+    def logged() -> list[dict[str, Any]]:
+        lines = (kvitto.data / "logs" / f"{process}.log").read_text().splitlines()
+        return [line for line in map(json.loads, lines) if expected.items() <= line.items()]
+
+    eventually(lambda: bool(logged()), f"{expected} in the log of {process}", 90)
+    if "kind" in expected:
+        assert re.search(incident.problem, logged()[-1]["problem"])
+
+
+def page(kvitto: Running) -> str:
+    return html.unescape(
+        httpx.get(kvitto.console, auth=("", (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text())).text
+    )
+
+
+def post(kvitto: Running, topic: str, name: str, key: str = KEY, token: str = TOKEN) -> int:
+    return kvitto.post(topic, encrypt({"application_id": name, "accepted": True}, key), token).status_code
+
+
+def test_aes_key_that_was_rotated_is_known(monitored: tuple[Running, Prometheus]) -> None:
     kvitto, found = monitored
-    for number in range(20):
-        assert kvitto.post("decisions", json.dumps({"application_id": number}), token="changed").status_code == 401
-    rotated = encrypt({"application_id": "sealed"}, "another key of thirty-two bytes!")
-    assert kvitto.post("applications", rotated).status_code == 200
-    await_alert(found, "KvittoRejectedRequests", lambda labels: labels["reason"] == "wrong-token")
-    await_alert(found, "KvittoDeadLettersNew", lambda labels: labels["reason"] == "wrong-key")
-    workers = process_tree.named(kvitto.process.pid, "celeryd: kompar@")
-    with process_tree.stopped(*workers):
-        assert kvitto.post("decisions", b'{"application_id": "waits", "accepted": true}').status_code == 200
-        await_alert(found, "KvittoBehind", lambda labels: labels["provider"] == "kompar")
-        waiting = found.get("query", query='kvitto_inbox_entries{provider="kompar"}')["result"]
-        assert [each["value"][1] for each in waiting] == ["1"]
+    assert {
+        post(kvitto, "applications", f"rotated-{number}", "another key of thirty-two bytes!") for number in range(14)
+    } == {200}
+    await_known(kvitto, found, ROTATED)
+
+
+def test_token_that_was_changed_is_known_by_its_first_burst_and_afterwards(
+    monitored: tuple[Running, Prometheus],
+) -> None:
+    kvitto, found = monitored
+    assert {post(kvitto, "decisions", f"changed-{number}", token="changed") for number in range(20)} == {401}
+    await_known(kvitto, found, CHANGED)
+    left = 'kvitto_rejected_given_up_timestamp_seconds{provider="kompar", reason="wrong-token"} - time()'
+    (given_up,) = found.get("query", query=left)["result"]
+    assert 70 * 60 < float(given_up["value"][1]) < 78 * 60
+    assert "The provider gives up on the first in 1h " in found.texts("KvittoRejectedRequests")
+
+
+def test_provider_that_is_silent_is_known(monitored: tuple[Running, Prometheus]) -> None:
+    kvitto, found = monitored
+    with connect(kvitto.database, "test") as connection:
+        has_delivered(connection)
+    await_known(kvitto, found, SILENT)
+    assert "usually one every 1m 0s" in found.texts("KvittoSilent")
+
+
+def test_worker_that_stopped_is_known(monitored: tuple[Running, Prometheus]) -> None:
+    kvitto, found = monitored
+    kvitto.workers()
+    with process_tree.stopped(*process_tree.named(kvitto.process.pid, "celeryd: kompar@")):
+        assert {post(kvitto, "decisions", f"stopped-{number}") for number in range(12)} == {200}
+        await_known(kvitto, found, STOPPED)
+
+
+def test_postgres_that_cannot_be_read_is_known_and_hides_no_count_of_any_process(
+    monitored: tuple[Running, Prometheus],
+) -> None:
+    kvitto, found = monitored
+    accepted = 'sum by (service) (kvitto_webhook_requests_total{provider="kompar", status="200", reason="accepted"})'
+    processed = 'sum by (service) (kvitto_deliveries_processed_total{provider="kompar"})'
+    before = {query: found.values(query) for query in (accepted, processed)}
+    with connect(kvitto.database, "test") as connection:
+        connection.execute("ALTER SCHEMA reporting RENAME TO hidden")
+        try:
+            assert post(kvitto, "decisions", "unreadable") == 200
+            await_known(kvitto, found, UNREADABLE)
+            for query, service in ((accepted, "ingest"), (processed, "worker-kompar")):
+                expected = {service: before[query][service] + 1}
+                eventually(partial(found.shows, query, expected), f"{expected}", 60)
+        finally:
+            connection.execute("ALTER SCHEMA hidden RENAME TO reporting")

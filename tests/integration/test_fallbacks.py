@@ -19,9 +19,9 @@ def test_fallback_of_more_than_a_minute_is_a_problem_of_the_console_and_a_metric
     assert fallbacks.current(connection) == []
     age(connection, 70)
     fallbacks.record(connection, "ingest", ["kompar"], "redis-not-primary")
-    (problem,) = [each for each in overview.read(connection, dict)["problems"] if "redis-not-primary" in each]
-    assert problem.startswith("kompar: ingest has stored deliveries in Postgres for 70 s")
-    assert "kvitto check" in problem
+    (problem,) = [each for each in overview.read(connection, dict)["problems"] if "redis-not-primary" in str(each)]
+    assert str(problem).startswith("kompar: ingest has stored deliveries in Postgres for 70 s")
+    assert "kvitto check" in str(problem)
     series = 'kvitto_fallback_seconds{process="ingest",provider="kompar",reason="redis-not-primary"} 7'
     assert series in console_metrics(database)
 
