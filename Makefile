@@ -31,6 +31,7 @@ compat: install    ## pass on every supported version of Redis, Valkey and Postg
 	$(BIN)/python -m pytest -m 'not slow' tests/compat tests/e2e/test_failover.py tests/integration/test_failover.py \
 	    tests/integration/test_pgbouncer.py tests/integration/test_redis_clients.py
 bench: install     ## measure beside yardsticks on this machine, about an hour (OPTIONS="--only accept --pairs 3", or --quick)
+	@tests/compat/prepare-otel
 	$(BIN)/python -m benchmarks $(OPTIONS)
 bench-check: install  ## compare ratios to yardsticks with those kept, about two and a half minutes
 	$(BIN)/python -m benchmarks --check

@@ -113,16 +113,16 @@ class Stages:
     @contextmanager
     def _timed(self, stage: str, count: int) -> Iterator[None]:
         processes = self._bench.scene.processes()
-        before = {kind: _seconds(processes[kind]) for kind in (REDIS, POSTGRES)}
+        before = {kind: cpu_seconds(processes[kind]) for kind in (REDIS, POSTGRES)}
         began = time.process_time()
         yield
         python = time.process_time() - began
-        spent = {kind: _seconds(processes[kind]) - seconds for kind, seconds in before.items()}
+        spent = {kind: cpu_seconds(processes[kind]) - seconds for kind, seconds in before.items()}
         for kind, seconds in ({PYTHON: python} | spent).items():
             self._bench.record.add(stage_figure(stage), kind, seconds / count * 1e6, "µs")
 
 
-def _seconds(pids: Sequence[int]) -> float:
+def cpu_seconds(pids: Sequence[int]) -> float:
     """Return the CPU time of processes."""
     found = 0.0
     for pid in pids:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from benchmarks import accept, bulkheads, drain, end_to_end
+from benchmarks import accept, bulkheads, drain, end_to_end, tracing
 from benchmarks.growth import drain_figure, views_figure
 from benchmarks.memory import memory_figure
 from benchmarks.result_files import Record
@@ -89,6 +89,7 @@ GOALS = (
     _never_above("memory of a worker process (highest)", 120, " MB", memory_figure("worker")),
     Goal("memory at the end by that at the first look", 1.1, " ×", False, _memory_growth),
     _times("Solaris' p99 under a burst of Kompar by its own", bulkheads.GOAL, bulkheads.FIGURE, bulkheads.ALONE, False),
+    _times("ingest's CPU, one request in a hundred traced, by none", 1.05, tracing.FIGURE, tracing.UNTRACED, False),
 )
 
 

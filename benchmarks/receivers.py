@@ -80,7 +80,7 @@ class OurReceiver:
         with stopped(*self.kvitto.workers()):
             yield
 
-    def books(self) -> Books | None:
+    def books(self) -> Books:
         """Open the books of a run."""
         return Books(self.kvitto)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import accept, bulkheads, cost, drain, end_to_end, growth, memory, profiles
+from benchmarks import accept, bulkheads, cost, drain, end_to_end, growth, memory, profiles, tracing
 from benchmarks.bench_environment import played
 from benchmarks.result_files import Record
 from benchmarks.runner import Bench
@@ -50,6 +50,7 @@ MEASUREMENTS = (
     Measurement("cost", _on_scene(cost.measure)),
     Measurement("profiles", _on_scene(profiles.measure)),
     Measurement("bulkheads", bulkheads.measure),
+    Measurement("tracing", tracing.measure),
 )
 
 

@@ -13,6 +13,7 @@ from tests.support.kvitto_process import ROOT
 
 # An environment that has OpenTelemetry, by tests/compat/prepare.
 OTEL = ROOT / ".compat" / "otel"
+PROGRAM = (str(OTEL / "bin" / "python"), "-m", "app.cli")
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Collector:
 @contextmanager
 def collector() -> Iterator[Collector]:
     """Serve until the block ends."""
+    assert OTEL.exists(), "OpenTelemetry is missing: run tests/compat/prepare-otel"
     sys.path += map(str, OTEL.glob("lib/python*/site-packages"))
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415
         ExportTraceServiceRequest,

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.compat.otlp_collector import OTEL, Collector, collector
+from benchmarks import tracing
+from benchmarks.result_files import KVITTO, Record
+from benchmarks.workload_size import TINY
+from tests.compat.otlp_collector import PROGRAM, Collector, collector
 from tests.support.kvitto_process import SECRETS, Running, running
 from tests.support.providers.kompar_fixtures import TOKEN
 from tests.support.servers import eventually
 
-PROGRAM = (str(OTEL / "bin" / "python"), "-m", "app.cli")
 THEIRS = "0af7651916cd43dd8448eb211c80319c"
 
 
@@ -86,6 +88,13 @@ def test_a_collector_that_is_away_delays_nothing(tmp_path: Path) -> None:
     with running(tmp_path / "data", settings, program=PROGRAM) as kvitto:
         assert kvitto.outcome(post(kvitto, {"application_id": "untraced"}))["outcome"] == "stored"
         assert kvitto.stop() == 0
+
+
+def test_what_traces_cost_is_measured(tmp_path: Path) -> None:
+    tracing.measure(TINY, tmp_path, record := Record(), lambda _: None)
+    assert record.voids == []
+    assert {point.subject for point in record.points} == {KVITTO, tracing.UNTRACED}
+    assert all(point.value > 0 for point in record.points)
 
 
 def _has(span: object, receipt: str) -> bool:

@@ -238,6 +238,7 @@ def test_postgres_that_cannot_be_read_is_known_and_hides_no_count_of_any_process
     kvitto, found = monitored
     accepted = 'sum by (service) (kvitto_webhook_requests_total{provider="kompar", status="200", reason="accepted"})'
     processed = 'sum by (service) (kvitto_deliveries_processed_total{provider="kompar"})'
+    eventually(lambda: found.services() == SERVICES, "every process scraped", 60)
     before = {query: found.values(query) for query in (accepted, processed)}
     with connect(kvitto.database, "test") as connection:
         connection.execute("ALTER SCHEMA reporting RENAME TO hidden")

@@ -12,6 +12,7 @@ from app.console.problem_watch import ProblemWatch
 from app.storage.connection import Connection
 from tests.support.metrics import console_settings
 
+pytestmark = pytest.mark.usefixtures("redis")  # with nothing in it
 SWEPT = """
     INSERT INTO ingest_progress (provider, complete_until, pending) VALUES ('kompar', now() - %s::interval, 0)
     ON CONFLICT (provider) DO UPDATE SET complete_until = excluded.complete_until
