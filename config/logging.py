@@ -106,11 +106,14 @@ def configure() -> None:
             "handlers": {"stderr": {"()": SummingHandler, "summed": _SUMMED, "formatter": "json"}},
             "root": {"level": "INFO", "handlers": ["stderr"]},
             "loggers": {
-                # Celery logs the arrival and end of every task; a drain is not worth a line.
-                "celery.worker.strategy": {"level": "WARNING"},
-                "celery.beat": {"level": "WARNING"},
+                # Celery logs each connection, task and schedule in sentences; a drain is not worth a line.
+                "celery": {"level": "WARNING"},
                 # It logs a failing task's message and traceback, which quote values; our tasks log their failures.
                 "celery.app.trace": {"level": "CRITICAL"},
+                # Billiard's, by which Celery forks. It passes nothing on, and Python would print its lines as they are.
+                "multiprocessing": {"level": "WARNING", "handlers": ["stderr"]},
+                # Warnings of libraries are for programmers.
+                "py.warnings": {"level": "ERROR"},
                 # Its warnings quote the driver's messages with addresses; Postgres' circuit breaker logs enough.
                 "psycopg.pool": {"level": "CRITICAL"},
                 # It logs every request with its address; the caller logs what is worth a line.

@@ -26,11 +26,11 @@ class ProblemWatch(threading.Thread):
     def run(self) -> None:
         """Look until the process ends."""
         while True:
+            time.sleep(_LOOK_SECONDS)  # after a start, workers need a moment
             try:
                 self.look()
             except Exception:
                 logger.exception("problem_watch_failed")
-            time.sleep(_LOOK_SECONDS)
 
     def look(self) -> None:
         """Log what has begun and ended since the last look."""
@@ -46,10 +46,11 @@ class ProblemWatch(threading.Thread):
 
 
 def _fields(problem: Problem) -> dict[str, object]:
-    return {
+    fields = {
         "kind": problem.kind,
         "provider": problem.provider,
         "subject": problem.subject,
         "since": problem.since,
         "problem": str(problem),
     }
+    return {name: value for name, value in fields.items() if value}

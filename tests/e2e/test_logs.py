@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from app.sandbox.kompar import encrypt
+from tests.support import process_tree
 from tests.support.kvitto_process import Running
 from tests.support.servers import eventually
 
@@ -14,7 +15,11 @@ def lines(kvitto: Running, process: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (kvitto.data / "logs" / f"{process}.log").read_text().splitlines()]
 
 
-def test_every_line_of_every_process_is_json(kvitto: Running) -> None:
+def test_every_line_of_every_process_is_json_although_a_worker_crashes(kvitto: Running) -> None:
+    kvitto.workers()
+    process_tree.kill(process_tree.named(kvitto.process.pid, "celeryd: kompar@")[-1])
+    ended = "exited with 'signal 9 (SIGKILL)'"
+    eventually(lambda: ended in (kvitto.data / "logs" / "worker-kompar.log").read_text(), "the end of a process", 60)
     kvitto.workers()
     for process in PROCESSES:
         for line in lines(kvitto, process):

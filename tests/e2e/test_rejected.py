@@ -1,6 +1,7 @@
 """A wrong secret of ours: what was rejected meanwhile is counted and kept, and readmitted once it is corrected."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -112,6 +113,26 @@ def test_list_and_show_hold_no_secret_and_no_content(kvitto: Running) -> None:
     assert "hidden" not in shown.stdout
     unknown = kvitto.run("rejected", "show", "00000000-0000-0000-0000-000000000000")
     assert (unknown.returncode, "kvitto rejected list" in unknown.stderr) == (1, True)
+
+
+def test_a_flood_of_rejected_requests_costs_no_authentic_delivery(kvitto: Running) -> None:
+    since, number = begin(), 1_200
+
+    def flood(_each: int) -> int:
+        return kvitto.post("decisions", b"x" * 10_000, "token-of-a-flood").status_code
+
+    with ThreadPoolExecutor(8) as senders:
+        rejected = senders.map(flood, range(number))
+        bodies = (json.dumps({"application_id": f"in-a-flood-{each}", "accepted": True}) for each in range(60))
+        answers = [kvitto.post("decisions", body) for body in bodies]
+        assert set(rejected) == {401}
+    assert {answer.status_code for answer in answers} == {200}
+    receipts = [answer.json()["receipt"] for answer in answers]
+    query = "SELECT FROM reporting.deliveries WHERE receipt = ANY(%s::uuid[]) AND outcome = 'stored'"
+    eventually(lambda: len(kvitto.rows(query, receipts)) == len(receipts), "all authentic ones in the ledger", 60)
+    counts = "SELECT sum(requests) AS number FROM reporting.rejected_requests WHERE minute >= date_trunc('minute', %s)"
+    eventually(lambda: kvitto.rows(counts, since)[0]["number"] >= number, "every rejected request is counted")
+    kvitto.audit()
 
 
 @pytest.mark.parametrize("size", [2 * 1024 * 1024])
