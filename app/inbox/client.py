@@ -16,12 +16,13 @@ from app.inbox import connections
 from config.celery import sentinel_options
 from config.checks import redis as redis_checks
 from config.checks.result import CheckResult, Facts, only_faults, without
+from config.network import seconds_to_send
 from config.redis_address import RedisAddress
 
 # Keys of the inboxes, of pending wake-ups, and of Celery's transport.
 _OWN_KEYS = (b"inbox:", b"wakeup:", b"_kombu.", b"unacked")
-# Time that replicas have to confirm an append: less than a client waits for a reply.
-REPLICATION_SECONDS = 0.5
+# Time that replicas have to confirm an append, beside what its size needs: less than a client waits for a reply.
+_REPLICATION_SECONDS = 0.5
 _QUOTED = re.compile(r"'([a-z|]+)'")
 
 
@@ -50,9 +51,9 @@ _REASONS: tuple[tuple[type[Exception], str, Callable[[Exception], str]], ...] = 
 
 
 def connect(address: RedisAddress, timeout_seconds: float = 2.0) -> Redis:
-    """Return a client whose every reply takes `timeout_seconds` at most, and that never retries a command.
+    """Return a client whose every reply takes `timeout_seconds` at most, beside what a large command needs to be sent.
 
-    redis-py's default of ten retries appended one delivery twice.
+    It never retries a command: redis-py's default of ten retries appended one delivery twice.
     """
     options: dict[str, Any] = {
         "username": address.username or None,
@@ -115,16 +116,16 @@ def follow_primary(redis: Redis) -> None:
             redis.connection_pool.get_master_address()  # type: ignore[no-untyped-call]
 
 
-def confirmed_by_replicas(redis: Redis, replicas: int, command: Callable[[Redis], Any]) -> Any:
-    """Run one command; return its reply once so many replicas have received what it wrote.
+def confirmed_by_replicas(redis: Redis, replicas: int, command: Callable[[Redis], Any], sent_bytes: int = 0) -> Any:
+    """Run one command, which sends so many bytes; return its reply once so many replicas have received what it wrote.
 
     Raises:
-        StoreUnavailableError: Fewer have within REPLICATION_SECONDS. The command was executed nevertheless.
+        StoreUnavailableError: Fewer have in time. The command was executed nevertheless.
     """
     with translate_errors():
         pipeline = redis.pipeline(transaction=False)
         command(pipeline)
-        pipeline.wait(replicas, round(REPLICATION_SECONDS * 1000))
+        pipeline.wait(replicas, round((_REPLICATION_SECONDS + seconds_to_send(sent_bytes)) * 1000))
         reply, confirmed = pipeline.execute()
     if confirmed < replicas:
         raise StoreUnavailableError("redis-not-replicated", f"{confirmed} of {replicas} replicas confirmed")

@@ -1,4 +1,4 @@
-"""Connections to Redis that close themselves when the server says that it is not the primary.
+"""Connections to Redis: they leave a server that is not the primary, and give a large command the time that it needs.
 
 After a fail-over the demoted server answers on, and refuses every write. A connection that stayed open would keep its
 process there for good; a new one reaches the promoted server. redis-py's clients and kombu's broker both use these.
@@ -9,10 +9,13 @@ process there for good; a new one reaches the promoted server. redis-py's client
 """
 
 import ssl
+from collections.abc import Sequence
 from typing import Any
 
 from redis import Connection, SSLConnection, UnixDomainSocketConnection, exceptions
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
+
+from config.network import seconds_to_send
 
 # UNBLOCKED: a server that is demoted ends the waiting commands. NOREPLICAS: it was cut off from its replicas.
 _NOT_PRIMARY = ("READONLY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED")
@@ -34,7 +37,7 @@ def error_code(error: exceptions.RedisError) -> str:
     return error.status_code or str(error).rpartition("caused error: ")[2].partition(" ")[0]
 
 
-class _LeavesDemotedServer:
+class _OwnBehaviour:
     """Mixin for redis-py's connections."""
 
     def connect(self) -> None:
@@ -45,6 +48,15 @@ class _LeavesDemotedServer:
             if isinstance(cause := error.__context__, ssl.SSLCertVerificationError):
                 raise UntrustedCertificateError(_why_untrusted(cause)) from error
             raise
+
+    def send_packed_command(self, command: str | Sequence[bytes], *args: Any, **options: Any) -> None:
+        """Send a command. It and its reply have the connection's time-out, and what its size needs.
+
+        redis-py has one time-out for all commands, and it bounds the sending of a whole value.
+        """
+        seconds = self.socket_timeout + seconds_to_send(sum(map(len, command)))  # type: ignore[attr-defined]
+        self.update_current_socket_timeout(seconds)  # type: ignore[attr-defined]
+        super().send_packed_command(command, *args, **options)  # type: ignore[misc]
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         """Return the reply; raise NotPrimaryError, with the connection closed, if the server is not the primary."""
@@ -60,23 +72,23 @@ class _LeavesDemotedServer:
             raise NotPrimaryError(code) from error
 
 
-class TcpConnection(_LeavesDemotedServer, Connection):
+class TcpConnection(_OwnBehaviour, Connection):
     """By TCP."""
 
 
-class TlsConnection(_LeavesDemotedServer, SSLConnection):
+class TlsConnection(_OwnBehaviour, SSLConnection):
     """By TLS."""
 
 
-class SocketFileConnection(_LeavesDemotedServer, UnixDomainSocketConnection):
+class SocketFileConnection(_OwnBehaviour, UnixDomainSocketConnection):
     """By a socket file."""
 
 
-class SentinelTcpConnection(_LeavesDemotedServer, SentinelManagedConnection):
+class SentinelTcpConnection(_OwnBehaviour, SentinelManagedConnection):
     """By TCP, to the server that the sentinels name."""
 
 
-class SentinelTlsConnection(_LeavesDemotedServer, SentinelManagedSSLConnection):
+class SentinelTlsConnection(_OwnBehaviour, SentinelManagedSSLConnection):
     """By TLS, to the server that the sentinels name."""
 
 

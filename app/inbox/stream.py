@@ -114,7 +114,8 @@ class Inbox:
             return client.eval(lua.APPEND, len(keys), *keys, *arguments, *fields)
 
         if self._replicas:
-            reply = confirmed_by_replicas(self._redis, self._replicas, append)
+            size = sum(len(delivery.sealed) for delivery in deliveries)
+            reply = confirmed_by_replicas(self._redis, self._replicas, append, size)
         else:
             with translate_errors():
                 reply = append(self._redis)

@@ -33,8 +33,8 @@ from app.tracing import tracer
 from config.environment import Environment
 from config.settings import IngestSettings
 
-# An answer may take 5 s, even if both stores hang one after the other, and for a large body what its size needs.
-# Publishing a wake-up takes 0.3 s more. Redis' timeout counts per reply, and a new connection needs two.
+# An answer may take 5 s, even if both stores hang one after the other, and for a large body what its size needs at
+# each store. Publishing a wake-up takes 0.3 s more. Redis' timeout counts per reply, and a new connection needs two.
 _REDIS_TIMEOUT_SECONDS = 1.0
 _POSTGRES_TIMEOUT_SECONDS = 1.5
 

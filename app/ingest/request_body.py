@@ -10,8 +10,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from app.errors import NotReceivedError
 
 # How long a body may take: some seconds, and what it needs at the slowest rate that a sender may have.
-_GRACE_SECONDS = 10.0
-_SLOWEST_BYTES_PER_SECOND = 64 * 1024
+GRACE_SECONDS = 10.0
+SLOWEST_BYTES_PER_SECOND = 64 * 1024
 # Bodies on their way at once, by whether the headers authenticate the request. Anyone can send the others.
 _MAX_INCOMING = {True: 1024, False: 256}
 # Larger bodies are limited in number. The memory of the others is bounded by the number of bodies on their way.
@@ -46,7 +46,7 @@ class Parts(Protocol):
 class BodyReader:
     """Reads bodies within limits of size, time and number; each limit is kept apart for authenticated requests."""
 
-    def __init__(self, limit_bytes: int, grace_seconds: float = _GRACE_SECONDS) -> None:
+    def __init__(self, limit_bytes: int, grace_seconds: float = GRACE_SECONDS) -> None:
         """Accept bodies up to `limit_bytes`; give each `grace_seconds` and what its size needs."""
         self._limit_bytes = limit_bytes
         self._grace_seconds = grace_seconds
@@ -154,7 +154,7 @@ class _Place:
             raise NotReceivedError(self._ended) from None
         except ProtocolClosed:
             raise NotReceivedError(SENDER_GONE) from None
-        self.deadline += len(part) / _SLOWEST_BYTES_PER_SECOND
+        self.deadline += len(part) / SLOWEST_BYTES_PER_SECOND
         return part
 
     async def take_large_slot(self, answered: ExitStack) -> None:

@@ -10,9 +10,9 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from app.errors import StoreUnavailableError
 from app.storage.connection import Connection, borrow
 from app.storage.primary import PrimaryConnection, connection_arguments, deadline, require_address
+from config.network import seconds_to_send
 
 _SIZE = 8
-_BYTES_PER_SECOND = 4_000_000
 # Above this, the limit of the connection for a statement is raised, which costs a round trip.
 _MANY_BYTES = 256 * 1024
 T = TypeVar("T")
@@ -22,7 +22,7 @@ class Pool:
     """A few connections to the primary, opened in the background.
 
     No call lasts longer than `seconds`, even if the server hangs.
-    A call that sends much has the time for it in addition, on a network of 4 MB/s at least.
+    A call that sends much has the time for that in addition.
     """
 
     def __init__(self, dsn: str, name: str, seconds: float) -> None:
@@ -47,7 +47,7 @@ class Pool:
         Raises:
             StoreUnavailableError: It did not finish in time, or its answer was lost.
         """
-        seconds = self._seconds + sent_bytes / _BYTES_PER_SECOND
+        seconds = self._seconds + seconds_to_send(sent_bytes)
         if sent_bytes > _MANY_BYTES:
             work = partial(_within, seconds, work)
         end = time.monotonic() + seconds

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tests.chaos.proxy import Proxy
 from tests.integration.test_consumer import consumer_of, delivery
 from tests.support import servers
 from tests.support.servers import eventually
+from tests.support.slow_network import slow_network
 from workers.consumer_slots import ConsumerSlot
 
 Wakeups = list[None]
@@ -94,6 +96,24 @@ def test_deliveries_that_wait_for_an_append_that_hangs_go_to_postgres_without_on
         asyncio.run(store_all(store_of(Inbox(behind, "kompar"), behind, pool, [])))
         end.set()
     assert (len(attempts), waiting(connection)) == (1, 70)
+
+
+@pytest.mark.parametrize("replicas", [0, 1])
+def test_large_delivery_is_kept_in_redis_over_a_slow_network_without_postgres(tmp_path: Path, replicas: int) -> None:
+    large = replace(delivery("large"), sealed=b"x" * 20_000_000)  # 2.5 s on this network
+    (tmp_path / "replica").mkdir()
+    with (
+        servers.valkey(tmp_path) as url,
+        slow_network(url) as slow,
+        servers.valkey(tmp_path / "replica", "--replicaof", f"127.0.0.1 {RedisAddress.parse(slow).hosts[0][1]}"),
+        closing(client.connect(RedisAddress.parse(slow), 1.0)) as redis,
+        closing(Pool("postgresql://127.0.0.1:1/x", "test", 0.2)) as nowhere,
+    ):
+        inbox = Inbox(redis, "kompar", replicas=replicas)
+        eventually(lambda: probe_error(redis, inbox) == "", "the replica confirms")
+        asyncio.run(store_of(inbox, redis, nowhere, []).store(large))
+        asyncio.run(store_of(inbox, redis, nowhere, []).store(delivery("small")))
+        assert [entry.receipt for entry in inbox.waiting()][:1] == [large.receipt]
 
 
 def probe_error(redis: Redis, inbox: Inbox) -> str:
