@@ -43,7 +43,7 @@ def measure(bench: Bench) -> None:
 def measure_in_postgres(bench: Bench) -> None:
     """Measure every size of body where Postgres is the durable store, and Redis only wakes."""
     for label, (size, number) in bench.volume.accepted.items():
-        figure = f"accept {label} into Postgres"
+        figure = in_postgres(f"accept {label}")
         for _ in bench.pairs(figure):
             _accept(bench, bench.scene.ours, figure, size, number)
 
@@ -73,6 +73,11 @@ def _hold_empty(bench: Bench, figure: str, size: int, rate: float) -> None:
     what = half(figure)
     answers = bench.post(f"{bench.scene.empty}/", f"{what}, {EMPTY}", _for_a_while(bench, size, rate), rate, _WARM)
     _note(bench, what, EMPTY, answers)
+
+
+def in_postgres(figure: str) -> str:
+    """Return what a figure is called where Postgres is the durable store."""
+    return f"{figure} into Postgres"
 
 
 def half(figure: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from benchmarks.accept import in_postgres
 from benchmarks.goals import judged
 from benchmarks.result_files import KVITTO, Record
 from benchmarks.statistics import Spread
@@ -31,12 +32,23 @@ def figures(record: Record) -> str:
     return table(("figure", "of", "median", "from – to", "unit", "ours by it"), list(_rows(record)))
 
 
+def stores(record: Record) -> str:
+    """Return the rates of accept by the store that keeps deliveries; empty if only one was measured."""
+    rows = [
+        (figure, *(f"{_number(each.median)} ({_between(each)})" for each in (streamed, kept)))
+        for figure in dict.fromkeys(point.figure for point in record.points)
+        if (streamed := record.spread(figure)) and (kept := record.spread(in_postgres(figure)))
+    ]
+    return table(("/s", "DURABLE_STORE=redis", "DURABLE_STORE=postgres"), rows) if rows else ""
+
+
 def page(record: Record) -> str:
     """Return the page that is kept beside the raw data."""
     void = "".join(f"\n**Void:** {text}.\n" for text in record.voids)
     remarks = "".join(f"- {text}\n" for text in dict.fromkeys(record.remarks)) or "- none\n"
     machine = ", ".join(f"{name} {value}" for name, value in record.machine.items() if name != "versions")
     versions = ", ".join(f"{name} {value}" for name, value in record.machine.get("versions", {}).items())
+    shown = "\n\n".join(filter(None, (goals(record), stores(record), figures(record))))
     return f"""# Benchmarks
 
 Written by `make bench`; raw data in results.json. Medians of runs in turn with their yardsticks, the generator of
@@ -46,9 +58,7 @@ views, the looks or the processes, and the worst of them counts. Every run of Kv
 authentication on. Machine: {machine};
 {versions}.
 {void}
-{goals(record)}
-
-{figures(record)}
+{shown}
 
 What casts doubt on a figure:
 

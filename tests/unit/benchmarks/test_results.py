@@ -10,8 +10,9 @@ PAGE = (Path(__file__).parents[3] / "docs" / "performance.md").read_text()
 RECORD = Record.read(RESULTS / "results.json")
 
 
-def test_the_table_is_that_of_the_raw_data() -> None:
+def test_the_tables_are_those_of_the_raw_data() -> None:
     assert tables.goals(RECORD) in PAGE
+    assert tables.stores(RECORD) in PAGE
 
 
 def test_the_page_beside_the_raw_data_is_made_of_it() -> None:

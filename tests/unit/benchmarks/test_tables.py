@@ -7,6 +7,8 @@ from benchmarks.goals import judged
 from benchmarks.result_files import KVITTO, Record
 from benchmarks.statistics import SHARES
 
+STORES = ("redis", "postgres")
+
 
 def record() -> Record:
     found = Record(machine={"cores": 2, "versions": {"flask": "3"}})
@@ -48,6 +50,21 @@ def test_the_page_shows_goals_figures_doubts_and_what_is_void() -> None:
     assert ["accept, 0.5 KB, by the empty Flask view", "≥ 0.6 ×", "0.6", "0.5 – 0.7", "yes"] in rows
     assert ["drain by the tutorial", "≥ 15 ×", "10", "10 – 10", "NO"] in rows
     assert ["drain", "tutorial", "500", "500 – 500", "/s", "10"] in rows
+
+
+def test_the_page_shows_postgres_as_the_durable_store_beside_the_stream() -> None:
+    found = record()
+    assert tables.stores(found) == ""
+    found.add("accept 0.5 KB into Postgres", KVITTO, 200, "/s")
+    heading, _, row = tables.stores(found).splitlines()
+    assert [cell.strip() for cell in heading.split("|")] == [
+        "",
+        "/s",
+        *(f"DURABLE_STORE={name}" for name in STORES),
+        "",
+    ]
+    assert [cell.strip() for cell in row.split("|")] == ["", "accept 0.5 KB", "600 (500 – 700)", "200 (200 – 200)", ""]
+    assert tables.stores(found) in tables.page(found)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
