@@ -3,26 +3,53 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
 
+from app.cli.main import kvitto
 from tests.support.kvitto_process import ROOT, run
 from tests.support.servers import bare_environment
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
+# The arguments of each command that is recorded.
 RECORDED = {
-    "reveal": ("reveal", NOBODY, "--reason", "complaint 4711"),
-    "export": ("export", "--entity", "kompar/applications/1", "--reason", "complaint 4711"),
-    "erase": ("erase", "--entity", "kompar/applications/1", "--reason", "complaint 4711"),
-    "replay": ("dead-letters", "replay", NOBODY),
-    "discard": ("dead-letters", "discard", NOBODY, "--why", "complaint 4711"),
-    "audit": ("audit", "--accept-loss", NOBODY, "--reason", "complaint 4711"),
-    "register": ("subscriptions", "register", "kompar", "applications"),
-    "remove": ("subscriptions", "remove", "kompar", "applications"),
-    "adopt": ("subscriptions", "adopt", "w-1"),
+    "reveal": (NOBODY, "--reason", "complaint 4711"),
+    "export": ("--entity", "kompar/applications/1", "--reason", "complaint 4711"),
+    "erase": ("--entity", "kompar/applications/1", "--reason", "complaint 4711"),
+    "dead-letters replay": (NOBODY,),
+    "dead-letters discard": (NOBODY, "--why", "complaint 4711"),
+    "deliveries accept": (NOBODY, "--reason", "complaint 4711"),
+    "deliveries dismiss": (NOBODY, "--reason", "complaint 4711"),
+    "audit": ("--accept-loss", NOBODY, "--reason", "complaint 4711"),
+    "subscriptions register": ("kompar", "applications"),
+    "subscriptions remove": ("kompar", "applications"),
+    "subscriptions adopt": ("w-1",),
 }
 UNNAMED, SERVICE = 12345, 65534  # a number without an entry in /etc/passwd, and `nobody`, to whom nobody logs in
 EVERY = pytest.mark.parametrize("name", RECORDED)
+
+
+def line(name: str) -> list[str]:
+    """Return a complete command line of a recorded command."""
+    return [*name.split(), *RECORDED[name]]
+
+
+def recorded(command: click.Command, *path: str) -> Iterator[str]:
+    """Yield the commands below one that take an operator's name."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from recorded(below, *path, name)
+    elif any("--operator" in parameter.opts for parameter in command.params):
+        yield " ".join(path)
+
+
+def test_every_recorded_command_is_tested_here() -> None:
+    assert set(recorded(kvitto)) == RECORDED.keys()
 
 
 def run_as(user: int, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -31,14 +58,14 @@ def run_as(user: int, *arguments: str, **settings: str) -> subprocess.CompletedP
     become = ["setpriv", "--reuid", f"{user}", "--regid", f"{user}", "--clear-groups", "--bounding-set", kept]
     become += ["--inh-caps", kept, "--ambient-caps", kept]
     environment = bare_environment() | {"LOGNAME": "ceo", "USER": "ceo", "SUDO_USER": "ceo"} | settings
-    line = [*become, sys.executable, "-m", "app.cli", *arguments]
-    return subprocess.run(line, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    started = [*become, sys.executable, "-m", "app.cli", *arguments]
+    return subprocess.run(started, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @EVERY
 def test_recorded_command_of_a_number_without_a_name_asks_who_it_is(name: str) -> None:
     assert os.getuid() == 0, "this test changes its user, so it needs root"
-    done = run_as(UNNAMED, *RECORDED[name])
+    done = run_as(UNNAMED, *line(name))
     assert done.returncode == 2, done.stderr
     assert done.stderr.endswith(
         "it is not known who you are, and this is recorded: give your name with --operator, or in KVITTO_OPERATOR\n"
@@ -46,12 +73,12 @@ def test_recorded_command_of_a_number_without_a_name_asks_who_it_is(name: str) -
 
 
 def test_recorded_command_of_a_service_asks_who_it_is() -> None:
-    done = run_as(SERVICE, *RECORDED["reveal"])
+    done = run_as(SERVICE, *line("reveal"))
     assert (done.returncode, "it is not known who you are" in done.stderr) == (2, True)
 
 
 def test_recorded_command_with_an_operator_needs_no_account() -> None:
-    done = run_as(UNNAMED, *RECORDED["reveal"], KVITTO_OPERATOR="Ada Lovelace", DATABASE_URL="")
+    done = run_as(UNNAMED, *line("reveal"), KVITTO_OPERATOR="Ada Lovelace", DATABASE_URL="")
     assert done.returncode == 78, done.stderr
     assert "DATABASE_URL: is not set" in done.stderr
 
@@ -72,7 +99,7 @@ def test_recorded_command_with_an_operator_needs_no_account() -> None:
     ids=("empty", "line", "escape", "direction", "long", "id", "short id", "wide id"),
 )
 def test_operator_of_a_wrong_form_is_rejected_and_not_repeated(name: str, operator: str, problem: str) -> None:
-    done = run(*RECORDED[name], "--operator", operator, environment={})
+    done = run(*line(name), "--operator", operator, environment={})
     assert done.returncode == 2
     assert problem in done.stderr
     assert not operator or operator not in done.stdout + done.stderr
