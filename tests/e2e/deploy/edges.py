@@ -1,7 +1,7 @@
 """Ingest processes of a test's own, behind one address each, without any privilege."""
 
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,12 +17,13 @@ START_SECONDS = 120.0
 
 
 class Edge:
-    """One `kvitto ingest` that can be stopped and started again under its address."""
+    """One `kvitto ingest` that can be stopped and started again under its address; `limits` are options of prlimit."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, limits: Sequence[str] = ()) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self._environment = bare_environment() | SECRETS | dict(environment) | {"INGEST_BIND": self.address}
         self._log = log
+        self._line = [*(("prlimit", *limits) if limits else ()), *unprivileged(), *command("ingest")]
         self.process = self._spawn()
 
     def restart(self) -> int:
@@ -43,9 +44,7 @@ class Edge:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            return subprocess.Popen(
-                [*unprivileged(), *command("ingest")], env=self._environment, stdout=log, stderr=log
-            )
+            return subprocess.Popen(self._line, env=self._environment, stdout=log, stderr=log)
 
     @staticmethod
     def is_ready(url: str) -> bool:
@@ -57,9 +56,11 @@ class Edge:
 
 
 @contextmanager
-def edges(folder: Path, environment: Mapping[str, str], count: int = 2) -> Iterator[list[Edge]]:
+def edges(
+    folder: Path, environment: Mapping[str, str], count: int = 2, limits: Sequence[str] = ()
+) -> Iterator[list[Edge]]:
     """Run ingest processes for the duration of a block."""
-    found = [Edge(environment, folder / f"ingest-{number}.log") for number in range(1, count + 1)]
+    found = [Edge(environment, folder / f"ingest-{number}.log", limits) for number in range(1, count + 1)]
     try:
         for edge in found:
             edge.wait()

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from config.granian import OTHER_FILES
 from tests.e2e.deploy.clients import sending
 from tests.e2e.deploy.edges import Edge, edges
 from tests.e2e.deploy.load import BODY, HEADERS, PATH
@@ -101,6 +102,24 @@ def test_idle_connections_keep_no_delivery_out(edge: Edge) -> None:
         assert client.get("/readyz").status_code == 200
     for connection in idle:
         connection.close()
+
+
+def test_beyond_the_limit_of_connections_a_delivery_is_answered_once_one_closes(
+    edge_environment: dict[str, str], tmp_path: Path
+) -> None:
+    files = 1024
+    with edges(tmp_path, edge_environment, 1, [f"--nofile={files}:{files}"]) as (edge,):
+        idle = [connect(edge) for _ in range(files - OTHER_FILES)]
+        late = connect(edge)
+        late.sendall(REQUEST)
+        late.settimeout(2)
+        with pytest.raises(TimeoutError):
+            late.recv(1)
+        idle.pop().close()
+        late.settimeout(60)
+        assert late.recv(100).startswith(b"HTTP/1.1 200")
+        for connection in (*idle, late):
+            connection.close()
 
 
 @pytest.mark.slow
