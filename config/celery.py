@@ -51,18 +51,24 @@ def sentinel_options(address: RedisAddress) -> dict[str, Any]:
     from redis.backoff import NoBackoff  # noqa: PLC0415 - processes without Redis import this module too
     from redis.retry import Retry  # noqa: PLC0415
 
+    from config.redis_login import sentinel_login_options  # noqa: PLC0415
+
     tls = {"ssl": True, **address.tls_options} if address.tls else {}
     return {
-        "password": address.sentinel_password or None,
         "socket_timeout": 0.3,
         "socket_connect_timeout": 0.2,
         "retry": Retry(NoBackoff(), 0),
         **tls,
+        **sentinel_login_options(address),
     }
 
 
 def broker_connection(address: RedisAddress, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of kombu's connection: its own writing of the address, and these transport options."""
+    """Return the arguments of kombu's connection: its own writing of the address, and these transport options.
+
+    With the address, since our transports log in by themselves.
+    """
+    options = options | {"address": address}
     if address.primary:
         options = options | {"master_name": address.primary, "sentinel_kwargs": sentinel_options(address)}
     return {

@@ -54,6 +54,8 @@ class Environment:
         self.names_read: set[str] = set()
         # Every value of the secrets that were read, for checks that compare them.
         self.secret_values: dict[str, tuple[str, ...]] = {}
+        # The labels of those that are lists of label=value: ids of keys, for example.
+        self.secret_labels: dict[str, tuple[str, ...]] = {}
 
     @classmethod
     def of_process(cls) -> "Environment":
@@ -205,6 +207,7 @@ class Environment:
         self._require_length(name, values, min_length)
         if values:
             self.secret_values[name] = values
+            self.secret_labels[name] = tuple(label for label, _ in pairs)
         return tuple(pairs)
 
     def _items(self, name: str, default: str | None) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ class RedisAddress:
     hosts: (host, port) of the server, or of each sentinel; empty if `socket_file` is set.
     primary: the name under which the sentinels know the server; empty without sentinels.
     authority: a PEM file with a certificate authority to trust in addition to the system's; empty for none.
+    setting: the setting that gave the address; empty if none did.
     """
 
     hosts: tuple[tuple[str, int], ...] = ()
@@ -51,6 +52,7 @@ class RedisAddress:
     primary: str = ""
     sentinel_password: str = field(default="", repr=False)
     authority: str = ""
+    setting: str = field(default="", compare=False)
 
     @classmethod
     def parse(cls, url: str, sentinel_password: str = "", authority: str = "") -> "RedisAddress":

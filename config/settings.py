@@ -3,7 +3,7 @@
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import tzinfo
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Self
@@ -99,7 +99,7 @@ def redis_address(environment: Environment, name: str = "REDIS_URL") -> RedisAdd
     authority = trusted_authority(environment)
     if url := environment.secret(name):
         try:
-            return RedisAddress.parse(url, password, authority)
+            return replace(RedisAddress.parse(url, password, authority), setting=name)
         except RedisAddressError as error:
             environment.fault(name, str(error), error.hint)
     return RedisAddress((("localhost", 6379),))

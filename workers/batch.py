@@ -47,7 +47,7 @@ class BatchProcessor:
     """Processes batches of one provider."""
 
     def __init__(self, processor: DeliveryProcessor, ledger: Ledger, tracer: Tracer | None = None) -> None:
-        self._processor = processor
+        self.processor = processor  # may be replaced between two batches
         self.ledger = ledger
         self._tracer = tracer or NoTracer()
         self.observations = Observations(ledger)
@@ -79,7 +79,7 @@ class BatchProcessor:
         """Store what can be stored. Return each delivery that fails alone, with its error."""
         began = time.time_ns()
         try:
-            self._store(source, [self._processor.process(received) for received in batch], began)
+            self._store(source, [self.processor.process(received) for received in batch], began)
         except (StoreUnavailableError, SoftTimeLimitExceeded):
             raise
         except Exception as error:  # a bug in one delivery must not stop the others

@@ -13,6 +13,7 @@ from celery import beat
 from app import canary, metrics
 from app.canary import Canary, Heartbeat
 from app.tls import trusting
+from config.secret_files import Rereading
 from config.settings import BeatSettings
 
 _MAX_QUEUED = 20
@@ -34,7 +35,8 @@ class Scheduler(beat.Scheduler):
 
 def start_canaries() -> None:
     """Send canaries from a thread of its own, if there is a secret to sign them."""
-    settings = BeatSettings.load()
+    secrets = Rereading(BeatSettings.read)
+    settings = secrets.value
     if settings.canary_secret:
         heartbeat = Heartbeat(settings.ingest_url)
         # Ingest is our own server: no proxy that the environment names is used.
@@ -44,20 +46,21 @@ def start_canaries() -> None:
             verify=trusting(settings.authority),
             trust_env=False,
         )
-        arguments = settings, heartbeat, ingest
+        arguments = secrets, heartbeat, ingest
         threading.Thread(target=_send_canaries, args=arguments, name="canary-sender", daemon=True).start()
 
 
-def _send_canaries(settings: BeatSettings, heartbeat: Heartbeat, ingest: httpx.Client) -> None:
+def _send_canaries(secrets: Rereading[BeatSettings], heartbeat: Heartbeat, ingest: httpx.Client) -> None:
     """Send canaries as a provider would, until the process ends. Log when the answer changes from 200, and back."""
-    statuses = dict.fromkeys(settings.providers, "200")
+    statuses = dict.fromkeys(secrets.value.providers, "200")
     while True:
+        secret = secrets.current().canary_secret
         for provider, last_status in statuses.items():
             try:
                 heartbeat.beat()
             except OSError as error:  # canaries go on; `kvitto health beat` reports how old the last heartbeat is
                 logger.error("heartbeat_failed", extra={"reason": error.strerror})  # noqa: TRY400 - the place says nothing
-            statuses[provider] = status = _send_canary(ingest, settings.canary_secret, provider)
+            statuses[provider] = status = _send_canary(ingest, secret, provider)
             metrics.CANARIES_SENT.labels(provider, status).inc()
             if status != last_status:
                 logger.warning("canary_status_changed", extra={"provider": provider, "status": status})

@@ -26,7 +26,7 @@ class CanaryConsumer:
         self.inbox = inbox
         self.overflow = CanaryOverflow(ledger.connected, canary.inbox_name(provider))
         self._ledger = ledger
-        self._keys = keys
+        self.keys = keys  # may be replaced between two batches
         self._provider = provider
 
     def consume(self) -> None:
@@ -55,7 +55,7 @@ class CanaryConsumer:
     def _sent_at(self, received: ReceivedDelivery) -> datetime | None:
         """Return when a canary was sent; None, and a log entry, for one that is broken or another provider's."""
         try:
-            parsed = Canary.parse(self._keys.unseal(received.delivery.receipt, received.delivery.sealed))
+            parsed = Canary.parse(self.keys.unseal(received.delivery.receipt, received.delivery.sealed))
             if parsed.provider == self._provider:
                 return parsed.sent_at
             cause = "another provider's"

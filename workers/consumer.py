@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from app.crypto.sealing import SealingKeys
 from app.errors import StoreUnavailableError
 from app.inbox.stream import Inbox
+from app.processing.processor import DeliveryProcessor
 from app.storage.overflow import Overflow
 from config.celery import BATCH_ENTRIES, DRAIN_LIMIT_SECONDS, FEW_ENTRIES, GATHER_SECONDS
 from workers.batch import BatchProcessor, Source
@@ -36,12 +38,17 @@ class InboxConsumer:
         self.ledger = processor.ledger
         self.overflow = Overflow(self.ledger.connected, inbox.provider)
         self._quarantine = Quarantine(processor, slot.worker)
+        self._batches = processor
         self._observations = processor.observations
         self._slot = slot
         self._name = slot.name
         self._publish_wakeup = publish_wakeup
         self.canaries = canaries
         self._progress = Progress(inbox, self.overflow, self.ledger)
+
+    def use(self, processor: DeliveryProcessor, keys: SealingKeys) -> None:
+        """Open deliveries and canaries with other keys, from the next batch on."""
+        self._batches.processor, self.canaries.keys = processor, keys
 
     def start(self) -> None:
         """Release what an earlier process with this slot had claimed."""

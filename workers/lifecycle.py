@@ -2,6 +2,7 @@
 
 import gc
 import logging
+from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,6 +17,7 @@ from app.inbox import client, wakeup
 from app.inbox.stream import Inbox
 from app.processing.processor import DeliveryProcessor
 from app.providers import registry
+from app.providers.base import Provider
 from app.storage import server_info
 from app.storage.connection import connect, translate_errors
 from app.storage.ledger import Ledger
@@ -24,6 +26,7 @@ from app.tracing import tracer
 from app.tracing.tracer import Tracer
 from config.checks.result import CheckResult
 from config.environment import ConfigurationError, Environment
+from config.secret_files import Rereading
 from config.settings import WorkerSettings
 from workers.batch import BatchProcessor
 from workers.canary_consumer import CanaryConsumer
@@ -37,10 +40,24 @@ _GC_THRESHOLD = 10_000
 logger = logging.getLogger(__name__)
 
 
+Opening = tuple[WorkerSettings, Mapping[str, Provider]]
+
+
 @cache
+def _secrets() -> Rereading[Opening]:
+    """Return what this worker reads: its settings, and the providers with the keys of their bodies."""
+    return Rereading(_read)
+
+
+def _read(environment: Environment) -> Opening:
+    settings = WorkerSettings.read(environment)
+    found = {name: registry.load(name, environment) for name in settings.providers}
+    return settings, {name: each for name, each in found.items() if each is not None}
+
+
 def worker_settings() -> WorkerSettings:
     """Return this worker's settings."""
-    return WorkerSettings.load()
+    return _secrets().value[0]
 
 
 def retention() -> Limits:
@@ -62,8 +79,17 @@ def _slot() -> ConsumerSlot:
     return ConsumerSlot(worker=worker_id())
 
 
-@cache
 def consumer(provider: str) -> InboxConsumer:
+    """Return this process's consumer of a provider, with the keys that the secret files hold now."""
+    if _secrets().refresh():
+        for name in worker_settings().providers:
+            metrics.credential_series(name, _processor(name).credentials)
+            _consumer(name).use(_processor(name), _sealing_keys())
+    return _consumer(provider)
+
+
+@cache
+def _consumer(provider: str) -> InboxConsumer:
     """Return this process's consumer of a provider, created at first use: after the fork."""
     return make_consumer(provider, _slot(), _tracer())
 
@@ -88,19 +114,12 @@ def make_consumer(provider: str, slot: ConsumerSlot, tracer: Tracer | None = Non
     )
 
 
-@cache
 def _sealing_keys() -> SealingKeys:
     return SealingKeys(worker_settings().sealing_keys)
 
 
-@cache
 def _processor(provider: str) -> DeliveryProcessor:
-    environment = Environment.of_process()
-    events = registry.load(provider, environment)
-    environment.check()
-    if events is None:
-        raise LookupError(f"no folder {provider} in app/providers")
-    return DeliveryProcessor(_sealing_keys(), events)
+    return DeliveryProcessor(_sealing_keys(), _secrets().value[1][provider])
 
 
 def start() -> None:

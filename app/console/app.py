@@ -34,15 +34,15 @@ _SECURITY_HEADERS = {
 }
 
 
-def create_app(settings: ConsoleSettings, ledger: LedgerReader | None = None) -> Flask:
-    """Return the console's app, which reads by `ledger`."""
-    app = Flask(__name__, static_folder=None)
+def create_app(current: Callable[[], ConsoleSettings], ledger: LedgerReader | None = None) -> Flask:
+    """Return the console's app, which reads by `ledger`. `current` returns the settings, with the password of now."""
+    app, settings = Flask(__name__, static_folder=None), current()
     ledger = ledger or LedgerReader(settings.database_url)
 
     @app.before_request
     def authenticate() -> Response | None:
         password = (request.authorization.password or "") if request.authorization else ""
-        is_right = hmac.compare_digest(password.encode(), settings.password.encode())
+        is_right = hmac.compare_digest(password.encode(), current().password.encode())
         if is_right or request.endpoint in _WITHOUT_PASSWORD:
             return None
         return Response("The password is CONSOLE_PASSWORD.\n", 401, {"WWW-Authenticate": 'Basic realm="kvitto"'})

@@ -6,11 +6,12 @@ from app.console.app import create_app
 from app.console.inboxes import InboxReader
 from app.console.ledger_reader import LedgerReader
 from app.console.problem_watch import ProblemWatch
+from config.secret_files import Rereading
 from config.settings import ConsoleSettings
 
 config.logging.configure()
 metrics.share()
-settings = ConsoleSettings.load()
-ledger = LedgerReader(settings.database_url)
-ProblemWatch(ledger, InboxReader(settings)).start()
-app = create_app(settings, ledger)
+settings = Rereading(ConsoleSettings.read)
+ledger = LedgerReader(settings.value.database_url)
+ProblemWatch(ledger, InboxReader(settings.value)).start()
+app = create_app(settings.current, ledger)

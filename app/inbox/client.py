@@ -18,6 +18,7 @@ from config.checks import redis as redis_checks
 from config.checks.result import CheckResult, Facts, only_faults, without
 from config.network import seconds_to_send
 from config.redis_address import RedisAddress
+from config.redis_login import login_options
 
 # Keys of the inboxes, of pending wake-ups, and of Celery's transport.
 _OWN_KEYS = (b"inbox:", b"wakeup:", b"_kombu.", b"unacked")
@@ -56,8 +57,7 @@ def connect(address: RedisAddress, timeout_seconds: float = 2.0) -> Redis:
     It never retries a command: redis-py's default of ten retries appended one delivery twice.
     """
     options: dict[str, Any] = {
-        "username": address.username or None,
-        "password": address.password or None,
+        **login_options(address),
         "db": address.database,
         "socket_timeout": timeout_seconds,
         "retry": Retry(NoBackoff(), 0),

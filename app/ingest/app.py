@@ -21,17 +21,16 @@ from app.ingest.answer_reporter import AnswerReporter
 from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers, probe_postgres, probe_redis
 from app.ingest.durable_store import DurableStore
 from app.ingest.edge import Edge, Receivers, count
+from app.ingest.edge_secrets import EdgeSettings, SecretWatch
 from app.ingest.fallback_reporter import FallbackReporter
 from app.ingest.high_water_reporter import HighWaterReporter
 from app.ingest.problem_details import Problem, to_problem
 from app.ingest.receiver import CanaryReceiver, DeliveryReceiver
 from app.ingest.rejection_reporter import RejectionReporter
 from app.ingest.request_body import BodyReader
-from app.providers import registry
 from app.storage.pool import Pool
 from app.tracing import tracer
-from config.environment import Environment
-from config.settings import IngestSettings
+from config.secret_files import Rereading
 
 # An answer may take 5 s, even if both stores hang one after the other, and for a large body what its size needs at
 # each store. Publishing a wake-up takes 0.3 s more. Redis' timeout counts per reply, and a new connection needs two.
@@ -39,14 +38,9 @@ _REDIS_TIMEOUT_SECONDS = 1.0
 _POSTGRES_TIMEOUT_SECONDS = 1.5
 
 
-def create_edge(settings: IngestSettings, environment: Environment, draining: threading.Event) -> Edge:
-    """Return the edge, which is unready while `draining` is set.
-
-    Raises:
-        ConfigurationError: With every fault in the environment.
-    """
-    authentications = {name: registry.load_authentication(name, environment) for name in settings.providers}
-    environment.check()
+def create_edge(secrets: Rereading[EdgeSettings], draining: threading.Event) -> Edge:
+    """Return the edge, which is unready while `draining` is set. It takes secrets that change from their files."""
+    settings, authentications = secrets.value.ingest, secrets.value.authentications
     metrics.ingest_series(settings.providers)
     for name, each in authentications.items():
         metrics.error_series(name, getattr(each, "rejections", ()))
@@ -92,16 +86,28 @@ def create_edge(settings: IngestSettings, environment: Environment, draining: th
     receivers: Receivers = {
         name: DeliveryReceiver(authentication, keys, store(name, inboxes[name]), traces, answer_reporter.observe)
         for name, authentication in authentications.items()
-        if authentication is not None
     }
     if settings.canary_secret:
         metrics.error_series(canary.PROVIDER, CanaryReceiver.rejections)
         canary_stores = {name: store(name, inbox) for name, inbox in canary_inboxes.items()}
         receivers[canary.PROVIDER] = CanaryReceiver(settings.canary_secret, keys, canary_stores)
 
+    SecretWatch(secrets, partial(_take, receivers, rejections)).start()
     flask = _flask_app(receivers.keys(), draining, breakers)
     bodies = BodyReader(settings.body_limit_bytes)
     return Edge(flask, receivers, bodies, rejections, draining)
+
+
+def _take(receivers: Receivers, rejections: RejectionReporter, found: EdgeSettings) -> None:
+    """Have requests authenticated and sealed with other secrets, from the next one on."""
+    rejections.keys = keys = SealingKeys(found.ingest.sealing_keys)
+    for name, receiver in receivers.items():
+        receiver.keys = keys
+        if isinstance(receiver, CanaryReceiver):
+            receiver.secret = found.ingest.canary_secret
+        else:
+            receiver.authentication = found.authentications[name]
+            metrics.credential_series(name, getattr(receiver.authentication, "credentials", ()))
 
 
 def _flask_app(providers: Collection[str], draining: threading.Event, breakers: CircuitBreakers) -> Flask:

@@ -23,7 +23,10 @@ T = TypeVar("T")
 
 
 class DeliveryReceiver:
-    """Accepts the requests that a provider's authentication confirms; `topics` is what its URLs name."""
+    """Accepts the requests that a provider's authentication confirms; `topics` is what its URLs name.
+
+    Authentication and keys may be replaced at any time.
+    """
 
     def __init__(
         self,
@@ -38,8 +41,8 @@ class DeliveryReceiver:
         self.topics = authentication.topics
         self.retried_for: timedelta | None = authentication.retried_for
         self._provider = store.provider
-        self._authentication = authentication
-        self._keys = keys
+        self.authentication = authentication
+        self.keys = keys
         self._store = store
         self._tracer = tracer
         self._duration = metrics.WEBHOOK_DURATION.labels(store.provider)
@@ -47,7 +50,7 @@ class DeliveryReceiver:
 
     def authenticate(self, request: IncomingRequest) -> AuthenticationResult | None:
         """Return what the provider's authentication confirms, None for a handshake; raises AuthenticationError."""
-        return self._authentication.authenticate(request)
+        return self.authentication.authenticate(request)
 
     async def receive(self, request: IncomingRequest, authentic: AuthenticationResult | None = None) -> UUID | None:
         """Store a delivery durably and return its receipt; None for a handshake, which is not stored.
@@ -81,21 +84,24 @@ class DeliveryReceiver:
             raise NotReceivedError("empty-body", "the request is authentic and has no body; does the balancer drop it?")
         metrics.count_use(self._provider, authentic.credential)
         receipt = uuid7()
-        sealed = self._keys.seal(receipt, request.body)
-        headers = kept_headers(self._authentication, request)
+        sealed = self.keys.seal(receipt, request.body)
+        headers = kept_headers(self.authentication, request)
         return Delivery(receipt, self._provider, authentic.topic, headers, sealed, trace.traceparent)
 
 
 class CanaryReceiver:
-    """Accepts signed canaries for inboxes of their own: `stores` by provider. They are in no provider's counts."""
+    """Accepts signed canaries for inboxes of their own: `stores` by provider. They are in no provider's counts.
+
+    Secret and keys may be replaced at any time.
+    """
 
     rejections = ("no-signature", "wrong-signature")
 
     def __init__(self, secret: str, keys: SealingKeys, stores: Mapping[str, DurableStore]) -> None:
         self.topics = stores.keys()
         self.retried_for = None
-        self._secret = secret
-        self._keys = keys
+        self.secret = secret
+        self.keys = keys
         self._stores = stores
 
     def authenticate(self, request: IncomingRequest) -> None:
@@ -103,7 +109,7 @@ class CanaryReceiver:
         signature = request.header(canary.SIGNATURE)
         if not signature:
             raise AuthenticationError("no-signature")
-        if not canary.is_signed(self._secret, request.body, signature):
+        if not canary.is_signed(self.secret, request.body, signature):
             raise AuthenticationError("wrong-signature")
 
     async def receive(self, request: IncomingRequest, _authentic: object = None) -> UUID:
@@ -118,7 +124,7 @@ class CanaryReceiver:
     def _seal(self, request: IncomingRequest) -> Delivery:
         self.authenticate(request)
         receipt, provider = uuid7(), str(request.topic)  # the edge routes only the topics above
-        sealed = self._keys.seal(receipt, request.body)
+        sealed = self.keys.seal(receipt, request.body)
         return Delivery(receipt, canary.inbox_name(provider), provider, {}, sealed)
 
 

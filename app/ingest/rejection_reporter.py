@@ -51,7 +51,7 @@ class RejectionReporter(PeriodicReporter):
         """Report by `pool`, sealed with `keys`. `trusted` proxies name the client."""
         super().__init__("rejections", _REPORT_SECONDS)
         self._pool = pool
-        self._keys = keys
+        self.keys = keys  # may be replaced at any time
         self._trusted = trusted
         self._lock = threading.Lock()
         self._counts: Counter[tuple[datetime, Rejection]] = Counter()
@@ -121,7 +121,7 @@ class RejectionReporter(PeriodicReporter):
             received_at,
             received_at + rejection.retried_for,
             len(request),
-            self._keys.seal(receipt, request),
+            self.keys.seal(receipt, request),
         )
 
 

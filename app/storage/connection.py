@@ -17,6 +17,7 @@ from app.storage.primary import PrimaryConnection, connection_arguments, require
 from config.checks import postgres
 from config.checks.result import CheckResult, fault, only_faults, without
 from config.environment import ConfigurationError
+from config.secret_files import current_url
 
 Connection = psycopg.Connection[Any]
 Query = LiteralString | SQL | Composed
@@ -80,7 +81,7 @@ def connect_to_read(dsn: str, name: str) -> Connection:
     """Return a connection to the first host that answers, which may take no writes; raises what `connect` does."""
     require_address(dsn)
     try:
-        return psycopg.connect(dsn, **connection_arguments(name))
+        return psycopg.connect(current_url("DATABASE_URL", dsn), **connection_arguments(name))
     except psycopg.OperationalError as error:
         raise _unavailable(error) from error
 

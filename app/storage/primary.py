@@ -14,6 +14,7 @@ from psycopg.rows import namedtuple_row
 
 from config.checks.result import fault
 from config.environment import ConfigurationError
+from config.secret_files import current_url
 
 _CONNECT_SECONDS = 3
 # What every connection has, as libpq's options and psycopg's arguments. None of it is state of the server's session,
@@ -67,8 +68,12 @@ class PrimaryConnection(psycopg.Connection[Any]):
 
     @classmethod
     def connect(cls, conninfo: str = "", **arguments: Any) -> Self:
-        """Connect; raises ReadOnlySqlTransaction if a host takes no writes, else the error of the first host."""
+        """Connect, with the login that DATABASE_URL gives now.
+
+        Raises ReadOnlySqlTransaction if a host takes no writes, else the error of the first host.
+        """
         failure: psycopg.Error | None = None
+        conninfo = current_url("DATABASE_URL", conninfo)
         for host in _hosts(conninfo):
             try:
                 connection = super().connect(conninfo, **arguments | host)

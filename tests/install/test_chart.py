@@ -270,7 +270,7 @@ def test_ports_are_those_that_processes_listen_on(objects: list[Object]) -> None
 @EVERY_SET
 def test_paths_of_probes_and_routes_exist(objects: list[Object]) -> None:
     variables = {"DATABASE_URL": "postgresql://host/name", "REDIS_URL": "redis://host", "CONSOLE_PASSWORD": "x" * 16}
-    paths = {str(rule) for rule in create_app(ConsoleSettings.load(variables)).url_map.iter_rules()}
+    paths = {str(rule) for rule in create_app(lambda: ConsoleSettings.load(variables)).url_map.iter_rules()}
     for process, container in processes(objects):
         probes = [value["httpGet"] for key, value in container.items() if key.endswith("Probe") and "httpGet" in value]
         known = paths if process == "console" else {"/livez", "/readyz"}

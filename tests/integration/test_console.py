@@ -16,7 +16,7 @@ SWEPT = "INSERT INTO ingest_progress (provider, complete_until, pending) VALUES 
 
 
 def console(database: str, redis: str = NO_REDIS) -> FlaskClient:
-    return create_app(console_settings(database, redis)).test_client()
+    return create_app(lambda: console_settings(database, redis)).test_client()
 
 
 def append(redis: Redis, count: int) -> None:

@@ -47,7 +47,9 @@ def test_what_redis_cannot_be_asked_has_no_series(database: str) -> None:
 
 def test_what_the_ledger_cannot_be_asked_has_no_series(valkey_server: str) -> None:
     answer = (
-        create_app(console_settings(NO_POSTGRES, valkey_server)).test_client().get("/metrics", auth=("any", "secret"))
+        create_app(lambda: console_settings(NO_POSTGRES, valkey_server))
+        .test_client()
+        .get("/metrics", auth=("any", "secret"))
     )
     assert answer.status_code == 200
     assert (sample(answer.text, "kvitto_ledger_readable"), sample(answer.text, "kvitto_inbox_readable")) == (0, 1)

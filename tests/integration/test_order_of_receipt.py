@@ -17,11 +17,11 @@ from app.audit.problems import clock_problems
 from app.domain.delivery import Delivery
 from app.inbox.stream import Inbox
 from app.ingest.app import create_edge
+from app.ingest.edge_secrets import EdgeSettings
 from app.storage import audits, high_water_marks, overflow, reports
 from app.storage.connection import Connection, connect
 from app.storage.ledger import Ledger
-from config.environment import Environment
-from config.settings import IngestSettings
+from config.secret_files import Rereading
 from tests.integration.test_consumer import SEALS, consumer_of, delivery
 from tests.support import databases
 from tests.support.kvitto_process import run
@@ -68,8 +68,7 @@ def edge(stage: Stage) -> RsgiClient:
         "REDIS_URL": stage.redis_url,
         "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
     }
-    settings = Environment(environment)
-    return RsgiClient(create_edge(IngestSettings.read(settings), settings, threading.Event()))
+    return RsgiClient(create_edge(Rereading(EdgeSettings.read, environment), threading.Event()))
 
 
 def post(client: RsgiClient, accepted: bool, **more: Any) -> None:

@@ -11,13 +11,13 @@ from redis import Redis
 
 from app.inbox.stream import Inbox
 from app.ingest.app import create_edge
+from app.ingest.edge_secrets import EdgeSettings
 from app.preflight.report import run_checks
 from app.processing.processor import DeliveryProcessor
 from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from config.checks.result import only_faults
-from config.environment import Environment
-from config.settings import IngestSettings
+from config.secret_files import Rereading
 from tests.integration.test_consumer import KOMPAR, SEALS, slot  # noqa: F401 - a fixture
 from tests.integration.test_refusals import KEYS
 from tests.support.kvitto_process import SECRETS, run
@@ -54,8 +54,7 @@ def as_role(address: str, process: str) -> str:
 
 @pytest.fixture
 def edge(environment: dict[str, str]) -> RsgiClient:
-    settings = Environment(environment)
-    return RsgiClient(create_edge(IngestSettings.read(settings), settings, threading.Event()))
+    return RsgiClient(create_edge(Rereading(EdgeSettings.read, environment), threading.Event()))
 
 
 def test_deliveries_through_pgbouncer_reach_their_rows(

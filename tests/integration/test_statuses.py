@@ -13,8 +13,8 @@ from werkzeug.exceptions import default_exceptions
 
 from app.errors import DataRejectedError, InvalidDeliveryError, StoreUnavailableError
 from app.ingest.app import create_edge
-from config.environment import Environment
-from config.settings import IngestSettings
+from app.ingest.edge_secrets import EdgeSettings
+from config.secret_files import Rereading
 from tests.support import databases
 from tests.support.providers.provider_fixtures import Sample, names, side
 from tests.support.rsgi_client import RsgiClient
@@ -45,8 +45,7 @@ def edge(valkey_server: str, postgres_server: str) -> RsgiClient:
         "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
         "BODY_LIMIT_BYTES": "50000",
     }
-    settings = Environment(environment)
-    found = create_edge(IngestSettings.read(settings), settings, threading.Event())
+    found = create_edge(Rereading(EdgeSettings.read, environment), threading.Event())
     for which, failure in [("secret", ValueError("secret")), *enumerate(FAILURES)]:
         found.flask.add_url_rule(f"/fails/{which}", f"fails-{which}", partial(fail, failure), methods=["POST"])
     return RsgiClient(found)

@@ -39,6 +39,12 @@ _FALLBACK = "workers.fallback_sweep"
 _REPORT_SECONDS = 1.5
 
 
+def with_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment with the providers' secrets that it does not give itself, as NAME or as NAME_FILE."""
+    lacking = {name: value for name, value in SECRETS.items() if f"{name}_FILE" not in environment}
+    return bare_environment() | lacking | dict(environment)
+
+
 def command(*arguments: str) -> list[str]:
     """Return a `kvitto` command line."""
     return [*PROGRAM, *arguments]

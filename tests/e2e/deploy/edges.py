@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 
 from tests.e2e.deploy.unprivileged import unprivileged
-from tests.support.kvitto_process import SECRETS, command
+from tests.support.kvitto_process import command, with_secrets
 from tests.support.ports import free_port
-from tests.support.servers import bare_environment, eventually
+from tests.support.servers import eventually
 
 # Six processes that start at once on a machine that is busy.
 START_SECONDS = 120.0
@@ -21,7 +21,7 @@ class Edge:
 
     def __init__(self, environment: Mapping[str, str], log: Path, limits: Sequence[str] = ()) -> None:
         self.address = f"127.0.0.1:{free_port()}"
-        self._environment = bare_environment() | SECRETS | dict(environment) | {"INGEST_BIND": self.address}
+        self._environment = with_secrets(environment) | {"INGEST_BIND": self.address}
         self._log = log
         self._line = [*(("prlimit", *limits) if limits else ()), *unprivileged(), *command("ingest")]
         self.process = self._spawn()
