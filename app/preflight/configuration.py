@@ -1,5 +1,6 @@
 """The settings of some processes, read from one environment, and what is wrong with them."""
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -82,4 +83,15 @@ class Configuration:
         """Return the permissions of the secret files that were read, by the variable that names each."""
         names = sorted(name for name in self._environment.names_read & self.variables.keys() if name.endswith("_FILE"))
         files = {name: Path(self.variables[name]) for name in names}
-        return {name: file.stat().st_mode & 0o777 for name, file in files.items() if file.is_file()}
+        return {name: _permissions(file) for name, file in files.items() if file.is_file()}
+
+
+def _permissions(file: Path) -> int:
+    """Return the permissions of a file; without the group's if no other user has the group.
+
+    A volume of Kubernetes is mounted read-only, and its files belong to the pod's own group (fsGroup).
+    """
+    status = file.stat()
+    is_own_group = status.st_gid in (os.getegid(), *os.getgroups())
+    is_mounted = bool(os.statvfs(file).f_flag & os.ST_RDONLY)
+    return status.st_mode & (0o707 if is_own_group and is_mounted else 0o777)

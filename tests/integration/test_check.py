@@ -295,3 +295,23 @@ def test_check_of_migrate_before_the_first_migration_exits_0(healthy: HealthySet
     environment = {"DATABASE_URL": healthy.dsn(database="template1"), "ROLE_PREFIX": "another"}
     done = run("check", "migrate", environment=environment)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(("is_volume", "level"), [(False, "warning"), (True, "ok")])
+def test_check_of_a_file_for_its_group_depends_on_who_else_has_the_group(
+    tmp_path: Path, is_volume: bool, level: str
+) -> None:
+    """A volume of Kubernetes is read-only, and its files belong to the pod's own group."""
+    (tmp_path / "password").write_text("p" * 20)
+    (tmp_path / "password").chmod(0o440)
+    mount = f"mount --bind {tmp_path} {tmp_path} && mount -o remount,bind,ro {tmp_path} && " if is_volume else ""
+    line = f"{mount}exec {' '.join(command('check', 'console', '--json'))}"
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-ec", line],
+        env=bare_environment() | {"CONSOLE_PASSWORD_FILE": str(tmp_path / "password")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = [each for each in json.loads(done.stdout) if "_FILE" in each["name"] or each["name"] == "secret files"]
+    assert [each["level"] for each in found] == [level], done.stdout + done.stderr
