@@ -54,6 +54,7 @@ _HINTS = {
     "redis-unreachable": "Start Redis{up}, or correct REDIS_URL",
     "redis-refuses": "Correct REDIS_URL: user, password or database",
     "redis-not-primary": "Name the primary in REDIS_URL, or sentinels that know it",
+    "postgres-locked": "End what holds it (pg_blocking_pids names it), then repeat the command",
     "redis-certificate-not-trusted": "Name its authority in CA_FILE, and in REDIS_URL the host that it is for",
     "redis-no-permission": "Grant it with ACL SETUSER; docs/operations.md lists what Kvitto needs",
     "redis-full": "Raise its maxmemory, or wait until workers have drained it",

@@ -1,6 +1,7 @@
 """Builds the console's Flask app: one page, health, metrics."""
 
 import hmac
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any

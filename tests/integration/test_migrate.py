@@ -1,14 +1,18 @@
 """`kvitto migrate` and `kvitto check migrate`: which privileges they need, and that it is all or nothing."""
 
+import threading
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from app.storage.connection import connect
+from app.storage.migration_runner import migrate
 from app.storage.roles import role_names
 from tests.support import servers
 from tests.support.kvitto_process import run
+from tests.support.servers import eventually
 
 ROLES = role_names("kvitto")
 Admin = psycopg.Connection[tuple[object, ...]]
@@ -156,3 +160,30 @@ def test_command_of_a_role_without_the_privilege_names_the_object(admin: Admin, 
     done = run("dead-letters", "list", environment={"DATABASE_URL": ingest})
     assert done.returncode == 78
     assert "permission denied for table" in done.stderr
+
+
+@pytest.mark.usefixtures("admin")
+def test_migration_waits_for_a_table_in_short_turns_and_lets_others_pass(server: str) -> None:
+    """A session holds a table; the migration does not keep a third from it for longer than its lock_timeout."""
+    fresh = as_role(server, "owner")
+    with connect(fresh, "test") as holder, connect(fresh, "test") as migrating, connect(fresh, "test") as other:
+        migrate(migrating)
+        migrating.execute("DELETE FROM public.kvitto_migrations WHERE name = '0011_metrics.sql'")
+        migrating.execute("DROP VIEW reporting.dead_letter_counts, reporting.overflow_backlog")
+        migrating.execute("DROP INDEX kvitto.receipts_dead")
+        holder.execute("BEGIN")
+        holder.execute("LOCK TABLE kvitto.receipts IN ROW EXCLUSIVE MODE")
+        applied: list[str] = []
+        thread = threading.Thread(target=lambda: applied.extend(migrate(migrating)))
+        thread.start()
+        waits = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+        pid = migrating.info.backend_pid
+        eventually(lambda: other.execute(waits, [pid]).rowcount == 1, "the migration waits")
+        eventually(lambda: other.execute(waits, [pid]).rowcount == 0, "it has given up for now")
+        with other.transaction():
+            other.execute("SET LOCAL lock_timeout = '20s'")
+            other.execute("LOCK TABLE kvitto.receipts IN ROW EXCLUSIVE MODE")
+        assert applied == []
+        holder.execute("ROLLBACK")
+        thread.join(60)
+    assert applied == ["0011_metrics.sql"]
