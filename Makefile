@@ -25,7 +25,7 @@ slow: install      ## pass the tests that take minutes (8 min)
 	$(BIN)/python -m pytest -m slow
 soak: install      ## break parts at random for MINUTES (60), account for every delivery
 	$(BIN)/python -m tests.chaos --soak $(or $(MINUTES),60) --deliveries 50000
-compat: install    ## pass on every supported version of Redis, Valkey and Postgres, behind Sentinel and PgBouncer
+compat: install    ## pass on every supported version of Redis, Valkey and Postgres, behind Sentinel and PgBouncer, beside the release before
 	@tests/prepare
 	@tests/compat/prepare
 	$(BIN)/python -m pytest -m 'not slow' tests/compat tests/e2e/test_failover.py tests/integration/test_failover.py \

@@ -46,8 +46,9 @@ class Balancer:
 
 @contextmanager
 def balancer(folder: Path, servers: Sequence[str]) -> Iterator[Balancer]:
-    """Serve two addresses, each host:port, over TLS."""
+    """Serve two addresses, each host:port, over TLS; `authority.pem` in the folder is what clients trust."""
     authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "authority.pem")
     certificate = authority.issue_cert("localhost")
     certificate.private_key_pem.write_to_path(folder / "key.pem")
     for position, blob in enumerate(certificate.cert_chain_pems):
