@@ -42,7 +42,7 @@ def test_what_lasts_while_the_ledger_cannot_be_read_is_logged_no_second_time(
 ) -> None:
     settings = console_settings(database, valkey_server)
     ledger = LedgerReader(database)
-    watch, page = ProblemWatch(ledger, InboxReader(settings)), create_app(settings, ledger).test_client()
+    watch, page = ProblemWatch(ledger, InboxReader(settings)), create_app(lambda: settings, ledger).test_client()
     connection.execute(SWEPT, ["5 minutes"])
     for name, other in (("audits", "elsewhere"), ("elsewhere", "audits")):
         watch.look()
