@@ -198,7 +198,7 @@ def test_many_large_bodies_at_once_are_bounded_in_memory(empty_kvitto: Running) 
     with ThreadPoolExecutor(24) as pool:
         statuses = [answer.status_code for answer in pool.map(lambda _: _post(kvitto, body), range(24))]
     assert set(statuses) <= {200, 503}
-    eventually(lambda: _post(kvitto, body).status_code == 200, "room again", 60)
+    eventually(lambda: _post(kvitto, body).status_code == 200, "room again", 300)
     peak = next(
         int(line.split()[1]) for line in Path(f"/proc/{edge}/status").read_text().splitlines() if "VmHWM" in line
     )
