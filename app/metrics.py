@@ -42,8 +42,8 @@ _REDIS_REASONS = (
     "redis-certificate-not-trusted", "redis-not-replicated", "redis-not-durable", "unresponsive",
 )  # fmt: skip
 _NOT_STORED = (
-    *_REDIS_REASONS, "postgres-not-durable", "postgres-misconfigured", "postgres-unavailable", "postgres-read-only",
-    "internal", "busy", "body-too-slow", "too-many-bodies", "empty-body",
+    *_REDIS_REASONS, "postgres-not-durable", "postgres-misconfigured", "postgres-no-permission", "postgres-unavailable",
+    "postgres-read-only", "internal", "busy", "body-too-slow", "too-many-bodies", "empty-body",
 )  # fmt: skip
 _HTTP_REASONS = (
     ("404", "not-found"), ("405", "method-not-allowed"), ("413", "request-entity-too-large"), ("none", "sender-gone"),

@@ -70,7 +70,7 @@ _BROKER = (
     "app.inbox.broker_transport",
 )
 _COMMAND = ("app.cli.__main__", "app.cli.main", "app.cli.serve", "app.cli.metrics_server", "config.logging")
-_GRANIAN = (*_COMMAND, "app.local.ports", "app.cli.http_server")
+_GRANIAN = (*_COMMAND, "app.local.ports", "app.cli.http_server", "app.preflight.startup")
 _CELERY = (*_COMMAND, "workers.celery", "celery.backends.base", *_BROKER)
 _HTTPX = ("httpx", "httpcore", "h11", "certifi")  # httpx imports the others when a client is made
 MODULES: Mapping[str, tuple[str, ...]] = {
@@ -82,7 +82,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "pycparser",  # billiard has cffi load it when it forks
     ),
     "beat": (*_CELERY, "celery.apps.beat", "workers.beat", *_HTTPX),
-    "console": (*_GRANIAN, "app.console.app", "app.console.problem_watch", "app.storage.server_info"),
+    "console": (*_GRANIAN, "app.console.app", "app.console.problem_watch"),
     "migrate": ("app.cli.migrate",),
     "subscriptions": ("app.cli.subscriptions", *_HTTPX),
     "check": ("app.preflight.report",),  # which asks the servers of the others

@@ -1,7 +1,6 @@
 """Starts and stops a worker: checks, connections, consumer slots."""
 
 import gc
-import logging
 from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
@@ -12,20 +11,17 @@ from celery.signals import worker_process_init, worker_process_shutdown
 import config.logging
 from app import canary, metrics
 from app.crypto.sealing import SealingKeys
-from app.errors import StoreUnavailableError
 from app.inbox import client, wakeup
 from app.inbox.stream import Inbox
+from app.preflight.startup import require_fit_servers
 from app.processing.processor import DeliveryProcessor
 from app.providers import registry
 from app.providers.base import Provider
-from app.storage import server_info
-from app.storage.connection import connect, translate_errors
 from app.storage.ledger import Ledger
 from app.storage.retention import Limits
 from app.tracing import tracer
 from app.tracing.tracer import Tracer
-from config.checks.result import CheckResult
-from config.environment import ConfigurationError, Environment
+from config.environment import Environment
 from config.secret_files import Rereading
 from config.settings import WorkerSettings
 from workers.batch import BatchProcessor
@@ -37,7 +33,6 @@ from workers.fallback_sweep import FallbackSweep
 # A batch creates some ten thousand objects that live until it ends. With the default threshold the garbage collector
 # scanned them, and all objects of start-up, dozens of times: a tenth of a worker's time.
 _GC_THRESHOLD = 10_000
-logger = logging.getLogger(__name__)
 
 
 Opening = tuple[WorkerSettings, Mapping[str, Provider]]
@@ -129,31 +124,8 @@ def start() -> None:
         ConfigurationError: A server could lose a delivery, or no temporary folder can be written.
     """
     slot = ConsumerSlot(worker=worker_id())
-    _check_servers()
+    require_fit_servers("worker", worker_settings())
     FallbackSweep([make_consumer(provider, slot) for provider in worker_settings().providers], worker_id()).start()
-
-
-def _check_servers() -> None:
-    """Raise ConfigurationError if a server could lose a delivery. A server that is down does not stop the start."""
-    problems: list[CheckResult] = []
-    for ask in (_redis_problems, _postgres_problems):
-        try:
-            problems += ask(worker_settings())
-        except StoreUnavailableError as error:
-            logger.warning("started_without_store", extra={"reason": error.reason, "detail": error.detail})
-    if problems:
-        raise ConfigurationError(problems)
-
-
-def _redis_problems(settings: WorkerSettings) -> list[CheckResult]:
-    return client.startup_errors(client.connect(settings.redis), settings.durability_exceptions)
-
-
-def _postgres_problems(settings: WorkerSettings) -> list[CheckResult]:
-    with translate_errors(), connect(settings.database_url, "check") as connection:
-        for result in server_info.startup_warnings(connection):
-            logger.warning("server_warning", extra={"subject": result.name, "detail": result.message})
-        return server_info.startup_errors(connection, settings.durability_exceptions)
 
 
 @worker_process_init.connect

@@ -51,6 +51,7 @@ _HINTS = {
     "postgres-unavailable": "Start Postgres{up}, or correct DATABASE_URL",
     "postgres-read-only": "Name the primary in DATABASE_URL, or wait for the end of a fail-over",
     "postgres-misconfigured": "Run: kvitto check",
+    "postgres-no-permission": "Name in DATABASE_URL a role that may; kvitto check names what this one lacks",
     "redis-unreachable": "Start Redis{up}, or correct REDIS_URL",
     "redis-refuses": "Correct REDIS_URL: user, password or database",
     "redis-not-primary": "Name the primary in REDIS_URL, or sentinels that know it",

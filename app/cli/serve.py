@@ -4,20 +4,17 @@ Each command imports the modules that its process needs once, before it forks: f
 """
 
 import importlib
-import logging
 import os
 import sys
-from collections.abc import Collection, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 import config.logging
-from config.environment import ConfigurationError, Environment, load
+from config.environment import Environment, load
 from config.granian import EDGE_MEMORY
-from config.redis_address import RedisAddress
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     from config.settings import Certificate
 
 _number = click.IntRange(min=1)
-logger = logging.getLogger(__name__)
 
 
 @click.command(epilog="Example: INGEST_BIND=0.0.0.0:8080 kvitto ingest")
@@ -37,49 +33,16 @@ def ingest(processes: int) -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
     from app.cli.http_server import serve_edge
     from app.local.ports import hold
+    from app.preflight.startup import require_fit_servers
     from app.process_settings import read_ingest
 
     config.logging.configure()
     settings = load(read_ingest)
-    _require_fit_redis(settings.redis, settings.durability_exceptions)
-    _require_fit_postgres(settings.database_url)
+    require_fit_servers("ingest", settings)
     with hold("INGEST_BIND", settings.ingest_bind, "serves"):
         importlib.import_module("app.ingest.rsgi")
         _serve_metrics(settings.metrics_bind, *_certificate_expiry(settings.certificate))
         serve_edge(settings.ingest_bind, processes, settings.drain_seconds, settings.certificate)
-
-
-def _require_fit_redis(address: RedisAddress, exceptions: Collection[str]) -> None:
-    """Raise ConfigurationError if Redis could lose a confirmed append; one that is down does not stop the start."""
-    from app.errors import StoreUnavailableError
-    from app.inbox import client
-
-    try:
-        with closing(client.connect(address)) as redis:
-            errors = client.startup_errors(redis, exceptions)
-    except StoreUnavailableError as error:
-        logger.warning("started_without_store", extra={"reason": error.reason, "detail": error.detail})
-        return
-    if errors:
-        raise ConfigurationError(errors)
-
-
-def _require_fit_postgres(dsn: str) -> None:
-    """Raise ConfigurationError if sessions of Postgres, or of a pooler before it, are not what a process needs."""
-    from app.errors import StoreUnavailableError
-    from app.storage.connection import connect, session_errors, translate_errors
-    from app.storage.server_info import startup_warnings
-
-    try:
-        with translate_errors(), connect(dsn, "check") as connection:
-            errors, warnings = session_errors(connection), startup_warnings(connection)
-    except StoreUnavailableError as error:
-        logger.warning("started_without_store", extra={"reason": error.reason, "detail": error.detail})
-        return
-    for warning in warnings:
-        logger.warning("server_warning", extra={"subject": warning.name, "detail": warning.message})
-    if errors:
-        raise ConfigurationError(errors)
 
 
 def _serve_metrics(bind: tuple[str, int] | None, *collectors: "Collector") -> None:
@@ -141,11 +104,12 @@ def console() -> None:
     """Serve the operators' page, health and metrics, on a private port."""
     from app.cli.http_server import serve_wsgi
     from app.local.ports import hold
+    from app.preflight.startup import require_fit_servers
     from config.settings import ConsoleSettings
 
     config.logging.configure()
     settings = ConsoleSettings.load()
-    _require_fit_postgres(settings.database_url)
+    require_fit_servers("console", settings)
     with hold("CONSOLE_BIND", settings.console_bind, "serves"):
         importlib.import_module("app.console.app")
         collectors = importlib.import_module("app.console.metrics").collectors(settings)

@@ -12,9 +12,9 @@ from prometheus_client.exposition import choose_encoder
 from app.audit.problem import Problem
 from app.audit.problems import canary_problems, loss_problems
 from app.console import overview as overviews
-from app.console.inboxes import InboxReader
 from app.console.ledger_reader import LedgerReader, LedgerUnreadableError
 from app.console.metrics import registry
+from app.inbox.reader import InboxReader
 from app.storage import reports
 from app.storage.connection import Connection
 from config.settings import ConsoleSettings
@@ -65,7 +65,7 @@ def create_app(current: Callable[[], ConsoleSettings], ledger: LedgerReader | No
 
 def _pages(ledger: LedgerReader, settings: ConsoleSettings) -> Blueprint:
     pages = Blueprint("pages", __name__)
-    exposition, inboxes = registry(settings), InboxReader(settings)
+    exposition, inboxes = registry(settings), InboxReader(settings.redis, settings.providers)
 
     @pages.get("/livez")
     def livez() -> str:

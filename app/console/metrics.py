@@ -13,8 +13,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from app.console.inboxes import InboxReader
 from app.errors import REASONS, StoreUnavailableError
+from app.inbox.reader import InboxReader
 from app.inbox.results import Backlog
 from app.metrics import OUTCOMES
 from app.storage import fallbacks, rejected, reports
@@ -158,7 +158,7 @@ class InboxCollector(Collector):
     """Asks Redis what waits in each inbox, and how full it is."""
 
     def __init__(self, settings: ConsoleSettings) -> None:
-        self._inboxes = InboxReader(settings)
+        self._inboxes = InboxReader(settings.redis, settings.providers)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, or only that Redis cannot be asked."""

@@ -7,8 +7,8 @@ from functools import partial
 
 from app.audit import problems
 from app.audit.problem import Problem
-from app.console.inboxes import InboxReader
 from app.console.ledger_reader import LedgerReader, LedgerUnreadableError
+from app.inbox.reader import InboxReader
 
 _LOOK_SECONDS = 10.0
 logger = logging.getLogger(__name__)

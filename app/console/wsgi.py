@@ -3,9 +3,9 @@
 import config.logging
 from app import metrics
 from app.console.app import create_app
-from app.console.inboxes import InboxReader
 from app.console.ledger_reader import LedgerReader
 from app.console.problem_watch import ProblemWatch
+from app.inbox.reader import InboxReader
 from config.secret_files import Rereading
 from config.settings import ConsoleSettings
 
@@ -13,5 +13,5 @@ config.logging.configure()
 metrics.share()
 settings = Rereading(ConsoleSettings.read)
 ledger = LedgerReader(settings.value.database_url)
-ProblemWatch(ledger, InboxReader(settings.value)).start()
+ProblemWatch(ledger, InboxReader(settings.value.redis, settings.value.providers)).start()
 app = create_app(settings.current, ledger)

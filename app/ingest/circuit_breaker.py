@@ -12,9 +12,9 @@ from redis import Redis
 from app.errors import StoreUnavailableError
 from app.inbox import client
 from app.inbox.stream import Inbox
-from app.storage.connection import require_usable
 from app.storage.fallbacks import LASTING_SECONDS, Fallback
 from app.storage.pool import Pool
+from app.storage.server_info import require_usable
 
 _PROBE_INTERVAL_SECONDS = 1.0
 # A probe takes milliseconds. A store whose probe takes this long would keep requests waiting.
@@ -144,5 +144,5 @@ def probe_redis(redis: Redis, inboxes: Sequence[Inbox], exceptions: Collection[s
 
 def probe_postgres(pool: Pool, exceptions: Collection[str]) -> bool:
     """Return true; raises StoreUnavailableError unless a commit in Postgres proves that a write is on disk."""
-    pool.run(partial(require_usable, exceptions=exceptions))
+    pool.run(partial(require_usable, process="ingest", exceptions=exceptions))
     return True

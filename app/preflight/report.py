@@ -16,8 +16,10 @@ from app.domain.delivery import Delivery
 from app.errors import AuthenticationError, StoreUnavailableError
 from app.inbox import client as inbox_server
 from app.inbox import wakeup
+from app.inbox.reader import InboxReader
 from app.inbox.stream import Inbox
 from app.preflight.configuration import Configuration
+from app.preflight.startup import EVERY_EXCEPTION
 from app.processing.saved_request import SavedRequest
 from app.providers import registry
 from app.storage import server_info as ledger_server
@@ -27,8 +29,13 @@ from config.checks import postgres, redis
 from config.checks.result import CheckResult, fault, ok, only_faults
 from config.environment import ConfigurationError, Environment
 from config.folders import private_folder
+from config.redis_address import RedisAddress
 
 _REDIS_HINT = "Start it, or correct host, port, user and password in REDIS_URL"
+# Processes that write neither deliveries nor what becomes of them.
+_READERS = {"console", "beat", "subscriptions"}
+# By process, whose role in Postgres it has.
+_ROLES = {"ingest": "ingest", "worker": "worker", "console": "console", "subscriptions": "worker"}
 # By reason, where it says more than that.
 _HINTS = {
     "redis-certificate-not-trusted": "Name its authority in CA_FILE, and in the address the host that it is for",
@@ -124,6 +131,9 @@ def _ask_redis(configuration: Configuration) -> Iterator[CheckResult]:
     if (address := configuration.address("redis")) is None:
         return
     try:
+        if set(configuration.processes) <= _READERS:
+            yield from _read_inboxes(address, configuration.get("providers"))
+            return
         with closing(inbox_server.connect(address)) as client:
             facts = inbox_server.server_info(client, configuration.get("providers"))
             permissions = list(_check_permissions(client))
@@ -139,6 +149,16 @@ def _ask_redis(configuration: Configuration) -> Iterator[CheckResult]:
     )
     yield from redis.check(facts, use)
     yield from permissions
+
+
+def _read_inboxes(address: RedisAddress, providers: Collection[str]) -> Iterator[CheckResult]:
+    """Do what the console does, whose user may have no other rights; raises StoreUnavailableError."""
+    with closing(InboxReader(address, providers)) as reader, closing(inbox_server.connect(address)) as client:
+        faults = inbox_server.startup_errors(client, EVERY_EXCEPTION)
+        reader.backlogs()
+        reader.memory()
+    yield ok("redis", "answers, and gives what the console shows")
+    yield from faults
 
 
 def _check_permissions(client: Redis) -> Iterator[CheckResult]:
@@ -186,9 +206,10 @@ def _ask_postgres(configuration: Configuration) -> Iterator[CheckResult]:
     if (dsn := configuration.address("database_url")) is None:
         return
     migrates = set(configuration.processes) <= {"migrate"}
+    roles = dict.fromkeys(_ROLES[process] for process in configuration.processes if process in _ROLES)
     try:
         with translate_errors(), ledger_server.connect_to_any(dsn) as connection:
-            facts = ledger_server.server_info(connection)
+            facts = ledger_server.server_info(connection, roles)
             prefix, passwords = configuration.get("role_prefix"), configuration.get("role_passwords")
             problems = migration_problems(connection, prefix, passwords) if migrates else []
     except StoreUnavailableError as error:
@@ -198,4 +219,6 @@ def _ask_postgres(configuration: Configuration) -> Iterator[CheckResult]:
     yield ok("postgres", "answers")
     if migrates:
         yield from problems or [ok("postgres roles", "this role may migrate")]
-    yield from postgres.check(facts, configuration.get("durability_exceptions"), migrates)
+    only_reads = set(configuration.processes) <= _READERS
+    exceptions = EVERY_EXCEPTION if only_reads else configuration.get("durability_exceptions")
+    yield from postgres.check(facts, exceptions, migrates)

@@ -34,9 +34,13 @@ SESSION = {
 READ_ONLY = "postgres-read-only"
 # The reason of a server or pooler whose sessions are not what Kvitto needs.
 MISCONFIGURED = "postgres-misconfigured"
+# The reason of a role that may not do what its process does.
+NO_PERMISSION = "postgres-no-permission"
 
 # The same, as a statement's error says it.
 _READ_ONLY_STATE = "25006"
+# insufficient_privilege: any other delivery would fail like this one.
+_NO_PERMISSION_STATE = "42501"
 # How a pooler (SQLSTATE 08P01) and the server refuse an option at the start of a session: waiting does not help.
 _REFUSED_OPTION = re.compile(
     r"(?:unsupported startup parameter|unrecognized configuration parameter|invalid value for parameter)\W+(\w+)"
@@ -169,7 +173,7 @@ def translate_errors() -> Iterator[None]:
         # No answer came. A statement behind a failed one in a pipeline has no SQLSTATE either.
         is_aborted = isinstance(error, psycopg.errors.PipelineAborted)
         is_lost = error.sqlstate is None and isinstance(error, psycopg.OperationalError) and not is_aborted
-        if state[:2] in _SERVER or is_lost:
+        if state[:2] in _SERVER or state == _NO_PERMISSION_STATE or is_lost:
             raise _unavailable(error) from error
         raise
 
@@ -187,12 +191,18 @@ def borrow(connection: Connection) -> Iterator[None]:
         if error.reason == READ_ONLY:
             connection.close()
         raise
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
+        if _lacks_usage(connection):
+            raise StoreUnavailableError(NO_PERMISSION, "permission denied for schema kvitto") from error
+        raise
 
 
 def _unavailable(error: psycopg.Error) -> StoreUnavailableError:
     state, message = error.sqlstate or "", str(error)
     if state == _READ_ONLY_STATE:
         return StoreUnavailableError(READ_ONLY)
+    if state == _NO_PERMISSION_STATE:  # the text of this error names the object, and quotes no value
+        return StoreUnavailableError(NO_PERMISSION, error.diag.message_primary or "")
     return StoreUnavailableError("postgres-unavailable", state or _connection_failure(message))
 
 
@@ -239,21 +249,3 @@ def read_session(connection: Connection) -> dict[str, tuple[str, str]]:
 def session_errors(connection: Connection) -> list[CheckResult]:
     """Return what this session lacks of what it should have."""
     return only_faults([postgres.session(read_session(connection))])
-
-
-def require_writable(connection: Connection) -> None:
-    """Raise StoreUnavailableError if the server accepts no writes: a standby, or one set to read-only."""
-    if fetch_one(connection, "SELECT current_setting('transaction_read_only') = 'on' AS read_only").read_only:
-        raise StoreUnavailableError(READ_ONLY)
-
-
-def require_usable(connection: Connection, exceptions: Collection[str]) -> None:
-    """Raise StoreUnavailableError unless a commit here proves that a row is on disk, in the tables that are meant.
-
-    `exceptions` are settings that need not be durable, as `postgres.setting`.
-    """
-    require_writable(connection)
-    if faults := session_errors(connection):
-        raise StoreUnavailableError(MISCONFIGURED, faults[0].message)
-    if faults := durability_errors(connection, exceptions):
-        raise StoreUnavailableError("postgres-not-durable", "; ".join(fault.name for fault in faults))

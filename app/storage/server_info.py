@@ -1,4 +1,4 @@
-"""The Postgres server: its settings and state, and why a process must not start on it."""
+"""The Postgres server: its settings and state, and why a process must not start on it or use it any longer."""
 
 import time
 from collections.abc import Collection
@@ -9,8 +9,10 @@ from typing import Any
 from psycopg.errors import InsufficientPrivilege
 
 from app.errors import StoreUnavailableError
-from app.storage import partitions
+from app.storage import partitions, privileges
 from app.storage.connection import (
+    MISCONFIGURED,
+    NO_PERMISSION,
     READ_ONLY,
     Connection,
     connect,
@@ -19,14 +21,16 @@ from app.storage.connection import (
     fetch_one,
     read_session,
     read_settings,
+    session_errors,
 )
 from app.storage.migration_runner import pending
 from config.checks import postgres
-from config.checks.result import CheckLevel, CheckResult, Facts, only_faults
+from config.checks.postgres import Privileges
+from config.checks.result import Facts, only_faults
 
 
 def server_message(error: StoreUnavailableError) -> str:
-    """Return the server's own message, if there is one; it quotes nothing of the address."""
+    """Return the server's own message, if there is one; of the address it may quote user and database, no password."""
     message = str(error.__cause__).partition("\n")[0]
     return message.rpartition("failed: ")[2] if "connection to server at" in message else error.detail
 
@@ -41,21 +45,28 @@ def connect_to_any(dsn: str) -> Connection:
     return connect_to_read(dsn, "check")
 
 
-def startup_errors(connection: Connection, exceptions: Collection[str]) -> list[CheckResult]:
-    """Return why a process must not start on this server."""
-    settings = read_settings(connection, postgres.SETTINGS)
-    results = [*postgres.blocking_problems(settings), postgres.migrations(missing := _pending(connection))]
-    if not missing:
-        results.append(postgres.session(read_session(connection)))
-    return only_faults(results) + durability_errors(connection, exceptions)
+def require_writable(connection: Connection) -> None:
+    """Raise StoreUnavailableError if the server accepts no writes: a standby, or one set to read-only."""
+    if fetch_one(connection, "SELECT current_setting('transaction_read_only') = 'on' AS read_only").read_only:
+        raise StoreUnavailableError(READ_ONLY)
 
 
-def startup_warnings(connection: Connection) -> list[CheckResult]:
-    """Return what an operator should know of this server, although a process starts on it."""
-    return [result for result in [postgres.collation(read_collation(connection))] if result.level is CheckLevel.WARNING]
+def require_usable(connection: Connection, process: str, exceptions: Collection[str]) -> None:
+    """Raise StoreUnavailableError unless a commit here proves that a row is on disk, in the tables that are meant.
+
+    Nor if this role lacks a privilege that `process` needs: a commit later might be the first to need it.
+    `exceptions` are settings that need not be durable, as `postgres.setting`.
+    """
+    require_writable(connection)
+    if faults := session_errors(connection):
+        raise StoreUnavailableError(MISCONFIGURED, faults[0].message)
+    if faults := only_faults([postgres.privileges(_privileges(connection, [process]))]):
+        raise StoreUnavailableError(NO_PERMISSION, f"{faults[0].message}. {faults[0].hint}")
+    if faults := durability_errors(connection, exceptions):
+        raise StoreUnavailableError("postgres-not-durable", "; ".join(fault.name for fault in faults))
 
 
-def read_collation(connection: Connection) -> tuple[str, str]:
+def _read_collation(connection: Connection) -> tuple[str, str]:
     """Return the version of the database's collation when it was made, and now; empty if it has none.
 
     The server itself warns of a difference in every new session, before a client can listen.
@@ -68,30 +79,39 @@ def read_collation(connection: Connection) -> tuple[str, str]:
     return row.recorded, row.now
 
 
-def server_info(connection: Connection) -> Facts:
+def server_info(connection: Connection, processes: Collection[str]) -> Facts:
     """Return the server's settings by name, and its state, for config.checks.postgres.
 
-    Beside its settings' names: `in_recovery`, `superuser`, `owner`, `connections`, `pending` migrations, `clock`,
-    seconds by which it differs from this machine's at least, `session`: what each setting of the session should be and
-    is, `collation`: the version of the database's collation, as recorded and as the server has it now, and
-    `partitions`: see `partitions.state`, None if this role may not read it.
+    Beside its settings' names: `in_recovery`, `connections`, `pending` migrations, None if this role may not read them,
+    `clock`, seconds by which it differs from this machine's at least, `session`: what each setting of the session
+    should be and is, `privileges`: of this role, with what it lacks of what each of `processes` needs, `collation`: the
+    version of the database's collation, as recorded and as the server has it now, and `partitions`: see
+    `partitions.state`, None if this role may not read it.
     """
     before = time.time()
     query = """
         SELECT pg_is_in_recovery() AS in_recovery,
-               current_setting('is_superuser')::boolean AS superuser,
-               coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'kvitto'), false)
-                   AS owner,
                (SELECT sum(numbackends)::int FROM pg_stat_database) AS connections,  -- every role may read it
                extract(epoch FROM clock_timestamp())::double precision AS clock
     """
     state: dict[str, Any] = fetch_one(connection, query)._asdict()
     state["clock"] = max(0.0, before - state["clock"], state["clock"] - time.time())
     state["session"] = read_session(connection)
-    state["collation"] = read_collation(connection)
+    state["collation"] = _read_collation(connection)
     state["pending"] = _pending(connection)
+    state["privileges"] = _privileges(connection, processes)
     state["partitions"] = _partitions(connection) if state["pending"] == [] else None
     return read_settings(connection, postgres.SETTINGS) | state
+
+
+def _privileges(connection: Connection, processes: Collection[str]) -> Privileges:
+    query = """
+        SELECT current_user::text AS role, current_setting('is_superuser')::boolean AS is_superuser,
+               coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'kvitto'), false)
+                   AS is_owner
+    """
+    missing = {process: list(map(str, privileges.missing(connection, process))) for process in processes}
+    return Privileges(**fetch_one(connection, query)._asdict(), missing=missing)
 
 
 def _pending(connection: Connection) -> list[str] | None:

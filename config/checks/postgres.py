@@ -4,6 +4,7 @@ A worker deletes an entry once Postgres has committed. So a server whose commit 
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from config.checks.result import CheckResult, Facts, clock, durability, expect, fault, headroom, ok, unsafe, warning
@@ -35,24 +36,39 @@ SETTINGS = (
 )  # fmt: skip
 
 
-def blocking_problems(facts: Facts) -> list[CheckResult]:
-    """Check what waiting cannot fix: start-up fails on these faults and waits for all others."""
-    return [_version(facts), _encoding(facts)]
+@dataclass(frozen=True, slots=True)
+class Privileges:
+    """Role of a session, and by process the privileges that the process needs and the role lacks."""
+
+    role: str
+    is_superuser: bool
+    is_owner: bool
+    missing: Mapping[str, Sequence[str]]
+
+
+def startup(facts: Facts, exceptions: Collection[str], migrates: bool = False) -> Iterator[CheckResult]:
+    """Check what waiting cannot fix: start-up fails on these faults and waits for all others.
+
+    `migrates`: for `kvitto migrate` only, which owns the schema.
+    """
+    yield _version(facts)
+    yield _encoding(facts)
+    on_disk = "a commit is on disk before it is confirmed"
+    yield from durability("postgres durability", unsafe_settings(facts), on_disk, exceptions)
+    if not migrates:
+        if facts["pending"] is not None:  # else a privilege is missing, too
+            yield _migrations(facts["pending"])
+        yield privileges(facts["privileges"])
+        if not facts["pending"]:  # else the settings are missing, too
+            yield session(facts["session"])
 
 
 def check(facts: Facts, exceptions: Collection[str], migrates: bool) -> Iterator[CheckResult]:
-    """Check everything; `migrates`: for `kvitto migrate` only, which owns the schema."""
-    yield from blocking_problems(facts)
-    on_disk = "a commit is on disk before it is confirmed"
-    yield from durability("postgres durability", unsafe_settings(facts), on_disk, exceptions)
+    """Check everything."""
+    yield from startup(facts, exceptions, migrates)
     yield _role(facts)
-    if not migrates:
-        yield migrations(facts["pending"])
-        yield _privileges(facts)
-        if not facts["pending"]:  # else the settings are missing, too
-            yield session(facts["session"])
-        if facts["partitions"]:
-            yield partitions(*facts["partitions"])
+    if not migrates and facts["partitions"]:
+        yield partitions(*facts["partitions"])
     yield collation(facts["collation"])
     limit = int(facts["max_connections"]) - int(facts["superuser_reserved_connections"])
     hint = "Raise max_connections in postgresql.conf and restart, or put PgBouncer before it"
@@ -66,10 +82,7 @@ def unsafe_settings(settings: Mapping[str, str]) -> list[CheckResult]:
     return unsafe("postgres", _DURABLE, settings)
 
 
-def migrations(pending: Sequence[str] | None) -> CheckResult:
-    """Check that the schema is the one that this release needs; None: the role may not read that."""
-    if pending is None:
-        return warning("postgres migrations", "may not be read by this role", "Run: kvitto migrate --dry-run, as owner")
+def _migrations(pending: Sequence[str]) -> CheckResult:
     message = f"{len(pending)} pending"
     return expect("postgres migrations", not pending, message, message, "Run: kvitto migrate")
 
@@ -80,6 +93,25 @@ def session(settings: Mapping[str, tuple[str, str]]) -> CheckResult:
     problem = "; ".join(f"{name} is {actual!r}, not {wanted!r}" for name, (wanted, actual) in differing.items())
     hint = "Run: kvitto migrate; then close old sessions, in PgBouncer by RECONNECT; nothing between may change them"
     return expect("postgres session", not differing, f"has all {len(settings)} settings", problem, hint)
+
+
+def privileges(found: Privileges) -> CheckResult:
+    """Check that a role may do all that its process does, and no more."""
+    name, missing = "postgres privileges", {process: rights for process, rights in found.missing.items() if rights}
+    if missing:
+        lacking = (f"{_first(rights)}, which {process} needs" for process, rights in missing.items())
+        roles = " or ".join(f"kvitto_{process}" for process in missing)
+        hint = f"Name in DATABASE_URL the role that kvitto migrate made for it, such as {roles}; or GRANT it"
+        return fault(name, f"{found.role} lacks {'; '.join(lacking)}", hint)
+    if not found.is_superuser and not found.is_owner:
+        return ok(name, "all that is needed, and neither superuser nor owner")
+    hint = "Connect as a role that only reads and writes the tables; leave the owner to kvitto migrate"
+    role = "a superuser" if found.is_superuser else "the owner of the tables"
+    return warning(name, f"connects as {role}", hint)
+
+
+def _first(rights: Sequence[str]) -> str:
+    return rights[0] if len(rights) == 1 else f"{rights[0]} and {len(rights) - 1} more"
 
 
 def collation(versions: tuple[str, str]) -> CheckResult:
@@ -124,14 +156,6 @@ def _role(facts: Facts) -> CheckResult:
     hint = "Reset default_transaction_read_only for the server, the database and the role"
     writable = facts["transaction_read_only"] != "on"
     return expect("postgres role", writable, "primary", "transactions are read-only", hint)
-
-
-def _privileges(facts: Facts) -> CheckResult:
-    if not facts["superuser"] and not facts["owner"]:
-        return ok("postgres privileges", "neither superuser nor owner")
-    hint = "Connect as a role that only reads and writes the tables; leave the owner to kvitto migrate"
-    role = "a superuser" if facts["superuser"] else "the owner of the tables"
-    return warning("postgres privileges", f"connects as {role}", hint)
 
 
 def _logging(facts: Facts) -> list[CheckResult]:

@@ -23,6 +23,7 @@ from config.redis_address import RedisAddress
 from tests.support import redis_user, servers
 from tests.support.kvitto_process import command, run
 from tests.support.misconfigurations import (
+    EVERY_PROCESS,
     FAULT,
     NOWHERE,
     SEEDS,
@@ -31,6 +32,7 @@ from tests.support.misconfigurations import (
     HealthySetup,
     a_writable_replica,
     key,
+    role_of_every_process,
 )
 from tests.support.ports import free_port
 from tests.support.providers.provider_fixtures import names
@@ -50,8 +52,9 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HealthySetup]:
             psycopg.connect(dsn, autocommit=True) as connection,
             client.connect(RedisAddress.parse(redis_url)) as redis,
         ):
+            role_of_every_process(connection)
             environment = secret_files(folder) | {
-                "DATABASE_URL": dsn.replace("kvitto@", "kvitto_worker@"),
+                "DATABASE_URL": dsn.replace("kvitto@", f"{EVERY_PROCESS}@"),
                 "REDIS_URL": redis_url,
             }
             yield HealthySetup(environment, redis, folder / "valkey", connection)
@@ -127,9 +130,10 @@ def test_check_of_a_full_postgres_without_fsync_reports_each_fault(healthy: Heal
     ):
         with connect(dsn, "test") as connection:
             migrate(connection)
+            role_of_every_process(connection)
         for _ in range(18):
             held.enter_context(connect(dsn, "test"))
-        environment = healthy.environment | {"DATABASE_URL": dsn.replace("kvitto@", "kvitto_worker@")}
+        environment = healthy.environment | {"DATABASE_URL": dsn.replace("kvitto@", f"{EVERY_PROCESS}@")}
         found = problems(checked(environment))
         accepted = problems(checked(environment | {"ALLOW_NON_DURABLE": "postgres.fsync"}))
     assert set(found) == {"postgres fsync", "postgres full_page_writes", "postgres connections"}
@@ -192,6 +196,36 @@ def test_check_as_a_user_with_too_few_rights_names_the_command(
     assert "ACL SETUSER" in found[subject].hint
 
 
+def test_check_of_the_console_passes_as_a_user_with_the_rights_to_read(healthy: HealthySetup) -> None:
+    redis_user.create(healthy.redis, rights=redis_user.READING_RIGHTS)
+    environment = healthy.environment | {"REDIS_URL": redis_user.with_login(healthy.environment["REDIS_URL"])}
+    assert problems(run_checks(environment, ["console"])) == {}
+    redis_user.create(healthy.redis, "-xrange", rights=redis_user.READING_RIGHTS)
+    found = problems(run_checks(environment, ["console"]))
+    assert found["redis"].level is FAULT
+    assert "may not run XRANGE" in found["redis"].message
+
+
+@pytest.mark.parametrize("process", ["ingest", "worker", "console"])
+def test_check_of_a_process_in_its_own_role_reports_nothing(healthy: HealthySetup, process: str) -> None:
+    environment = healthy.environment | {"DATABASE_URL": healthy.dsn(f"kvitto_{process}")}
+    assert problems(run_checks(environment, [process])) == {}
+
+
+@pytest.mark.parametrize(
+    ("process", "role"),
+    [("ingest", "worker"), ("ingest", "console"), ("worker", "ingest"), ("worker", "console"), ("console", "ingest")],
+)
+def test_check_of_a_process_in_the_role_of_another_reports_a_fault(
+    healthy: HealthySetup, process: str, role: str
+) -> None:
+    environment = healthy.environment | {"DATABASE_URL": healthy.dsn(f"kvitto_{role}")}
+    (result,) = problems(run_checks(environment, [process])).values()
+    assert (result.name, result.level) == ("postgres privileges", FAULT)
+    assert result.message.startswith(f"kvitto_{role} lacks ")
+    assert f"kvitto_{process}" in result.hint
+
+
 def test_check_as_a_user_without_config_says_what_to_grant(healthy: HealthySetup) -> None:
     found = problems(checked_as(healthy, "-config"))
     assert "Grant CONFIG GET" in found["redis appendfsync"].hint
@@ -215,7 +249,7 @@ def test_check_of_a_healthy_setup_exits_0(healthy: HealthySetup) -> None:
 
 def test_check_uses_the_objects_of_the_processes(healthy: HealthySetup) -> None:
     messages = {result.name: result.message for result in results(checked(healthy.environment))}
-    assert messages["postgres session"] == "has all 6 settings"
+    assert messages["postgres session"] == "has all 3 settings"
     assert (
         messages["broker"] == "takes and gives wake-ups"
     )  # the Redis of the inboxes, asked as publishers of wake-ups ask it

@@ -12,9 +12,10 @@ from uuid_utils.compat import uuid7
 from app.domain.delivery import Delivery, StreamId
 from app.errors import StoreUnavailableError
 from app.storage import feed, overflow
-from app.storage.connection import connect, require_writable, session
+from app.storage.connection import connect, session
 from app.storage.ledger import Ledger
 from app.storage.pool import Pool
+from app.storage.server_info import require_writable
 from tests.chaos.proxy import Proxy
 from tests.integration.test_ledger import processed
 from tests.support import databases, servers

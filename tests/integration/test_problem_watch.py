@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from app.console.app import create_app
-from app.console.inboxes import InboxReader
 from app.console.ledger_reader import LedgerReader
 from app.console.problem_watch import ProblemWatch
+from app.inbox.reader import InboxReader
 from app.storage.connection import Connection
 from tests.support.metrics import console_settings
 
@@ -27,7 +27,7 @@ def test_a_problem_is_logged_when_it_begins_and_when_it_ends(
     database: str, connection: Connection, valkey_server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = console_settings(database, valkey_server)
-    watch = ProblemWatch(LedgerReader(database), InboxReader(settings))
+    watch = ProblemWatch(LedgerReader(database), InboxReader(settings.redis, settings.providers))
     for late in ("1 second", "5 minutes", "6 minutes", "1 second"):
         connection.execute(SWEPT, [late])
         watch.look()
@@ -42,7 +42,7 @@ def test_what_lasts_while_the_ledger_cannot_be_read_is_logged_no_second_time(
 ) -> None:
     settings = console_settings(database, valkey_server)
     ledger = LedgerReader(database)
-    watch, page = ProblemWatch(ledger, InboxReader(settings)), create_app(lambda: settings, ledger).test_client()
+    watch, page = ProblemWatch(ledger, InboxReader(settings.redis, settings.providers)), create_app(lambda: settings, ledger).test_client()
     connection.execute(SWEPT, ["5 minutes"])
     for name, other in (("audits", "elsewhere"), ("elsewhere", "audits")):
         watch.look()

@@ -15,6 +15,8 @@ KEYS = {
     "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}",
     "FINGERPRINT_KEY": base64.b64encode(b"f" * 32).decode(),
     "INGEST_BIND": "127.0.0.1:0",
+    "CONSOLE_BIND": "127.0.0.1:0",
+    "CONSOLE_PASSWORD": "p" * 20,
 }
 
 
@@ -47,14 +49,27 @@ def test_start_on_a_redis_that_could_lose_a_write_fails(
     assert "DURABLE_STORE=postgres" in error
 
 
+@pytest.mark.parametrize("process", ["ingest", "worker"])
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
-def test_start_on_a_postgres_without_fsync_fails(tmp_path: Path, valkey_server: str, setting: str) -> None:
+def test_start_on_a_postgres_without_fsync_fails(
+    tmp_path: Path, valkey_server: str, process: str, setting: str
+) -> None:
     with servers.postgres(tmp_path, "-c", f"{setting}=off") as database:
         with connect(database, "test") as connection:
             migrate(connection)
-        error = startup_failure("worker", database, valkey_server)
+        error = startup_failure(process, database, valkey_server)
     assert f"postgres {setting}" in error
     assert "Set " in error
+
+
+@pytest.mark.parametrize(
+    ("process", "role"),
+    [("ingest", "console"), ("ingest", "worker"), ("worker", "ingest"), ("worker", "console"), ("console", "ingest")],
+)
+def test_start_in_the_role_of_another_process_fails(database: str, valkey_server: str, process: str, role: str) -> None:
+    error = startup_failure(process, database.replace("//kvitto@", f"//kvitto_{role}@"), valkey_server)
+    assert f"postgres privileges: kvitto_{role} lacks " in error
+    assert f"such as kvitto_{process}" in error
 
 
 @pytest.mark.parametrize("process", ["ingest", "worker"])
@@ -72,16 +87,19 @@ def test_start_on_a_writable_replica_fails(tmp_path: Path, database: str) -> Non
     assert "Name the primary" in error
 
 
-def test_start_on_a_database_of_another_encoding_fails(postgres_server: str, valkey_server: str) -> None:
+@pytest.mark.parametrize("process", ["ingest", "worker", "console"])
+def test_start_on_a_database_of_another_encoding_fails(postgres_server: str, valkey_server: str, process: str) -> None:
     with connect(postgres_server, "test") as connection:
+        connection.execute("DROP DATABASE IF EXISTS ascii")
         connection.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII'")
-    error = startup_failure("worker", postgres_server.replace("/postgres", "/ascii"), valkey_server)
+    error = startup_failure(process, postgres_server.replace("/postgres", "/ascii"), valkey_server)
     assert "postgres encoding: is SQL_ASCII" in error
     assert "kvitto migrate" in error
 
 
-def test_start_on_a_database_without_migrations_fails(postgres_server: str, valkey_server: str) -> None:
-    assert "kvitto migrate" in startup_failure("worker", postgres_server, valkey_server)
+@pytest.mark.parametrize("process", ["ingest", "worker", "console"])
+def test_start_on_a_database_without_migrations_fails(postgres_server: str, valkey_server: str, process: str) -> None:
+    assert "kvitto migrate" in startup_failure(process, postgres_server, valkey_server)
 
 
 def test_start_without_settings_reports_all_at_once(database: str, valkey_server: str) -> None:
@@ -99,15 +117,13 @@ def test_start_with_a_provider_without_a_folder_fails(database: str, valkey_serv
 @pytest.mark.parametrize("process", ["ingest", "worker", "console"])
 def test_start_with_options_that_change_its_sessions_fails(database: str, valkey_server: str, process: str) -> None:
     address = f"{database}?options=-c%20search_path%3Delsewhere"
-    more = {"CONSOLE_BIND": "127.0.0.1:0", "CONSOLE_PASSWORD": "p" * 20}
-    error = startup_failure(process, address, valkey_server, **more)
+    error = startup_failure(process, address, valkey_server)
     assert "postgres session: search_path is 'elsewhere', not 'kvitto'" in error
 
 
 @pytest.mark.parametrize("process", ["ingest", "worker", "console"])
 def test_start_with_options_that_kvitto_sets_itself_fails(database: str, valkey_server: str, process: str) -> None:
-    more = {"CONSOLE_BIND": "127.0.0.1:0", "CONSOLE_PASSWORD": "p" * 20}
-    error = startup_failure(process, f"{database}?connect_timeout=60", valkey_server, **more)
+    error = startup_failure(process, f"{database}?connect_timeout=60", valkey_server)
     assert "DATABASE_URL: holds connect_timeout" in error
 
 

@@ -17,6 +17,8 @@ from config.checks.result import CheckLevel
 from config.redis_address import RedisAddress
 from tests.support.servers import eventually
 
+# A role that may do what every process does, for one environment of them all.
+EVERY_PROCESS = "every_process"
 WARNING, FAULT = CheckLevel.WARNING, CheckLevel.FAULT
 NOWHERE = "127.0.0.1:1"
 Environment = dict[str, str]
@@ -37,6 +39,13 @@ class HealthySetup:
 
 # Applies one misconfiguration for the duration of a block; yields the environment to check.
 Seed = Callable[[HealthySetup], AbstractContextManager[Environment]]
+
+
+def role_of_every_process(
+    connection: psycopg.Connection[Any], name: str = EVERY_PROCESS, prefix: str = "kvitto"
+) -> None:
+    roles = ", ".join(f"{prefix}_{process}" for process in ("ingest", "worker", "console"))
+    connection.execute(f"CREATE ROLE {name} LOGIN IN ROLE {roles}".encode())
 
 
 def key(byte: bytes) -> str:
@@ -85,7 +94,19 @@ def database_with(name: str, value: str) -> Seed:
     return seed
 
 
-def connecting(user: str = "kvitto_worker", database: str = "healthy", how: str = "SELECT") -> Seed:
+def taking(privilege: str, role: str) -> Seed:
+    """Take a privilege from a role."""
+
+    @contextmanager
+    def seed(healthy: HealthySetup) -> Iterator[Environment]:
+        healthy.database.execute(f"REVOKE {privilege} FROM {role}".encode())
+        yield healthy.environment
+        healthy.database.execute(f"GRANT {privilege} TO {role}".encode())
+
+    return seed
+
+
+def connecting(user: str = EVERY_PROCESS, database: str = "healthy", how: str = "SELECT") -> Seed:
     """Connect as another role or to another database, which a statement creates."""
 
     @contextmanager
@@ -186,7 +207,8 @@ def another_collation(healthy: HealthySetup) -> Iterator[Environment]:
     with connect(healthy.dsn(database="collated"), "test") as connection:
         migrate(connection, "collated")
         connection.execute("UPDATE pg_database SET datcollversion = '0' WHERE datname = 'collated'")
-    yield healthy.environment | {"DATABASE_URL": healthy.dsn("collated_worker", "collated")}
+        role_of_every_process(connection, "every_collated", "collated")
+    yield healthy.environment | {"DATABASE_URL": healthy.dsn("every_collated", "collated")}
     healthy.database.execute("DROP DATABASE collated WITH (FORCE)")
 
 
@@ -266,9 +288,20 @@ SEEDS: dict[str, tuple[Seed, str, CheckLevel, str, str]] = {
     "no migrations": (
         connecting(database="template1"), "postgres migrations", FAULT, " pending", "kvitto migrate",
     ),
-    "hidden migrations": (
+    "a role without rights": (
         connecting("blind", how="CREATE ROLE blind LOGIN; GRANT CONNECT ON DATABASE healthy TO blind"),
-        "postgres migrations", WARNING, "may not", "as owner",
+        "postgres privileges", FAULT, "blind lacks USAGE ON SCHEMA kvitto and", "such as kvitto_ingest or",
+    ),
+    "the role of another process": (
+        connecting("kvitto_ingest"), "postgres privileges", FAULT, "more, which worker needs", "kvitto_worker",
+    ),
+    "a right taken from a role": (
+        taking("INSERT ON kvitto.overflow", "kvitto_ingest"),
+        "postgres privileges", FAULT, "lacks INSERT ON kvitto.overflow, which ingest needs", "kvitto_ingest",
+    ),
+    "a right on a column taken from a role": (
+        taking("UPDATE (outcome) ON kvitto.receipts", "kvitto_worker"),
+        "postgres privileges", FAULT, "lacks UPDATE (outcome) ON kvitto.receipts, which worker needs", "GRANT it",
     ),
     "another collation": (
         another_collation, "postgres collation", WARNING, "made under version 0", "REFRESH COLLATION VERSION",
