@@ -69,8 +69,10 @@ _BROKER = (
     "kombu.transport.redis",  # kombu goes on without redis, and fails at the first connection
     "app.inbox.broker_transport",
 )
-_COMMAND = ("app.cli.__main__", "app.cli.main", "app.cli.serve", "app.cli.metrics_server", "config.logging")
-_GRANIAN = (*_COMMAND, "app.local.ports", "app.cli.http_server", "app.preflight.startup")
+_COMMAND = (
+    "app.cli.__main__", "app.cli.main", "app.cli.serve", "app.local.ports", "app.cli.metrics_server", "config.logging",
+)  # fmt: skip
+_GRANIAN = (*_COMMAND, "app.cli.http_server", "app.preflight.startup")
 _CELERY = (*_COMMAND, "workers.celery", "celery.backends.base", *_BROKER)
 _HTTPX = ("httpx", "httpcore", "h11", "certifi")  # httpx imports the others when a client is made
 MODULES: Mapping[str, tuple[str, ...]] = {

@@ -52,9 +52,11 @@ def _serve_metrics(bind: tuple[str, int] | None, *collectors: "Collector") -> No
     import config.logging
     from app import metrics
     from app.cli import metrics_server
+    from app.local.ports import obstacle
 
     config.logging.configure()
     metrics.begin_sharing()
+    obstacle(*bind)  # waits while a process that is being stopped keeps the address
     metrics_server.serve(bind, *collectors)
 
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,6 +161,31 @@ def test_address_that_is_taken_is_reported_and_does_not_end_the_process(tmp_path
     with socket.create_server(("127.0.0.1", 0)) as taken, service(tmp_path, port=taken.getsockname()[1]) as found:
         assert found.count_in_a_child()
         assert '"metrics_not_served"' in found.log.read_text()
+
+
+def test_address_that_is_busy_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        given = NOWHERE | {"METRICS_BIND": f"127.0.0.1:{port}", "TMPDIR": str(tmp_path)}
+        with (tmp_path / "log").open("wb") as log:
+            process = subprocess.Popen(command("beat"), env=bare_environment() | given, stderr=log)
+        eventually(lambda: sleeps(process.pid), "that beat waits for the address")
+    try:
+        eventually(lambda: serves(port), "its metrics")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def serves(port: int) -> bool:
+    with suppress(OSError):
+        return "kvitto_build_info" in scrape(f"127.0.0.1:{port}")
+    return False
+
+
+def sleeps(process: int) -> bool:
+    """Return whether the main thread is in time.sleep."""
+    return "nanosleep" in Path(f"/proc/{process}/wchan").read_text()
 
 
 def test_known_series_are_there_before_anything_happens(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ def test_what_lasts_while_the_ledger_cannot_be_read_is_logged_no_second_time(
 ) -> None:
     settings = console_settings(database, valkey_server)
     ledger = LedgerReader(database)
-    watch, page = ProblemWatch(ledger, InboxReader(settings.redis, settings.providers)), create_app(lambda: settings, ledger).test_client()
+    watch = ProblemWatch(ledger, InboxReader(settings.redis, settings.providers))
+    page = create_app(lambda: settings, ledger).test_client()
     connection.execute(SWEPT, ["5 minutes"])
     for name, other in (("audits", "elsewhere"), ("elsewhere", "audits")):
         watch.look()
