@@ -52,11 +52,15 @@ SETTINGS: tuple[Setting, ...] = (
         "nothing",
         secret=True,
     ),
-    Setting("BODY_LIMIT_BYTES", "Largest body that is accepted; a larger one is answered 413", "26214400"),
+    Setting(
+        "BODY_LIMIT_BYTES",
+        "Largest body that is accepted, from 1024 to 268435456; a larger one is answered 413",
+        "26214400",
+    ),
     Setting(
         "DRAIN_SECONDS",
-        "How long ingest goes on serving after SIGTERM, with `/readyz` at 503, until the balancer has noticed; 0 under "
-        "`kvitto up`",
+        "How long ingest goes on serving after SIGTERM, with `/readyz` at 503, until the balancer has noticed; at most "
+        "3600, and 0 under `kvitto up`",
         "5",
     ),
     Setting("INGEST_BIND", "Address that ingest listens on", "127.0.0.1:8080"),
@@ -86,11 +90,15 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "INBOX_REPLICAS",
-        "Replicas of Redis that must confirm an append within 0.5 s; else the delivery goes to Postgres",
+        "Replicas of Redis, 100 at most, that must confirm an append within 0.5 s; else the delivery goes to Postgres",
         "0",
     ),
     Setting("CANARY_SECRET", "Signs canaries; without it, none are sent and none are accepted", "", secret=True),
-    Setting("CANARY_MAX_AGE_SECONDS", "Age of the newest canary above which the console is unready; 0 for never", "60"),
+    Setting(
+        "CANARY_MAX_AGE_SECONDS",
+        "Age of the newest canary above which the console is unready, at most 86400; 0 for never",
+        "60",
+    ),
     Setting("INGEST_URL", "Address that canaries are sent to", "http://127.0.0.1:8080"),
     Setting("CA_FILE", "File in PEM with a certificate authority to trust in addition to the usual ones", ""),
     Setting(

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from config.checks.result import CheckResult, fault
+from config.web_address import address_problem, is_host, is_port
 
 T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NUMBER = re.compile(r"[0-9]{1,12}")
 # What ends an item of a list: a file may hold one item a line.
 _SEPARATOR = re.compile(r"[,\r\n]")
 _BETWEEN_ITEMS = "\t\r\n"
@@ -25,12 +27,6 @@ _QUOTES = ("\"\"", "''", "``", "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QU
            "\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}")  # fmt: skip
 # A shorter secret can be guessed, and may be half of one that holds a comma.
 MIN_SECRET_LENGTH = 16
-# By scheme, an example of what follows it.
-_EXAMPLES = {
-    "http": "host/path",
-    "https": "host/path",
-    "postgresql": "user:password@host/name",
-}
 
 
 class ConfigurationError(Exception):
@@ -74,17 +70,25 @@ class Environment:
     def text(self, name: str, default: str | None = None) -> str:
         """Return the variable, or the default; without a default it is required."""
         self.names_read.add(name)
-        value = self._variables.get(name, "").strip() or default
+        value = self._variable(name).strip() or default
         if value is None:
             self.fault(name, "is not set", f"Set {name}")
             return ""
         return value
 
+    def _variable(self, name: str) -> str:
+        """Return the text of a variable, empty if it is not set or no text."""
+        value = self._variables.get(name, "")
+        if not value.isascii() and any(unicodedata.category(character) == "Cs" for character in value):
+            self.fault(name, "holds bytes that are not UTF-8", "Write it again, in UTF-8")
+            return ""
+        return value
+
     def url(self, name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
-        """Return a URL of one of `schemes`, or the default; it may hold a password, so it is read as a secret."""
+        """Return a URL of one of `schemes`, or the default. It is read as a secret, since a path may be one."""
         value = self.secret(name, default)
-        if value and value.partition("://")[0] not in schemes:
-            self.fault(name, f"is no {schemes[0]}:// address", f"Write it like {schemes[0]}://{_EXAMPLES[schemes[0]]}")
+        if value and (problem := address_problem(value, schemes)):
+            self.fault(name, problem, f"Write it like {schemes[0]}://host/path")
         return value
 
     def is_set(self, name: str) -> bool:
@@ -106,7 +110,7 @@ class Environment:
         """Return the text of a secret; it may hold the control characters of `allowed`."""
         path = self._variables.get(f"{name}_FILE")
         if path is None:
-            value = _stripped(self._variables.get(name, ""))
+            value = _stripped(self._variable(name))
             if not value:
                 self.fault(name, "is not set", f"Set {name}, or {name}_FILE to a file that holds it")
         else:
@@ -145,11 +149,11 @@ class Environment:
                 hint = f"Use {minimum} at least (openssl rand -hex 16), and write a comma within a value as %2C"
                 self.fault(name, problem, hint)
 
-    def integer(self, name: str, default: str, minimum: int) -> int:
-        """Return a whole number of at least `minimum`."""
+    def integer(self, name: str, default: str, minimum: int, maximum: int) -> int:
+        """Return a whole number from `minimum` to `maximum`."""
         value = self.text(name, default)
-        if not value.isascii() or not value.isdigit() or int(value) < minimum:
-            self.fault(name, "is not a whole number in range", f"Give a number of at least {minimum}")
+        if not _NUMBER.fullmatch(value) or not minimum <= int(value) <= maximum:
+            self.fault(name, "is not a whole number in range", f"Give a number from {minimum} to {maximum}")
             return int(default)
         return int(value)
 
@@ -173,15 +177,16 @@ class Environment:
         values = tuple(item.strip() for item in self.text(name, default).split(","))
         if not all(map(_NAME.fullmatch, values)) or len(set(values)) < len(values):
             self.fault(name, "is not a list of different names", "Write lower-case names, separated by commas")
-        return values
+        return tuple(dict.fromkeys(filter(_NAME.fullmatch, values)))
 
     def address(self, name: str, default: str) -> tuple[str, int]:
-        """Return (host, port) of `host:port`."""
+        """Return (host, port) of `host:port`; port 0 is any free one."""
         host, _, port = self.text(name, default).rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
+        host = host.removeprefix("[").removesuffix("]")
+        if not is_host(host) or not (is_port(port) or port == "0"):
             self.fault(name, "is not host:port", f"Write it like {default}")
             return "127.0.0.1", 0
-        return host.strip("[]"), int(port)
+        return host, int(port)
 
     def secrets(self, name: str, default: str | None = None) -> tuple[str, ...]:
         """Return the values of a secret that is a list; all are valid at once."""

@@ -7,11 +7,12 @@
 `rediss://` and `rediss+sentinel://` use TLS.
 """
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
+
+from config.web_address import is_host, is_port
 
 HINT = "Write it like redis://user:password@host:6379/0, special characters as %XX"
 _SENTINEL_HINT = "Write it like redis+sentinel://user:password@host:26379,host2:26379/mymaster/0"
@@ -23,6 +24,7 @@ _SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "unix")
 _PARTS = re.compile(r"([^/?#]*)([^?#]*)(?:\?([^#]*))?")
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class RedisAddressError(ValueError):
@@ -112,25 +114,22 @@ def _split(rest: str) -> tuple[str, str, str]:
 
 def _host(text: str, default_port: int) -> tuple[str, int]:
     match = _HOST.fullmatch(text)
-    if match is None or not 0 < int(match[3] or default_port) < 65536:
+    if match is None or (match[1] and ":" not in match[1]):
         raise RedisAddressError("cannot be read as an address")
-    if match[1]:
-        try:
-            ipaddress.IPv6Address(match[1])
-        except ValueError as error:
-            raise RedisAddressError("cannot be read as an address") from error
+    if not is_host(match[1] or match[2]) or not is_port(match[3] or str(default_port)):
+        raise RedisAddressError("cannot be read as an address")
     return match[1] or match[2], int(match[3] or default_port)
 
 
 def _database(text: str) -> int:
-    if text and not (text.isascii() and text.isdigit()):
+    if text and not _NUMBER.fullmatch(text):
         raise RedisAddressError("cannot be read as an address: its database is no number")
     return int(text or 0)
 
 
 def _socket_database(hosts: str, path: str, options: dict[str, list[str]]) -> int:
     """Return the database of a socket file's address: the option db, since its path is the file's."""
-    if hosts or len(path) < 2:
+    if hosts or len(path) < 2 or not unquote(path).isprintable():
         hint = "Write it like unix:///path/of/socket?db=0, with a password unix://:password@/path/of/socket"
         raise RedisAddressError("cannot be read as an address", hint)
     database = options.pop("db", ["0"])

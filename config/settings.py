@@ -22,6 +22,9 @@ Keys = tuple[tuple[str, bytes], ...]
 Certificate = tuple[str, str]
 Network = IPv4Network | IPv6Network
 
+_HOUR = 3600
+# Less than the 512 MB that Redis takes for one value by default.
+_MAX_BODY_BYTES = 256 * 1024 * 1024
 # Short enough for the name of a role, which has 63 bytes at most.
 _PREFIX = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
@@ -33,7 +36,7 @@ def provider_names(environment: Environment) -> tuple[str, ...]:
 
 def drain_seconds(environment: Environment) -> int:
     """Return how long ingest goes on serving after SIGTERM."""
-    return environment.integer("DRAIN_SECONDS", DEFAULTS["DRAIN_SECONDS"], 0)
+    return environment.integer("DRAIN_SECONDS", DEFAULTS["DRAIN_SECONDS"], 0, _HOUR)
 
 
 def ingest_bind(environment: Environment) -> tuple[str, int]:
@@ -93,6 +96,15 @@ def trusted_authority(environment: Environment) -> str:
     return path
 
 
+def database_url(environment: Environment) -> str:
+    """Return the address of Postgres. What follows the scheme is checked where libpq can be asked."""
+    url = environment.secret("DATABASE_URL")
+    if url and not url.startswith(("postgresql://", "postgres://")):
+        hint = "Write it like postgresql://user:password@host/name"
+        environment.fault("DATABASE_URL", "is no postgresql:// address", hint)
+    return url
+
+
 def redis_address(environment: Environment, name: str = "REDIS_URL") -> RedisAddress:
     """Return the address of a Redis; the sentinels' password and the authority are settings of their own."""
     password = environment.secret("REDIS_SENTINEL_PASSWORD", "")
@@ -122,7 +134,7 @@ def trusted_proxies(environment: Environment) -> tuple[Network, ...]:
             networks.append(ip_network(item))
         except ValueError:
             hint = "Separate addresses and networks by commas, for example 10.1.2.0/24,fd00::/64"
-            environment.fault("TRUSTED_PROXIES", f"{item} is no address and no network", hint)
+            environment.fault("TRUSTED_PROXIES", f"{item!r} is no address and no network", hint)
     return tuple(networks)
 
 
@@ -137,13 +149,15 @@ def role_prefix(environment: Environment) -> str:
 
 # How each field of the classes below is read.
 _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
-    "database_url": lambda environment: environment.url("DATABASE_URL", ("postgresql", "postgres")),
+    "database_url": database_url,
     "redis": redis_address,
     "broker": _broker_address,
     "providers": provider_names,
     "sealing_keys": lambda environment: environment.keys("SEALING_KEYS"),
     "fingerprint_key": lambda environment: environment.key("FINGERPRINT_KEY"),
-    "body_limit_bytes": lambda environment: environment.integer("BODY_LIMIT_BYTES", DEFAULTS["BODY_LIMIT_BYTES"], 1024),
+    "body_limit_bytes": lambda environment: environment.integer(
+        "BODY_LIMIT_BYTES", DEFAULTS["BODY_LIMIT_BYTES"], 1024, _MAX_BODY_BYTES
+    ),
     "drain_seconds": drain_seconds,
     "ingest_bind": ingest_bind,
     "console_bind": console_bind,
@@ -152,10 +166,10 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "trusted_proxies": trusted_proxies,
     "durability_exceptions": durability_exceptions,
     "durable_store": durable_store,
-    "inbox_replicas": lambda environment: environment.integer("INBOX_REPLICAS", DEFAULTS["INBOX_REPLICAS"], 0),
+    "inbox_replicas": lambda environment: environment.integer("INBOX_REPLICAS", DEFAULTS["INBOX_REPLICAS"], 0, 100),
     "canary_secret": lambda environment: environment.secret("CANARY_SECRET", "", MIN_SECRET_LENGTH),
     "canary_max_age_seconds": lambda environment: environment.integer(
-        "CANARY_MAX_AGE_SECONDS", DEFAULTS["CANARY_MAX_AGE_SECONDS"], 0
+        "CANARY_MAX_AGE_SECONDS", DEFAULTS["CANARY_MAX_AGE_SECONDS"], 0, 24 * _HOUR
     ),
     "ingest_url": lambda environment: environment.url("INGEST_URL", ("http", "https"), DEFAULTS["INGEST_URL"]),
     "authority": trusted_authority,

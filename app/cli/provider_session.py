@@ -13,7 +13,6 @@ from rich.status import Status
 
 from app.cli.local_settings import sandbox_disabled_reason
 from app.cli.output import console
-from app.domain.web_address import address_problem, is_loopback
 from app.errors import ProviderCallError
 from app.local.data_folder import DataFolder
 from app.providers import registry
@@ -23,6 +22,7 @@ from app.subscriptions.secret_file import SecretFile
 from app.subscriptions.service import AmbiguousSubscriptionError, SubscriptionService
 from config.environment import Environment
 from config.settings import SubscriptionSettings
+from config.web_address import address_problem, is_loopback
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from app.domain.web_address import address_problem
 from app.errors import ProviderCallError
 from app.tls import LOOPBACK_DIRECT, trusting
 from config.environment import Environment
@@ -67,8 +66,6 @@ class ProviderApi:
     ) -> "ProviderApi":
         """Read the setting, which must be an HTTPS address, and CA_FILE."""
         url = environment.url(setting, ("https",), default).rstrip("/")
-        if url and (problem := address_problem(url)):
-            environment.fault(setting, problem, "Write it like https://host/path")
         return cls(setting, url, credentials, report, authority=trusted_authority(environment))
 
     def call(self, method: str, path: str, repeatable: bool | None = None, **request: Any) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from app.domain.web_address import address_problem
 from app.sandbox.faults import FAULTS
 from app.sandbox.workload import KINDS
+from config.web_address import address_problem
 
 
 class RealRange(click.FloatRange):

@@ -15,6 +15,7 @@ from psycopg.rows import namedtuple_row
 from config.checks.result import fault
 from config.environment import ConfigurationError
 from config.secret_files import current_url
+from config.web_address import is_host, is_port
 
 _CONNECT_SECONDS = 3
 # What every connection has, as libpq's options and psycopg's arguments. None of it is state of the server's session,
@@ -41,12 +42,25 @@ def require_address(dsn: str) -> None:
             "Write it like postgresql://user:password@host/name, special characters as %XX, and check port and options"
         )
         raise ConfigurationError([fault("DATABASE_URL", "cannot be read as an address", hint)]) from error
+    if not all(map(_is_place, _list(given, "host"))) or not all(map(is_port, _list(given, "port"))):
+        hint = "Write it like postgresql://user:password@host:5432/name; several hosts as first:5432,second:5432"
+        raise ConfigurationError([fault("DATABASE_URL", "names a host or a port that cannot be called", hint)])
     if given.get("target_session_attrs") in ("read-write", "primary"):
         del given["target_session_attrs"]  # that is what PrimaryConnection does
     own = {"application_name": ""} | _OPTIONS
     if taken := [option for option in given if option in own and str(given[option]) != str(own[option])]:
         problem = f"holds {', '.join(taken)}, which Kvitto sets itself"
         raise ConfigurationError([fault("DATABASE_URL", problem, "Remove it; other options of libpq may stay")])
+
+
+def _list(given: dict[str, Any], option: str) -> list[str]:
+    """Return the items of an option that may be a list; an empty one stands for the default."""
+    return list(filter(None, str(given.get(option) or "").split(",")))
+
+
+def _is_place(host: str) -> bool:
+    """Return whether a host is an address, a name, or the folder of a socket."""
+    return is_host(host) or (host[0] in "/@" and host.isprintable())
 
 
 def connection_arguments(name: str) -> dict[str, Any]:

@@ -190,4 +190,4 @@ def test_beat_with_a_bad_ingest_url_exits_78() -> None:
         | {"REDIS_URL": "redis://127.0.0.1:1/0", "CANARY_SECRET": "s" * 20, "INGEST_URL": "ftp://x"},
     )
     assert done.returncode == 78
-    assert "INGEST_URL: is no http:// address" in done.stderr
+    assert "INGEST_URL: is no http:// or https:// address" in done.stderr

@@ -381,6 +381,7 @@ def test_remove_of_one_of_several_names_the_secret_to_delete(lender: Lender) -> 
         (["register", "kompar", "decisions"], {"PUBLIC_URL": ""}, 2, "(on this machine: kvitto up --https)"),
         (["register", "kompar", "decisions"], {"PUBLIC_URL": "http://x"}, 78, "PUBLIC_URL: is no https:// address"),
         (["remove", "kompar", "decisions"], {"KOMPAR_API_URL": "http://127.0.0.1"}, 78, "KOMPAR_API_URL: is no https://"),
+        (["remove", "kompar", "decisions"], {"KOMPAR_API_URL": "https://a..b"}, 78, "KOMPAR_API_URL: cannot be read"),
         (["remove", "kompar", "decisions"], {"KOMPAR_API_URL": "https://["}, 78, "KOMPAR_API_URL: cannot be read"),
         (["list"], {"DATABASE_URL": ""}, 78, "DATABASE_URL: is not set"),
         (["verify", "kompar", "decisions"], {"KOMPAR_API_PASSWORD": ""}, 78, "KOMPAR_API_PASSWORD: is not set"),
