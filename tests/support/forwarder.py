@@ -6,10 +6,11 @@ import threading
 
 
 class Forwarder:
-    """Forwards a free loopback port."""
+    """Forwards a free loopback port, and counts the connections that it takes."""
 
     def __init__(self, target_port: int) -> None:
         self.target_port = target_port
+        self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
@@ -30,6 +31,7 @@ class Forwarder:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self.connections += 1
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
