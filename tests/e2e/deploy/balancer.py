@@ -1,13 +1,16 @@
 """Runs the very configuration of deploy/caddy in front of given servers."""
 
+import json
 import socket
 import ssl
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPSConnection
 from pathlib import Path
+from typing import Any
 
 import httpx
 import trustme
@@ -18,15 +21,17 @@ from tests.support.servers import eventually, serving
 
 CADDYFILE = ROOT / "deploy" / "caddy" / "Caddyfile"
 RUN = ["run", "--adapter", "caddyfile", "--config", str(CADDYFILE)]
+_PROGRAM = str(Path(sys.executable).parent / "caddy")
 
 
 @dataclass(frozen=True, slots=True)
 class Balancer:
-    """A running Caddy."""
+    """A running Caddy. `health` is a URL, `metrics` is host:port."""
 
     host: str
     port: int
     health: str
+    metrics: str
     context: ssl.SSLContext
     log: Path
 
@@ -53,27 +58,41 @@ def balancer(folder: Path, servers: Sequence[str]) -> Iterator[Balancer]:
     certificate.private_key_pem.write_to_path(folder / "key.pem")
     for position, blob in enumerate(certificate.cert_chain_pems):
         blob.write_to_path(folder / "certificate.pem", append=position > 0)
-    port = free_port()
-    health = free_port()
-    settings = {
+    ports = port, health, metrics = [free_port() for _ in range(3)]
+    settings = _settings(folder, ports, servers)
+    command = ["env", *(f"{name}={value}" for name, value in settings.items()), _PROGRAM, *RUN]
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    log = folder / "caddy.log"
+    with serving(command, log):
+        found = Balancer("localhost", port, f"http://127.0.0.1:{health}", f"127.0.0.1:{metrics}", context, log)
+        eventually(lambda: _answers(f"{found.health}/livez"), "caddy ready: ", log=log)
+        yield found
+
+
+def adapted(folder: Path) -> Any:
+    """Return the configuration as Caddy reads it."""
+    done = subprocess.run(
+        [_PROGRAM, "adapt", *RUN[1:]],
+        env=_settings(folder, [8443, 8081, 9400], ["a:1", "b:1"]),
+        capture_output=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def _settings(folder: Path, ports: Sequence[int], servers: Sequence[str]) -> dict[str, str]:
+    return {
         "BALANCER_HOST": "127.0.0.1",
-        "BALANCER_PORT": f"{port}",
-        "BALANCER_HEALTH_PORT": f"{health}",
+        "BALANCER_PORT": f"{ports[0]}",
+        "BALANCER_HEALTH_PORT": f"{ports[1]}",
+        "BALANCER_METRICS_PORT": f"{ports[2]}",
         "BALANCER_INGEST_1": servers[0],
         "BALANCER_INGEST_2": servers[1],
         "BALANCER_CERTIFICATE": str(folder / "certificate.pem"),
         "BALANCER_CERTIFICATE_KEY": str(folder / "key.pem"),
         "HOME": str(folder),  # Caddy keeps its state there
     }
-    caddy = Path(sys.executable).parent / "caddy"
-    command = ["env", *(f"{name}={value}" for name, value in settings.items()), str(caddy), *RUN]
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    log = folder / "caddy.log"
-    with serving(command, log):
-        found = Balancer("localhost", port, f"http://127.0.0.1:{health}", context, log)
-        eventually(lambda: _answers(f"{found.health}/livez"), "caddy ready: ", log=log)
-        yield found
 
 
 def _answers(url: str) -> bool:

@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import httpx
 import pytest
 from redis import Redis
 
-from tests.e2e.deploy.balancer import Balancer, balancer
+from app.ingest.request_body import GRACE_SECONDS, SLOWEST_BYTES_PER_SECOND
+from tests.e2e.deploy.balancer import Balancer, adapted, balancer
 from tests.e2e.deploy.clients import sending
 from tests.e2e.deploy.composition import SERVICES
 from tests.e2e.deploy.conftest import Front
 from tests.e2e.deploy.load import HEADERS, PATH, deliver
 from tests.e2e.deploy.stubs import OK, stub
 from tests.support import process_tree
+from tests.support.metrics import sample, scrape
 from tests.support.ports import free_port
 from tests.support.providers.kompar_fixtures import TOKEN
 from tests.support.servers import eventually
@@ -145,6 +148,24 @@ def test_a_body_of_the_limit_is_taken(front: Front, chunked: bool) -> None:
         eventually(is_kept, "a body of the limit kept", 120)
 
 
+def test_a_body_has_the_time_that_ingest_would_give_it(tmp_path: Path) -> None:
+    (server,) = (
+        each for each in adapted(tmp_path)["apps"]["http"]["servers"].values() if "tls_connection_policies" in each
+    )
+    assert server["read_timeout"] >= 1e9 * (GRACE_SECONDS + LIMIT / SLOWEST_BYTES_PER_SECOND)
+
+
+@pytest.mark.slow
+def test_a_body_that_takes_more_than_half_a_minute_is_taken(tmp_path: Path) -> None:
+    def slowly() -> Iterator[bytes]:
+        for _ in range(36):
+            time.sleep(1)  # that is how slow this sender is
+            yield b" "
+
+    with stub(OK) as server, balancer(tmp_path, [server.address] * 2) as found, found.client() as client:
+        assert deliver(client, slowly()).status_code == 200
+
+
 def test_a_body_that_is_not_complete_never_reaches_ingest(tmp_path: Path) -> None:
     beginning = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\neight by"
     with stub(OK) as server, balancer(tmp_path, [server.address, server.address]) as found, found.connect() as slow:
@@ -180,6 +201,24 @@ def test_nothing_else_is_reached_and_nothing_is_redirected(front: Front, request
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert int(answer.split()[1]) == status
     assert b"caddy" not in answer.lower()
+
+
+def test_answers_are_counted_by_status_whoever_gave_them(front: Front) -> None:
+    """Those to what is no HTTP are not: Caddy's library gives them, as Granian's does."""
+
+    def counted(status: int) -> float:
+        of_servers = {"handler": "subroute", "method": "POST"}
+        text = scrape(front.balancer.metrics)
+        return sample(text, "caddy_http_request_duration_seconds_count", code=f"{status}", **of_servers) or 0.0
+
+    before = {status: counted(status) for status in (200, 404, 405, 413, 431)}
+    assert counted(431) == 0
+    with front.balancer.client() as client:
+        assert deliver(client).status_code == 200
+        assert client.post("/elsewhere").status_code == 404
+        assert deliver(client, headers={f"X-{number}": "" for number in range(120)}).status_code == 431
+    eventually(lambda: counted(431) == 1, "the answer to too many headers is counted")
+    assert {status: counted(status) - before[status] for status in before} == {200: 1, 404: 1, 405: 0, 413: 0, 431: 1}
 
 
 def test_plain_http_is_refused_and_not_redirected(front: Front) -> None:

@@ -123,7 +123,7 @@ def test_servers_are_reached_by_their_clients_only_and_not_from_outside() -> Non
     ingests = {"ingest-1", "ingest-2"}
     assert on("edge") == {"caddy", "beat"} | ingests  # beat sends canaries
     assert on("inbox") == {"redis", "beat", "operator", "privacy", "console"} | ingests | workers
-    assert on("monitoring") == {"beat", "console"} | ingests | workers | MONITORING
+    assert on("monitoring") == {"caddy", "beat", "console"} | ingests | workers | MONITORING
     commands = {"migrate", "operator", "privacy", "rejected", "reseal", "subscriptions"}
     assert on("ledger") == {"postgres", "console", "grafana"} | commands | ingests | workers
     # Providers' APIs are outside, and so is who is notified of alerts.
