@@ -27,12 +27,13 @@ _TIMEOUT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request: `at` is monotonic; status 0 means no answer."""
+    """One request: `at` is monotonic; status 0 means no answer; `reason` is what an error answer gives."""
 
     step: Step
     at: float
     status: int
     receipt: str | None
+    reason: str
     seconds: float
 
 
@@ -127,21 +128,23 @@ class Sender:
         with self._traffic.in_flight():
             started = time.monotonic()
             try:
-                status, receipt = self._exchange(step.hook.url, request.content, request.headers)
+                status, answer = self._exchange(step.hook.url, request.content, request.headers)
             except (OSError, http.client.HTTPException):
                 self.close()
-                status, receipt = 0, None
-            return Attempt(step, started, status, receipt, time.monotonic() - started)
+                status, answer = 0, {}
+            seconds = time.monotonic() - started
+            return Attempt(step, started, status, answer.get("receipt"), answer.get("reason", ""), seconds)
 
-    def _exchange(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str | None]:
+    def _exchange(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, str]]:
         connection = self._connected()
         connection.request("POST", path, body, dict(headers))
         if self._random.random() < self._traffic.hang_ups:
             connection.close()
-            return 0, None
+            return 0, {}
         response = connection.getresponse()
         text = response.read()
-        return response.status, json.loads(text)["receipt"] if response.status == 200 else None
+        is_json = response.headers.get_content_subtype() in ("json", "problem+json")
+        return response.status, json.loads(text) if is_json else {}
 
     def _connected(self) -> http.client.HTTPConnection:
         if self._connection is None or self._address != self._traffic.address:
