@@ -1,7 +1,7 @@
 """Finds the problems that need an operator, in what the ledger and the inboxes say."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.audit.problem import Problem, moment
@@ -133,7 +133,8 @@ def rejection_problems(recent: list[RecentRejections], now: datetime) -> Iterato
         else:
             gives_up = f"{each.provider} has given up on them. "
         what = f"{each.requests} requests were rejected ({each.reason}), the last at {moment(each.last_at)}"
-        readmit = f"kvitto rejected readmit --provider {each.provider} --since {each.first_at:%Y-%m-%dT%H:%M:%S}"
+        since = f"{each.first_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
+        readmit = f"kvitto rejected readmit --provider {each.provider} --since {since}"
         hint = f"{gives_up}If a secret or an address is wrong, correct it, restart ingest, then run: {readmit}."
         yield Problem("rejections", each.provider, what, hint, each.first_at, each.reason)
 

@@ -128,7 +128,7 @@ def test_known_outcomes_and_the_size_of_the_ledger_are_there_from_the_start(data
     assert (sample(text, "kvitto_ledger_bytes") or 0) > 1_000_000
 
 
-@pytest.mark.parametrize("view", ["dead_letter_counts", "overflow_backlog"])
+@pytest.mark.parametrize("view", ["dead_letter_counts", "overflow_backlog", "replay_counts"])
 def test_views_of_scrapes_read_indexes_only(connection: Connection, view: str) -> None:
     connection.execute("SET enable_seqscan = off")  # a table of a few rows has nothing to gain from an index
     plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN SELECT * FROM reporting.{view}".encode()))
