@@ -74,11 +74,11 @@ class Prometheus:
 
 @contextmanager
 def prometheus(folder: Path, kvitto: Running) -> Iterator[Prometheus]:
-    """Run the configuration as it is, but for the targets, and with a second for every quarter of a minute."""
+    """Run the configuration as it is, but for the targets, and with three seconds for every quarter of a minute."""
     shutil.copytree(FOLDER, folder / "monitoring")
     shutil.copy(kvitto.data / "metrics.json", folder / "monitoring" / "targets.json")
     configuration = folder / "monitoring" / "prometheus.yml"
-    configuration.write_text(configuration.read_text().replace("15s", "1s").replace("10s", "1s"))
+    configuration.write_text(configuration.read_text().replace("15s", "3s").replace("10s", "3s"))
     port = free_port()
     line = [
         "prometheus",
