@@ -39,7 +39,7 @@ def measure(volume: Volume, _folder: Path, record: Record, say: Callable[[str], 
         with ours[KVITTO].standing(), ours[UNTRACED].standing():
             for pair in range(volume.pairs + 1):
                 say(f"{FIGURE}, {pair} of {volume.pairs}")
-                spent: Counter[str] = Counter()
+                spent = dict.fromkeys(ours, 0.0)
                 for _, (name, receiver) in product(range(_TURNS), ours.items()):
                     posted[name] += bodies.write(file, bodies.applications(number // _TURNS, size))
                     seconds, accepted = _post(receiver, file)
