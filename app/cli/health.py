@@ -4,10 +4,11 @@ Each check reads only the settings of its process. Imports are few, since a cont
 """
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext, suppress
 from http.client import HTTPException
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import click
 
@@ -17,9 +18,10 @@ from app.cli.shared_options import json_option, require_served
 from app.domain.clocks import TOLERATED_SECONDS
 from app.errors import StoreUnavailableError
 from app.tls import own_address, own_server_answer, own_server_status
-from config.environment import load
+from config.environment import ConfigurationError, Environment, load
 from config.settings import AuditSettings, BeatSettings, console_bind, ingest_bind, ingest_certificate
 
+T = TypeVar("T")
 _ready = click.option("--ready", is_flag=True, help="Ask for /readyz instead.")
 _limit = click.option("--limit", type=float, default=60, help="Unhealthy if a canary is later than these seconds.")
 
@@ -39,7 +41,7 @@ def health() -> None:
 @json_option
 def worker(names: tuple[str, ...], limit: float, as_json: bool) -> None:
     """Check for canaries that wait although a worker should have consumed them."""
-    settings = AuditSettings.load()
+    settings = _settings(AuditSettings.read, as_json)
     require_served(names, settings.providers)
     try:
         waits, notes = _observe(settings, names or settings.providers)
@@ -54,6 +56,18 @@ def worker(names: tuple[str, ...], limit: float, as_json: bool) -> None:
             _report(False, "; ".join([f"{found}: was the clock of Postgres set back?", *notes]), as_json)
     # A missing canary is no sign of a sick worker.
     _report(True, "; ".join(["no canary has been waiting for long", *notes]), as_json)
+
+
+def _settings(read: Callable[[Environment], T], as_json: bool) -> T:
+    """Read settings. A secret file that became invalid is reported: the process keeps what it has read before."""
+    try:
+        return load(read)
+    except ConfigurationError as error:
+        names = {fault.name.removesuffix("_FILE") for fault in error.faults}
+        if not all(f"{name}_FILE" in os.environ for name in names):
+            raise
+        faults = "; ".join(map(str, error.faults))
+        _report(True, f"not checked, and a restart would fail, because a secret file is invalid: {faults}", as_json)
 
 
 def _observe(settings: AuditSettings, providers: Sequence[str]) -> tuple[list[tuple[float, str]], list[str]]:
@@ -96,7 +110,7 @@ def _observe(settings: AuditSettings, providers: Sequence[str]) -> tuple[list[tu
 @json_option
 def beat(limit: float, as_json: bool) -> None:
     """Check whether canaries are sent, if there are to be any."""
-    settings = BeatSettings.load()
+    settings = _settings(BeatSettings.read, as_json)
     if not settings.canary_secret:
         _report(True, "no canaries are to be sent (CANARY_SECRET is not set)", as_json)
     age = Heartbeat(settings.ingest_url).age_seconds()

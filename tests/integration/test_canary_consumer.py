@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -41,6 +42,15 @@ def test_an_unreachable_server_leaves_the_worker_healthy(database: str, valkey_s
     done = run("health", "worker", environment=servers | {gone: nowhere[gone]})
     assert done.returncode == 0
     assert done.stdout.startswith("healthy: a server cannot be reached (")
+
+
+def test_a_secret_file_that_became_invalid_leaves_the_worker_healthy(database: str, tmp_path: Path) -> None:
+    (tmp_path / "redis_url").write_text("nonsense")
+    settings = {"DATABASE_URL": database, "REDIS_URL_FILE": str(tmp_path / "redis_url")}
+    done = run("health", "worker", environment=settings)
+    assert done.returncode == 0
+    assert "REDIS_URL: is no redis:// address" in done.stdout
+    assert run("health", "worker", environment={"DATABASE_URL": database}).returncode == 78
 
 
 def test_the_health_of_an_unknown_provider_is_a_usage_error(database: str, valkey_server: str) -> None:
