@@ -8,9 +8,12 @@ RUN pip install --require-hashes -r requirements.build.lock
 RUN python -m venv --without-pip /opt/kvitto \
  && pip --python /opt/kvitto/bin/python install --require-hashes -r requirements.runtime.lock
 COPY pyproject.toml README.md LICENSE ./
+COPY deploy/install/commit_hook.py deploy/install/
 COPY app app
 COPY config config
 COPY workers workers
+# What `kvitto --version` shows.
+ARG KVITTO_COMMIT=
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && pip --python /opt/kvitto/bin/python install --no-deps --no-index dist/*.whl
 

@@ -2,6 +2,7 @@
 
 import os
 import pkgutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from app.cli.local_settings import SERVERS, adopt
 from app.errors import StoreUnavailableError
 from app.local.data_folder import DataFolder
 from app.local.machine import LocalError
+from config.commit import commit
 from config.environment import ConfigurationError
 
 # Each command's place, and its line in `kvitto --help`, which imports none of them.
@@ -106,6 +108,12 @@ class _Commands(click.Group):
         return command
 
 
+def _show_version(context: click.Context, _option: click.Parameter, is_given: bool) -> None:
+    if is_given:
+        click.echo(f"kvitto {version('kvitto')} (commit {commit() or 'unknown'})")
+        context.exit()
+
+
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
@@ -117,7 +125,14 @@ class _Commands(click.Group):
     envvar="KVITTO_DATA",
     help="Data folder of `kvitto up`. Other commands use what runs there, unless the environment names servers.",
 )
-@click.version_option(package_name="kvitto")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and its commit.",
+)
 @click.pass_context
 def kvitto(context: click.Context, data: Path) -> None:
     """Receive a lender's webhooks: every 200 is a receipt.

@@ -3,12 +3,13 @@
 import json
 import subprocess
 import venv
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.deploy.installations import runtime_entries
-from tests.support.kvitto_process import ROOT
+from tests.support.kvitto_process import ROOT, run
 from tests.support.servers import bare_environment
 
 
@@ -63,3 +64,8 @@ def test_check_of_a_process_that_needs_no_missing_package_goes_on(tmp_path: Path
     status, findings = check(python, tmp_path, "console")
     assert status == 78  # its settings were looked at, and none is there
     assert (findings[0]["name"], findings[0]["level"]) == ("modules", "ok")
+
+
+def test_version_shows_the_commit_of_a_checkout() -> None:
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert run("--version", environment={}).stdout == f"kvitto {version('kvitto')} (commit {commit.strip()})\n"

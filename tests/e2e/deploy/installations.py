@@ -145,7 +145,8 @@ def _copy(build: Path, *words: str) -> None:
         if (ROOT / source).is_dir():
             shutil.copytree(ROOT / source, build / target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(ROOT / source, build)
+            (build / target).mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / source, build / target)
 
 
 def _run(line: list[str], folder: Path, more: Mapping[str, str] = {}) -> None:
