@@ -1,0 +1,1 @@
+"""Kvitto on eleven hosts of one machine, each a network namespace: hosts die, links are cut, servers fail over."""
