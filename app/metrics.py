@@ -115,6 +115,8 @@ CERTIFICATE_EXPIRY = Gauge(
 )
 # Held until the process ends.
 _slots: list[FileSlot] = []
+# When each credential was last used in this process: what is reported to Postgres.
+_last_uses: dict[tuple[str, str], float] = {}
 
 
 def ingest_series(providers: Collection[str]) -> None:
@@ -143,7 +145,9 @@ def worker_series(providers: Collection[str]) -> None:
 
 def credential_series(provider: str, credentials: Iterable[str]) -> None:
     """Create the series of credentials that are configured; the time of their last use is not known."""
-    _create(CREDENTIAL_USES, (provider,), credentials)
+    names = tuple(credentials)
+    _create(CREDENTIAL_USES, (provider,), names)
+    _last_uses.update({(provider, name): 0.0 for name in names})
 
 
 def beat_series(providers: Collection[str]) -> None:
@@ -161,12 +165,18 @@ def count_use(provider: str, credential: str) -> None:
     _credential_use(provider, credential).count()
 
 
+def last_uses() -> dict[tuple[str, str], float]:
+    """Return the Unix time of each credential's last use in this process, 0 for none, by provider and credential."""
+    return dict(_last_uses)
+
+
 class _CredentialUse:
     """Counts the uses of one credential. Its time is written once a second, since each delivery passes here."""
 
     def __init__(self, provider: str, credential: str) -> None:
         self._uses = CREDENTIAL_USES.labels(provider, credential)
         self._last_use = CREDENTIAL_LAST_USE.labels(provider, credential)
+        self._key = provider, credential
         self._written_at = 0.0
 
     def count(self) -> None:
@@ -174,7 +184,7 @@ class _CredentialUse:
         now = time.time()
         if abs(now - self._written_at) >= 1:
             self._last_use.set(now)
-            self._written_at = now
+            self._written_at = _last_uses[self._key] = now
 
 
 _credential_use = cache(_CredentialUse)

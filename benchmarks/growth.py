@@ -8,8 +8,9 @@ from typing import Any
 
 import psycopg
 
-from app.storage import reports
+from app.storage import deliveries, operator_jobs, reports
 from app.storage.connection import Connection, session
+from app.storage.deliveries import Filter
 from benchmarks import bodies
 from benchmarks.drain import drained
 from benchmarks.result_files import KVITTO
@@ -26,8 +27,11 @@ _VIEWS: dict[str, Callable[[Connection], Any]] = {
     "conservation": reports.delivery_counts,
     "freshness": reports.freshness,
     "throughput of an hour": reports.throughput,
-    "newest events": reports.newest_events,
-    "newest dead letters": reports.newest_dead_letters,
+    "deliveries of an hour": reports.minutes,
+    "newest deliveries": lambda connection: deliveries.select(connection, Filter()),
+    "newest dead letters": lambda connection: deliveries.select(connection, Filter(outcome="dead")),
+    "deliveries with a reason": lambda connection: deliveries.select(connection, Filter(reason="wrong-key")),
+    "dead letters by cause": operator_jobs.groups,
     "newest applications": lambda connection: reports.query(connection, _NEWEST),
     **{
         f"panel {panel.title}": partial(reports.query, statement=filled(panel.queries[0][0])) for panel in LOAN_PIPELINE

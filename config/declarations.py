@@ -49,7 +49,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "FINGERPRINT_KEY",
         "Base64 of 32 bytes, for the digests that recognise repetitions. Never change it: stored digests would match "
-        "nothing",
+        "nothing. The console can do without it, and then finds nobody by a national id",
         secret=True,
     ),
     Setting(
@@ -75,7 +75,7 @@ SETTINGS: tuple[Setting, ...] = (
         "",
     ),
     Setting("CONSOLE_BIND", "Address that the console listens on; keep it private", "127.0.0.1:8081"),
-    Setting("CONSOLE_PASSWORD", "Password of the console, with any user name", secret=True),
+    Setting("CONSOLE_PASSWORD", "Password of the console's `/metrics`, with any user name", secret=True),
     Setting(
         "ALLOW_NON_DURABLE",
         "Exceptions by name, for example `postgres.full_page_writes,redis.appendfsync`: start although that setting "

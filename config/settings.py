@@ -147,6 +147,11 @@ def role_prefix(environment: Environment) -> str:
     return prefix
 
 
+def search_key(environment: Environment) -> bytes:
+    """Return the key of the digests for a process that can do without it; empty if it has none."""
+    return environment.key("FINGERPRINT_KEY") if environment.is_set("FINGERPRINT_KEY") else b""
+
+
 # How each field of the classes below is read.
 _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "database_url": database_url,
@@ -182,6 +187,7 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "role_passwords": lambda environment: environment.labelled_secrets("ROLE_PASSWORDS", ""),
     "quiet_hours": quiet_hours,
     "time_zone": time_zone,
+    "search_key": search_key,
     "password": lambda environment: environment.secret("CONSOLE_PASSWORD"),
 }
 
@@ -272,10 +278,11 @@ class BeatSettings(_Settings):
 
 @dataclass(frozen=True, slots=True)
 class ConsoleSettings(AuditSettings):
-    """The operators' page and metrics, on a private port."""
+    """The operators' pages and metrics, on a private port. Without `search_key` nobody is found by a national id."""
 
     console_bind: tuple[str, int]
     password: str
+    search_key: bytes
     canary_max_age_seconds: int
     metrics_bind: tuple[str, int] | None
 

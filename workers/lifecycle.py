@@ -29,6 +29,7 @@ from workers.canary_consumer import CanaryConsumer
 from workers.consumer import InboxConsumer
 from workers.consumer_slots import ConsumerSlot
 from workers.fallback_sweep import FallbackSweep
+from workers.operator_jobs import OperatorJobs
 
 # A batch creates some ten thousand objects that live until it ends. With the default threshold the garbage collector
 # scanned them, and all objects of start-up, dozens of times: a tenth of a worker's time.
@@ -87,6 +88,12 @@ def consumer(provider: str) -> InboxConsumer:
 def _consumer(provider: str) -> InboxConsumer:
     """Return this process's consumer of a provider, created at first use: after the fork."""
     return make_consumer(provider, _slot(), _tracer())
+
+
+def operator_jobs(provider: str) -> OperatorJobs:
+    """Return what does this process's part of what operators ask for, with the keys that the files hold now."""
+    ledger = consumer(provider).ledger
+    return OperatorJobs(ledger, _sealing_keys(), _secrets().value[1][provider])
 
 
 @cache

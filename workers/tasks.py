@@ -2,7 +2,9 @@
 
 import logging
 
+from app import metrics
 from app.errors import StoreUnavailableError
+from app.storage import credentials
 from workers import audit_task, lifecycle, retention_task, silence_watch
 from workers.celery import app
 
@@ -36,13 +38,25 @@ def audit(provider: str) -> None:
         logger.exception("audit_failed", extra={"provider": provider})
 
 
+@app.task(name="operate")
+def operate(provider: str) -> None:
+    """Do what operators ask for in the console."""
+    try:
+        lifecycle.operator_jobs(provider).work()
+    except StoreUnavailableError:
+        return  # the audit logs it
+    except Exception:
+        logger.exception("operator_job_failed", extra={"provider": provider})
+
+
 @app.task(name="silence")
 def silence(provider: str) -> None:
-    """Find out whether the provider has been silent for longer than chance explains."""
+    """Find out whether the provider has been silent for longer than chance explains; report which keys were used."""
     settings = lifecycle.worker_settings()
     try:
         with lifecycle.consumer(provider).ledger.connected() as connection:
             silence_watch.watch(connection, provider, settings.time_zone, settings.quiet_hours)
+            credentials.record(connection, metrics.last_uses())
     except StoreUnavailableError:
         return  # the audit logs it
     except Exception:

@@ -38,6 +38,7 @@ COMMANDS = {
     "export": ("app.cli.privacy:export", "Print all that is held of a person or an entity."),
     "erase": ("app.cli.privacy:erase", "Erase all that is held of a person or an entity."),
     "access-log": ("app.cli.privacy:access_log", "Print who did what with the data of others."),
+    "users": ("app.cli.users:users", "Add, list and remove users of the console."),
     "reseal": ("app.cli.bodies:reseal", "Seal bodies again under the first key."),
     "retention": ("app.cli.retention:retention", "Show and apply how long the ledger keeps what."),
     "sql": ("app.cli.sql:sql", "Run a read-only query on the ledger."),

@@ -26,7 +26,7 @@ from app.processing.export import export as export_held
 from app.processing.holdings import Holdings, Subject, open_holdings
 from app.storage import access_log as log
 from app.storage import reports, trace_search
-from app.storage.access_log import Access, Action
+from app.storage.access_log import Access, Action, Wanted
 from app.storage.connection import Connection, session
 from app.storage.erasure import Held
 from app.storage.trace_search import Found
@@ -216,5 +216,5 @@ def _print_report(
 def access_log(action: str | None, receipt: UUID | None, since: datetime | None, limit: int, as_json: bool) -> None:
     """Print who did what with the data of others, newest first, in the role kvitto_privacy or the owner's."""
     with session(LedgerSettings.load().database_url, "access-log") as connection:
-        rows = log.select(connection, action, receipt, since, limit)
+        rows = log.select(connection, Wanted(action, receipt, since), limit)
     print_rows(rows, _LOGGED, as_json, empty="nothing was logged")

@@ -1,35 +1,34 @@
-"""Builds the console's Flask app: one page, health, metrics."""
+"""Builds the console's Flask app."""
 
-import hmac
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from flask import Blueprint, Flask, Response, render_template, request
+from flask import Flask, Response, g, make_response, render_template, request
 from prometheus_client.exposition import choose_encoder
+from werkzeug.exceptions import HTTPException
 
 from app.audit.problem import Problem
 from app.audit.problems import canary_problems, loss_problems
-from app.console import overview as overviews
+from app.console import cells, dead_letters, deliveries, jobs, lists, login, overview, reveal, search
+from app.console.access import Pages
 from app.console.ledger_reader import LedgerReader, LedgerUnreadableError
+from app.console.menu import MENU
 from app.console.metrics import registry
 from app.inbox.reader import InboxReader
 from app.storage import reports
 from app.storage.connection import Connection
 from config.settings import ConsoleSettings
 
-# Health checks send no password, and the answer holds nothing but health.
-_WITHOUT_PASSWORD = frozenset({"pages.livez", "pages.readyz"})
-# The page is a document and a style sheet. The browser must not load, run, frame, send or store anything else.
+# The browser loads scripts and styles of this server alone, and runs none that a page holds.
 _SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
@@ -37,67 +36,71 @@ _SECURITY_HEADERS = {
 
 def create_app(current: Callable[[], ConsoleSettings], ledger: LedgerReader | None = None) -> Flask:
     """Return the console's app, which reads by `ledger`. `current` returns the settings, with the password of now."""
-    app, settings = Flask(__name__, static_folder=None), current()
+    app, settings = Flask(__name__), current()
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters |= cells.FILTERS
     ledger = ledger or LedgerReader(settings.database_url)
+    pages = Pages(ledger, lambda: current().password)
+    _add_health(pages, settings)
+    login.add_routes(pages)
+    overview.add_routes(pages, InboxReader(settings.redis, settings.providers))
+    deliveries.add_routes(pages)
+    dead_letters.add_routes(pages)
+    jobs.add_routes(pages)
+    lists.add_routes(pages)
+    reveal.add_routes(pages)
+    search.add_routes(pages, settings.search_key)
+    app.register_blueprint(pages.blueprint)
+    app.extensions["needs"] = pages.needs
 
-    @app.before_request
-    def authenticate() -> Response | None:
-        password = (request.authorization.password or "") if request.authorization else ""
-        is_right = hmac.compare_digest(password.encode(), current().password.encode())
-        if is_right or request.endpoint in _WITHOUT_PASSWORD:
-            return None
-        return Response("The password is CONSOLE_PASSWORD.\n", 401, {"WWW-Authenticate": 'Basic realm="kvitto"'})
+    @app.context_processor
+    def shown_everywhere() -> dict[str, Any]:
+        now = datetime.now(UTC)
+        return {"now": now, "ago": partial(overview.ago, now=now), "session": g.get("session"), "menu": MENU}
 
     @app.after_request
     def add_security_headers(response: Response) -> Response:
         response.headers.update(_SECURITY_HEADERS)
+        # Files of the console may be kept if they are still the same; a page holds personal data.
+        response.headers["Cache-Control"] = "no-cache" if request.endpoint == "static" else "no-store"
         return response
+
+    @app.errorhandler(HTTPException)
+    def failed(error: HTTPException) -> Response:
+        shown = render_template("error.html", title=error.name, problem=error.description)
+        return make_response(shown, error.code or 500)
 
     @app.errorhandler(LedgerUnreadableError)
     def ledger_unreadable(error: LedgerUnreadableError) -> Response:
-        if request.endpoint == "pages.overview":
-            return Response(_page({"problems": [error.problem]}), 503)
-        return Response(f"{error}\n", 503, content_type="text/plain; charset=utf-8")
+        if request.endpoint == "pages.readyz":
+            return Response(f"{error}\n", 503, content_type="text/plain; charset=utf-8")
+        shown = render_template("error.html", title="Something is wrong", problem=error.problem, repeats=True)
+        return make_response(shown, 503)
 
-    app.register_blueprint(_pages(ledger, settings))
     return app
 
 
-def _pages(ledger: LedgerReader, settings: ConsoleSettings) -> Blueprint:
-    pages = Blueprint("pages", __name__)
-    exposition, inboxes = registry(settings), InboxReader(settings.redis, settings.providers)
+def _add_health(pages: Pages, settings: ConsoleSettings) -> None:
+    """Add what machines ask. Health checks send no password, and the answer holds nothing but health."""
+    exposition = registry(settings)
 
-    @pages.get("/livez")
+    @pages.get("/livez", "open")
     def livez() -> str:
         return "alive\n"
 
-    @pages.get("/readyz")
+    @pages.get("/readyz", "open")
     def readyz() -> Response:
-        problems = list(map(str, ledger.read(partial(_unready, settings))))
+        with pages.connect() as connection:
+            problems = list(map(str, _unready(settings, connection)))
         return Response("\n".join(problems or ["ready"]) + "\n", 503 if problems else 200, content_type="text/plain")
 
-    @pages.get("/metrics")
+    @pages.get("/metrics", "machine")
     def metrics() -> Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return Response(encode(exposition), content_type=content_type)
-
-    @pages.get("/style.css")
-    def style() -> Response:
-        return Response(render_template("style.css"), content_type="text/css; charset=utf-8")
-
-    @pages.get("/")
-    def overview() -> str:
-        return _page(ledger.read(partial(overviews.read, ask=inboxes.backlogs)))
-
-    return pages
 
 
 def _unready(settings: ConsoleSettings, connection: Connection) -> list[Problem]:
     """Return missing deliveries, and canaries that are late."""
     canaries = canary_problems(reports.canaries(connection), settings.providers, settings.canary_max_age_seconds)
     return [*loss_problems(reports.audits(connection)), *canaries]
-
-
-def _page(shown: dict[str, Any]) -> str:
-    now = datetime.now(UTC)
-    return render_template("overview.html", now=now, ago=partial(overviews.ago, now=now), **shown)

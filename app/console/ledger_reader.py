@@ -1,6 +1,7 @@
 """Reads the ledger for the console, and knows since when it cannot be read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -22,21 +23,26 @@ class LedgerUnreadableError(Exception):
 
 
 class LedgerReader:
-    """Answers each query on a connection of its own."""
+    """Gives each query a connection of its own."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._unreadable_since: datetime | None = None
 
-    def read(self, query: Callable[[Connection], T]) -> T:
-        """Return what `query` returns; raises LedgerUnreadableError."""
+    @contextmanager
+    def connected(self) -> Iterator[Connection]:
+        """Yield a connection for the duration of a block; raises LedgerUnreadableError."""
         try:
             with session(self._database_url, "console") as connection:
-                found = query(connection)
+                yield connection
         except (StoreUnavailableError, ConfigurationError) as error:
             self._unreadable_since = self._unreadable_since or datetime.now(UTC)
             faults = error.faults if isinstance(error, ConfigurationError) else [error]
             cause = " ".join(map(str, faults)).removesuffix(".")
             raise LedgerUnreadableError(problems.ledger_unreadable(cause, self._unreadable_since)) from error
         self._unreadable_since = None
-        return found
+
+    def read(self, query: Callable[[Connection], T]) -> T:
+        """Return what `query` returns; raises LedgerUnreadableError."""
+        with self.connected() as connection:
+            return query(connection)

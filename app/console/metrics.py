@@ -15,7 +15,6 @@ from prometheus_client.registry import Collector
 
 from app.errors import REASONS, StoreUnavailableError
 from app.inbox.reader import InboxReader
-from app.inbox.results import Backlog
 from app.metrics import OUTCOMES
 from app.storage import fallbacks, rejected, reports
 from app.storage.connection import Connection, session
@@ -175,17 +174,13 @@ class InboxCollector(Collector):
         backlogs = self._inboxes.backlogs()
         entries = [(provider, backlog.entries) for provider, backlog in backlogs.items()]
         yield _gauge("kvitto_inbox_entries", "Deliveries that wait in the inbox, by Redis itself.", entries)
-        ages = [(provider, _oldest_seconds(backlog)) for provider, backlog in backlogs.items()]
+        ages = [(provider, backlog.oldest_seconds) for provider, backlog in backlogs.items()]
         yield _gauge("kvitto_inbox_oldest_seconds", "Age of the oldest delivery in the inbox; 0 without one.", ages)
         used, limit = self._inboxes.memory()
         if used is not None:  # a managed server may hide it
             yield GaugeMetricFamily("kvitto_redis_memory_used_bytes", "Memory that Redis uses.", value=used)
             documentation = "Memory at which Redis refuses writes (maxmemory); infinite without a limit."
             yield GaugeMetricFamily("kvitto_redis_memory_limit_bytes", documentation, value=limit)
-
-
-def _oldest_seconds(backlog: Backlog) -> float:
-    return max((backlog.server_time - (backlog.oldest_at or backlog.server_time)).total_seconds(), 0)
 
 
 def _values(row: Mapping[str, Any], *columns: str) -> tuple[Any, ...]:

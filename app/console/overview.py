@@ -1,53 +1,78 @@
 """The operators' overview: the state of every provider, and a sentence for every problem."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any
 
+from flask import render_template
+
 from app.audit import problems
+from app.console import charts
+from app.console.access import Pages
 from app.domain.durations import in_words
 from app.errors import StoreUnavailableError
-from app.storage import reports
+from app.inbox.reader import InboxReader
+from app.storage import operator_jobs, reports
 from app.storage.connection import Connection
 
-_CONSUMER_COLUMNS = ("consumer", "provider", "position", "positions_behind", "behind_seconds", "read_at")
+
+def add_routes(pages: Pages, inboxes: InboxReader) -> None:
+    """Add the first page."""
+
+    @pages.get("/", "read")
+    def home(connection: Connection) -> str:
+        return render_template("overview.html", live=True, **read(connection, inboxes.backlogs))
 
 
 def read(connection: Connection, ask: Callable[[], problems.Backlogs]) -> dict[str, Any]:
-    """Return what the page shows: its problems, none if all is well, and the rows of its tables.
+    """Return what the page shows: its problems, none if all is well, a state per provider, dead letters by cause.
 
     `ask` returns what waits in each inbox, or raises StoreUnavailableError.
     """
-    counts = {row["provider"]: row for row in reports.delivery_counts(connection)}
-    consumers = reports.feed_consumers(connection)
-    freshness = {row["provider"]: row for row in reports.freshness(connection)}
-    suspected = {row["provider"]: row["suspected"] for row in reports.suspected_counts(connection)}
     ask = cache(ask)
-    waiting = _waiting(connection, ask)
-    providers = [
-        _provider(name, counts.get(name, {}), freshness.get(name), waiting.get(name), suspected.get(name, 0))
-        for name in sorted(counts | freshness)
-    ]
+    now = reports.clock(connection)
+    by_provider = {
+        "counts": _by_provider(reports.delivery_counts(connection)),
+        "freshness": _by_provider(reports.freshness(connection)),
+        "suspected": _by_provider(reports.suspected_counts(connection)),
+        "audit": _by_provider(reports.audits(connection)),
+        "canary": _by_provider(reports.canaries(connection)),
+        "latency": _by_provider(reversed(reports.throughput(connection))),
+    }
+    by_provider["waiting"] = _waiting(connection, ask)
+    silence, minutes = reports.silence(connection), reports.minutes(connection)
+    by_provider["silence"] = _by_provider(row for row in silence if row["topic"] is None)
+    providers = []
+    for name in sorted(by_provider["counts"] | by_provider["freshness"]):
+        found = {what: rows.get(name, {}) for what, rows in by_provider.items()}
+        chart = charts.draw((row for row in minutes if row["provider"] == name), now)
+        providers.append(_provider(name, found) | {"chart": chart})
     return {
         "problems": problems.find(connection, ask),
         "providers": providers,
-        "consumers": [{name: row[name] for name in _CONSUMER_COLUMNS} for row in consumers],
-        "dead_letters": reports.newest_dead_letters(connection),
-        "throughput": reports.throughput(connection),
-        "events": reports.newest_events(connection),
-        "drift": reports.schema_drift(connection)[:10],
+        "groups": operator_jobs.groups(connection),
     }
 
 
-def _waiting(connection: Connection, ask: Callable[[], problems.Backlogs]) -> dict[str, int]:
-    """Return how many deliveries wait by provider; empty if that is not known."""
+def _by_provider(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the last row of each provider."""
+    return {row["provider"]: row for row in rows}
+
+
+def _waiting(connection: Connection, ask: Callable[[], problems.Backlogs]) -> dict[str, dict[str, Any]]:
+    """Return how many deliveries wait and for how long, by provider; empty if that is not known."""
     try:
         backlogs = ask()
     except StoreUnavailableError:
         return {}
-    overflow = {row["provider"]: row["entries"] for row in reports.overflow_backlog(connection)}
-    return {name: backlog.entries + overflow.get(name, 0) for name, backlog in backlogs.items()}
+    overflow = _by_provider(reports.overflow_backlog(connection))
+    waiting = {}
+    for name, backlog in backlogs.items():
+        spilt = overflow.get(name, {"entries": 0, "oldest_seconds": 0.0})
+        oldest = max(backlog.oldest_seconds, spilt["oldest_seconds"])
+        waiting[name] = {"entries": backlog.entries + spilt["entries"], "oldest_seconds": oldest}
+    return waiting
 
 
 def ago(moment: datetime, now: datetime) -> str:
@@ -55,20 +80,22 @@ def ago(moment: datetime, now: datetime) -> str:
     return f"{in_words((now - moment).total_seconds())} ago"
 
 
-def _provider(
-    name: str, counts: dict[str, Any], freshness: dict[str, Any] | None, waiting: int | None, suspected: int
-) -> dict[str, Any]:
+def _provider(name: str, found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the state of a provider, with what was found of it; `waiting` is None if it is not known."""
+    counts, freshness = found["counts"], found["freshness"]
     state = "not swept"
-    if freshness is not None:
+    if freshness:
         state = "up to date" if problems.is_current(freshness) else "behind"
     return {
         "provider": name,
         "state": state,
-        "complete_until": freshness and freshness["complete_until"],
-        "waiting": waiting,
+        "complete_until": freshness.get("complete_until"),
+        "waiting": found["waiting"].get("entries"),
+        "oldest_seconds": found["waiting"].get("oldest_seconds"),
         "stored": counts.get("stored", 0),
         "duplicates": counts.get("duplicate", 0),
         "dead_letters": counts.get("dead", 0),
         "discarded": counts.get("discarded", 0),
-        "suspected": suspected,
+        "suspected": found["suspected"].get("suspected", 0),
+        **{what: found[what] for what in ("audit", "canary", "latency", "silence")},
     }

@@ -14,6 +14,11 @@ class Backlog:
     oldest_at: datetime | None
     server_time: datetime
 
+    @property
+    def oldest_seconds(self) -> float:
+        """The age of the oldest entry, 0 without one."""
+        return max((self.server_time - (self.oldest_at or self.server_time)).total_seconds(), 0)
+
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:

@@ -19,6 +19,7 @@ from app.inbox import client, wakeup
 from app.inbox.stream import Inbox
 from app.ingest.answer_reporter import AnswerReporter
 from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers, probe_postgres, probe_redis
+from app.ingest.credential_reporter import CredentialReporter
 from app.ingest.durable_store import DurableStore
 from app.ingest.edge import Edge, Receivers, count
 from app.ingest.edge_secrets import EdgeSettings, SecretWatch
@@ -75,7 +76,15 @@ def create_edge(secrets: Rereading[EdgeSettings], draining: threading.Event) -> 
     fallbacks = FallbackReporter(pool, breakers, settings.providers)
     keys = SealingKeys(settings.sealing_keys)
     rejections = RejectionReporter(pool, keys, settings.trusted_proxies)
-    for background in (breakers.redis, breakers.postgres, reporter, answer_reporter, fallbacks, rejections):
+    for background in (
+        breakers.redis,
+        breakers.postgres,
+        reporter,
+        answer_reporter,
+        CredentialReporter(pool),
+        fallbacks,
+        rejections,
+    ):
         background.start()
     publisher = wakeup.WakeupPublisher(settings.broker)
 

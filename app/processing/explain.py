@@ -1,14 +1,15 @@
 """Explain step by step how a delivery is processed: a receipt of the ledger, or a request saved as a file."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from operator import itemgetter
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery
-from app.domain.event import Event, all_flags
+from app.domain.event import Entity, Event, FieldFlags, all_flags
 from app.domain.national_ids import mask_text
 from app.domain.revisions import SUSPECTED, EventReceipt, RevisionDecision, fold
 from app.errors import AuthenticationError, InvalidDeliveryError
@@ -124,38 +125,43 @@ class Explainer:
         yield from self._explain_revision(event, receipt)
 
     def _explain_revision(self, event: Event, receipt: EventReceipt) -> Iterator[Explanation]:
-        event_id = event.provider_event_id
-        identity = f"its id, {event_id}" if event_id else f"its content, {len(event.digests)} keys"
-        yield ("identity", f"{event.entity.event_type} {event.entity.entity_id}, recognised by {identity}")
         rows = events.select(self._connection, [event.entity])
         others = {row.occurrence.receipt: row.occurrence for row in rows if row.occurrence.receipt != receipt.receipt}
-        decisions = fold([*others.values(), receipt], event.schedule)
-        earlier = [
-            (decision.revision, others[other])
-            for other, decision in decisions.items()
-            if decision.revision is not None and other in others and others[other].order < receipt.order
-        ]
-        decision = decisions[receipt.receipt]
-        yield ("history", _compare_with_earlier(decision, receipt, earlier))
-        if decision.retry_of:
-            tries = ", ".join(f"{other} (answer {_answer(found)})" for other, found in self._answers(decision.retry_of))
-            yield ("retry", f"the time fits the provider's retry schedule after {tries}")
-        if decision.revision is None:
-            is_suspected = receipt.receipt in (
-                row["receipt"] for row in reports.suspected_late_retries(self._connection)
-            )
-            yield (
-                "outcome",
-                _join(_join("duplicate", decision.reason), f"flagged {SUSPECTED}" if is_suspected else ""),
-            )
-        else:
-            flags = ", ".join(sorted({*all_flags(event.field_flags), *decision.flags}))
-            details = [detail for detail in (decision.reason, flags and f"flagged {flags}") if detail]
-            yield ("outcome", _join(f"stored as revision {decision.revision}", ", ".join(details)))
+        every = others | {receipt.receipt: receipt}
+        decided = {other: (every[other], decision) for other, decision in fold(every.values(), event.schedule).items()}
+        return explain_decision(self._connection, event.entity, receipt, decided, event.field_flags)
 
-    def _answers(self, tries: Iterable[UUID]) -> Iterator[tuple[UUID, Answer | None]]:
-        found = answers.find(self._connection, tries)
-        return ((receipt, found.get(receipt)) for receipt in tries)
+
+def explain_decision(
+    connection: Connection,
+    entity: Entity,
+    receipt: EventReceipt,
+    decided: Mapping[UUID, tuple[EventReceipt, RevisionDecision]],
+    field_flags: FieldFlags,
+) -> Iterator[Explanation]:
+    """Explain the decision on a receipt; `decided` has all receipts of its entity, and the decision on each."""
+    event_id = receipt.provider_event_id
+    identity = f"its id, {event_id}" if event_id else f"its content, {len(receipt.digests)} keys"
+    yield ("identity", f"{entity.event_type} {entity.entity_id}, recognised by {identity}")
+    earlier = [
+        (decision.revision, other)
+        for other, decision in decided.values()
+        if decision.revision is not None and other.order < receipt.order
+    ]
+    decision = decided[receipt.receipt][1]
+    yield ("history", _compare_with_earlier(decision, receipt, sorted(earlier, key=itemgetter(0))))
+    if decision.retry_of:
+        found = answers.find(connection, decision.retry_of)
+        tries = ", ".join(f"{other} (answer {_answer(found.get(other))})" for other in decision.retry_of)
+        yield ("retry", f"the time fits the provider's retry schedule after {tries}")
+    if decision.revision is None:
+        suspected = {row["receipt"] for row in reports.suspected_late_retries(connection)}
+        flagged = f"flagged {SUSPECTED}" if receipt.receipt in suspected else ""
+        yield ("outcome", _join(_join("duplicate", decision.reason), flagged))
+    else:
+        flags = ", ".join(sorted({*all_flags(field_flags), *decision.flags}))
+        details = [detail for detail in (decision.reason, flags and f"flagged {flags}") if detail]
+        yield ("outcome", _join(f"stored as revision {decision.revision}", ", ".join(details)))
 
 
 def _compare_with_earlier(

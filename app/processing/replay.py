@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from app.crypto.sealing import SealingKeys
+from app.domain.delivery import ReceivedDelivery
 from app.domain.outcome import Outcome
 from app.errors import REJECTED_BY_DATABASE, DataRejectedError
 from app.processing.processor import DeliveryProcessor
@@ -38,8 +39,15 @@ def replay(
                 provider = providers.get(name)
                 if provider is None:
                     raise ConfigurationError([fault("PROVIDERS", f"lacks {name}", "Add it to replay its dead letters")])
-                processed = DeliveryProcessor(seals, provider).process(received)
-                try:
-                    yield receipt, ledgers[name].replay([processed], access is None, access).get(receipt)
-                except DataRejectedError as error:
-                    yield receipt, Outcome("dead", REJECTED_BY_DATABASE, str(error))
+                processor = DeliveryProcessor(seals, provider)
+                yield receipt, replay_one(ledgers[name], processor, received, access)
+
+
+def replay_one(
+    ledger: Ledger, processor: DeliveryProcessor, received: ReceivedDelivery, access: Access | None
+) -> Outcome | None:
+    """Replay one dead letter, without `access` as a dry run; return its outcome, None if it is no dead letter now."""
+    try:
+        return ledger.replay([processor.process(received)], access is None, access).get(received.delivery.receipt)
+    except DataRejectedError as error:
+        return Outcome("dead", REJECTED_BY_DATABASE, str(error))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from app.storage.connection import Connection
@@ -20,6 +20,15 @@ Action = Literal[
     "subscription-requested",
     "subscription-adopted",
     "subscription-removal",
+    "login",
+    "logout",
+    "search",
+    "dry-run",
+    "job-requested",
+    "job-cancelled",
+    "download",
+    "user-set",
+    "user-removed",
 ]
 
 
@@ -50,14 +59,21 @@ def record_each(connection: Connection, access: Access, receipts: Sequence[UUID]
         record(connection, replace(access, receipt=receipt))
 
 
-def select(
-    connection: Connection, action: str | None, receipt: UUID | None, since: datetime | None, limit: int
-) -> list[dict[str, Any]]:
-    """Return the newest actions, newest first; None selects all."""
+class Wanted(NamedTuple):
+    """Which actions to select; None selects all. `before` is the number of an action: older ones are selected."""
+
+    action: str | None = None
+    receipt: UUID | None = None
+    since: datetime | None = None
+    before: int | None = None
+
+
+def select(connection: Connection, wanted: Wanted, limit: int) -> list[dict[str, Any]]:
+    """Return the newest actions, newest first."""
     query = """
-        SELECT logged_at, action, operator, role, reason, provider, receipt, subject FROM reporting.access_log
-        WHERE action = coalesce(%s, action) AND (%s::uuid IS NULL OR receipt = %s)
-          AND logged_at >= coalesce(%s, logged_at)
-        ORDER BY number DESC LIMIT %s
+        SELECT number, logged_at, action, operator, role, reason, provider, receipt, subject FROM reporting.access_log
+        WHERE action = coalesce(%(action)s, action) AND (%(receipt)s::uuid IS NULL OR receipt = %(receipt)s)
+          AND logged_at >= coalesce(%(since)s, logged_at) AND number < coalesce(%(before)s, number + 1)
+        ORDER BY number DESC LIMIT %(limit)s
     """
-    return [row._asdict() for row in connection.execute(query, [action, receipt, receipt, since, limit])]
+    return [row._asdict() for row in connection.execute(query, wanted._asdict() | {"limit": limit})]

@@ -156,6 +156,15 @@ def accept(connection: Connection, loss: Loss, reason: str, operator: str) -> No
         access_log.record(connection, Access("loss-accepted", operator, reason, loss.provider, subject=subject))
 
 
+def all_accepted(connection: Connection) -> list[dict[str, Any]]:
+    """Return the losses that operators accepted, by epoch; the access log has who, when and why."""
+    query = """
+        SELECT provider, epoch, sum(entries)::bigint AS entries FROM accepted_losses
+        GROUP BY provider, epoch ORDER BY provider, epoch
+    """
+    return [row._asdict() for row in connection.execute(query)]
+
+
 def accepted(connection: Connection, provider: str) -> dict[UUID, int]:
     """Return how many lost entries of each epoch were accepted."""
     query = "SELECT epoch, sum(entries)::bigint FROM accepted_losses WHERE provider = %s GROUP BY epoch"

@@ -88,6 +88,17 @@ def summary(connection: Connection) -> list[dict[str, Any]]:
     return [row._asdict() for row in connection.execute(query)]
 
 
+def by_client(connection: Connection, most: int) -> list[dict[str, Any]]:
+    """Return how many requests of which client were rejected in the last day, the most first."""
+    query = """
+        SELECT provider, reason, client, sum(requests)::bigint AS requests, min(minute) AS first_at,
+               max(minute) AS last_at
+        FROM reporting.rejected_requests WHERE minute > clock_timestamp() - interval '1 day'
+        GROUP BY provider, reason, client ORDER BY requests DESC, provider, reason, client LIMIT %s
+    """
+    return [row._asdict() for row in connection.execute(query, [most])]
+
+
 def recent(connection: Connection) -> list[RecentRejections]:
     """Return the reasons for which several requests were rejected lately; times of requests to the minute."""
     query = """

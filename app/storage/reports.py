@@ -69,6 +69,15 @@ def audits(connection: Connection) -> Rows:
     return _rows(connection, query)
 
 
+def accounts(connection: Connection) -> Rows:
+    """Return each provider's last audit with all of its numbers."""
+    query = """
+        SELECT provider, missing, appended, overflowed, receipts, copies, in_flight, accepted_loss, audited_at
+        FROM reporting.audits ORDER BY provider
+    """
+    return _rows(connection, query)
+
+
 def canaries(connection: Connection) -> Rows:
     """Return when each provider's newest canary was sent, its age and how long it travelled, both in seconds."""
     query = """
@@ -152,11 +161,11 @@ def throughput(connection: Connection) -> Rows:
     return _rows(connection, query)
 
 
-def newest_events(connection: Connection) -> Rows:
-    """Return the ten last events that are revisions, newest first."""
+def minutes(connection: Connection) -> Rows:
+    """Return how many deliveries of the last hour had which outcome, by minute of receipt."""
     query = """
-        SELECT provider, event_type, entity_id, revision, flags, received_at
-        FROM reporting.events ORDER BY received_at DESC, receipt DESC LIMIT 10
+        SELECT minute, provider, outcome, deliveries FROM reporting.throughput_per_minute
+        WHERE minute > now() - interval '1 hour'
     """
     return _rows(connection, query)
 
@@ -212,13 +221,3 @@ def first_since(connection: Connection, provider: str, topic: str, since: dateti
     """
     row = connection.execute(query, [provider, topic, since, since]).fetchone()
     return row._asdict() if row else None
-
-
-def newest_dead_letters(connection: Connection) -> Rows:
-    """Return the ten last dead letters that wait for a replay, newest first; `detail` quotes no value."""
-    query = """
-        SELECT receipt, provider, topic, reason, detail, received_at
-        FROM reporting.dead_letters WHERE replayed_at IS NULL AND discarded_at IS NULL
-        ORDER BY received_at DESC, receipt DESC LIMIT 10
-    """
-    return _rows(connection, query)

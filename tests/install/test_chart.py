@@ -317,7 +317,7 @@ def test_keda_reads_the_backlog(rendered: dict[str, list[Object]], connection: C
         stream, ledger = (each["metadata"] for each in spec["triggers"])
         assert stream["stream"] in Inbox(Redis(), name).keys
         assert stream.keys().isdisjoint({"consumerGroup", "lagCount"})
-        connection.execute("SET ROLE kvitto_console")
+        connection.execute("SET ROLE kvitto_dashboard")
         (row,) = connection.execute(ledger["query"]).fetchall()
         assert list(row) == [0]
         assert spec["minReplicaCount"] >= 1

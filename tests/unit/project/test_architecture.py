@@ -66,6 +66,7 @@ openers = [name for name in sys.modules if name.startswith("app.providers.") and
 stores = [name for name in sys.modules if name.startswith("app.storage.")]
 known = {"app.storage.answers", "app.storage.connection", "app.storage.primary", "app.storage.overflow",
          "app.storage.pool",
+         "app.storage.credentials",
          "app.storage.high_water_marks", "app.storage.fallbacks", "app.storage.rejected"}
 print([name for name in banned if name in sys.modules] + [name for name in openers if "authentication" not in name]
       + [name for name in stores if name not in known])
@@ -78,7 +79,9 @@ print([name for name in banned if name in sys.modules] + [name for name in opene
 
 def test_every_task_that_is_sent_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")  # Celery reads its settings at first use
-    defined = {task.name for task in (tasks.drain, tasks.sweep, tasks.audit, tasks.retain, tasks.silence)}
+    defined = {
+        task.name for task in (tasks.drain, tasks.sweep, tasks.operate, tasks.audit, tasks.retain, tasks.silence)
+    }
     scheduled = {entry["task"] for entry in schedule(("kompar",)).values()}
     assert defined == scheduled | {wakeup.TASK}
 

@@ -56,6 +56,7 @@ console:
     DATABASE_URL: console_database_url
     REDIS_URL: redis_url
     CONSOLE_PASSWORD: console_password
+    FINGERPRINT_KEY: fingerprint_key
     {{- include "kvitto.optionalSecrets" (list $optional "redis_sentinel_password") | nindent 4 }}
 migrate:
   command: [migrate]

@@ -1,0 +1,105 @@
+"""Logs people in and out of the console, and slows down who guesses passwords."""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from functools import cache
+from threading import Lock
+
+from flask import make_response, redirect, render_template, request, url_for
+from werkzeug.security import check_password_hash, generate_password_hash
+from werkzeug.wrappers import Response
+
+from app.console.access import COOKIE, Pages, current, digest
+from app.storage import console_users
+from app.storage.connection import Connection
+
+# So many failures are free; each further one doubles the wait, to a limit. Failures are forgotten after a while.
+_FREE, _LONGEST_WAIT, _REMEMBERED = 5, 300.0, 3600.0
+_MOST_KEYS = 10_000
+logger = logging.getLogger(__name__)
+
+
+class Throttle:
+    """Makes who guesses wait: by user name, and by address."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures: dict[str, tuple[int, float]] = {}
+
+    def seconds(self, *keys: str) -> float:
+        """Return how long the next attempt has to wait."""
+        return max(self._seconds(key) for key in keys)
+
+    def fail(self, *keys: str) -> None:
+        """Count a failure."""
+        now = self._clock()
+        if len(self._failures) >= _MOST_KEYS:
+            self._failures = {key: found for key, found in self._failures.items() if found[1] > now - _LONGEST_WAIT}
+        for key in keys:
+            self._failures[key] = self._failures.get(key, (0, 0.0))[0] + 1, now
+
+    def succeed(self, name: str) -> None:
+        """Forget the failures of a name, whose owner has proved it; those of an address stay."""
+        self._failures.pop(name, None)
+
+    def _seconds(self, key: str) -> float:
+        count, last = self._failures.get(key, (0, 0.0))
+        passed = self._clock() - last
+        if count < _FREE or passed > _REMEMBERED:
+            return 0.0
+        return max(min(2.0 ** (count - _FREE + 1), _LONGEST_WAIT) - passed, 0.0)
+
+
+def add_routes(pages: Pages) -> None:
+    """Add the form, the login and the logout."""
+    throttle, one_at_a_time = Throttle(), Lock()  # each hash takes 32 MB and a tenth of a second
+
+    @pages.get("/login", "open")
+    def login() -> str:
+        with pages.connect() as connection:
+            return render_template("login.html", has_users=bool(console_users.select(connection)))
+
+    @pages.post("/login", "open")
+    def log_in() -> Response:
+        name, password = request.form.get("name", ""), request.form.get("password", "")
+        keys = f"name {name}", f"address {request.remote_addr}"
+        with one_at_a_time, pages.connect() as connection:
+            if wait := throttle.seconds(*keys):
+                return _rejected(f"Too many attempts. Try again in {wait:.0f} s.", 429)
+            found = console_users.find(connection, name)
+            is_right = check_password_hash(found[1] if found else _hash_of_nobody(), password)
+            if not (found and is_right):
+                throttle.fail(*keys)
+                logger.warning("login_failed", extra={"client": request.remote_addr})
+                return _rejected("User name or password is wrong.", 403)
+            throttle.succeed(keys[0])
+            cookie = secrets.token_urlsafe(32)
+            console_users.begin_session(connection, found[0], digest(cookie))
+        answer = redirect(_local(request.form.get("then", "")), 303)
+        is_secure = request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
+        answer.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", secure=is_secure)
+        return answer
+
+    @pages.post("/logout", "read")
+    def log_out(connection: Connection) -> Response:
+        console_users.end_session(connection, current().user, digest(current().cookie))
+        answer = redirect(url_for("pages.login"), 303)
+        answer.delete_cookie(COOKIE, samesite="Strict")
+        return answer
+
+
+@cache
+def _hash_of_nobody() -> str:
+    """Return a hash that is compared for an unknown name, so that the answer takes as long."""
+    return generate_password_hash(secrets.token_hex(), "scrypt")
+
+
+def _rejected(problem: str, status: int) -> Response:
+    return make_response(render_template("login.html", problem=problem, has_users=True), status)
+
+
+def _local(path: str) -> str:
+    """Return a path of this console, whatever a form names."""
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
