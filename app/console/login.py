@@ -35,8 +35,9 @@ class Throttle:
     def fail(self, *keys: str) -> None:
         """Count a failure."""
         now = self._clock()
-        if len(self._failures) >= _MOST_KEYS:
-            self._failures = {key: found for key, found in self._failures.items() if found[1] > now - _LONGEST_WAIT}
+        if len(self._failures) >= _MOST_KEYS - len(keys):
+            newest = sorted(self._failures.items(), key=lambda item: item[1][1])[_MOST_KEYS // 2 :]
+            self._failures = dict(newest)
         for key in keys:
             self._failures[key] = self._failures.get(key, (0, 0.0))[0] + 1, now
 

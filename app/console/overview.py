@@ -38,6 +38,7 @@ def read(connection: Connection, ask: Callable[[], problems.Backlogs]) -> dict[s
         "suspected": _by_provider(reports.suspected_counts(connection)),
         "audit": _by_provider(reports.audits(connection)),
         "canary": _by_provider(reports.canaries(connection)),
+        "rejected": _by_provider(rejected.last_hour(connection)),
         "latency": _by_provider(reversed(reports.throughput(connection))),
     }
     by_provider["waiting"] = _waiting(connection, ask)
@@ -97,5 +98,6 @@ def _provider(name: str, found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "dead_letters": counts.get("dead", 0),
         "discarded": counts.get("discarded", 0),
         "suspected": found["suspected"].get("suspected", 0),
+        "rejected": found["rejected"].get("requests", 0),
         **{what: found[what] for what in ("audit", "canary", "latency", "silence")},
     }

@@ -99,6 +99,15 @@ def by_client(connection: Connection, most: int) -> list[dict[str, Any]]:
     return [row._asdict() for row in connection.execute(query, [most])]
 
 
+def last_hour(connection: Connection) -> list[dict[str, Any]]:
+    """Return how many requests of each provider were rejected in the last hour."""
+    query = """
+        SELECT provider, sum(requests)::bigint AS requests FROM reporting.rejected_requests
+        WHERE minute > clock_timestamp() - interval '1 hour' GROUP BY provider
+    """
+    return [row._asdict() for row in connection.execute(query)]
+
+
 def recent(connection: Connection) -> list[RecentRejections]:
     """Return the reasons for which several requests were rejected lately; times of requests to the minute."""
     query = """

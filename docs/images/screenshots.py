@@ -14,7 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 
 _USER = "screenshots"
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-headless-shell")
-_SIZES = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
+_SIZES = {"desktop": {"width": 1180, "height": 680}, "phone": {"width": 390, "height": 844}}
 # Name of the picture, address, and what is clicked there to reach the page.
 _PAGES = {
     "overview": ("/", ""),

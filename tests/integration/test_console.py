@@ -1,5 +1,6 @@
 """The console's page on ledgers in every state: all well, with problems, unreadable."""
 
+import re
 from uuid import uuid4
 
 import pytest
@@ -62,12 +63,16 @@ def test_page_of_a_watermark_in_the_future_says_that_the_ledger_is_behind(
 @pytest.mark.parametrize(
     ("table", "row", "problem"),
     [
-        ("audits", "('kompar', now(), 9, 0, 6, 0, 0, 0, 3)", "kompar: 3 MISSING. Run: kvitto audit."),
-        ("canaries", "('kompar', now() + interval '90 s')", "kompar: the newest canary was sent 90 s in the future."),
+        ("audits", "('kompar', now(), 9, 0, 6, 0, 0, 0, 3)", r"kompar: 3 MISSING\. Run: kvitto audit\."),
+        (
+            "canaries",
+            "('kompar', now() + interval '90 s')",
+            r"kompar: the newest canary was sent (89|90) s in the f",
+        ),
         (
             "canaries",
             "('kompar', now() - interval '90 s')",
-            "kompar: the newest canary is 9",
+            r"kompar: the newest canary is 9",
         ),
     ],
 )
@@ -79,7 +84,8 @@ def test_readyz_names_what_is_missing_and_canaries_that_are_late_or_in_the_futur
     connection.execute("DELETE FROM canaries WHERE provider = 'kompar'")
     connection.execute(f"INSERT INTO {table} VALUES {row}".encode())
     answer = console(database).get("/readyz")
-    assert (answer.status_code, problem in answer.text) == (503, True)
+    assert answer.status_code == 503
+    assert re.search(problem, answer.text)
 
 
 def test_page_and_metrics_name_a_consumer_that_has_not_read_for_a_day(database: str, connection: Connection) -> None:
@@ -96,14 +102,14 @@ def test_page_shows_what_waits_now_although_the_last_sweep_saw_nothing(
 ) -> None:
     connection.execute(SWEPT.replace("7)", "0)"), ["3 seconds"])
     append(redis, 120)
-    assert '<td class="number">120</td>' in page(database, redis=valkey_server)
+    assert "<dd>120, the oldest for" in page(database, redis=valkey_server)
 
 
 def test_page_without_redis_says_that_what_waits_is_not_known(database: str, connection: Connection) -> None:
     connection.execute(SWEPT, ["3 seconds"])
     text = page(database)
     assert "How many deliveries wait is not known: redis-unreachable. Check Redis" in text
-    assert '<td class="number">7</td>' not in text
+    assert "<dd>7" not in text
 
 
 def test_page_escapes_what_a_provider_sent(database: str, connection: Connection) -> None:
@@ -114,10 +120,13 @@ def test_page_escapes_what_a_provider_sent(database: str, connection: Connection
         """
     )
     connection.execute("INSERT INTO dead_letters SELECT receipt, reason, '<b>detail</b>' FROM receipts")
-    text = page(database)
-    assert "&lt;script&gt;: 1 delivery waits as a dead letter" in text
-    assert "&lt;b&gt;detail&lt;/b&gt;" in text
-    assert "<script>" not in text
+    receipt = connection.execute("SELECT receipt FROM receipts").fetchone()
+    assert receipt is not None
+    assert "&lt;script&gt;: 1 delivery waits as a dead letter" in page(database)
+    person = log_in(database)
+    assert "&lt;b&gt;detail&lt;/b&gt;" in person.get(f"/deliveries/{receipt[0]}")
+    for path in ("/", "/deliveries", "/dead-letters", f"/deliveries/{receipt[0]}"):
+        assert "<script>" not in person.get(path)
 
 
 def test_page_without_a_schema_names_the_command(postgres_server: str) -> None:
