@@ -120,7 +120,8 @@ def _refusal(need: Need, method: str) -> AnyResponse | None:
             return Response(status=401, headers={"HX-Refresh": "true"})
         asked = request.full_path.rstrip("?") if method == "GET" else "/"
         return redirect(url_for("pages.login", then=asked), 303)
-    if method == "POST" and not hmac.compare_digest(request.form.get("token", ""), g.session.form_token):
+    token = request.form.get("token", "").encode()
+    if method == "POST" and not hmac.compare_digest(token, g.session.form_token.encode()):
         abort(403, "This form is not from a page of your session. Load the page again, then repeat.")
     if need not in RIGHTS[g.session.user.role] and need != "machine":
         abort(403, f"Your role, {g.session.user.role}, lacks the right “{need}”.")
@@ -130,5 +131,7 @@ def _refusal(need: Need, method: str) -> AnyResponse | None:
 def _require_same_origin() -> None:
     """Refuse a POST that another site had the browser send. A browser says whose page sends it."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    if site != "same-origin" if site else (origin is not None and urlsplit(origin).netloc != request.host):
+    # An older browser names the address of the page at least.
+    is_of_this_address = origin is None or urlsplit(origin).netloc == request.host
+    if not (is_of_this_address if site is None else site == "same-origin"):
         abort(403, "This form was sent from another site.")

@@ -13,7 +13,7 @@ from app.storage.operator_jobs import Kind, Letters
 
 
 def add_routes(pages: Pages) -> None:
-    """Add the groups of dead letters, what can be asked for."""
+    """Add the groups of dead letters, and what can be asked for."""
 
     @pages.get("/dead-letters", "read")
     def dead_letters(connection: Connection) -> str:

@@ -14,17 +14,17 @@ from playwright.sync_api import Page, sync_playwright
 
 _USER = "screenshots"
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-headless-shell")
-_SIZES = {"desktop": {"width": 1180, "height": 680}, "phone": {"width": 390, "height": 844}}
+_SIZES = {"desktop": {"width": 1180, "height": 600}, "phone": {"width": 390, "height": 844}}
 # Name of the picture, address, and what is clicked there to reach the page.
 _PAGES = {
     "overview": ("/", ""),
     "deliveries": ("/deliveries", ""),
     "delivery": ("/deliveries?outcome=stored", "tbody [data-row]"),
-    "entity": ("/deliveries?topic=applications&outcome=duplicate", "tbody a[href^='/entities']"),
+    "entity": ("/deliveries?topic=applications", "tbody tr:has-text('revision 2') a[href^='/entities']"),
     "dead-letters": ("/dead-letters", ""),
     "dead-letter": ("/deliveries?outcome=dead", "tbody [data-row]"),
     "replays": ("/jobs", ""),
-    "replay": ("/jobs", "tbody [data-row]"),
+    "replay": ("/jobs", "tbody tr:has-text('dry-run') [data-row]"),
     "rejected": ("/rejected", ""),
     "providers": ("/providers", ""),
     "audits": ("/audits", ""),

@@ -1,14 +1,13 @@
 """The console in a real browser, on wide and narrow screens."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from app.sandbox.kompar import encrypt
 from app.storage.console_users import ROLES
@@ -16,10 +15,6 @@ from tests.support.kvitto_process import Running
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually
 
-_ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 _AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 PAGES = ("/login", *(f"/{name}" for name in (
     "", "deliveries", "dead-letters", "jobs", "rejected", "providers", "audits", "drift", "feed", "log",
@@ -43,16 +38,6 @@ _LOWEST_CONTRAST = """() => {
     return (a + 0.05) / (b + 0.05);
   }));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-    assert chromium, "no browser: apt-get install chromium-headless-shell"
-    with sync_playwright() as playwright:
-        chrome = playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
-        yield chrome
-        chrome.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from typing import Any
 from playwright.sync_api import Browser, Page
 
 from app.sandbox.kompar import encrypt
-from tests.browser.test_console import browser  # noqa: F401 - a fixture
 from tests.support.kvitto_process import SECRETS, Running, running
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually
@@ -49,7 +48,7 @@ def await_text(page: Page, text: str) -> None:
     eventually(is_shown, text)
 
 
-def test_operator_replays_what_died_for_want_of_a_key(tmp_path: Path, browser: Browser) -> None:  # noqa: F811
+def test_operator_replays_what_died_for_want_of_a_key(tmp_path: Path, browser: Browser) -> None:
     data = tmp_path / "data"
     with running(data, WITHOUT_KEY) as kvitto:
         receipts = [
@@ -133,7 +132,7 @@ def actions(page: Page) -> list[str]:
     return [each for each in found if each != "user-set"]
 
 
-def look_only(browser: Browser, kvitto: Running, password: str, receipt: str) -> None:  # noqa: F811
+def look_only(browser: Browser, kvitto: Running, password: str, receipt: str) -> None:
     """A viewer sees no button that does anything, and no log."""
     page = browser.new_page()
     log_in(page, kvitto, "vera", password)
@@ -149,7 +148,7 @@ def look_only(browser: Browser, kvitto: Running, password: str, receipt: str) ->
     page.context.close()
 
 
-def without_scripts(browser: Browser, kvitto: Running, password: str) -> None:  # noqa: F811
+def without_scripts(browser: Browser, kvitto: Running, password: str) -> None:
     """Reading and replaying work without JavaScript."""
     receipt = str(kvitto.post("applications", b"no envelope either").json()["receipt"])
     kvitto.outcome(receipt)

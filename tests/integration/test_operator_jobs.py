@@ -1,5 +1,6 @@
 """What a person asks for in the console, done by a worker: dry runs, replays, discards, bodies in clear."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from threading import Thread
@@ -78,6 +79,11 @@ def test_dry_run_says_what_a_replay_would_do_and_changes_nothing(
     assert "2 stored" in page
     assert outcomes(connection) == {"dead": 3}
     assert logged(connection) == [("dry-run", "operator-of-test", None)]
+    form = page.partition('<h2 id="do-it">')[2].partition("</form>")[0]
+    fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
+    job = ask(person, "replay", **fields)  # as the button below the result does
+    worker.work()
+    assert "3 of 3" in person.get(job)
 
 
 def test_replay_of_a_group_stores_what_opens_now(database: str, connection: Connection, worker: OperatorJobs) -> None:
