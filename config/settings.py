@@ -5,12 +5,12 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import tzinfo
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Self
 
 from config.checks import postgres, redis
 from config.declarations import DEFAULTS
 from config.environment import MIN_SECRET_LENGTH, Environment, load
+from config.networks import Network, trusted_proxies
 from config.quiet_hours import QuietHours, quiet_hours, time_zone
 from config.redis_address import RedisAddress, RedisAddressError
 from config.retention import retention
@@ -20,7 +20,6 @@ from config.tracing import otlp_endpoint, traced_share
 Keys = tuple[tuple[str, bytes], ...]
 # Two files in PEM: a server's certificate chain, and its key.
 Certificate = tuple[str, str]
-Network = IPv4Network | IPv6Network
 
 _HOUR = 3600
 # Less than the 512 MB that Redis takes for one value by default.
@@ -124,18 +123,6 @@ def _broker_address(environment: Environment) -> RedisAddress:
 def broker_setting(environment: Environment) -> str:
     """Return the setting that gives the address of the broker."""
     return "CELERY_BROKER_URL" if environment.is_set("CELERY_BROKER_URL") else "REDIS_URL"
-
-
-def trusted_proxies(environment: Environment) -> tuple[Network, ...]:
-    """Return the networks of the load balancers in front of ingest."""
-    networks: list[Network] = []
-    for item in filter(None, map(str.strip, environment.text("TRUSTED_PROXIES", "").split(","))):
-        try:
-            networks.append(ip_network(item))
-        except ValueError:
-            hint = "Separate addresses and networks by commas, for example 10.1.2.0/24,fd00::/64"
-            environment.fault("TRUSTED_PROXIES", f"{item!r} is no address and no network", hint)
-    return tuple(networks)
 
 
 def role_prefix(environment: Environment) -> str:

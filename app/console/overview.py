@@ -13,7 +13,7 @@ from app.console.access import Pages
 from app.domain.durations import in_words
 from app.errors import StoreUnavailableError
 from app.inbox.reader import InboxReader
-from app.storage import operator_jobs, reports
+from app.storage import operator_jobs, rejected, reports
 from app.storage.connection import Connection
 
 

@@ -14,7 +14,7 @@ from app.inbox import client
 from app.inbox.stream import Inbox
 from app.storage.fallbacks import LASTING_SECONDS, Fallback
 from app.storage.pool import Pool
-from app.storage.server_info import require_usable
+from app.storage.usability import require_usable
 
 _PROBE_INTERVAL_SECONDS = 1.0
 # A probe takes milliseconds. A store whose probe takes this long would keep requests waiting.

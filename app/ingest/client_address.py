@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from config.settings import Network
+from config.networks import Network
 
 UNKNOWN = "unknown"
 

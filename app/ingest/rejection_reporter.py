@@ -21,7 +21,7 @@ from app.ingest.periodic_reporter import PeriodicReporter
 from app.storage import rejected
 from app.storage.pool import Pool
 from app.storage.rejected import RejectedCount, RejectedRequest
-from config.settings import Network
+from config.networks import Network
 
 _REPORT_SECONDS, _TRIM_SECONDS = 1.0, 60.0
 # Requests and bytes that wait for a report, a client's part of them, and the size of one.

@@ -17,7 +17,7 @@ from app.errors import StoreUnavailableError
 from app.storage import access_log, dead_letters, erasure, events, feed, late_retries, periods, receipts
 from app.storage.access_log import Access
 from app.storage.connection import MISCONFIGURED, Connection, borrow, connect
-from app.storage.server_info import require_usable
+from app.storage.usability import require_usable
 from config.environment import ConfigurationError
 
 # How long a check of server and session is relied on.

@@ -1,4 +1,4 @@
-"""The Postgres server: its settings and state, and why a process must not start on it or use it any longer."""
+"""The Postgres server: its settings and its state, for the rules in config.checks.postgres."""
 
 import time
 from collections.abc import Collection
@@ -9,24 +9,20 @@ from typing import Any
 from psycopg.errors import InsufficientPrivilege
 
 from app.errors import StoreUnavailableError
-from app.storage import partitions, privileges
+from app.storage import partitions
 from app.storage.connection import (
-    MISCONFIGURED,
-    NO_PERMISSION,
     READ_ONLY,
     Connection,
     connect,
     connect_to_read,
-    durability_errors,
     fetch_one,
     read_session,
     read_settings,
-    session_errors,
 )
 from app.storage.migration_runner import pending
+from app.storage.usability import read_privileges
 from config.checks import postgres
-from config.checks.postgres import Privileges
-from config.checks.result import Facts, only_faults
+from config.checks.result import Facts
 
 
 def server_message(error: StoreUnavailableError) -> str:
@@ -43,27 +39,6 @@ def connect_to_any(dsn: str) -> Connection:
         if error.reason != READ_ONLY:
             raise
     return connect_to_read(dsn, "check")
-
-
-def require_writable(connection: Connection) -> None:
-    """Raise StoreUnavailableError if the server accepts no writes: a standby, or one set to read-only."""
-    if fetch_one(connection, "SELECT current_setting('transaction_read_only') = 'on' AS read_only").read_only:
-        raise StoreUnavailableError(READ_ONLY)
-
-
-def require_usable(connection: Connection, process: str, exceptions: Collection[str]) -> None:
-    """Raise StoreUnavailableError unless a commit here proves that a row is on disk, in the tables that are meant.
-
-    Nor if this role lacks a privilege that `process` needs: a commit later might be the first to need it.
-    `exceptions` are settings that need not be durable, as `postgres.setting`.
-    """
-    require_writable(connection)
-    if faults := session_errors(connection):
-        raise StoreUnavailableError(MISCONFIGURED, faults[0].message)
-    if faults := only_faults([postgres.privileges(_privileges(connection, [process]))]):
-        raise StoreUnavailableError(NO_PERMISSION, f"{faults[0].message}. {faults[0].hint}")
-    if faults := durability_errors(connection, exceptions):
-        raise StoreUnavailableError("postgres-not-durable", "; ".join(fault.name for fault in faults))
 
 
 def _read_collation(connection: Connection) -> tuple[str, str]:
@@ -99,19 +74,9 @@ def server_info(connection: Connection, processes: Collection[str]) -> Facts:
     state["session"] = read_session(connection)
     state["collation"] = _read_collation(connection)
     state["pending"] = _pending(connection)
-    state["privileges"] = _privileges(connection, processes)
+    state["privileges"] = read_privileges(connection, processes)
     state["partitions"] = _partitions(connection) if state["pending"] == [] else None
     return read_settings(connection, postgres.SETTINGS) | state
-
-
-def _privileges(connection: Connection, processes: Collection[str]) -> Privileges:
-    query = """
-        SELECT current_user::text AS role, current_setting('is_superuser')::boolean AS is_superuser,
-               coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'kvitto'), false)
-                   AS is_owner
-    """
-    missing = {process: list(map(str, privileges.missing(connection, process))) for process in processes}
-    return Privileges(**fetch_one(connection, query)._asdict(), missing=missing)
 
 
 def _pending(connection: Connection) -> list[str] | None:

@@ -34,7 +34,8 @@ def test_tables_and_views_that_are_named_exist(page: Path, connection: Connectio
     text = re.sub(r"FROM\s+(reporting\.\w+)", r"`\1`", page.read_text())
     for schema in ("kvitto", "reporting"):
         named = set(re.findall(rf"`{schema}\.(\w+)`", text))
-        assert named <= relations(connection, schema).keys() | functions(connection, schema)
+        made_up = {"acme_orders"}  # of the guide to a new provider
+        assert named - made_up <= relations(connection, schema).keys() | functions(connection, schema)
 
 
 def test_every_view_is_in_the_data_model_with_its_columns(connection: Connection) -> None:

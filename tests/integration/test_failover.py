@@ -15,7 +15,7 @@ from app.storage import feed, overflow
 from app.storage.connection import connect, session
 from app.storage.ledger import Ledger
 from app.storage.pool import Pool
-from app.storage.server_info import require_writable
+from app.storage.usability import require_writable
 from tests.chaos.proxy import Proxy
 from tests.integration.test_ledger import processed
 from tests.support import databases, servers

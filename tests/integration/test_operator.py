@@ -26,6 +26,9 @@ RECORDED = {
     "subscriptions register": ("kompar", "applications"),
     "subscriptions remove": ("kompar", "applications"),
     "subscriptions adopt": ("w-1",),
+    "users add": ("ada", "--role", "viewer"),
+    "users password": ("ada",),
+    "users remove": ("ada",),
 }
 UNNAMED, SERVICE = 12345, 65534  # a number without an entry in /etc/passwd, and `nobody`, to whom nobody logs in
 EVERY = pytest.mark.parametrize("name", RECORDED)

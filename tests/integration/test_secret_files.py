@@ -67,7 +67,7 @@ def test_pool_replaces_a_broken_connection_with_the_login_that_counts_now(
         assert pool.run(user_of) == "kvitto"
         (tmp_path / "url").write_text(database.replace("kvitto@", "kvitto_worker@"))
         own = "datname = current_database() AND application_name = 'kvitto-pool'"
-        other.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {own}")
+        other.execute(f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE {own}")
         assert pool.run(user_of) == "kvitto_worker"
 
 
