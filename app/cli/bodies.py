@@ -14,6 +14,7 @@ from app.errors import InvalidDeliveryError
 from app.providers import registry
 from app.storage import access_log, bodies, receipts
 from app.storage.access_log import Access
+from app.storage.bodies import Place
 from app.storage.connection import Connection, session
 from config.environment import Environment
 from config.settings import ResealSettings, WorkerSettings
@@ -55,22 +56,26 @@ def reveal(receipt: UUID, reason: str, operator: str | None, raw: bool) -> None:
 
 
 @click.command(epilog="Example: DATABASE_URL=postgresql://owner@db/kvitto kvitto reseal")
+@operator_option
 @click.option("--dry-run", is_flag=True, help="Only count the bodies under other keys.")
-def reseal(dry_run: bool) -> None:
+def reseal(operator: str | None, dry_run: bool) -> None:
     """Seal bodies of other keys again under the first of SEALING_KEYS, as the schema's owner.
 
     It can be interrupted and repeated. The other keys can go once it finds no body, and no delivery from before
-    waits in an inbox.
+    waits in an inbox. The access log records it.
     """
+    name = "" if dry_run else require_operator(operator)
     settings = ResealSettings.load()
     keys = SealingKeys(settings.sealing_keys)
     unopened: list[UUID] = []
     with session(settings.database_url, "reseal") as connection:
-        total = sum(bodies.count_excluding(connection, table, keys.prefix) for table in bodies.TABLES)
+        places = bodies.places(connection)
+        total = sum(bodies.count_excluding(connection, place, keys.prefix) for place in places)
         if not dry_run:
+            access_log.record(connection, Access("reseal", name, subject=f"{total} bodies, key {keys.key_ids[0]}"))
             with click.progressbar(length=total, label="sealing", file=sys.stderr) as progress:
-                for table in bodies.TABLES:
-                    for resealed, failed in _reseal(connection, table, keys):
+                for place in places:
+                    for resealed, failed in _reseal(connection, place, keys):
                         unopened += failed
                         progress.update(resealed + len(failed))
     click.echo(f"{total - len(unopened)} bodies {'are under other keys' if dry_run else 'sealed again'}")
@@ -79,9 +84,9 @@ def reseal(dry_run: bool) -> None:
         raise click.ClickException(f"no key opens {len(unopened)}: add it to SEALING_KEYS and repeat ({listed})")
 
 
-def _reseal(connection: Connection, table: str, keys: SealingKeys) -> Iterator[tuple[int, list[UUID]]]:
-    """Seal a table's bodies again, one batch a transaction; yield each batch's count, and receipts no key opens."""
-    batch = bodies.select_excluding(connection, table, keys.prefix)
+def _reseal(connection: Connection, place: Place, keys: SealingKeys) -> Iterator[tuple[int, list[UUID]]]:
+    """Seal a column's bodies again, one batch a transaction; yield each batch's count, and receipts no key opens."""
+    batch = bodies.select_excluding(connection, place, keys.prefix)
     while batch:
         resealed, unopened = [], []
         for receipt, sealed in batch:
@@ -89,6 +94,6 @@ def _reseal(connection: Connection, table: str, keys: SealingKeys) -> Iterator[t
                 resealed.append((receipt, keys.seal(receipt, keys.unseal(receipt, sealed))))
             except InvalidDeliveryError:
                 unopened.append(receipt)
-        bodies.replace(connection, table, resealed)
+        bodies.replace(connection, place, resealed)
         yield len(resealed), unopened
-        batch = bodies.select_excluding(connection, table, keys.prefix, after=batch[-1][0])
+        batch = bodies.select_excluding(connection, place, keys.prefix, after=batch[-1][0])

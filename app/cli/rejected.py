@@ -9,10 +9,12 @@ from uuid import UUID
 import click
 
 from app.cli import param_types
+from app.cli.operator_name import operator_option, require_operator
 from app.cli.output import print_fields, print_rows
 from app.cli.shared_options import json_option, known_provider
 from app.processing.readmission import Readmission
 from app.storage import rejected as requests
+from app.storage.access_log import Access
 from app.storage.connection import Connection, session
 from config.environment import Environment
 from config.settings import LedgerSettings
@@ -56,7 +58,7 @@ def show(receipt: UUID, as_json: bool) -> None:
         found = requests.find(connection, receipt)
         if found is None:
             raise click.ClickException(f"{receipt} is no rejected request that is kept; see: kvitto rejected list")
-        (judged,) = readmission.readmit(connection, [found], dry_run=True)
+        (judged,) = readmission.readmit(connection, [found], access=None)
     fields = found._asdict() | {"verifies": judged["outcome"] == "readmitted", "detail": judged["detail"]}
     del fields["request"]
     if as_json:
@@ -69,17 +71,22 @@ def show(receipt: UUID, as_json: bool) -> None:
 @click.option("--since", required=True, type=param_types.moment, metavar="TIME", help=_SINCE)
 @click.option("--provider", callback=known_provider, help="Of this provider.")
 @click.option("--dry-run", is_flag=True, help="Show the outcome of each, and change nothing.")
+@click.option("--why", callback=param_types.recorded_reason, help="Why; stored for good with operator and time.")
+@operator_option
 @json_option
-def readmit(since: datetime, provider: str | None, dry_run: bool, as_json: bool) -> None:
+def readmit(
+    since: datetime, provider: str | None, dry_run: bool, why: str | None, operator: str | None, as_json: bool
+) -> None:
     """Accept the rejected requests that verify with the present secrets.
 
-    Each keeps its time of receipt. It can be interrupted and repeated.
+    Each keeps its time of receipt. It can be interrupted and repeated. The access log records each readmission.
     """
+    access = None if dry_run else Access("readmission", require_operator(operator), why)
     readmission = Readmission(Environment.of_process())
     with _connect() as connection, _connect() as reading:
         found = requests.since(reading, since, provider)
         rows = []
-        for row in readmission.readmit(connection, found, dry_run):
+        for row in readmission.readmit(connection, found, access):
             rows.append(row)
             if not as_json and sys.stderr.isatty():
                 click.echo(f"\r{len(rows)} requests", err=True, nl=False)

@@ -5,10 +5,13 @@ from contextlib import closing
 
 import click
 
+from app.cli.operator_name import operator_option, require_operator
 from app.cli.output import console, print_rows
 from app.cli.shared_options import json_option
 from app.providers import registry
+from app.storage import access_log
 from app.storage import retention as ages
+from app.storage.access_log import Access
 from app.storage.connection import patient, session
 from app.storage.ledger import Ledger
 from app.storage.retention import PostponedError, Retention
@@ -50,13 +53,17 @@ def show(as_json: bool) -> None:
 
 @retention.command(epilog="Example: kvitto retention apply --dry-run")
 @click.option("--dry-run", is_flag=True, help="Count what would be removed, and change nothing.")
+@operator_option
 @json_option
-def apply(dry_run: bool, as_json: bool) -> None:
+def apply(dry_run: bool, operator: str | None, as_json: bool) -> None:
     """Remove what is older than its limit. It can be interrupted and repeated; the next run continues.
+
+    The access log records it; what workers remove by the same limits is in their logs.
 
     `dead_letters` of a dry run are those that wait for a replay and would be removed with their bodies: replay or
     discard them first. Exit 1 if a part has to wait for the next run.
     """
+    name = "" if dry_run else require_operator(operator)
     settings = _settings()
     with session(settings.database_url, "retention") as connection:
         if dry_run:
@@ -64,6 +71,9 @@ def apply(dry_run: bool, as_json: bool) -> None:
                 rows = ages.pending(connection, ages.limits(connection, settings.retention))
             print_rows(rows, _PENDING, as_json, empty=_NOTHING_SET)
             return
+        for limit in ages.limits(connection, settings.retention):
+            subject = f"{limit['kind']} from before {limit['removes_before']:%Y-%m-%d}"
+            access_log.record(connection, Access("retention", name, provider=limit["provider"], subject=subject))
     removed: Counter[tuple[str, str]] = Counter()
     postponed = ""
     with console(stderr=True).status("removing what is older than its limit") as progress:

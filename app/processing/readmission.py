@@ -10,6 +10,7 @@ from app.processing.saved_request import SavedRequest
 from app.providers import registry
 from app.providers.base import Authentication, kept_headers
 from app.storage import rejected
+from app.storage.access_log import Access
 from app.storage.connection import Connection
 from app.storage.rejected import RejectedRequest
 from config.environment import Environment
@@ -28,9 +29,9 @@ class Readmission:
         self._keys = SealingKeys(settings.sealing_keys)
 
     def readmit(
-        self, connection: Connection, requests: Iterable[RejectedRequest], dry_run: bool
+        self, connection: Connection, requests: Iterable[RejectedRequest], access: Access | None
     ) -> Iterator[dict[str, Any]]:
-        """Readmit each request that verifies now; yield what became of it, with `dry_run` what would.
+        """Readmit each request that verifies now, and log it; yield what became of it, without `access` what would.
 
         A delivery keeps its time of receipt. If the provider has delivered it again meanwhile, one of the two is a
         duplicate, as always.
@@ -44,7 +45,7 @@ class Readmission:
             except ValueError as error:
                 detail = f"not a delivery: {error}"
             else:
-                is_new = dry_run or rejected.readmit(connection, delivery)
+                is_new = access is None or rejected.readmit(connection, delivery, access)
                 outcome = "readmitted" if is_new else "readmitted before"
             yield {
                 "receipt": request.receipt,

@@ -1,46 +1,70 @@
 """Sealed bodies: which are not yet under the newest key, and their replacement."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
 
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
 from app.storage.connection import Connection, fetch_one
 
-# Where sealed bodies are kept: for good, and until the ledger has them.
-TABLES = ("bodies", "overflow")
 _FIRST = UUID(int=0)
 _SealedBody = tuple[UUID, bytes]
-_OTHER_PREFIX = SQL("ciphertext IS NOT NULL AND substring(ciphertext, 1, octet_length(%(prefix)b)) <> %(prefix)b")
+_OTHER_PREFIX = SQL("{column} IS NOT NULL AND substring({column}, 1, octet_length(%(prefix)b)) <> %(prefix)b")
 
 
-def count_excluding(connection: Connection, table: str, prefix: bytes) -> int:
+class Place(NamedTuple):
+    """A column of sealed bodies."""
+
+    table: str
+    column: str
+
+    def compose(self, query: SQL) -> Composed:
+        """Return a query of this column."""
+        table, column = Identifier(self.table), Identifier(self.column)
+        return query.format(table=table, column=column, other_prefix=_OTHER_PREFIX.format(column=column))
+
+
+def places(connection: Connection) -> list[Place]:
+    """Return every column of sealed bodies: a seal is bound to its receipt, so they are the bytes beside receipts."""
+    query = """
+        SELECT relname::text, attname::text FROM pg_class JOIN pg_attribute AS sealed ON attrelid = pg_class.oid
+        WHERE relnamespace = 'kvitto'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+          AND atttypid = 'bytea'::regtype AND NOT attisdropped
+          AND EXISTS (SELECT FROM pg_attribute AS beside WHERE beside.attrelid = sealed.attrelid
+                      AND beside.attname = 'receipt' AND beside.atttypid = 'uuid'::regtype)
+        ORDER BY 1, 2
+    """
+    return [Place(*row) for row in connection.execute(query)]
+
+
+def count_excluding(connection: Connection, place: Place, prefix: bytes) -> int:
     """Count the bodies that do not begin with `prefix`."""
-    query = SQL("SELECT count(*) AS n FROM {} WHERE {}").format(Identifier(table), _OTHER_PREFIX)
+    query = place.compose(SQL("SELECT count(*) AS n FROM {table} WHERE {other_prefix}"))
     return int(fetch_one(connection, query, {"prefix": prefix}).n)
 
 
-def select_excluding(connection: Connection, table: str, prefix: bytes, after: UUID = _FIRST) -> list[_SealedBody]:
+def select_excluding(connection: Connection, place: Place, prefix: bytes, after: UUID = _FIRST) -> list[_SealedBody]:
     """Return bodies that do not begin with `prefix`, in order of receipt id, beginning behind `after`.
 
     At most 500, and 16 MiB together; a larger one comes alone.
     """
     query = SQL("""
-        SELECT receipt, ciphertext FROM (
-            SELECT receipt, ciphertext,
-                   sum(octet_length(ciphertext)) OVER (ORDER BY receipt) - octet_length(ciphertext) AS before
+        SELECT receipt, sealed FROM (
+            SELECT receipt, sealed, sum(octet_length(sealed)) OVER (ORDER BY receipt) - octet_length(sealed) AS before
             FROM (
-                SELECT receipt, ciphertext FROM {} WHERE receipt > %(after)s AND {} ORDER BY receipt LIMIT 500
+                SELECT receipt, {column} AS sealed FROM {table} WHERE receipt > %(after)s AND {other_prefix}
+                ORDER BY receipt LIMIT 500
             ) AS next
         ) AS summed WHERE before < 16 * 1024 * 1024 ORDER BY receipt
-    """).format(Identifier(table), _OTHER_PREFIX)
-    return connection.execute(query, {"prefix": prefix, "after": after}).fetchall()
+    """)
+    return connection.execute(place.compose(query), {"prefix": prefix, "after": after}).fetchall()
 
 
-def replace(connection: Connection, table: str, bodies: Sequence[_SealedBody]) -> None:
+def replace(connection: Connection, place: Place, bodies: Sequence[_SealedBody]) -> None:
     """Replace the bodies of receipts; one that was removed in the meantime stays removed."""
     query = SQL("""
-        UPDATE {0} SET ciphertext = fresh.ciphertext FROM unnest(%s::uuid[], %b::bytea[]) AS fresh (receipt, ciphertext)
-        WHERE {0}.receipt = fresh.receipt AND {0}.ciphertext IS NOT NULL
-    """).format(Identifier(table))
-    connection.execute(query, [[receipt for receipt, _ in bodies], [ciphertext for _, ciphertext in bodies]])
+        UPDATE {table} SET {column} = fresh.sealed FROM unnest(%s::uuid[], %b::bytea[]) AS fresh (receipt, sealed)
+        WHERE {table}.receipt = fresh.receipt AND {table}.{column} IS NOT NULL
+    """)
+    connection.execute(place.compose(query), [[receipt for receipt, _ in bodies], [sealed for _, sealed in bodies]])

@@ -50,10 +50,13 @@ def test_ten_minutes_of_deliveries_under_a_wrong_token_are_readmitted_whole(kvit
     planned = readmit(kvitto, since, "--provider", "kompar", "--dry-run", **CORRECTED)
     assert [row["outcome"] for row in planned] == ["readmitted"] * number
     assert len(kvitto.rows(KEPT, since, "wrong-token")) == number
-    done = readmit(kvitto, since, "--provider", "kompar", **CORRECTED)
+    done = readmit(kvitto, since, "--provider", "kompar", "--operator", "Ada", "--why", "token", **CORRECTED)
     assert sorted(row["receipt"] for row in done) == sorted(receipts)
     assert {row["outcome"] for row in done} == {"readmitted"}
     assert readmit(kvitto, since, "--provider", "kompar", **CORRECTED) == []
+    logged = kvitto.rows("SELECT * FROM reporting.access_log WHERE action = 'readmission' AND reason = 'token'")
+    assert sorted(str(row["receipt"]) for row in logged) == sorted(receipts)
+    assert {(row["operator"], row["provider"]) for row in logged} == {("Ada", "kompar")}
 
     query = "SELECT * FROM reporting.deliveries WHERE receipt = ANY(%s::uuid[]) AND outcome = 'stored'"
     eventually(lambda: len(kvitto.rows(query, receipts)) == number, "all of them in the ledger", 60)

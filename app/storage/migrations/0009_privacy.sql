@@ -2,8 +2,8 @@
 
 SET LOCAL search_path = kvitto;
 
--- Every reveal, export, erasure, replay, discard, accepted loss, finding and change of a subscription. `operator` is what
--- the operator claims; the server fills `role`. The processes' roles add rows, and can neither read nor change them.
+-- Every reveal, export, erasure, replay, discard, readmission, reseal, removal by an operator, accepted loss, finding and
+-- change of a subscription. `operator` is what the operator claims; the server fills `role`. The processes' roles add rows, and can neither read nor change them.
 CREATE TABLE access_log (
     number    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     logged_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -25,8 +25,8 @@ COMMENT ON VIEW reporting.access_log IS
 COMMENT ON COLUMN reporting.access_log.number IS 'Number of the row; numbers may be missing.';
 COMMENT ON COLUMN reporting.access_log.logged_at IS 'Instant at which it was recorded.';
 COMMENT ON COLUMN reporting.access_log.action IS
-    'reveal, export, erasure, replay, discard, loss-accepted, late-retry-accepted, late-retry-dismissed, '
-    'subscription-requested, subscription-adopted or subscription-removal.';
+    'reveal, export, erasure, replay, discard, readmission, reseal, retention, loss-accepted, late-retry-accepted, '
+    'late-retry-dismissed, subscription-requested, subscription-adopted or subscription-removal.';
 COMMENT ON COLUMN reporting.access_log.operator IS 'Who did it: a claim of the operator, which nothing proves.';
 COMMENT ON COLUMN reporting.access_log.role IS 'Role of the connection, as the server saw it.';
 COMMENT ON COLUMN reporting.access_log.reason IS 'Why, in the operator''s words; null for actions that need none.';
