@@ -26,7 +26,8 @@ _LONGEST = timedelta(days=1)
 def recount(connection: Connection, provider: str, everything: bool = False) -> None:
     """Count periods that have no counts, and those that were counted a day ago, some at a time; or all of them.
 
-    A period that a batch changes while it is counted keeps its state: its number of changes differs then.
+    A period that a batch changes while it is counted keeps its state: its number of changes differs then. A count waits
+    for no batch that has not committed, so that the two cannot wait for each other.
     """
     query = """
         WITH due AS (
@@ -39,10 +40,13 @@ def recount(connection: Connection, provider: str, everything: bool = False) -> 
                    (SELECT coalesce(jsonb_agg(to_jsonb(entry)), '[]')
                     FROM count_entries(%(provider)s, since, until) AS entry) AS counts
             FROM due
+        ), unchanged AS MATERIALIZED (
+            SELECT until FROM counted_periods AS kept JOIN counted USING (until, changes)
+            WHERE kept.provider = %(provider)s FOR UPDATE OF kept SKIP LOCKED
         )
         UPDATE counted_periods AS kept SET counts = counted.counts, counted_at = clock_timestamp()
-        FROM counted
-        WHERE kept.provider = %(provider)s AND kept.until = counted.until AND kept.changes = counted.changes
+        FROM counted JOIN unchanged USING (until)
+        WHERE kept.provider = %(provider)s AND kept.until = counted.until
     """
     most = None if everything else _RECOUNTED
     parameters = {"provider": provider, "everything": everything, "counted_for": _COUNTED_FOR, "most": most}

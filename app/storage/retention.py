@@ -22,7 +22,7 @@ from app.storage.ledger import Ledger
 Limits = Mapping[str, Mapping[str, int]]
 COLUMNS = ("provider", "kind", "months", "removes_before", "done_until")
 # Rows of one transaction: a batch of deliveries that waits for one waits for milliseconds.
-_BATCH = 5_000
+_BATCH = 1_000
 # How long a statement waits for a table that deliveries pass, and they behind it. It is repeated after a pause.
 _LOCK_MS = 60
 _TRIES = 40

@@ -88,26 +88,40 @@ def test_an_audit_counts_a_late_entry_of_a_counted_period(
     assert (row["receipts"], row["copies"]) == (4, 1)
 
 
+_ADD = """
+    INSERT INTO receipts (receipt, provider, topic, outcome, received_at, epoch, seq)
+    SELECT gen_random_uuid(), provider, topic, 'stored', received_at, epoch, 99 FROM receipts LIMIT 1
+"""
+
+
 def test_a_period_that_changes_while_it_is_counted_is_counted_again(
     database: str, connection: Connection, ledger: Ledger
 ) -> None:
     fill(database)
     close_period(connection, ledger)
     waits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with connect(database, "batch") as batch, connect(database, "audit") as counting:
-        with batch.transaction():
-            query = """
-                INSERT INTO receipts (receipt, provider, topic, outcome, received_at, epoch, seq)
-                SELECT gen_random_uuid(), provider, topic, 'stored', received_at, epoch, 99 FROM receipts LIMIT 1
-            """
-            batch.execute(query)
+    with connect(database, "holder") as holder, connect(database, "audit") as counting:
+        with holder.transaction():
+            holder.execute("LOCK TABLE duplicate_entries")
             recount = Thread(target=periods.recount, args=(counting, "kompar", True))
             recount.start()
-            eventually(lambda: connection.execute(waits).rowcount == 1, "the count waits for the batch")
+            eventually(lambda: connection.execute(waits).rowcount == 1, "the count has begun")
+            connection.execute(_ADD)
         recount.join()
     assert counts(connection) == [("kompar", 2, 1, 1)]
     periods.recount(connection, "kompar")
     assert counts(connection) == [("kompar", 2, 1, 1)]
+
+
+def test_a_count_waits_for_no_batch(database: str, connection: Connection, ledger: Ledger) -> None:
+    fill(database)
+    close_period(connection, ledger)
+    with connect(database, "batch") as batch:
+        with batch.transaction():
+            batch.execute(_ADD)
+            connection.execute("SET lock_timeout = '1ms'")
+            periods.recount(connection, "kompar", everything=True)
+        assert counts(connection) == [("kompar", 2, 1, 1)]
 
 
 @pytest.mark.parametrize(

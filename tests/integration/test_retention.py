@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from threading import Thread
 from typing import Any
 from uuid import UUID
 
@@ -23,8 +24,10 @@ from app.storage.ledger import Ledger
 from app.storage.overflow import Overflow
 from app.storage.retention import Limits, PostponedError, Retention, limits, pending
 from tests.integration.test_ledger import EPOCH, KOMPAR
+from tests.support.servers import eventually
 
 NOW = datetime.now(UTC)
+WAITING = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 def months_ago(months: int) -> datetime:
@@ -247,6 +250,157 @@ def test_a_month_waits_briefly_for_a_table_that_is_in_use_and_goes_later(stage: 
         assert stage.rows("receipts") == 37
     stage.apply({"kompar": {"contents": 6, "receipts": 6}})
     assert stage.rows("receipts") == 19
+
+
+def test_a_month_that_another_provider_is_writing_to_stays(stage: Stage, database: str) -> None:
+    fill(stage)
+    month = months_ago(12).date().replace(day=1)
+    found: list[bool] = []
+
+    def retire() -> None:
+        with connect(database, "retention") as connection:
+            query = "SELECT retire_month(%s, '{kompar}', true) AS done"
+            found.append(connection.execute(query, [month]).fetchall()[0].done)
+
+    run = Thread(target=retire)
+    with connect(database, "batch") as batch:
+        with batch.transaction():
+            query = """
+                INSERT INTO receipts (receipt, provider, topic, outcome, received_at, epoch, seq)
+                VALUES (%s, 'solaris', 'x', 'stored', %s, %s, 0)
+            """
+            late = delivery(months_ago(12), None, provider="solaris")
+            batch.execute(query, [late.receipt, late.received.received_at, EPOCH])
+            run.start()
+            eventually(lambda: stage.owner.execute(WAITING).rowcount == 1, "the month waits for the batch")
+        run.join()
+    assert found == [False]
+    assert (stage.rows("receipts"), stage.rows("bodies")) == (37, 36)
+
+
+def test_while_a_month_is_removed_nothing_is_waited_for_that_batches_would_wait_for(
+    stage: Stage, database: str
+) -> None:
+    fill(stage)
+    month = months_ago(12).date().replace(day=1)
+    tables = ("bodies", "answers", "retired_receipts", "receipts_other", f"receipts_{month:%Y_%m}")
+    for table in tables:
+        with connect(database, "reader") as reader, reader.transaction():
+            reader.execute(f"LOCK TABLE ONLY {table} IN ACCESS SHARE MODE".encode())
+            stage.owner.execute("SET lock_timeout = '1h'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                stage.owner.execute("SELECT retire_month(%s, '{kompar}', true)", [month])
+    assert stage.owner.execute("SELECT retire_month(%s, '{kompar}', true)", [month]).fetchall() == [(True,)]
+
+
+def test_two_runs_take_a_month_once(stage: Stage) -> None:
+    fill(stage)
+    before = stage.account()
+    month = months_ago(12).date().replace(day=1)
+    query = "SELECT retire_month(%s, '{kompar}', true)"
+    assert [stage.owner.execute(query, [month]).fetchall() for _ in range(2)] == [[(True,)], [(False,)]]
+    assert [stage.owner.execute("SELECT archive_retired()").fetchall() for _ in range(2)] == [[(3,)], [(0,)]]
+    assert stage.owner.execute(query, [month]).fetchall() == [(True,)]  # nothing is left of it
+    assert stage.account() == before
+
+
+def test_a_removal_that_fails_half_way_changes_nothing_and_is_continued(stage: Stage) -> None:
+    fill(stage)
+    before = stage.account()
+    stage.store(delivery(months_ago(9), None, provider="solaris"))  # so that rows go, and a month, too
+    function = "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no space'; END $$"
+    stage.owner.execute(function)
+    for table, event in (("archived_counts", "INSERT"), ("dead_letters", "DELETE"), ("counted_periods", "UPDATE")):
+        stage.ledgers["kompar"].close_periods()
+        trigger = f"CREATE TRIGGER fail BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION fail()"
+        stage.owner.execute(trigger.encode())
+        with pytest.raises(psycopg.errors.RaiseException):
+            stage.apply({"kompar": {"contents": 6, "receipts": 6}})
+        stage.owner.execute(f"DROP TRIGGER fail ON {table}".encode())
+        assert stage.account() == before
+    stage.apply({"kompar": {"contents": 6, "receipts": 6}})
+    assert (stage.rows("retired_receipts"), stage.account()) == (0, before)
+
+
+def test_a_loss_that_later_entries_of_its_epoch_made_up_for_stays_known_after_their_month_was_removed(
+    stage: Stage,
+) -> None:
+    at = months_ago(9)
+    lost = {2, 3}  # Redis was set back behind the mark that counted four; two others were appended after it
+    stage.store(*(delivery(at, None, seq=seq) for seq in {1, 2, 3, 4} - lost))
+    early = HighWaterMark(EPOCH, 4, StreamId(int(at.timestamp() * 1000), 4))
+    later = at + timedelta(hours=1)
+    stage.store(delivery(later, None, seq=1), delivery(later, None, seq=2))
+    late = HighWaterMark(EPOCH, 4, StreamId(int(later.timestamp() * 1000), 2))
+    high_water_marks.record(stage.owner, [("kompar", early), ("kompar", late)])
+    assert stage.account()["missing"] == 2
+    stage.apply({"kompar": {"contents": 6, "receipts": 6}})
+    assert (stage.rows("receipts"), stage.account()["missing"]) == (0, 2)
+    high_water_marks.forget_confirmed(stage.worker, "kompar")
+    assert stage.account()["missing"] == 2
+
+
+@pytest.mark.parametrize("is_counted", [False, True])
+def test_counts_for_dashboards_that_waited_for_a_month_have_it(stage: Stage, database: str, is_counted: bool) -> None:
+    fill(stage)
+    if is_counted:
+        with stage.ledgers["kompar"].turn() as connection:
+            periods.close(connection, "kompar", [months_ago(months) + timedelta(days=1) for months in range(12, 0, -1)])
+        periods.recount(stage.worker, "kompar")
+    query = "SELECT provider, stored, duplicate, dead FROM reporting.delivery_counts"
+    before = stage.owner.execute(query).fetchall()
+    found: list[Any] = []
+    dashboard = database.replace("//kvitto@", "//kvitto_dashboard@")
+    with connect(dashboard, "dashboard") as reader, connect(database, "retention") as retention:
+        reading = Thread(target=lambda: found.extend(reader.execute(query).fetchall()))
+        with retention.transaction():
+            retention.execute("SELECT retire_month(%s, '{kompar}', true)", [months_ago(12).date().replace(day=1)])
+            retention.execute("SELECT archive_retired()")
+            reading.start()
+            eventually(lambda: stage.owner.execute(WAITING).rowcount == 1, "the dashboard waits")
+        reading.join()
+    assert found == before
+
+
+def test_bodies_go_with_the_events_that_an_erasure_would_find_them_by(stage: Stage) -> None:
+    fill(stage)
+    stage.apply({"kompar": {"contents": 6}})
+    query = "SELECT receipt FROM receipts WHERE outcome IN ('stored', 'duplicate') EXCEPT SELECT receipt FROM events"
+    without = {row.receipt for row in stage.owner.execute(query)}
+    assert len(without) == 12
+    assert without.isdisjoint(row.receipt for row in stage.owner.execute("SELECT receipt FROM bodies"))
+    assert stage.rows("bodies") == 24
+
+
+def test_what_retention_removes_leaves_the_feed_without_a_change_and_a_consumer_that_missed_some_is_marked(
+    stage: Stage,
+) -> None:
+    def consumers() -> dict[str, bool]:
+        query = "SELECT consumer, has_missed FROM reporting.feed_consumers"
+        return {row.consumer: row.has_missed for row in stage.owner.execute(query)}
+
+    for months in range(12, 0, -1):
+        stage.store(delivery(months_ago(months), {"application_id": f"a{months}"}))
+    feed = "SELECT position, change FROM reporting.read_feed(%s, 'kompar')"
+    positions = [row.position for row in stage.owner.execute(feed, ["prompt"])]
+    assert len(positions) == 12
+    stage.owner.execute("SELECT reporting.confirm_feed('prompt', 'kompar', %s)", [positions[-1]])
+    stage.owner.execute(feed, ["away"])
+    stage.owner.execute("SELECT reporting.confirm_feed('away', 'kompar', %s)", [positions[2]])
+    assert consumers() == {"prompt": False, "away": False}
+
+    stage.apply({"kompar": {"contents": 6}})
+    assert stage.owner.execute(feed, ["prompt"]).fetchall() == []
+    assert stage.owner.execute(feed, ["new"]).fetchall() == [(position, "new") for position in positions[6:]]
+    assert consumers() == {"prompt": False, "away": True, "new": False}
+    assert stage.owner.execute(feed, ["away"]).fetchall() == [(position, "new") for position in positions[6:]]
+    stage.owner.execute("SELECT reporting.confirm_feed('away', 'kompar', %s)", [positions[-1]])
+    assert consumers() == {"prompt": False, "away": False, "new": False}
+
+    again = delivery(NOW, {"application_id": "a12"})
+    stage.store(again)
+    (row,) = stage.owner.execute("SELECT * FROM reporting.read_feed('prompt', 'kompar')").fetchall()
+    assert (row.receipt, row.change, row.revision) == (again.receipt, "new", 1)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ GRANT INSERT, SELECT (received_at) ON overflow TO kvitto_ingest;
 GRANT SELECT, UPDATE (ciphertext, delivery_count, claimed_by, claimed_at) ON overflow TO kvitto_worker;
 
 -- What ingest and sweeps saw: so many entries of an epoch were appended up to this one. Kept here because Redis loses
--- its count together with its data. A mark is never changed. It goes when the ledger has confirmed it.
+-- its count together with its data. What a mark says is never changed. It goes when the ledger has confirmed it.
 CREATE TABLE inbox_high_water_marks (
     provider    text COLLATE "C" NOT NULL,
     epoch       uuid NOT NULL,
@@ -43,6 +43,8 @@ CREATE TABLE inbox_high_water_marks (
     received_at timestamptz NOT NULL,
     seq         bigint NOT NULL,
     observed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Entries of its epoch behind it that retention removed: they cannot be counted any more.
+    archived_after bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (provider, received_at, seq, epoch, appended)
 );
 -- No role can lower what was seen.
@@ -184,27 +186,33 @@ AS $$
     GROUP BY part.epoch, part.kind
 $$;
 
--- How many deliveries of each provider had which outcome, those that retention removed included.
+-- How many deliveries of each provider had which outcome, those that retention removed included. The lock comes before
+-- the query's snapshot, which therefore has the counts of every month that the lock waited for.
 CREATE FUNCTION outcome_counts() RETURNS TABLE (provider text, outcome text, deliveries bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kvitto, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kvitto, pg_temp
 AS $$
-    WITH RECURSIVE known AS (
-        (SELECT first.provider FROM entries AS first ORDER BY first.provider LIMIT 1)
-        UNION ALL
-        SELECT (SELECT next.provider FROM entries AS next
-                WHERE next.provider > known.provider ORDER BY next.provider LIMIT 1)
-        FROM known WHERE known.provider IS NOT NULL
-    )
-    SELECT named.provider, counted.kind, sum(counted.entries)::bigint
-    FROM (SELECT known.provider FROM known WHERE known.provider IS NOT NULL
-          UNION SELECT archived.provider FROM archived_counts AS archived) AS named
-    CROSS JOIN LATERAL entry_counts(named.provider) AS counted
-    WHERE counted.kind NOT IN ('copy', 'overflow', 'unmatched')
-    GROUP BY named.provider, counted.kind
+BEGIN
+    LOCK TABLE ONLY receipts, ONLY retired_receipts IN ACCESS SHARE MODE;
+    RETURN QUERY
+        WITH RECURSIVE known AS (
+            (SELECT first.provider FROM entries AS first ORDER BY first.provider LIMIT 1)
+            UNION ALL
+            SELECT (SELECT next.provider FROM entries AS next
+                    WHERE next.provider > known.provider ORDER BY next.provider LIMIT 1)
+            FROM known WHERE known.provider IS NOT NULL
+        )
+        SELECT named.provider, counted.kind, sum(counted.entries)::bigint
+        FROM (SELECT known.provider FROM known WHERE known.provider IS NOT NULL
+              UNION SELECT archived.provider FROM archived_counts AS archived) AS named
+        CROSS JOIN LATERAL entry_counts(named.provider) AS counted
+        WHERE counted.kind NOT IN ('copy', 'overflow', 'unmatched')
+        GROUP BY named.provider, counted.kind;
+END
 $$;
 
--- How many entries of an inbox the ledger holds after each of these places, by the place's number from 1. Places are
--- recent, so that few entries are after them. Each entry is counted once: before the next place.
+-- How many entries of an inbox the ledger holds or held after each of these places, by the place's number from 1. Places
+-- are recent, so that few entries are after them. Each entry is counted once: before the next place. What retention
+-- removed is known of places that have a mark.
 CREATE FUNCTION entries_after(of_provider text, epochs uuid[], times timestamptz[], seqs bigint[])
 RETURNS TABLE (number bigint, entries bigint)
 LANGUAGE sql STABLE SET search_path = kvitto, pg_temp
@@ -217,11 +225,16 @@ AS $$
         SELECT place.*,
                (SELECT count(*) FROM entries AS entry
                 WHERE entry.provider = of_provider AND entry.epoch = place.epoch
-                  AND (entry.received_at, entry.seq) > (place.received_at, place.seq)
-                  AND (entry.received_at, entry.seq) <= (place.next_time, place.next_seq)) AS own
+                  -- With the epoch in it, so that no index by time alone is used: the last place may be years ago.
+                  AND (entry.epoch, entry.received_at, entry.seq) > (place.epoch, place.received_at, place.seq)
+                  AND (entry.epoch, entry.received_at, entry.seq) <= (place.epoch, place.next_time, place.next_seq)) AS own
         FROM place
     )
-    SELECT number, (sum(own) OVER w)::bigint
+    SELECT number, (sum(own) OVER w)::bigint + coalesce((
+        SELECT max(archived_after) FROM inbox_high_water_marks AS mark
+        WHERE (mark.provider, mark.received_at, mark.seq, mark.epoch)
+            = (of_provider, counted.received_at, counted.seq, counted.epoch)
+    ), 0)
     FROM counted
     WINDOW w AS (PARTITION BY epoch ORDER BY received_at DESC, seq DESC, number DESC)
 $$;

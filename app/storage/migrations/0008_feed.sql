@@ -6,8 +6,9 @@ SET LOCAL search_path = kvitto;
 -- commit: positions become visible in their order. A sequence gives no such order, since a later number may be
 -- committed first.
 CREATE TABLE feed_positions (
-    provider text COLLATE "C" PRIMARY KEY,
-    position bigint NOT NULL
+    provider      text COLLATE "C" PRIMARY KEY,
+    position      bigint NOT NULL,
+    removed_until bigint NOT NULL DEFAULT 0  -- the newest of the positions that retention removed
 );
 GRANT SELECT, INSERT, UPDATE ON feed_positions TO kvitto_worker;
 
@@ -66,7 +67,8 @@ SELECT consumer, cursor.provider, cursor.position, coalesce(newest.position, 0) 
        (SELECT changed_at FROM events
         WHERE events.provider = cursor.provider AND events.position > cursor.position
         ORDER BY events.position LIMIT 1) AS waiting_since,
-       read_at, confirmed_at
+       read_at, confirmed_at,
+       cursor.position > 0 AND cursor.position < coalesce(newest.removed_until, 0) AS has_missed
 FROM feed_cursors AS cursor LEFT JOIN feed_positions AS newest ON newest.provider = cursor.provider;
 COMMENT ON VIEW reporting.feed_consumers IS 'How far each consumer of the feed is, per provider that it reads.';
 COMMENT ON COLUMN reporting.feed_consumers.consumer IS 'Name that the consumer gave itself.';
@@ -79,6 +81,8 @@ COMMENT ON COLUMN reporting.feed_consumers.waiting_since IS
 COMMENT ON COLUMN reporting.feed_consumers.read_at IS 'Instant at which it last read.';
 COMMENT ON COLUMN reporting.feed_consumers.confirmed_at IS
     'Instant at which it last confirmed something; null if it never did.';
+COMMENT ON COLUMN reporting.feed_consumers.has_missed IS
+    'Whether retention removed changes that it had not confirmed; false again once it has read on behind them.';
 GRANT SELECT ON reporting.feed_consumers TO kvitto_analyst;
 
 -- Returns the changes behind the consumer's cursor. It locks the cursor: of two instances of a consumer, one waits

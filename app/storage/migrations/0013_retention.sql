@@ -34,20 +34,33 @@ END
 $$;
 
 -- Takes a month out of the ledger: drops its bodies, and with `also_receipts` its answers, and moves its receipts to
--- retired_receipts. Returns false, and changes nothing, if the month has receipts of another provider than these. It
--- waits for every statement on these tables, and all later ones wait behind it: the caller sets a short lock_timeout.
+-- retired_receipts. Returns false, and changes nothing, if the month has receipts of another provider than these, or if
+-- another run took it. Batches wait behind its first lock for the caller's lock_timeout at most, and then for changes of
+-- the catalog: nothing else is waited for.
 CREATE FUNCTION retire_month(month date, providers text[], also_receipts boolean) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kvitto, pg_temp
 AS $$
 DECLARE
     suffix text := to_char(month, '_YYYY_MM');
+    receipts_of_month regclass;
     found text;
 BEGIN
     PERFORM require_old((month + interval '1 month')::timestamp AT TIME ZONE 'UTC');
-    IF to_regclass('receipts' || suffix) IS NOT NULL THEN
+    LOCK TABLE ONLY receipts IN ACCESS EXCLUSIVE MODE;
+    EXECUTE (
+        SELECT format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE NOWAIT', string_agg(format('ONLY %I', name), ', '))
+        FROM unnest(ARRAY['bodies', 'answers', 'receipts_other', 'bodies_other', 'answers_other', 'retired_receipts',
+                          'receipts' || suffix, 'bodies' || suffix, 'answers' || suffix]) AS name
+        WHERE to_regclass(name) IS NOT NULL
+    );
+    receipts_of_month := to_regclass('receipts' || suffix);
+    IF receipts_of_month IS NOT NULL THEN
+        IF NOT EXISTS (SELECT FROM pg_inherits WHERE (inhrelid, inhparent) = (receipts_of_month, 'receipts'::regclass)) THEN
+            RETURN false;
+        END IF;
         LOOP
-            EXECUTE format('SELECT provider FROM %I WHERE $1 IS NULL OR provider > $1 ORDER BY provider LIMIT 1',
-                           'receipts' || suffix) INTO found USING found;
+            EXECUTE format('SELECT provider FROM %s WHERE $1 IS NULL OR provider > $1 ORDER BY provider LIMIT 1',
+                           receipts_of_month) INTO found USING found;
             EXIT WHEN found IS NULL;
             IF found <> ALL (providers) THEN
                 RETURN false;
@@ -58,9 +71,9 @@ BEGIN
     IF also_receipts THEN
         EXECUTE format('DROP TABLE IF EXISTS %I', 'answers' || suffix);
     END IF;
-    IF also_receipts AND to_regclass('receipts' || suffix) IS NOT NULL THEN
-        EXECUTE format('ALTER TABLE receipts DETACH PARTITION %I', 'receipts' || suffix);
-        EXECUTE format('ALTER TABLE %I INHERIT retired_receipts', 'receipts' || suffix);
+    IF also_receipts AND receipts_of_month IS NOT NULL THEN
+        EXECUTE format('ALTER TABLE receipts DETACH PARTITION %s', receipts_of_month);
+        EXECUTE format('ALTER TABLE %s INHERIT retired_receipts', receipts_of_month);
     END IF;
     RETURN true;
 END
@@ -123,6 +136,20 @@ BEGIN
     DELETE FROM dead_letters USING retired_receipts AS retired WHERE dead_letters.receipt = retired.receipt;
     DELETE FROM isolated_attempts USING retired_receipts AS retired WHERE isolated_attempts.receipt = retired.receipt;
 
+    WITH gone AS NOT MATERIALIZED (
+        SELECT provider, epoch, received_at, seq FROM retired_receipts
+        UNION ALL
+        SELECT provider, epoch, received_at, seq FROM gone_copies
+    )
+    UPDATE inbox_high_water_marks AS mark SET archived_after = mark.archived_after + later.entries
+    FROM (
+        SELECT mark.*, (SELECT count(*) FROM gone WHERE (gone.provider, gone.epoch) = (mark.provider, mark.epoch)
+                        AND (gone.received_at, gone.seq) > (mark.received_at, mark.seq)) AS entries
+        FROM inbox_high_water_marks AS mark
+    ) AS later
+    WHERE (mark.provider, mark.received_at, mark.seq, mark.epoch, mark.appended)
+        = (later.provider, later.received_at, later.seq, later.epoch, later.appended) AND later.entries > 0;
+
     -- Late, because batches that write into these periods wait for it.
     UPDATE counted_periods AS kept SET counts = NULL, changes = kept.changes + 1 FROM periods AS period
     WHERE kept.provider = period.provider AND kept.until = period.until
@@ -156,9 +183,10 @@ BEGIN
 END
 $$;
 
--- Deletes the entities of one provider whose newest revision is older than `before`: their events, what was found about
--- their late retries, and their rows in the projections. It looks at `most` events at a time, behind (after, behind),
--- and returns where it stopped, null at the end, and the number of events deleted. The caller holds the provider's lock.
+-- Deletes the entities of one provider whose newest revision is older than `before`: their events, the bodies of these,
+-- which no erasure would find without them, what was found about their late retries, and their rows in the projections.
+-- It looks at `most` events at a time, behind (after, behind), and returns where it stopped, null at the end, and the
+-- number of events deleted. The caller holds the provider's lock.
 CREATE FUNCTION remove_entities(
     of_provider text, before timestamptz, after timestamptz, behind uuid, most integer,
     OUT last_at timestamptz, OUT last_receipt uuid, OUT removed bigint
@@ -166,6 +194,7 @@ CREATE FUNCTION remove_entities(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kvitto, pg_temp
 AS $$
 DECLARE
+    gone uuid[];
     projection record;
 BEGIN
     PERFORM require_old(before);
@@ -183,13 +212,17 @@ BEGIN
         WHERE later.provider = of_provider AND later.event_type = old.event_type AND later.entity_id = old.entity_id
           AND later.revision IS NOT NULL AND later.received_at >= before
     );
-    DELETE FROM late_retry_findings USING events JOIN old_entities USING (event_type, entity_id)
-    WHERE events.provider = of_provider AND late_retry_findings.receipt = events.receipt;
-    DELETE FROM events WHERE receipt IN (
+    gone := ARRAY(
         SELECT receipt FROM events JOIN old_entities USING (event_type, entity_id) WHERE provider = of_provider
         UNION ALL
         SELECT receipt FROM looked_at WHERE entity_id IS NULL  -- erased before
     );
+    UPDATE feed_positions SET removed_until = greatest(
+        removed_until, (SELECT max(position) FROM events WHERE receipt = ANY (gone))
+    ) WHERE provider = of_provider;
+    DELETE FROM late_retry_findings WHERE receipt = ANY (gone);
+    DELETE FROM bodies WHERE receipt = ANY (gone);
+    DELETE FROM events WHERE receipt = ANY (gone);
     GET DIAGNOSTICS removed = ROW_COUNT;
     FOR projection IN SELECT event_type, name FROM projections WHERE provider = of_provider LOOP
         EXECUTE format('DELETE FROM %I USING old_entities AS old'
