@@ -14,10 +14,11 @@ from app.storage.overflow import EPOCH as OVERFLOW_EPOCH
 def erase(holdings: Holdings, connection: Connection, access: Access) -> Held:
     """Erase everything, or nothing; return what was held.
 
-    Most bodies are read before the provider's turn, which holds up its workers. What came since is read in it. Workers
-    that hold an entry of the inbox store nothing of it: they find its receipt in the ledger.
+    Most bodies are read before the provider's turn, which holds up its workers, and which ends after some seconds. What
+    came since is read in it. Workers that hold an entry of the inbox store nothing of it: they find its receipt in the
+    ledger.
     """
-    holdings.find(connection)
+    holdings.catch_up(connection)
     with holdings.ledger.turn() as turn:
         held = holdings.find(turn)
         erasure.erase(turn, held, _tables(holdings, held), holdings.subject.persons)

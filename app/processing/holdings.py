@@ -34,6 +34,8 @@ from config.settings import WorkerSettings
 
 # Where deliveries are before the ledger has them.
 _WAITING = ("overflow", "inbox")
+# So many bodies are opened and validated within a tenth of a second.
+_FEW = 100
 _GZIP = b"\x1f\x8b"
 _MAX_UNPACKED_BYTES = 64 * 1024 * 1024
 
@@ -117,6 +119,14 @@ class Holdings:
         self._traces = Traces(self.subject.numbers, ids)
         self._read: list[SealedBody] = []
         self._inbox_read_to = StreamId(0, 0)
+        self._aged: tuple[frozenset[Entity], frozenset[UUID]] = frozenset(), frozenset()
+
+    def catch_up(self, connection: Connection) -> None:
+        """Read sealed bodies until few came meanwhile, so that the next call of `find` takes a moment."""
+        known = -_FEW
+        while len(self._read) >= known + _FEW:
+            known = len(self._read)
+            self.find(connection)
 
     def find(self, connection: Connection) -> Held:
         """Return what is held now. Ids of entities that turn up are searched for, too."""
@@ -132,7 +142,11 @@ class Holdings:
         return Held(
             provider=self.name,
             entities=frozenset(entities),
-            receipts=erasure.receipts_of(connection, entities) | self._shown_in("dead letter"),
+            receipts=(
+                erasure.receipts_of(connection, entities)
+                | self._receipts_naming(connection, frozenset(entities))
+                | self._shown_in("dead letter")
+            ),
             rejected=self._shown_in("rejected request"),
             waiting=tuple(body.received for body in waiting),
             digests=frozenset(body.digest for body in waiting if body.digest),
@@ -151,6 +165,12 @@ class Holdings:
     def _shown_in(self, place: str) -> frozenset[UUID]:
         found = (body for body in self._read if body.place == place and body.shows_subject)
         return frozenset(body.received.delivery.receipt for body in found)
+
+    def _receipts_naming(self, connection: Connection, entities: frozenset[Entity]) -> frozenset[UUID]:
+        """Return the receipts that name the entities. All are searched, so not again in the provider's turn."""
+        if not entities <= self._aged[0]:
+            self._aged = entities, erasure.receipts_naming(connection, entities)
+        return self._aged[1]
 
     def _entities(self, connection: Connection) -> set[Entity]:
         if self.subject.entity is not None:

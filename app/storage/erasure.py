@@ -19,7 +19,7 @@ from app.domain.event import Entity, Event
 from app.domain.outcome import ERASED, Outcome, ProcessedDelivery
 from app.errors import InvalidDeliveryError
 from app.storage import feed, receipts
-from app.storage.connection import Connection
+from app.storage.connection import Connection, columns
 from app.storage.overflow import EPOCH, to_received
 
 # A body may have 25 MiB.
@@ -79,13 +79,26 @@ def entities_with_ids(connection: Connection, provider: str, ids: Collection[str
 
 def receipts_of(connection: Connection, entities: Collection[Entity]) -> frozenset[UUID]:
     """Return the receipts of all events of the entities."""
+    if not entities:
+        return frozenset()
     query = """
         SELECT receipt FROM events
         JOIN unnest(%s::text[], %s::text[], %s::text[]) AS wanted (provider, event_type, entity_id)
         USING (provider, event_type, entity_id)
     """
-    columns = [[getattr(entity, name) for entity in entities] for name in Entity._fields]
-    return frozenset(row.receipt for row in connection.execute(query, columns))
+    return frozenset(row.receipt for row in connection.execute(query, columns(entities)))
+
+
+def receipts_naming(connection: Connection, entities: Collection[Entity]) -> frozenset[UUID]:
+    """Return the receipts that name the entities, by a search of all: retention may have removed the events of some."""
+    if not entities:
+        return frozenset()
+    query = """
+        SELECT receipt FROM receipts
+        JOIN unnest(%s::text[], %s::text[], %s::text[]) AS wanted (provider, event_type, entity_id)
+        USING (provider, event_type, entity_id)
+    """
+    return frozenset(row.receipt for row in connection.execute(query, columns(entities)))
 
 
 def sealed(connection: Connection, place: str, provider: str, read: Collection[UUID]) -> Iterator[ReceivedDelivery]:

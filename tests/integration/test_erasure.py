@@ -130,6 +130,26 @@ def test_person_is_erased_in_every_role_and_nobody_else_is(kvitto: Kvitto, conne
     assert logged == ("erasure", "Grace", "request 4711", "kompar")
 
 
+def test_entity_whose_contents_retention_removed_is_erased_from_its_receipts(
+    kvitto: Kvitto, connection: Connection
+) -> None:
+    aged, other = kvitto.append(application("A-1", ssn=PERSON)), kvitto.append(application("A-2"))
+    kvitto.consumer.drain()
+    for table in ("events", "bodies", "kompar_applications"):
+        connection.execute(f"DELETE FROM {table}".encode())
+    holdings = Holdings(
+        kvitto.provider, SEALS, kvitto.inbox, kvitto.ledger,
+        Subject.of_entity(Entity("kompar", "applications", "A-1")),
+    )  # fmt: skip
+    assert holdings.find(connection).receipts == {aged}
+    erase(holdings, connection, ACCESS)
+    named = {row.receipt: row.entity_id for row in connection.execute("SELECT receipt, entity_id FROM receipts")}
+    assert named == {aged: None, other: "A-2"}
+    trace_search.vacuum(connection)
+    assert trace_search.search(connection, holdings.traces) == []
+    assert kvitto.missing() == 0
+
+
 def test_deliveries_that_wait_are_erased_and_accounted_for(kvitto: Kvitto, connection: Connection) -> None:
     stored = kvitto.append(application("A-1", ssn=PERSON))
     kvitto.consumer.drain()
