@@ -110,6 +110,17 @@ def test_pages_in_order_run_as_written(kvitto: Running) -> None:
     account = kvitto.audit()
     assert account["dead"] == len(letters(kvitto, replayed=False))
     assert account["appended"] + account["overflowed"] == account["receipts"] + account["copies"]
+    assert kvitto.rows("SELECT receipt FROM reporting.feed WHERE change = 'erased'")
+    logged = {row["action"] for row in kvitto.rows("SELECT action FROM reporting.access_log")}
+    assert {"reveal", "export", "erasure", "replay", "discard"} <= logged
+
+
+def test_feed_retention_and_erasure_take_ten_commands_of_the_tutorial() -> None:
+    section = (ROOT / "docs" / "tutorial.md").read_text().partition("## 7. ")[2].partition("\n## ")[0]
+    lines = [line for line in TUTORIAL if line in section]
+    assert len(lines) == 10
+    named = {name for line in lines for name in re.findall(r"kvitto (feed|retention|export|erase)\b", line)}
+    assert named == {"feed", "retention", "export", "erase"}
 
 
 def letters(kvitto: Running, replayed: bool) -> list[dict[str, object]]:
