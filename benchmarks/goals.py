@@ -83,6 +83,7 @@ GOALS = (
     _times("drain by unseal + decrypt + validate", 0.5, drain.FIGURE, drain.PROCESS),
     _times("end to end without backlog by the tutorial", 8, end_to_end.SUSTAINED, end_to_end.TUTORIAL),
     _at_most("receipt to row at half the highest rate, p99", 250, " ms", end_to_end.delay_figure(0.5)),
+    _at_most("receipt to notification at half the highest rate, p99", 250, " ms", end_to_end.notice_figure(0.5)),
     Goal("drain over the fullest ledger by the emptiest", 0.8, " ×", True, _drain_kept),
     Goal("slowest dashboard view over the fullest ledger", 200, " ms", False, _slowest_view),
     _never_above("memory of an ingest process (highest)", 80, " MB", memory_figure("ingest")),
