@@ -1,6 +1,7 @@
 """Every fault, in order. Faults of the same part are apart, because the supervisor waits after each death."""
 
 from tests.chaos import (
+    ageing_faults,
     consumer_faults,
     failover_faults,
     network_faults,
@@ -18,6 +19,7 @@ FAULTS = [
     *rolling_faults.FAULTS,
     *process_faults.MIXED,
     *consumer_faults.FAULTS,
+    *ageing_faults.FAULTS,
     *process_faults.FROZEN,
     *redis_faults.FAULTS,
 ]
@@ -27,5 +29,5 @@ WATCHED = failover_faults.WATCHED
 SHORT = {
     "edge killed", "worker killed", "redis killed", "postgres killed", "everything killed at once",
     "requests cut in the middle", "redis frozen", "redis full", "postgres disk full", "consumer groups destroyed",
-    "replies to appends cut off", "consumer of the feed killed",
+    "replies to appends cut off", "consumer of the feed killed", "months removed, a person erased",
 }  # fmt: skip

@@ -75,7 +75,11 @@ def compare(kvitto: Running, attempts: Sequence[Attempt], first: str, name: str)
         else:
             unanswered[_entity(attempt.step)] += 1
     rows = kvitto.rows(
-        "SELECT receipt::text, event_type, entity_id, outcome FROM reporting.deliveries WHERE receipt >= %s", first
+        """
+        SELECT receipt::text, event_type, entity_id, outcome FROM reporting.deliveries
+        WHERE receipt >= %s AND erased_at IS NULL
+        """,
+        first,
     )
     _compare_receipts(found, attempts, rows, unanswered)
     dead = answered.pop(_DEAD, [])

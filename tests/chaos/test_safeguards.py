@@ -37,8 +37,8 @@ SAFEGUARDS = {
     ),
     "a period that changes while it is counted is not kept": Safeguard(
         "app/storage/periods.py",
-        " AND kept.changes = counted.changes",
-        "",
+        "JOIN counted USING (until, changes)",
+        "JOIN counted USING (until)",
         "tests/integration/test_growth.py::test_a_period_that_changes_while_it_is_counted_is_counted_again",
     ),
     "no month of receipts moves during an audit": Safeguard(
@@ -46,6 +46,27 @@ SAFEGUARDS = {
         'connection.execute("LOCK TABLE ONLY receipts, ONLY retired_receipts IN ACCESS SHARE MODE")',
         "pass",
         "tests/integration/test_retention.py::test_no_month_moves_during_an_audit",
+    ),
+    "a mark knows how many entries behind it retention removed": Safeguard(
+        "app/storage/migrations/0013_retention.sql",
+        "mark.archived_after + later.entries",
+        "mark.archived_after",
+        "tests/integration/test_retention.py"
+        "::test_a_loss_that_later_entries_of_its_epoch_made_up_for_stays_known_after_their_month_was_removed",
+    ),
+    "counts for dashboards miss no month that is being removed": Safeguard(
+        "app/storage/migrations/0003_inbox_and_overflow.sql",
+        "LANGUAGE plpgsql SECURITY DEFINER SET search_path = kvitto, pg_temp\nAS $$\nBEGIN\n"
+        "    LOCK TABLE ONLY receipts, ONLY retired_receipts IN ACCESS SHARE MODE;\n",
+        "LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kvitto, pg_temp\nAS $$\nBEGIN\n",
+        "tests/integration/test_retention.py::test_counts_for_dashboards_that_waited_for_a_month_have_it",
+    ),
+    "a body goes with the event that an erasure would find it by": Safeguard(
+        "app/storage/migrations/0013_retention.sql",
+        "    DELETE FROM late_retry_findings WHERE receipt = ANY (gone);\n"
+        "    DELETE FROM bodies WHERE receipt = ANY (gone);",
+        "    DELETE FROM late_retry_findings WHERE receipt = ANY (gone);",
+        "tests/integration/test_retention.py::test_bodies_go_with_the_events_that_an_erasure_would_find_them_by",
     ),
     "a body that comes too slowly is ended": Safeguard(
         "app/ingest/request_body.py",
