@@ -241,7 +241,7 @@ def failed_twice(sandbox: Served, event: str) -> bool:
 
 def arrives(sandbox: Served, lender: Lender, event: str, count: int | None = None) -> None:
     """Wait until an event was answered 200, and see it stored once."""
-    eventually(lambda: any(each.status == 200 for each in tries(sandbox, event)), "a try that arrives", 90)
+    eventually(lambda: any(each.status == 200 for each in tries(sandbox, event)), "a try that arrives", 300)
     eventually(lambda: lender.stored(event, sandbox) == ["stored"], "its row")
     made = tries(sandbox, event)
     assert [each.status for each in made] == [0] * (len(made) - 1) + [200]
