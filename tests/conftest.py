@@ -27,8 +27,9 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A shell has what it starts in the background ignore Ctrl-C, and that would be inherited by all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# A test's edge lives until the process ends, and goes on logging that the test's servers are gone. Python prints what
-# no handler takes, and between tests pytest has none.
+# A test's edge lives until the process ends, and its pool would go on saying that the test's Postgres is gone.
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+# So would its circuit breakers. Python prints what no handler takes, and between tests pytest has none.
 logging.getLogger().addHandler(logging.NullHandler())
 # A loaded machine is slow, which is no fault of what is tested.
 settings.register_profile("kvitto", deadline=None, suppress_health_check=[HealthCheck.too_slow])
