@@ -13,6 +13,8 @@ from app.domain.json_content import canonical
 from app.domain.masking import mask_persons
 from app.domain.national_ids import mask_text
 
+# 128 bits: no two values of an entity have the same digest by chance, and a ledger keeps a dozen for each event.
+_DIGEST_BYTES = 16
 # Nearly every key: it holds no digit, and has one form in Unicode.
 _USUAL_KEY = re.compile("[A-Za-z_]+")
 
@@ -24,7 +26,7 @@ class Fingerprints:
         self._keyed_hmac = HMAC(key, SHA256())  # copied for every digest, so that the key is set up once
 
     def digests(self, content: Mapping[str, Any]) -> dict[str, str]:
-        """Return for each top-level key the HMAC-SHA256 of its value's canonical text, in base64.
+        """Return for each top-level key 128 bits of the HMAC-SHA256 of its value's canonical text, in base64.
 
         A key with a national id is replaced by its own digest.
         """
@@ -53,4 +55,4 @@ class Fingerprints:
     def _digest(self, value: Any) -> str:
         digest = self._keyed_hmac.copy()
         digest.update(canonical(value))
-        return b2a_base64(digest.finalize(), newline=False).decode()
+        return b2a_base64(digest.finalize()[:_DIGEST_BYTES], newline=False).decode().rstrip("=")

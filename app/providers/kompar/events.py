@@ -96,7 +96,8 @@ class Kompar:
     def open(self, topic: str, headers: Mapping[str, str], body: bytes) -> Payload:
         """Decrypt the body if it is an envelope, and parse it."""
         (content, duplicates), opened_by = open_body(body, self._keys)
-        return Payload(topic, headers, content, opened_by, sha256(body).hexdigest() if opened_by else None, duplicates)
+        body_digest = sha256(body).hexdigest()[:32] if opened_by else None
+        return Payload(topic, headers, content, opened_by, body_digest, duplicates)
 
     def plaintexts(self, body: bytes) -> Iterator[bytes]:
         """Yield the body, or what the keys make of it if it is an envelope."""

@@ -187,7 +187,7 @@ def test_mask_text_of_a_masked_text_changes_nothing(text: str) -> None:
 def test_digests_equal_the_simple_implementation(key: bytes, content: dict[str, Any]) -> None:
     def slow(value: Any) -> str:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        return base64.b64encode(hmac.digest(key, normalize("NFC", text).encode(), "sha256")).decode()
+        return base64.b64encode(hmac.digest(key, normalize("NFC", text).encode(), "sha256")[:16]).decode().rstrip("=")
 
     assert Fingerprints(key).digests(content) == {name: slow(value) for name, value in content.items()}
 
@@ -200,8 +200,8 @@ def test_digests_never_change() -> None:
     """Fixed values, in hex: digests must stay comparable for years."""
     content = {"ssn": "19811218-9876", "amount": 500000, "å": [1.5, None, {"b": "ö"}]}
     digests = Fingerprints(b"k" * 32).digests(content)
-    assert {name: base64.b64decode(digest).hex() for name, digest in digests.items()} == {
-        "ssn": "29fcdfbc07fb68a776070fb1a023d9b0355b164379ef2b73c4b2ca20ecc120bd",
-        "amount": "951e1170d92dbe25f6a1a3f64471d75a3bfa681ef07154e4fa38f38ab6217564",
-        "å": "6b356ae581bc5a1c60d16e575780524bc6112d745aadd4b10ddc69cc1df6d976",
+    assert {name: base64.b64decode(digest + "==").hex() for name, digest in digests.items()} == {
+        "ssn": "29fcdfbc07fb68a776070fb1a023d9b0",
+        "amount": "951e1170d92dbe25f6a1a3f64471d75a",
+        "å": "6b356ae581bc5a1c60d16e575780524b",
     }
