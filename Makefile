@@ -33,10 +33,10 @@ compat: install    ## pass on every supported version of Redis, Valkey and Postg
 topology: install  ## break hosts, links and servers of twelve hosts under load; as root (15 min; OPTIONS="--only Redis": a part)
 	@tests/prepare
 	$(BIN)/python -m tests.topology $(OPTIONS)
-bench: install     ## measure beside yardsticks on this machine, about an hour (OPTIONS="--only accept --pairs 3", or --quick)
+bench: install     ## measure beside baselines on this machine, about an hour (OPTIONS="--only accept --pairs 3", or --quick)
 	@tests/compat/prepare-otel
 	$(BIN)/python -m benchmarks $(OPTIONS)
-bench-check: install  ## compare ratios to yardsticks with those kept, about two and a half minutes
+bench-check: install  ## compare ratios to baselines with those kept, about two and a half minutes
 	$(BIN)/python -m benchmarks --check
 check: install     ## lint, types, architecture
 	$(BIN)/ruff check .

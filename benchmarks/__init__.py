@@ -1,1 +1,1 @@
-"""Benchmarks: ratios against a yardstick measured in the same run."""
+"""Benchmarks: ratios against a baseline measured in the same run."""

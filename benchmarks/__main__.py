@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures Kvitto beside its yardsticks."""
+"""`python -m benchmarks`: measures Kvitto beside its baselines."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _NAMES = [measurement.name for measurement in MEASUREMENTS]
 
 @click.command(epilog="Example: python -m benchmarks --only accept --only drain --pairs 3")
 @click.option("--only", multiple=True, type=click.Choice(_NAMES), help="Measure this; repeatable. Default: all.")
-@click.option("--pairs", type=click.IntRange(min=1), help="Runs of each, in turn with its yardsticks. Default: 5.")
+@click.option("--pairs", type=click.IntRange(min=1), help="Runs of each, in turn with its baselines. Default: 5.")
 @click.option("--quick", is_flag=True, help="Small volumes, to see that it works.")
 @click.option(
     "--folder",

@@ -28,16 +28,16 @@ def measure(bench: Bench) -> None:
     for label, (size, number) in bench.volume.accepted.items():
         figure = f"accept {label}"
         for _ in bench.pairs(figure):
-            rate = _accept(bench, bench.scene.ours, figure, size, number)
+            rate = _accept(bench, bench.setup.ours, figure, size, number)
             if bench.volume.steady_seconds:
                 _hold(bench, figure, size, rate / 2)
             documents = partial(bodies.applications, number, size)
-            rate = _answer(bench, EMPTY, f"{bench.scene.empty}/", figure, documents())
+            rate = _answer(bench, EMPTY, f"{bench.setup.empty}/", figure, documents())
             if bench.volume.steady_seconds:  # limits, which no ratio is checked against
                 _hold_empty(bench, figure, size, rate / 2)
-                _answer(bench, NGINX, f"{bench.scene.nginx}/", figure, documents())
+                _answer(bench, NGINX, f"{bench.setup.nginx}/", figure, documents())
                 bench.record.add(figure, APPEND, _appended(bench, size, number), _UNIT)
-            _accept(bench, bench.scene.theirs, figure, size, number)
+            _accept(bench, bench.setup.theirs, figure, size, number)
 
 
 def measure_in_postgres(bench: Bench) -> None:
@@ -45,7 +45,7 @@ def measure_in_postgres(bench: Bench) -> None:
     for label, (size, number) in bench.volume.accepted.items():
         figure = in_postgres(f"accept {label}")
         for _ in bench.pairs(figure):
-            _accept(bench, bench.scene.ours, figure, size, number)
+            _accept(bench, bench.setup.ours, figure, size, number)
 
 
 def _accept(bench: Bench, receiver: Receiver, figure: str, size: int, number: int) -> float:
@@ -62,7 +62,7 @@ def _hold(bench: Bench, figure: str, size: int, rate: float) -> None:
     """Post at a fixed rate, and note the latencies: not of new connections, nor of a disk busy with what was before."""
     what = half(figure)
     os.sync()
-    with bench.sending(bench.scene.ours, what) as sent, bench.scene.ours.standing():
+    with bench.sending(bench.setup.ours, what) as sent, bench.setup.ours.standing():
         answers = bench.send(sent, _for_a_while(bench, size, rate), rate, _WARM)
     _note(bench, what, KVITTO, answers)
     bench.record.draw(what, answers.latency)
@@ -71,7 +71,7 @@ def _hold(bench: Bench, figure: str, size: int, rate: float) -> None:
 def _hold_empty(bench: Bench, figure: str, size: int, rate: float) -> None:
     """Post to the empty view, at half the highest rate of its own: what server and machine do by themselves."""
     what = half(figure)
-    answers = bench.post(f"{bench.scene.empty}/", f"{what}, {EMPTY}", _for_a_while(bench, size, rate), rate, _WARM)
+    answers = bench.post(f"{bench.setup.empty}/", f"{what}, {EMPTY}", _for_a_while(bench, size, rate), rate, _WARM)
     _note(bench, what, EMPTY, answers)
 
 
@@ -101,5 +101,5 @@ def _answer(bench: Bench, name: str, url: str, figure: str, documents: Iterable[
 
 
 def _appended(bench: Bench, size: int, number: int) -> float:
-    line = [sys.executable, "-m", "benchmarks.baselines.append", bench.scene.append_url, str(size), str(number)]
+    line = [sys.executable, "-m", "benchmarks.baselines.append", bench.setup.append_url, str(size), str(number)]
     return float(subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True).stdout)

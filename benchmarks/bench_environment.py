@@ -1,4 +1,4 @@
-"""Everything that is measured, running side by side: Kvitto and the yardsticks that are servers."""
+"""Everything that is measured, running side by side: Kvitto and the baselines that are servers."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -15,8 +15,8 @@ from tests.support.process_tree import below, named
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """Where everything is. `append_url`: the Valkey of the yardsticks."""
+class Setup:
+    """Where everything is. `append_url`: the Valkey of the baselines."""
 
     folder: Path
     ours: OurReceiver
@@ -47,7 +47,7 @@ class Scene:
 
 
 @contextmanager
-def played(folder: Path, concurrency: int = 2, more: Mapping[str, str] | None = None) -> Iterator[Scene]:
+def started(folder: Path, concurrency: int = 2, more: Mapping[str, str] | None = None) -> Iterator[Setup]:
     """Start everything, Kvitto with `more` settings; Postgres notes when each transaction was committed."""
     with ExitStack() as running_:
         for name in ("ours", "theirs", "bare"):
@@ -63,7 +63,7 @@ def played(folder: Path, concurrency: int = 2, more: Mapping[str, str] | None = 
         }
         scale = ("--concurrency", str(concurrency), "--ingest-processes", str(EDGES))
         found = running_.enter_context(running(folder / "ours" / "data", SECRETS | settings, *scale))
-        yield Scene(
+        yield Setup(
             folder=folder,
             ours=OurReceiver(found),
             theirs=TutorialReceiver(running_.enter_context(tutorial(folder / "theirs", postgres))),

@@ -1,6 +1,6 @@
 """Does a burst of one provider delay another? Solaris' latency with and without a burst of Kompar deliveries.
 
-Latency is from receipt (the inbox's clock) to the row in the ledger. The yardstick is Solaris' own
+Latency is from receipt (the inbox's clock) to the row in the ledger. The baseline is Solaris' own
 p99 in the same run, before the burst. Every run ends with the audit; one that lost anything is void.
 """
 

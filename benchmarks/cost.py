@@ -57,7 +57,7 @@ class Stages:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._environment = Environment(dict(bench.scene.kvitto.environment))
+        self._environment = Environment(dict(bench.setup.kvitto.environment))
         settings = WorkerSettings.read(self._environment)
         self._seals = SealingKeys(settings.sealing_keys)
         self._inbox = Inbox(client.connect(settings.redis), "kompar")
@@ -112,7 +112,7 @@ class Stages:
 
     @contextmanager
     def _timed(self, stage: str, count: int) -> Iterator[None]:
-        processes = self._bench.scene.processes()
+        processes = self._bench.setup.processes()
         before = {kind: cpu_seconds(processes[kind]) for kind in (REDIS, POSTGRES)}
         began = time.process_time()
         yield
@@ -134,7 +134,7 @@ def cpu_seconds(pids: Sequence[int]) -> float:
 
 def measure(bench: Bench) -> None:
     """Take events through every stage."""
-    ours = bench.scene.ours
+    ours = bench.setup.ours
     for _ in bench.pairs("cost"):
         requests = [encrypt(each, KEY) for each in bodies.applications(bench.volume.staged)]
         with bench.sending(ours, "cost") as sent, ours.standing():

@@ -18,19 +18,19 @@ _PROCESSES = 2  # as many as drain
 def measure(bench: Bench) -> None:
     """Measure each in turn."""
     for _ in bench.pairs(FIGURE):
-        bench.record.add(FIGURE, bench.scene.ours.name, drained(bench, bench.scene.ours, FIGURE), "/s")
+        bench.record.add(FIGURE, bench.setup.ours.name, drained(bench, bench.setup.ours, FIGURE), "/s")
         for name, rate in _opened(bench).items():
             bench.record.add(FIGURE, name, rate, "/s")
         if bench.volume.steady_seconds:
             documents = list(bodies.applications(bench.volume.drained))
-            bench.record.add(FIGURE, COPY, copy_rate(bench.scene.server, documents), "/s")
-        bench.record.add(FIGURE, TUTORIAL, drained(bench, bench.scene.theirs, FIGURE), "/s")
+            bench.record.add(FIGURE, COPY, copy_rate(bench.setup.server, documents), "/s")
+        bench.record.add(FIGURE, TUTORIAL, drained(bench, bench.setup.theirs, FIGURE), "/s")
 
 
 def measure_alone(bench: Bench) -> None:
     """Measure ourselves alone, with however few processes there are."""
     for _ in bench.pairs(ONE_WORKER):
-        bench.record.add(ONE_WORKER, bench.scene.ours.name, drained(bench, bench.scene.ours, ONE_WORKER), "/s")
+        bench.record.add(ONE_WORKER, bench.setup.ours.name, drained(bench, bench.setup.ours, ONE_WORKER), "/s")
 
 
 def drained(bench: Bench, receiver: Receiver, figure: str, seeds: range | None = None) -> float:
@@ -51,7 +51,7 @@ def drained(bench: Bench, receiver: Receiver, figure: str, seeds: range | None =
 
 def _opened(bench: Bench) -> dict[str, float]:
     """Return the rates of opening alone, by as many processes as drain."""
-    path = bench.scene.folder / "opened"
+    path = bench.setup.folder / "opened"
     bodies.write(path, bodies.applications(bench.volume.drained // _PROCESSES))
     line = [sys.executable, "-m", "benchmarks.baselines.opening", str(path)]
     running = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(_PROCESSES)]

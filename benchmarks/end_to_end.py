@@ -29,7 +29,7 @@ def notice_figure(share: float) -> str:
 def measure(bench: Bench) -> None:
     """Measure both, then our own delays and a burst."""
     for _ in bench.pairs("end to end"):
-        for receiver in (bench.scene.ours, bench.scene.theirs):
+        for receiver in (bench.setup.ours, bench.setup.theirs):
             rate = _through(bench, receiver)
             if bench.volume.search_steps:
                 bench.record.add(SUSTAINED, receiver.name, _sustained(bench, receiver, rate), "/s")
@@ -83,12 +83,12 @@ def _keeps_up(bench: Bench, receiver: Receiver, rate: float) -> bool:
 def _delays(bench: Bench, sustained: float) -> None:
     for share in _SHARES:
         number = max(20, round(sustained * share * bench.volume.steady_seconds))
-        listener = Listener(bench.scene.kvitto.database)
-        with listener.listening(), bench.sending(bench.scene.ours, delay_figure(share)) as sent:
+        listener = Listener(bench.setup.kvitto.database)
+        with listener.listening(), bench.sending(bench.setup.ours, delay_figure(share)) as sent:
             documents = bodies.applications(number)
             bench.send(sent, documents, sustained * share)
         delays = {
-            delay_figure(share): bench.scene.ours.delays(sent.mark),
+            delay_figure(share): bench.setup.ours.delays(sent.mark),
             notice_figure(share): listener.delays(sent.mark),
         }
         for figure, seconds in delays.items():
@@ -99,7 +99,7 @@ def _burst(bench: Bench) -> None:
     """Send in one go what 60 s hold at ten times a tenth of the sustained rate, and wait until all is stored."""
     rate = bench.record.values(SUSTAINED)[-1]
     number = max(20, round(rate * bench.volume.burst_seconds))
-    with bench.sending(bench.scene.ours, BURST) as sent:
+    with bench.sending(bench.setup.ours, BURST) as sent:
         answers = bench.send(sent, bodies.applications(number))
         stored = bench.await_stored(sent)
     behind = max(0.0, stored - answers.began_at - answers.seconds)

@@ -31,8 +31,8 @@ class Goal:
         return f"{'≥' if self.at_least else '≤'} {self.bound:g}{self.unit}"
 
 
-def _times(words: str, bound: float, figure: str, yardstick: str, at_least: bool = True) -> Goal:
-    return Goal(words, bound, " ×", at_least, lambda record: record.ratio(figure, yardstick))
+def _times(words: str, bound: float, figure: str, baseline: str, at_least: bool = True) -> Goal:
+    return Goal(words, bound, " ×", at_least, lambda record: record.ratio(figure, baseline))
 
 
 def _at_most(words: str, bound: float, unit: str, figure: str) -> Goal:

@@ -55,20 +55,20 @@ def measure(bench: Bench) -> None:
     for stored in bench.volume.stored:
         if stored > filled:
             bench.say(f"filling the ledger with {stored:,} events")
-            fill(bench.scene.kvitto.database, filled, stored)
+            fill(bench.setup.kvitto.database, filled, stored)
             filled = stored
         for _ in bench.pairs(drain_figure(stored)):
             first = bodies.next_seed()
-            bench.record.add(drain_figure(stored), KVITTO, drained(bench, bench.scene.ours, drain_figure(stored)), "/s")
+            bench.record.add(drain_figure(stored), KVITTO, drained(bench, bench.setup.ours, drain_figure(stored)), "/s")
             _repeat(bench, stored, range(first, first + bench.volume.drained))
-        for name, milliseconds in _read(bench.scene.kvitto.database):
+        for name, milliseconds in _read(bench.setup.kvitto.database):
             bench.record.add(views_figure(stored), name, milliseconds, "ms")
 
 
 def _repeat(bench: Bench, stored: int, seeds: range) -> None:
     """Send the same again, encrypted again."""
     figure = f"repetitions over {stored:,} events"
-    bench.record.add(figure, KVITTO, drained(bench, bench.scene.ours, figure, seeds), "/s")
+    bench.record.add(figure, KVITTO, drained(bench, bench.setup.ours, figure, seeds), "/s")
 
 
 def fill(dsn: str, filled: int, stored: int) -> None:

@@ -19,10 +19,10 @@ def measure(bench: Bench) -> None:
     """Look again and again while deliveries come as fast as they are answered."""
     for number in range(bench.volume.looks):
         bench.say(f"memory, {number + 1} of {bench.volume.looks}")
-        with bench.sending(bench.scene.ours, "memory") as sent:
+        with bench.sending(bench.setup.ours, "memory") as sent:
             documents = bodies.applications(bench.volume.delivered // bench.volume.looks)
             bench.send(sent, documents)
-        for kind, pids in bench.scene.processes().items():
+        for kind, pids in bench.setup.processes().items():
             bench.record.add(memory_figure(kind), KVITTO, _largest(pids), "MB")
 
 

@@ -50,7 +50,7 @@ def _accept(axes: Axes, record: Record) -> None:
 
 
 def _drain(axes: Axes, record: Record) -> None:
-    """Rates beside the yardsticks'."""
+    """Rates beside the baselines'."""
     subjects = dict.fromkeys(point.subject for point in record.points if point.figure == drain.FIGURE)
     rates = {subject: Spread.of(record.values(drain.FIGURE, subject)) for subject in subjects}
     ordered = sorted(rates.items(), key=lambda each: each[1].median)

@@ -13,11 +13,11 @@ def measure(bench: Bench) -> None:
     """Draw profile-ingest.svg and profile-worker.svg, under one load; where that is not allowed, remark why."""
     bench.say("profiles")
     paths = {kind: bench.folder / f"profile-{kind}.svg" for kind in ("ingest", "worker")}
-    processes = bench.scene.processes()
+    processes = bench.setup.processes()
     seconds = max(1, round(bench.volume.steady_seconds))
     # The last of each is the one that serves, or drains: its parents come first.
     running = {kind: _start(processes[kind][-1], seconds, path) for kind, path in paths.items()}
-    with bench.sending(bench.scene.ours, "profiles") as sent:
+    with bench.sending(bench.setup.ours, "profiles") as sent:
         bench.send(sent, bodies.applications(bench.volume.drained))
     for kind, process in running.items():
         said = process.communicate()[1]

@@ -16,7 +16,7 @@ KVITTO = "Kvitto"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One value. `subject` is who was measured: ourselves or a yardstick."""
+    """One value. `subject` is who was measured: ourselves or a baseline."""
 
     figure: str
     subject: str
@@ -68,9 +68,9 @@ class Record:
         found = self.values(figure, subject)
         return Spread.of(found) if found else None
 
-    def ratio(self, figure: str, yardstick: str) -> Spread | None:
-        """Return the spread of ours by a yardstick's, pair by pair; None if either was not measured."""
-        ours, theirs = self.values(figure), self.values(figure, yardstick)
+    def ratio(self, figure: str, baseline: str) -> Spread | None:
+        """Return the spread of ours by a baseline's, pair by pair; None if either was not measured."""
+        ours, theirs = self.values(figure), self.values(figure, baseline)
         return ratio(ours, theirs) if ours and len(ours) == len(theirs) else None
 
     def write(self, path: Path) -> None:

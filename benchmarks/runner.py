@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bodies, load
-from benchmarks.bench_environment import Scene
+from benchmarks.bench_environment import Setup
 from benchmarks.load import Answers
 from benchmarks.receivers import HEADERS, Receiver
 from benchmarks.result_files import Record
@@ -33,7 +33,7 @@ class Sent:
 class Bench:
     """What every measurement works with. `folder`: where pictures are kept."""
 
-    scene: Scene
+    setup: Setup
     volume: Volume
     folder: Path
     record: Record = field(default_factory=Record)
@@ -54,7 +54,7 @@ class Bench:
         warm: float = 0.1,
     ) -> Answers:
         """Post documents, of which a share is to warm up; what casts doubt on it is remarked."""
-        path = self.scene.folder / "bodies"
+        path = self.setup.folder / "bodies"
         number = bodies.write(path, documents)
         answers = load.post(url, HEADERS, path, rate, round(number * warm))
         self.record.remark(what, answers.bottleneck)

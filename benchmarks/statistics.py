@@ -34,6 +34,6 @@ class Spread:
         return cls(statistics.median(values), min(values), max(values))
 
 
-def ratio(figures: Sequence[float], yardsticks: Sequence[float]) -> Spread:
-    """Return the spread of the ratios of pairs: each figure by the yardstick that was taken beside it."""
-    return Spread.of([figure / yardstick for figure, yardstick in zip(figures, yardsticks, strict=True)])
+def ratio(figures: Sequence[float], baselines: Sequence[float]) -> Spread:
+    """Return the spread of the ratios of pairs: each figure by the baseline that was taken beside it."""
+    return Spread.of([figure / baseline for figure, baseline in zip(figures, baselines, strict=True)])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import accept, bulkheads, cost, drain, end_to_end, growth, memory, profiles, tracing
-from benchmarks.bench_environment import played
+from benchmarks.bench_environment import started
 from benchmarks.result_files import Record
 from benchmarks.runner import Bench
 from benchmarks.workload_size import Volume
@@ -24,7 +24,7 @@ class Measurement:
     take: Take
 
 
-def _on_scene(
+def _with_setup(
     measure: Callable[[Bench], None], concurrency: int = 2, settings: Mapping[str, str] | None = None
 ) -> Take:
     """Return the measurement with everything started for it, and stopped after it; `settings` of Kvitto's own."""
@@ -32,23 +32,23 @@ def _on_scene(
     def take(volume: Volume, folder: Path, record: Record, say: Say) -> None:
         with (
             tempfile.TemporaryDirectory(prefix="kvitto-bench-") as data,
-            played(Path(data), concurrency, settings) as scene,
+            started(Path(data), concurrency, settings) as setup,
         ):
-            measure(Bench(scene, volume, folder, record, say))
+            measure(Bench(setup, volume, folder, record, say))
 
     return take
 
 
 MEASUREMENTS = (
-    Measurement("accept", _on_scene(accept.measure)),
-    Measurement("accept-postgres", _on_scene(accept.measure_in_postgres, settings={"DURABLE_STORE": "postgres"})),
-    Measurement("drain", _on_scene(drain.measure)),
-    Measurement("one-worker", _on_scene(drain.measure_alone, concurrency=1)),
-    Measurement("end-to-end", _on_scene(end_to_end.measure)),
-    Measurement("growth", _on_scene(growth.measure)),
-    Measurement("memory", _on_scene(memory.measure)),
-    Measurement("cost", _on_scene(cost.measure)),
-    Measurement("profiles", _on_scene(profiles.measure)),
+    Measurement("accept", _with_setup(accept.measure)),
+    Measurement("accept-postgres", _with_setup(accept.measure_in_postgres, settings={"DURABLE_STORE": "postgres"})),
+    Measurement("drain", _with_setup(drain.measure)),
+    Measurement("one-worker", _with_setup(drain.measure_alone, concurrency=1)),
+    Measurement("end-to-end", _with_setup(end_to_end.measure)),
+    Measurement("growth", _with_setup(growth.measure)),
+    Measurement("memory", _with_setup(memory.measure)),
+    Measurement("cost", _with_setup(cost.measure)),
+    Measurement("profiles", _with_setup(profiles.measure)),
     Measurement("bulkheads", bulkheads.measure),
     Measurement("tracing", tracing.measure),
 )
@@ -60,4 +60,4 @@ def _ratios(bench: Bench) -> None:
 
 
 # What ratios are taken from, on one Kvitto: starting one takes longer.
-CHECKED = Measurement("check", _on_scene(_ratios))
+CHECKED = Measurement("check", _with_setup(_ratios))

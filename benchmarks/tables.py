@@ -1,4 +1,4 @@
-"""What a run came to, as Markdown: the goals first, then every figure beside its yardsticks."""
+"""What a run came to, as Markdown: the goals first, then every figure beside its baselines."""
 
 from collections.abc import Iterator, Sequence
 
@@ -28,7 +28,7 @@ def goals(record: Record) -> str:
 
 
 def figures(record: Record) -> str:
-    """Return every figure, and our ratio to it where it is a yardstick's."""
+    """Return every figure, and our ratio to it where it is a baseline's."""
     return table(("figure", "of", "median", "from – to", "unit", "ours by it"), list(_rows(record)))
 
 
@@ -51,8 +51,8 @@ def page(record: Record) -> str:
     shown = "\n\n".join(filter(None, (goals(record), stores(record), figures(record))))
     return f"""# Benchmarks
 
-Written by `make bench`; raw data in results.json. Medians of runs in turn with their yardsticks, the generator of
-the load on the same cores. A ratio to a yardstick is the median of those of each run to the yardstick beside it, and
+Written by `make bench`; raw data in results.json. Medians of runs in turn with their baselines, the generator of
+the load on the same cores. A ratio to a baseline is the median of those of each run to the baseline beside it, and
 so not the quotient of two medians. Views, memory and `burst` are of one run: among the goals, "from – to" spans the
 views, the looks or the processes, and the worst of them counts. Every run of Kvitto ended with the audit, fsync and
 authentication on. Machine: {machine};

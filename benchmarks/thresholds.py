@@ -1,4 +1,4 @@
-"""The ratios to the yardsticks that a change must not spoil: kept in expected.json, compared by `make bench-check`.
+"""The ratios to the baselines that a change must not spoil: kept in expected.json, compared by `make bench-check`.
 
 Ratios only: rates differ from machine to machine, and from hour to hour. The tutorial design waits for the disk where
 Kvitto shares one wait among many deliveries, so their ratio follows the disk: the same code drained 10 and 14 times as
@@ -25,7 +25,7 @@ _CHECKED = (
 
 def ratios(record: Record) -> dict[str, float]:
     """Return the median ratios of a run."""
-    found = {f"{figure} by {yardstick}": record.ratio(figure, yardstick) for figure, yardstick in _CHECKED}
+    found = {f"{figure} by {baseline}": record.ratio(figure, baseline) for figure, baseline in _CHECKED}
     return {name: round(spread.median, 3) for name, spread in found.items() if spread}
 
 

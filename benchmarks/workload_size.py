@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Volume:
     """How much is sent and stored.
 
-    pairs: how often each figure and its yardsticks are taken in turn; accepted: label → (bytes of a body, posts);
+    pairs: how often each figure and its baselines are taken in turn; accepted: label → (bytes of a body, posts);
     steady_seconds: how long a fixed rate is held; drained: deliveries of a full inbox; search_steps: rates tried to
     find the highest sustained one; stored: events in the ledger, ascending; delivered: deliveries while memory is
     looked at so many times; staged: events taken through each stage.

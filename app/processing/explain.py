@@ -126,7 +126,9 @@ class Explainer:
 
     def _explain_revision(self, event: Event, receipt: EventReceipt) -> Iterator[Explanation]:
         rows = events.select(self._connection, [event.entity])
-        others = {row.occurrence.receipt: row.occurrence for row in rows if row.occurrence.receipt != receipt.receipt}
+        others = {
+            row.event_receipt.receipt: row.event_receipt for row in rows if row.event_receipt.receipt != receipt.receipt
+        }
         every = others | {receipt.receipt: receipt}
         decided = {other: (every[other], decision) for other, decision in fold(every.values(), event.schedule).items()}
         return explain_decision(self._connection, event.entity, receipt, decided, event.field_flags)

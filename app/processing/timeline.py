@@ -62,7 +62,7 @@ def _processed(connection: Connection, delivery: dict[str, Any]) -> Iterator[Exp
         yield ("outcome", delivery["outcome"] + (f", {delivery['reason']}" if delivery["reason"] else ""))
         return
     entity = Entity(delivery["provider"], delivery["event_type"], delivery["entity_id"])
-    rows = {row.occurrence.receipt: row for row in events.select(connection, [entity])}
+    rows = {row.event_receipt.receipt: row for row in events.select(connection, [entity])}
     if own := rows.get(delivery["receipt"]):
-        decided = {receipt: (row.occurrence, row.decision) for receipt, row in rows.items() if row.decision}
-        yield from explain_decision(connection, entity, own.occurrence, decided, own.field_flags)
+        decided = {receipt: (row.event_receipt, row.decision) for receipt, row in rows.items() if row.decision}
+        yield from explain_decision(connection, entity, own.event_receipt, decided, own.field_flags)

@@ -16,7 +16,7 @@ from app.domain.revisions import EventReceipt, RevisionDecision
 from app.storage.connection import Connection, columns
 
 # The key of the decision's own flags among the flags of fields.
-_DECISION = "(verdict)"
+_DECISION = "(decision)"
 # The key of the flag of an event that came after an erasure.
 _ERASURE = "(erasure)"
 # The columns of a projection that storage fills, of either kind of table.
@@ -32,7 +32,7 @@ class Row:
     """An event. Of one in the ledger `decision` is the ledger's, and `content` is read when a row is made of it."""
 
     entity: Entity
-    occurrence: EventReceipt
+    event_receipt: EventReceipt
     content: Content | None
     pseudonyms: Mapping[str, str | None]
     field_flags: FieldFlags
@@ -43,7 +43,7 @@ class Row:
     def of(cls, delivery: ProcessedDelivery, is_after_erasure: bool = False) -> "Row":
         """Return the event of a valid delivery that the ledger lacks."""
         event = delivery.event
-        occurrence = EventReceipt(
+        event_receipt = EventReceipt(
             delivery.receipt,
             delivery.received.received_at,
             event.digests,
@@ -51,7 +51,7 @@ class Row:
             event.body_digest,
         )
         flags = {_ERASURE: [AFTER_ERASURE], **event.field_flags} if is_after_erasure else event.field_flags
-        return cls(event.entity, occurrence, event.content, event.pseudonyms, flags, persons=event.persons)
+        return cls(event.entity, event_receipt, event.content, event.pseudonyms, flags, persons=event.persons)
 
     def changes_feed(self, decision: RevisionDecision) -> bool:
         """Return whether the feed shows this decision: it makes, corrects or ends a revision."""
@@ -78,13 +78,13 @@ def select(connection: Connection, entities: Collection[Entity]) -> list[Row]:
     rows = connection.execute(query, columns(entities))
     events = []
     for row in rows:
-        occurrence = EventReceipt(
+        event_receipt = EventReceipt(
             row.receipt, row.received_at, row.digests, row.provider_event_id, row.body_digest, row.is_accepted
         )
         flags, retry_of = tuple(row.field_flags.pop(_DECISION, ())), tuple(row.retry_of or ())
         decision = RevisionDecision(row.revision, row.reason, flags, retry_of)
         entity = Entity(row.provider, row.event_type, row.entity_id)
-        events.append(Row(entity, occurrence, None, row.pseudonyms, row.field_flags, decision))
+        events.append(Row(entity, event_receipt, None, row.pseudonyms, row.field_flags, decision))
     return events
 
 
@@ -106,19 +106,19 @@ def insert(connection: Connection, rows: Sequence[Row], decisions: Decisions, po
           AS event (receipt, provider, event_type, entity_id, received_at, revision, reason, provider_event_id,
                     content, digests, body_digest, pseudonyms, persons, field_flags, flags, retry_of, position)
     """
-    receipts = [row.occurrence.receipt for row in rows]
+    receipts = [row.event_receipt.receipt for row in rows]
     values = zip(rows, map(decisions.__getitem__, receipts), map(positions.get, receipts), strict=True)
     connection.execute(query, columns(itertools.starmap(_values, values)))
 
 
 def _values(row: Row, decision: RevisionDecision, position: int | None) -> tuple[object, ...]:
-    occurrence, field_flags = row.occurrence, row.flags_under(decision)
+    event_receipt, field_flags = row.event_receipt, row.flags_under(decision)
     # unnest takes no array of arrays of different lengths: flags, which are slugs, and ids travel as literals.
     flags, retry_of = _array(all_flags(field_flags)), _array(map(str, decision.retry_of))
     persons = _array(sorted(row.persons)) if row.persons else None
     return (
-        occurrence.receipt, *row.entity, occurrence.received_at, decision.revision, decision.reason,
-        occurrence.provider_event_id, Jsonb(row.content), Jsonb(occurrence.digests), occurrence.body_digest,
+        event_receipt.receipt, *row.entity, event_receipt.received_at, decision.revision, decision.reason,
+        event_receipt.provider_event_id, Jsonb(row.content), Jsonb(event_receipt.digests), event_receipt.body_digest,
         Jsonb(row.pseudonyms), persons, Jsonb(field_flags), flags, retry_of if decision.retry_of else None, position,
     )  # fmt: skip
 
@@ -143,7 +143,7 @@ def update_decisions(connection: Connection, rows: Sequence[Row], decisions: Dec
         WHERE receipt = %s
     """
     for row in rows:
-        receipt = row.occurrence.receipt
+        receipt = row.event_receipt.receipt
         decision = decisions[receipt]
         field_flags = row.flags_under(decision)
         flags, retry_of = all_flags(field_flags), list(decision.retry_of) or None
@@ -157,13 +157,13 @@ def update_decisions(connection: Connection, rows: Sequence[Row], decisions: Dec
 
 def replace_rows(connection: Connection, projection: Projection, rows: Iterable[Row], decisions: Decisions) -> None:
     """Replace the rows of entities in a table, from all their events."""
-    revisions = [row for row in rows if decisions[row.occurrence.receipt].revision is not None]
-    stored = [row.occurrence.receipt for row in revisions if row.content is None]
+    revisions = [row for row in rows if decisions[row.event_receipt.receipt].revision is not None]
+    stored = [row.event_receipt.receipt for row in revisions if row.content is None]
     query = "SELECT receipt, content FROM events WHERE receipt = ANY(%b)"
     contents: dict[UUID, Content] = dict(connection.execute(query, [stored]).fetchall()) if stored else {}
     states: dict[Any, _State] = {}
-    for row in sorted(revisions, key=lambda row: row.occurrence.order):
-        receipt = row.occurrence.receipt
+    for row in sorted(revisions, key=lambda row: row.event_receipt.order):
+        receipt = row.event_receipt.receipt
         key = row.entity if projection.kind == "state" else receipt
         state = _State.of(row, contents[receipt] if row.content is None else row.content, decisions[receipt])
         states[key] = states[key].followed_by(state, projection.decisive) if key in states else state
@@ -195,7 +195,7 @@ class _State:
     @classmethod
     def of(cls, row: Row, content: Content, decision: RevisionDecision) -> "_State":
         """Return the state of one revision alone."""
-        received_at = row.occurrence.received_at
+        received_at = row.event_receipt.received_at
         return cls(row, content, row.pseudonyms, row.flags_under(decision), decision.revision, received_at)
 
     def followed_by(self, later: "_State", decisive: str | None) -> "_State":
@@ -220,16 +220,16 @@ class _State:
 
     def to_row(self, projection: Projection) -> dict[str, Any]:
         """Return the row of a table, with the columns that storage fills."""
-        occurrence = self.row.occurrence
+        event_receipt = self.row.event_receipt
         filled = {
             "entity_id": self.row.entity.entity_id,
             "flags": all_flags(self.field_flags),
             "revision": self.revision,
             "first_received_at": self.first_received_at,
-            "last_received_at": occurrence.received_at,
-            "received_at": occurrence.received_at,
-            "receipt": occurrence.receipt,
-            "provider_event_id": occurrence.provider_event_id,
+            "last_received_at": event_receipt.received_at,
+            "received_at": event_receipt.received_at,
+            "receipt": event_receipt.receipt,
+            "provider_event_id": event_receipt.provider_event_id,
         }
         names = _STATE_COLUMNS if projection.kind == "state" else _HISTORY_COLUMNS
         return {**projection.row(self.content), **self.pseudonyms, **{name: filled[name] for name in names}}

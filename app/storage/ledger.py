@@ -197,20 +197,22 @@ def _store(
         rows[row.entity].append(row)
     decisions: dict[UUID, RevisionDecision] = {}
     for entity, of_entity in rows.items():
-        decisions |= fold([row.occurrence for row in of_entity], concerned[entity].schedule)
+        decisions |= fold([row.event_receipt for row in of_entity], concerned[entity].schedule)
     outcomes = {item.receipt: Outcome.of(item.result, decisions.get(item.receipt)) for item in deliveries}
 
     write_receipts(connection, deliveries, outcomes)
     dead_letters.upsert(connection, outcomes)
-    revised = [row for row in stored if row.decision != decisions[row.occurrence.receipt]]
-    announced = [row.occurrence for row in (*new, *revised) if row.changes_feed(decisions[row.occurrence.receipt])]
+    revised = [row for row in stored if row.decision != decisions[row.event_receipt.receipt]]
+    announced = [
+        row.event_receipt for row in (*new, *revised) if row.changes_feed(decisions[row.event_receipt.receipt])
+    ]
     in_order = [each.receipt for each in sorted(announced, key=attrgetter("order"))]
     positions = feed.take_positions(connection, provider, in_order)
     events.insert(connection, new, decisions, positions)
     events.update_decisions(connection, revised, decisions, positions)
 
     changed = {row.entity for row in revised} | {event.entity for event in moved}
-    changed |= {row.entity for row in new if decisions[row.occurrence.receipt].revision}
+    changed |= {row.entity for row in new if decisions[row.event_receipt.receipt].revision}
     by_table: dict[Projection, list[events.Row]] = defaultdict(list)
     for entity in changed & rows.keys():
         if projection := concerned[entity].projection:

@@ -1,1 +1,1 @@
-"""Yardsticks: what a user would write instead, and the limits of what each part can do."""
+"""Baselines: what a user would write instead, and the limits of what each part can do."""

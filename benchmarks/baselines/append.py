@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from redis import Redis
 
 _THREADS = 32
-_STREAM, _WAKEUP, _EPOCH, _COUNT = "yardstick", "yardstick:wakeup", "yardstick:epoch", "yardstick:appended"
+_STREAM, _WAKEUP, _EPOCH, _COUNT = "baseline", "baseline:wakeup", "baseline:epoch", "baseline:appended"
 
 
 def append_rate(url: str, size: int, number: int) -> float:

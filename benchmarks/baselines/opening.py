@@ -22,7 +22,7 @@ from app.providers.kompar.envelope import open_body
 from config.environment import Environment
 from tests.support.providers.kompar_fixtures import KEY
 
-_SEALS = SealingKeys((("yardstick", b"s" * 32),))
+_SEALS = SealingKeys((("baseline", b"s" * 32),))
 _NOW = datetime.now(UTC)
 
 

@@ -1,4 +1,4 @@
-"""Serves the yardsticks, each for the duration of a block."""
+"""Serves the baselines, each for the duration of a block."""
 
 import os
 import re

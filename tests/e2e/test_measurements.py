@@ -9,7 +9,7 @@ import pytest
 from app.inbox import client
 from app.inbox.stream import Inbox
 from benchmarks import accept, bodies, bulkheads, cost, drain, end_to_end, growth, memory, profiles
-from benchmarks.bench_environment import played
+from benchmarks.bench_environment import started
 from benchmarks.goals import GOALS, judged
 from benchmarks.runner import Bench
 from benchmarks.suite import MEASUREMENTS
@@ -22,8 +22,8 @@ ON_SCENE = (accept, drain, end_to_end, growth, memory, cost, profiles)
 
 @pytest.mark.slow
 def test_every_measurement_gives_its_figures(tmp_path: Path) -> None:
-    """On one scene, for starting it takes longer than measuring."""
-    with played(tmp_path) as found:
+    """On one setup, for starting it takes longer than measuring."""
+    with started(tmp_path) as found:
         (pictures := tmp_path / "pictures").mkdir()
         bench = Bench(found, TINY, pictures)
         for measurement in ON_SCENE:
@@ -41,11 +41,11 @@ def test_every_measurement_gives_its_figures(tmp_path: Path) -> None:
 def _lost_is_reported(bench: Bench) -> None:
     """Entries that are deleted before they are stored void the run that they were sent in, and none before."""
     assert bench.record.voids == []
-    ours = bench.scene.ours
+    ours = bench.setup.ours
     with bench.sending(ours, "a loss") as sent:
         with ours.standing():
             bench.send(sent, bodies.applications(3))
-            inbox = Inbox(client.connect(RedisAddress.parse(bench.scene.kvitto.redis)), "kompar")
+            inbox = Inbox(client.connect(RedisAddress.parse(bench.setup.kvitto.redis)), "kompar")
             inbox.acknowledge(inbox.claim("a thief"))
         sent.accepted = 0  # else they would be waited for
     assert bench.record.voids == ["a loss: the audit reports 3 missing"]
