@@ -1,6 +1,7 @@
 """Readmits rejected requests that verify now: the fault was ours, and has been corrected."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from app.crypto.sealing import SealingKeys
@@ -9,7 +10,7 @@ from app.errors import AuthenticationError, InvalidDeliveryError
 from app.processing.saved_request import SavedRequest
 from app.providers import registry
 from app.providers.base import Authentication, kept_headers
-from app.storage import rejected
+from app.storage import access_log, rejected
 from app.storage.access_log import Access
 from app.storage.connection import Connection
 from app.storage.rejected import RejectedRequest
@@ -45,7 +46,7 @@ class Readmission:
             except ValueError as error:
                 detail = f"not a delivery: {error}"
             else:
-                is_new = access is None or rejected.readmit(connection, delivery, access)
+                is_new = access is None or _readmit(connection, delivery, access)
                 outcome = "readmitted" if is_new else "readmitted before"
             yield {
                 "receipt": request.receipt,
@@ -70,3 +71,11 @@ class Readmission:
         sealed = self._keys.seal(request.receipt, saved.body)
         headers = kept_headers(authentication, saved)
         return Delivery(request.receipt, request.provider, authentic.topic, headers, sealed)
+
+
+def _readmit(connection: Connection, delivery: Delivery, access: Access) -> bool:
+    with connection.transaction():
+        is_readmitted = rejected.readmit(connection, delivery)
+        if is_readmitted:
+            access_log.record(connection, replace(access, provider=delivery.provider, receipt=delivery.receipt))
+    return is_readmitted

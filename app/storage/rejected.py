@@ -1,7 +1,6 @@
 """Rejected requests: how many there were, and the sealed requests themselves, kept for some days within bounds."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -9,8 +8,6 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from app.domain.delivery import Delivery
-from app.storage import access_log
-from app.storage.access_log import Access
 from app.storage.connection import Connection, columns, fetch_one
 
 # What is kept, per provider. Solaris retries for seven days: the same time is left to correct wrong settings.
@@ -136,18 +133,10 @@ def since(connection: Connection, moment: datetime, provider: str | None) -> Ite
     return _select(connection, condition, {"moment": moment, "provider": provider})
 
 
-def readmit(connection: Connection, delivery: Delivery, access: Access) -> bool:
-    """Have a delivery wait in the overflow under its original time of receipt; return false if it did before.
-
-    `access` is logged for its receipt.
-    """
+def readmit(connection: Connection, delivery: Delivery) -> bool:
+    """Have a delivery wait in the overflow under its original time of receipt; return false if it did before."""
     values = [delivery.receipt, delivery.provider, delivery.topic, Jsonb(dict(delivery.headers)), delivery.sealed]
-    with connection.transaction():
-        query = "SELECT readmit(%s, %s, %s, %s, %b) AS is_readmitted"
-        is_readmitted = bool(fetch_one(connection, query, values).is_readmitted)
-        if is_readmitted:
-            access_log.record(connection, replace(access, provider=delivery.provider, receipt=delivery.receipt))
-    return is_readmitted
+    return bool(fetch_one(connection, "SELECT readmit(%s, %s, %s, %s, %b) AS is_readmitted", values).is_readmitted)
 
 
 def _select(connection: Connection, condition: str, values: Mapping[str, Any]) -> Iterator[RejectedRequest]:

@@ -54,9 +54,8 @@ def _limits(months: int) -> dict[str, str]:
 
 def _killed(context: FaultContext, random: Random, line: tuple[str, ...], settings: dict[str, str]) -> None:
     """Start a command, and kill it after a random time."""
-    whole = command("--data", str(context.kvitto.data), *line)
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(whole, env=bare_environment() | settings, **quiet) as process:
+    whole, quiet = command("--data", str(context.kvitto.data), *line), subprocess.DEVNULL
+    with subprocess.Popen(whole, env=bare_environment() | settings, stdout=quiet, stderr=quiet) as process:
         time.sleep(random.uniform(0.5, 3))
         process.kill()
 

@@ -144,7 +144,7 @@ BEGIN
     UPDATE inbox_high_water_marks AS mark SET archived_after = mark.archived_after + later.entries
     FROM (
         SELECT mark.*, (SELECT count(*) FROM gone WHERE (gone.provider, gone.epoch) = (mark.provider, mark.epoch)
-                        AND (gone.received_at, gone.seq) > (mark.received_at, mark.seq)) AS entries
+                        AND (gone.epoch, gone.received_at, gone.seq) > (mark.epoch, mark.received_at, mark.seq)) AS entries
         FROM inbox_high_water_marks AS mark
     ) AS later
     WHERE (mark.provider, mark.received_at, mark.seq, mark.epoch, mark.appended)

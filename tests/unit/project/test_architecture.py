@@ -66,7 +66,7 @@ openers = [name for name in sys.modules if name.startswith("app.providers.") and
 stores = [name for name in sys.modules if name.startswith("app.storage.")]
 known = {"app.storage.answers", "app.storage.connection", "app.storage.primary", "app.storage.overflow",
          "app.storage.pool", "app.storage.usability", "app.storage.privileges", "app.storage.credentials",
-         "app.storage.high_water_marks", "app.storage.fallbacks", "app.storage.rejected", "app.storage.access_log"}
+         "app.storage.high_water_marks", "app.storage.fallbacks", "app.storage.rejected"}
 print([name for name in banned if name in sys.modules] + [name for name in openers if "authentication" not in name]
       + [name for name in stores if name not in known])
 """
