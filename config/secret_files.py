@@ -2,6 +2,9 @@
 
 The rules are those of the start. What breaks them is not taken: the process keeps what it has, and logs an error. The
 address of a server may change in its user and password only, because all processes must use the same server.
+
+Processes look at the files themselves. Nobody has to send a signal, and no notification is missed: a volume of
+Kubernetes replaces all files by a link, an editor writes or replaces one.
 """
 
 import logging

@@ -107,11 +107,11 @@ def main(only: str) -> None:
             click.echo(f"{scenario.name} …", err=True)
             results.append(_run(cluster, scenario, folder / f"{number}.jsonl"))
             click.echo("\n".join([results[-1].row(), *results[-1].problems]))
+            if chosen == list(SCENARIOS):
+                _RESULTS.write_text(_HEAD + "".join(each.row() for each in results))
     finally:
         network.close()
         click.echo(f"the logs are in {folder}", err=True)
-    if chosen == list(SCENARIOS):
-        _RESULTS.write_text(_HEAD + "".join(each.row() for each in results))
     raise SystemExit(1 if any(each.problems for each in results) else 0)
 
 

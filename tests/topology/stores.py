@@ -153,7 +153,7 @@ class PostgresPair:
         return f"postgresql://{role}@{hosts}/kvitto"
 
     def follow(self) -> None:
-        """Make the standby anew, a copy of the primary that confirms each commit."""
+        """Make the standby again, as a copy of the primary that confirms each commit."""
         data = self.standby.folder / "postgres"
         shutil.rmtree(data, ignore_errors=True)
         server, user = self._program("pg_basebackup"), postgres_user(self.standby.folder, self._program("").parent)
