@@ -109,12 +109,13 @@ def current_url(name: str, url: str) -> str:
 
 
 def current_login(address: RedisAddress) -> RedisAddress:
-    """Return an address with the user and the passwords that its settings give now, if they are valid."""
+    """Return the address that its settings give now, if it differs in user and passwords only; else `address`."""
     environment = Environment.of_process()
     found = redis_address(environment, address.setting)
-    if environment.faults:
-        return address
-    return replace(address, username=found.username, password=found.password, sentinel_password=found.sentinel_password)
+    changed = replace(
+        address, username=found.username, password=found.password, sentinel_password=found.sentinel_password
+    )
+    return address if environment.faults or changed != found else found
 
 
 def _place(url: str) -> str:

@@ -147,5 +147,6 @@ def test_current_login_has_the_passwords_that_count_now(files: Files, monkeypatc
     files.write("REDIS_SENTINEL_PASSWORD", NEW)
     found = current_login(address)
     assert (found.username, found.password, found.sentinel_password) == ("b", NEW, NEW)
-    files.write("REDIS_URL", "nonsense")
-    assert current_login(address) is address
+    for other in ("nonsense", f"redis+sentinel://b:{NEW}@elsewhere/name"):
+        files.write("REDIS_URL", other)
+        assert current_login(address) is address
