@@ -19,6 +19,7 @@ _CENTURIES = frozenset({"18", "19", "20"})
 _PREFIXES = _CENTURIES | {"16"}
 _SUFFIX_LENGTHS = (0, 2, 3)
 _LONGEST = 17
+_TEN = 10
 # Somebody born on the first of January 2000: 0001011234 as a number.
 _SHORTEST_NUMBER = 7
 # Up to eight characters between two digits that are neither letters nor digits. A colon separates hours from minutes.
@@ -130,18 +131,30 @@ def mask_text(text: str) -> str:
 def person_numbers(text: str) -> set[str]:
     """Return every national id that a text may hold, each in one spelling: ten digits, or a letter as the seventh.
 
-    A text that is nothing but one number counts even if its check digit is wrong: its key may say what it is.
+    A number counts even if its check digit is wrong: the key of the text may say what it is.
     """
     if usual := _USUAL_FORM.fullmatch(text):
-        found = readings(usual[1] + usual[2])
-        return {reading.ten for reading in found if reading.has_birth_date}
+        return {reading.ten for reading in readings(usual[1] + usual[2]) if reading.has_birth_date}
     plain = _SEPARATOR.sub(lambda separator: "-" + " " * (len(separator[0]) - 1), to_plain(text))
-    found = [reading for _, _, of_place in _find_numbers(plain) for reading in of_place]
-    found += [reading for _, _, of_place in _find_interim_numbers(plain) for reading in of_place]
+    numbers = {number for run in _RUN.findall(plain) for number in _numbers_within(_GROUP.findall(run))}
     digits = _digits(plain)
     if len(digits) >= _SHORTEST_NUMBER and not _LETTER.search(_without_country(text)):
-        found += [reading for reading in readings(digits.zfill(10)) if reading.has_birth_date]
+        numbers.add(digits.zfill(_TEN))
+    found = [reading for number in numbers for reading in readings(number) if reading.has_birth_date]
+    found += [reading for _, _, of_place in _find_interim_numbers(plain) for reading in of_place]
     return {reading.ten for reading in found}
+
+
+def _numbers_within(groups: list[str]) -> Iterator[str]:
+    """Yield every number that neighbouring groups of digits make, if it is long enough and not too long."""
+    for first in range(len(groups)):
+        number = ""
+        for group in groups[first : first + _LONGEST]:
+            number += group
+            if len(number) > _LONGEST:
+                break
+            if len(number) >= _TEN:
+                yield number
 
 
 def mask_id(text: str) -> str:

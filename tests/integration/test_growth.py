@@ -235,7 +235,7 @@ def test_what_is_read_often_has_an_index(connection: Connection, read: str, inde
     used = re.findall(r'"Index Name": "(\w+)"', json.dumps(row[0]))
     query = "SELECT pg_partition_root(name::regclass)::text AS name FROM unnest(%s::text[]) AS name"
     roots = {root.name or name for root, name in zip(connection.execute(query, [used]), used, strict=True)}
-    assert index in roots
+    assert [root for root in roots if root.startswith(index)]
 
 
 def test_minutes_are_the_same_whatever_the_sessions_zone(database: str, connection: Connection) -> None:

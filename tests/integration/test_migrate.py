@@ -169,8 +169,9 @@ def test_migration_waits_for_a_table_in_short_turns_and_lets_others_pass(server:
     with connect(fresh, "test") as holder, connect(fresh, "test") as migrating, connect(fresh, "test") as other:
         migrate(migrating)
         migrating.execute("DELETE FROM public.kvitto_migrations WHERE name = '0011_metrics.sql'")
-        migrating.execute("DROP VIEW reporting.dead_letter_counts, reporting.overflow_backlog")
-        migrating.execute("DROP INDEX kvitto.receipts_dead")
+        made = "reporting.dead_letter_counts, reporting.replay_counts, reporting.overflow_backlog"
+        migrating.execute(f"DROP VIEW {made}")
+        migrating.execute("DROP INDEX kvitto.receipts_dead, kvitto.dead_letters_replayed")
         holder.execute("BEGIN")
         holder.execute("LOCK TABLE kvitto.receipts IN ROW EXCLUSIVE MODE")
         applied: list[str] = []

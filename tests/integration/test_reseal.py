@@ -21,7 +21,12 @@ from tests.support.kvitto_process import run
 OLD, NEW = b"o" * 32, b"n" * 32
 NOW = datetime.now(UTC)
 # Bytes that are no sealed body.
-UNSEALED = {("erased_digests", "digest")}
+UNSEALED = {
+    ("erased_digests", "digest"),
+    ("console_sessions", "digest"),
+    ("reveal_requests", "public_key"),
+    ("reveal_requests", "answer"),
+}
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ REDIS: dict[str, Any] = {
 }  # fmt: skip
 POSTGRES: dict[str, Any] = {
     "fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "server_version_num": "150000",
-    "server_encoding": "UTF8", "transaction_read_only": "off", "in_recovery": False, "superuser": False, "owner": False,
+    "server_encoding": "UTF8", "transaction_read_only": "off", "in_recovery": False,
+    "privileges": postgres.Privileges("kvitto_worker", False, False, {"worker": []}),
     "max_connections": "100", "superuser_reserved_connections": "3", "connections": 1, "pending": [], "clock": 0.0,
     "session": {"timezone": ("UTC", "UTC")},
     "collation": ("", ""), "partitions": (False, date(2027, 2, 1), date(2026, 11, 1)),
