@@ -14,6 +14,7 @@ import click
 
 from app.audit import conservation
 from app.audit.conservation import ProviderBalance
+from app.cli import users
 from app.cli.output import print_line, print_rows
 from app.inbox import client
 from app.inbox.stream import Inbox
@@ -22,6 +23,7 @@ from app.local.machine import DATA_MB, temporary_folder
 from app.providers import registry
 from app.storage import dead_letters, reports
 from app.storage.connection import Connection, connect
+from app.storage.console_users import User
 from config.environment import Environment
 from config.settings import provider_names, redis_address
 from config.variables import PYTHON
@@ -49,11 +51,11 @@ def demo() -> None:
                 raise click.ClickException("not every delivery was answered 200; ingest shows why above")
         with connect(environment["DATABASE_URL"], "demo") as connection:
             adds_up = _show(connection, _drained(connection, environment))
+            password = users.put(connection, User("demo", "operator"), "demo")
         if not adds_up:
             raise SystemExit(1)
         if sys.stdin.isatty() and sys.stdout.isatty():
-            password = Path(environment["CONSOLE_PASSWORD_FILE"]).read_text(encoding="utf-8")
-            console = f"http://{environment['CONSOLE_BIND']} (any user name, password {password})"
+            console = f"http://{environment['CONSOLE_BIND']} (user demo, password {password})"
             click.echo(f"\nStill serving; the console is at {console}. Ctrl-C ends it.")
             with suppress(KeyboardInterrupt):
                 up.wait()

@@ -90,12 +90,18 @@ def remove(name: str, operator: str | None) -> None:
     click.echo(f"removed {name}")
 
 
-def _put(connection: Connection, user: User, from_input: bool, operator: str) -> None:
-    made = None if from_input else secrets.token_urlsafe(15)
-    password = made or sys.stdin.readline().strip()
-    if len(password) < _SHORTEST:
-        raise click.ClickException(f"a password has {_SHORTEST} characters or more")
+def put(connection: Connection, user: User, operator: str, chosen: str | None = None) -> str:
+    """Add a user, or replace the password and the role of one; return the password, made if none was chosen."""
+    password = secrets.token_urlsafe(15) if chosen is None else chosen
     console_users.put(connection, user, generate_password_hash(password, "scrypt"), operator)
+    return password
+
+
+def _put(connection: Connection, user: User, from_input: bool, operator: str) -> None:
+    chosen = sys.stdin.readline().strip() if from_input else None
+    if chosen is not None and len(chosen) < _SHORTEST:
+        raise click.ClickException(f"a password has {_SHORTEST} characters or more")
+    password = put(connection, user, operator, chosen)
     click.echo(f"{user.name} logs in as {user.role}")
-    if made:
-        click.echo(f"password: {made}")
+    if chosen is None:
+        click.echo(f"password: {password}")

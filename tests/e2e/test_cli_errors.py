@@ -364,9 +364,10 @@ def test_demo_on_a_terminal_shows_what_arrived_and_where_the_console_is_until_ct
     with terminal("demo", environment=BIND | {"TMPDIR": str(tmp_path)}) as shown:
         shown.read(until="Ctrl-C ends it")
         assert [words for words in ("duplicate", "wrong-key", "kompar", "adds up") if words not in shown.text] == []
-        found = re.search(r"console is at (http://\S+) \(any user name, password (\S+)\)", shown.text)
+        found = re.search(r"console is at (http://\S+) \(user demo, password (\S+)\)", shown.text)
         assert found
-        assert httpx.get(found[1], auth=("any", found[2]), timeout=60).status_code == 200
+        form = {"name": "demo", "password": found[2]}
+        assert "Log out" in httpx.post(f"{found[1]}/login", data=form, timeout=60, follow_redirects=True).text
         assert_ends(shown, signal.SIGINT, 0, tmp_path)
 
 

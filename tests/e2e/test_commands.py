@@ -6,6 +6,7 @@ import signal
 import subprocess
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
@@ -203,17 +204,18 @@ def test_sandbox_sends_as_kompar(empty_kvitto: Running) -> None:
     assert (account["stored"], account["duplicate"], account["dead"]) == (12, 3, 1)
 
 
-def test_console_with_the_password_shows_the_ledger(kvitto: Running) -> None:
+def test_console_shows_the_ledger_to_users_and_metrics_to_machines(kvitto: Running) -> None:
     password = (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text()
-    http = kvitto.client
+    added = kvitto.run("users", "add", "ada", "--role", "viewer", "--operator", "root")
+    form = {"name": "ada", "password": added.stdout.rpartition("password: ")[2].strip()}
     answer = kvitto.post("decisions", '{"application_id": "on-the-console", "accepted": true}')
     assert kvitto.outcome(answer.json()["receipt"])["outcome"] in ("stored", "duplicate")  # a worker counts by now
-    assert http.get(f"{kvitto.console}/").status_code == 401
-    assert http.get(f"{kvitto.console}/", auth=("any", "wrong")).status_code == 401
-    page = http.get(f"{kvitto.console}/", auth=("any", password))
-    assert page.status_code == 200
-    assert "Providers" in page.text
-    metrics = http.get(f"{kvitto.console}/metrics", auth=("any", password)).text
+    with httpx.Client(base_url=kvitto.console, timeout=20, follow_redirects=True) as http:
+        assert "Log in" in http.get("/", auth=("any", password)).text
+        assert "on-the-console" in http.post("/login", data=form | {"then": "/deliveries"}).text
+    with httpx.Client(base_url=kvitto.console, timeout=20) as http:
+        assert http.get("/metrics", auth=("any", "wrong")).status_code == 401
+        metrics = http.get("/metrics", auth=("any", password)).text
     assert 'kvitto_ledger_receipts{outcome="stored",provider="kompar"}' in metrics
 
 
