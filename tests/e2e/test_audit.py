@@ -14,11 +14,13 @@ import pytest
 from redis import Redis
 
 from app.audit.conservation import audit
+from app.console.access import COOKIE
 from app.inbox.stream import Inbox
 from app.local.embedded_servers import valkey_answers
 from app.sandbox.kompar import encrypt
 from app.storage.connection import connect
 from tests.support import process_tree
+from tests.support.console_client import log_in
 from tests.support.kvitto_process import Running, run
 from tests.support.process_tree import stopped
 from tests.support.providers.kompar_fixtures import KEY
@@ -106,8 +108,8 @@ def metrics(kvitto: Running) -> str:
 
 
 def page(kvitto: Running) -> str:
-    password = (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text()
-    return kvitto.client.get(f"{kvitto.console}/", auth=("any", password)).text
+    cookie = f"{COOKIE}={log_in(kvitto.database, 'viewer').session.cookie}"
+    return kvitto.client.get(f"{kvitto.console}/", headers={"Cookie": cookie}).text
 
 
 def worker_log(kvitto: Running) -> list[dict[str, Any]]:

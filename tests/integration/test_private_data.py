@@ -1,8 +1,10 @@
 """Whatever national id is delivered, in whatever form: no table, log, metric, page or explanation shows it."""
 
 import base64
+import html
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from app.storage.connection import Connection
 from app.storage.ledger import Ledger
 from config.environment import Environment
 from config.logging import JsonFormatter
-from tests.integration.test_console import page
+from tests.support.console_client import Person, log_in
 from tests.support.national_ids import Spelling, contents
 from workers.batch import BatchProcessor
 from workers.canary_consumer import CanaryConsumer
@@ -90,12 +92,24 @@ def texts(connection: Connection) -> Iterator[tuple[str, str]]:
         yield f"{schema}.{table}.{column}", row.it or ""
 
 
+def pages(person: Person) -> Iterator[tuple[str, str]]:
+    """Yield the pages that a person comes to by following the links of the console."""
+    found, seen = ["/", "/deliveries"], set[str]()
+    while found and len(seen) < 60:
+        path = found.pop()
+        text = person.get(path)
+        seen.add(path)
+        yield f"page {path}", text
+        links = (html.unescape(link) for link in re.findall(r'href="(/[^"#]*)"', text))
+        found += {link for link in links if not link.startswith("/static")} - seen - set(found)
+
+
 def shown(database: str, connection: Connection, logs: list[logging.LogRecord]) -> Iterator[tuple[str, str]]:
     """Yield everything that Kvitto shows, by where it is."""
     yield from texts(connection)
     yield "logs", " ".join(map(JsonFormatter().format, logs)) + " ".join(record.getMessage() for record in logs)
     yield "metrics", generate_latest().decode()
-    yield "page", page(database)
+    yield from pages(log_in(database))
     encoded = base64.b64encode(KEY).decode()
     environment = Environment(
         {

@@ -40,7 +40,7 @@ class Person:
 
 def log_in(database: str, role: Role = "operator", redis: str = NO_REDIS) -> Person:
     """Return a person of a role, in a session that has begun; the console runs in its own role of Postgres."""
-    session = Session(User(f"{role}-of-test", role), f"cookie of {role}")
+    session = Session(User(f"{role}-of-test", role), f"cookie-of-{role}")
     with connect(database, "test") as connection:
         console_users.put(connection, session.user, "none", "test")
         console_users.begin_session(connection, session.user, digest(session.cookie))
