@@ -18,7 +18,7 @@ class RecordedLoad(threading.Thread):
     def __init__(self, run: Run, url: str, record: Path, rate: int) -> None:
         super().__init__(name="recorded-load", daemon=True)
         self._run = run
-        self._options = ["--url", url, "--rate", f"{rate}/s", "--duration", "3s", "--record", str(record), "--json"]
+        self._options = ["--url", url, "--rate", f"{rate}/s", "--duration", "10s", "--record", str(record), "--json"]
         self._ending = threading.Event()
         # Attempts by the status of their answer, 0 without one; and how each delivery ended.
         self.statuses: Counter[str] = Counter()

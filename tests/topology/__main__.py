@@ -10,14 +10,15 @@ from typing import Any
 
 import click
 
+from tests.support.servers import eventually
 from tests.topology.cluster import Cluster
 from tests.topology.network import Network
 from tests.topology.scenarios import SCENARIOS, Scenario
 from tests.topology.stores import require_tools
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
-# How long the load lasts before and after what happens.
-_QUIET_SECONDS = 5.0
+# Attempts before and after what happens, and at least so many meanwhile.
+_ATTEMPTS = 20
 _HEAD = """# Results on several hosts
 
 `make topology` runs Kvitto on twelve hosts of one machine: a balancer, two hosts of ingest, two of
@@ -62,15 +63,18 @@ def _run(cluster: Cluster, scenario: Scenario, record: Path) -> Result:
     started = time.monotonic()
     problems: list[str] = []
     with cluster.load(record) as load:
-        time.sleep(_QUIET_SECONDS)
+        before = _await_more(record)
         scenario.happen(cluster)
-        time.sleep(_QUIET_SECONDS)
+        meanwhile = _count(record) - before
+        _await_more(record)
     rows = cluster.await_drained()
     reported = sum(row["missing"] for row in rows)
     compared = json.loads(cluster.kvitto("audit", "--against", str(record), "--json").stdout)
     lost, doubled = (sum(row[name] for row in compared) for name in ("missing", "wrong"))
     if (lost and not scenario.may_lose) or lost > reported:
         problems.append(f"{lost} lost, {reported} reported: {_findings(compared)}")
+    if meanwhile < _ATTEMPTS:
+        problems.append(f"only {meanwhile} attempts were made meanwhile: the machine is too slow")
     if doubled:
         problems.append(f"{doubled} doubled: {_findings(compared)}")
     if left := load.ended["given up"] + load.ended["left"]:
@@ -86,18 +90,39 @@ def _run(cluster: Cluster, scenario: Scenario, record: Path) -> Result:
     )
 
 
+def _count(record: Path) -> int:
+    """Return how many attempts are recorded."""
+    return record.read_bytes().count(b"\n") if record.exists() else 0
+
+
+def _await_more(record: Path) -> int:
+    """Wait for further attempts; return how many are recorded."""
+    wanted = _count(record) + _ATTEMPTS
+    eventually(lambda: _count(record) >= wanted, "the load goes on", 200)
+    return _count(record)
+
+
+def _write(results: list[Result]) -> None:
+    """Write the table; scenarios that did not run keep their rows."""
+    rows = {line.split("|")[1].strip(): f"{line}\n" for line in _RESULTS.read_text().splitlines() if line[:1] == "|"}
+    rows |= {each.scenario.name: each.row() for each in results}
+    _RESULTS.write_text(_HEAD + "".join(rows[each.name] for each in SCENARIOS if each.name in rows))
+
+
 def _findings(compared: list[dict[str, Any]]) -> list[Any]:
     return [finding for row in compared for finding in row["findings"]][:5]
 
 
 @click.command(epilog='Example: python -m tests.topology --only "Redis"')
-@click.option("--only", default="", help="Run the scenarios whose name holds this; the table stays as it is.")
+@click.option(
+    "--only", default="", help="Run the scenarios whose name holds this; the others keep their rows of the table."
+)
 def main(only: str) -> None:
     """Run scenarios on a topology of hosts, and write the table."""
     chosen = [each for each in SCENARIOS if only in each.name]
     require_tools()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
-    results = []
+    results: list[Result] = []
     folder = Path(tempfile.mkdtemp(prefix="kvitto-hosts-"))
     folder.chmod(0o755)
     network = Network(folder)
@@ -107,8 +132,7 @@ def main(only: str) -> None:
             click.echo(f"{scenario.name} …", err=True)
             results.append(_run(cluster, scenario, folder / f"{number}.jsonl"))
             click.echo("\n".join([results[-1].row(), *results[-1].problems]))
-            if chosen == list(SCENARIOS):
-                _RESULTS.write_text(_HEAD + "".join(each.row() for each in results))
+            _write(results)
     finally:
         network.close()
         click.echo(f"the logs are in {folder}", err=True)
