@@ -15,8 +15,8 @@ up: install        ## serve on this machine until Ctrl-C
 	@$(BIN)/kvitto up
 test: install      ## pass the tests: unit, integration, e2e, browser (6 min)
 	@tests/prepare
-	$(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder --cov \
-	    tests/e2e tests/browser tests/integration tests/unit
+	$(BIN)/python -m pytest tests/e2e tests/browser tests/integration tests/unit \
+	    -n 6 --dist loadfile --no-loadscope-reorder --cov
 chaos: install     ## break every part under load, account for every delivery (40 min; OPTIONS="--only redis": a part)
 	@tests/prepare
 	$(BIN)/python -m tests.chaos $(OPTIONS)
