@@ -20,8 +20,7 @@ _PREFIXES = _CENTURIES | {"16"}
 _SUFFIX_LENGTHS = (0, 2, 3)
 _LONGEST = 17
 _TEN = 10
-# Somebody born on the first of January 2000: 0001011234 as a number.
-_SHORTEST_NUMBER = 7
+_SHORTEST_NUMBER = 7  # somebody born on the first of January 2000: 0001011234 as a number
 # Up to eight characters between two digits that are neither letters nor digits. A colon separates hours from minutes.
 _GAP = r"(?:[^\w:]|_){0,8}"
 _DIGIT = r"[\d\u00b2\u00b3\u00b9\u2070-\u2089\u2460-\u2468\u24ea]"
@@ -38,7 +37,7 @@ _USUAL_FORM = re.compile(r"((?:[0-9]{2})?[0-9]{6})[-+]?([0-9]{4})")
 _SERIAL = re.compile(rf"[TRSUWXJKLMNtrsuwxjklmn]{_GAP}[0-9]{_GAP}[0-9]{_GAP}[0-9](?:{_GAP}[0-9]{{2}})?(?![0-9])")
 _DATE_BEFORE = re.compile(rf"(?:[0-9]{_GAP}){{6,10}}\Z")
 _LONGEST_DATE = 90
-# What stands for one separator: a colon before four digits, an escape of HTML or of a URL.
+# For one separator: a colon before four digits, an escape of HTML or of a URL.
 _SEPARATOR = re.compile(r"(?<=[0-9]{6}):(?=[0-9]{4}(?![0-9]))|&(?:#[0-9]{1,4}|[A-Za-z]{2,6});|%[0-9A-Fa-f]{2}")
 # Letters that join a number to other digits in an opaque id.
 _ID_BEFORE = re.compile(r"[0-9][A-Fa-fx]+\Z")
@@ -137,8 +136,7 @@ def person_numbers(text: str) -> set[str]:
         return {reading.ten for reading in readings(usual[1] + usual[2]) if reading.has_birth_date}
     plain = _SEPARATOR.sub(lambda separator: "-" + " " * (len(separator[0]) - 1), to_plain(text))
     numbers = {number for run in _RUN.findall(plain) for number in _numbers_within(_GROUP.findall(run))}
-    digits = _digits(plain)
-    if len(digits) >= _SHORTEST_NUMBER and not _LETTER.search(_without_country(text)):
+    if len(digits := _digits(plain)) >= _SHORTEST_NUMBER and not _LETTER.search(_without_country(text)):
         numbers.add(digits.zfill(_TEN))
     found = [reading for number in numbers for reading in readings(number) if reading.has_birth_date]
     found += [reading for _, _, of_place in _find_interim_numbers(plain) for reading in of_place]
@@ -151,9 +149,7 @@ def _numbers_within(groups: list[str]) -> Iterator[str]:
         number = ""
         for group in groups[first : first + _LONGEST]:
             number += group
-            if len(number) > _LONGEST:
-                break
-            if len(number) >= _TEN:
+            if _TEN <= len(number) <= _LONGEST:
                 yield number
 
 

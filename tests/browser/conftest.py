@@ -12,7 +12,8 @@ _ARGUMENTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+# Playwright's event loop runs as long. Other tests of this process need one of their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     assert chromium, "no browser: apt-get install chromium-headless-shell"

@@ -138,7 +138,7 @@ def test_command_without_a_schema_names_kvitto_migrate(
         ({"DATABASE_URL": "{nobody}/kvitto"}, 1, "no such database or user"),
         ({"DATABASE_URL": "{dashboard}/kvitto"}, 78, "names a role that may not do this"),
         ({"DATABASE_URL": "postgresql://x:hidden@["}, 78, "special characters as %XX"),
-        ({"DATABASE_URL": "postgresql://x:hid/den@host/x"}, 1, "no connection. Start Postgres"),
+        ({"DATABASE_URL": "postgresql://x:hid/den@host/x"}, 78, "names a host or a port that cannot be called"),
         ({"REDIS_URL": "redis://127.0.0.1:1/0"}, 1, "redis-unreachable. Start Redis"),
         ({"REDIS_URL": "unix:///nowhere"}, 1, "redis-unreachable. Start Redis"),
         ({"REDIS_URL": "redis://x:hid/den@host/0"}, 78, "special characters as %XX"),

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from app.console.access import COOKIE
 from app.sandbox.kompar import encrypt
 from app.storage.connection import connect
 from deploy.monitoring.dashboards import INGEST_HEALTH
 from tests.integration.test_silence import has_delivered
 from tests.support import process_tree
+from tests.support.console_client import begin_session
 from tests.support.kvitto_process import ROOT, Running
 from tests.support.ports import free_port
 from tests.support.providers.kompar_fixtures import KEY, TOKEN
@@ -187,9 +189,8 @@ def await_known(kvitto: Running, found: Prometheus, incident: Incident) -> None:
 
 
 def page(kvitto: Running) -> str:
-    return html.unescape(
-        httpx.get(kvitto.console, auth=("", (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text())).text
-    )
+    cookies = {COOKIE: begin_session(kvitto.database, "viewer").cookie}
+    return html.unescape(httpx.get(kvitto.console, cookies=cookies).text)
 
 
 def post(kvitto: Running, topic: str, name: str, key: str = KEY, token: str = TOKEN) -> int:

@@ -38,12 +38,18 @@ class Person:
         return self.client.post(path, data={"token": self.session.form_token} | fields, headers=headers)
 
 
-def log_in(database: str, role: Role = "operator", redis: str = NO_REDIS) -> Person:
-    """Return a person of a role, in a session that has begun; the console runs in its own role of Postgres."""
+def begin_session(database: str, role: Role) -> Session:
+    """Begin the session of a new user of a role."""
     session = Session(User(f"{role}-of-test", role), f"cookie-of-{role}")
     with connect(database, "test") as connection:
         console_users.put(connection, session.user, "none", "test")
         console_users.begin_session(connection, session.user, digest(session.cookie))
+    return session
+
+
+def log_in(database: str, role: Role = "operator", redis: str = NO_REDIS) -> Person:
+    """Return a person of a role, in a session that has begun; the console runs in its own role of Postgres."""
+    session = begin_session(database, role)
     client = create_app(lambda: console_settings(as_console(database), redis)).test_client()
     client.set_cookie(COOKIE, session.cookie)
     return Person(client, session)
