@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.kvitto_process import ROOT
 
-SQUAWK = ROOT / ".chart" / "bin" / "squawk"
+SQUAWK = ROOT / ".chart" / "squawk" / "bin" / "squawk"
 # Statements under which the previous release, or deliveries, would fail.
 DANGEROUS = {
     "adding-required-field": "ALTER TABLE kvitto.receipts ADD COLUMN colour text NOT NULL",
