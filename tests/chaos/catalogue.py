@@ -29,5 +29,5 @@ WATCHED = failover_faults.WATCHED
 SHORT = {
     "edge killed", "worker killed", "redis killed", "postgres killed", "everything killed at once",
     "requests cut in the middle", "redis frozen", "redis full", "postgres disk full", "consumer groups destroyed",
-    "replies to appends cut off", "consumer of the feed killed", "months removed, a person erased",
+    "replies to appends cut off", "consumer of the feed killed",
 }  # fmt: skip
