@@ -76,15 +76,8 @@ def create_edge(secrets: Rereading[EdgeSettings], draining: threading.Event) -> 
     fallbacks = FallbackReporter(pool, breakers, settings.providers)
     keys = SealingKeys(settings.sealing_keys)
     rejections = RejectionReporter(pool, keys, settings.trusted_proxies)
-    for background in (
-        breakers.redis,
-        breakers.postgres,
-        reporter,
-        answer_reporter,
-        CredentialReporter(pool),
-        fallbacks,
-        rejections,
-    ):
+    reporters = (reporter, answer_reporter, CredentialReporter(pool), fallbacks, rejections)
+    for background in (breakers.redis, breakers.postgres, *reporters):
         background.start()
     publisher = wakeup.WakeupPublisher(settings.broker)
 

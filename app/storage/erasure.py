@@ -79,26 +79,23 @@ def entities_with_ids(connection: Connection, provider: str, ids: Collection[str
 
 def receipts_of(connection: Connection, entities: Collection[Entity]) -> frozenset[UUID]:
     """Return the receipts of all events of the entities."""
-    if not entities:
-        return frozenset()
-    query = """
-        SELECT receipt FROM events
-        JOIN unnest(%s::text[], %s::text[], %s::text[]) AS wanted (provider, event_type, entity_id)
-        USING (provider, event_type, entity_id)
-    """
-    return frozenset(row.receipt for row in connection.execute(query, columns(entities)))
+    return _receipts_in("events", connection, entities)
 
 
 def receipts_naming(connection: Connection, entities: Collection[Entity]) -> frozenset[UUID]:
     """Return the receipts that name the entities, by a search of all: retention may have removed the events of some."""
+    return _receipts_in("receipts", connection, entities)
+
+
+def _receipts_in(table: str, connection: Connection, entities: Collection[Entity]) -> frozenset[UUID]:
     if not entities:
         return frozenset()
-    query = """
-        SELECT receipt FROM receipts
+    query = SQL("""
+        SELECT receipt FROM {}
         JOIN unnest(%s::text[], %s::text[], %s::text[]) AS wanted (provider, event_type, entity_id)
         USING (provider, event_type, entity_id)
-    """
-    return frozenset(row.receipt for row in connection.execute(query, columns(entities)))
+    """)
+    return frozenset(row.receipt for row in connection.execute(query.format(Identifier(table)), columns(entities)))
 
 
 def sealed(connection: Connection, place: str, provider: str, read: Collection[UUID]) -> Iterator[ReceivedDelivery]:

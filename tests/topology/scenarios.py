@@ -4,10 +4,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.support import releases
 from tests.topology.cluster import Cluster
+from tests.topology.network import Host
 
 # How long something stays broken: longer than every time-out of a connection, and than a sentinel needs.
 _BROKEN_SECONDS = 15.0
@@ -22,20 +24,12 @@ class Scenario:
     may_lose: bool = False
 
 
-def _ingest_host_dies(cluster: Cluster) -> None:
-    host = cluster.network["ingest-1"]
+def _host_dies(name: str, start: Callable[[Cluster, Host], None], cluster: Cluster) -> None:
+    host = cluster.network[name]
     host.die()
     time.sleep(_BROKEN_SECONDS)
     host.connect()
-    cluster.start_ingest(host)
-
-
-def _worker_host_dies(cluster: Cluster) -> None:
-    host = cluster.network["worker-1"]
-    host.die()
-    time.sleep(_BROKEN_SECONDS)
-    host.connect()
-    cluster.start_worker(host)
+    start(cluster, host)
 
 
 def _balancer_is_cut_off(cluster: Cluster) -> None:
@@ -135,8 +129,8 @@ def _release_is_upgraded_and_back(cluster: Cluster) -> None:
 
 
 SCENARIOS = (
-    Scenario("a host of ingest dies", _ingest_host_dies),
-    Scenario("a host of workers dies", _worker_host_dies),
+    Scenario("a host of ingest dies", partial(_host_dies, "ingest-1", Cluster.start_ingest)),
+    Scenario("a host of workers dies", partial(_host_dies, "worker-1", Cluster.start_worker)),
     Scenario("the balancer's link is cut", _balancer_is_cut_off),
     Scenario("Redis: the primary is cut off from its replica, then dies", _primary_of_redis_is_partitioned_and_dies),
     Scenario(
