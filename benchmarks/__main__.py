@@ -13,10 +13,16 @@ from benchmarks.suite import CHECKED, MEASUREMENTS, Measurement
 from benchmarks.workload_size import CHECK, FULL, QUICK, Volume
 
 _NAMES = [measurement.name for measurement in MEASUREMENTS]
+_DEFAULT = [measurement.name for measurement in MEASUREMENTS if not measurement.by_name]
 
 
 @click.command(epilog="Example: python -m benchmarks --only accept --only drain --pairs 3")
-@click.option("--only", multiple=True, type=click.Choice(_NAMES), help="Measure this; repeatable. Default: all.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(_NAMES),
+    help="Measure this; repeatable. Default: all but growth and tracing.",
+)
 @click.option("--pairs", type=click.IntRange(min=1), help="Runs of each, in turn with its baselines. Default: 5.")
 @click.option("--quick", is_flag=True, help="Small volumes, to see that it works.")
 @click.option(
@@ -47,7 +53,7 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
     where = folder or (LAST if only or quick or check else RESULTS)
     where.mkdir(parents=True, exist_ok=True)
     volume = CHECK if check else QUICK if quick else FULL
-    chosen = [CHECKED] if check else [each for each in MEASUREMENTS if each.name in (only or _NAMES)]
+    chosen = [CHECKED] if check else [each for each in MEASUREMENTS if each.name in (only or _DEFAULT)]
     record = _measured(chosen, replace(volume, pairs=pairs or volume.pairs), where)
     faults = [f"void: {text}" for text in record.voids]
     if amend and not faults:

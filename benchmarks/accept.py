@@ -1,6 +1,7 @@
 """Accept: durable answers a second and their latencies, beside an empty view, nginx, a bare append and the tutorial.
 
-Nothing is drained meanwhile: this is the edge alone, and the tutorial's edge alone.
+Nothing is drained meanwhile: this is the edge alone, and the tutorial's edge alone. One more figure has all parts at
+work on the same cores.
 """
 
 import os
@@ -10,12 +11,15 @@ from collections.abc import Iterable
 from functools import partial
 
 from benchmarks import bodies
+from benchmarks.cost import cpu_seconds
 from benchmarks.load import Answers
 from benchmarks.receivers import Receiver
 from benchmarks.result_files import KVITTO
 from benchmarks.runner import Bench
 
 EMPTY, NGINX, APPEND, TUTORIAL = "empty Flask view", "nginx", "bare append", "tutorial"
+BUSY_OF = "accept 0.5 KB"
+BUSY, BEHIND = f"{BUSY_OF} while all is drained", "CPU of worker, Postgres and Redis per delivery"
 _UNIT = "/s"
 # The generator holds all bodies in memory.
 _HELD_BYTES = 200e6
@@ -31,8 +35,12 @@ def measure(bench: Bench) -> None:
             rate = _accept(bench, bench.setup.ours, figure, size, number)
             if bench.volume.steady_seconds:
                 _hold(bench, figure, size, rate / 2)
+            if figure == BUSY_OF and bench.volume.steady_seconds:
+                _accept_while_draining(bench, size, number)
             documents = partial(bodies.applications, number, size)
             rate = _answer(bench, EMPTY, f"{bench.setup.empty}/", figure, documents())
+            if figure == BUSY_OF and bench.volume.steady_seconds:
+                bench.record.add(BUSY, EMPTY, rate, _UNIT)
             if bench.volume.steady_seconds:  # limits, which no ratio is checked against
                 _hold_empty(bench, figure, size, rate / 2)
                 _answer(bench, NGINX, f"{bench.setup.nginx}/", figure, documents())
@@ -56,6 +64,19 @@ def _accept(bench: Bench, receiver: Receiver, figure: str, size: int, number: in
         sent.posted, sent.accepted = answers.posted, answers.accepted
     bench.record.add(figure, receiver.name, answers.rate, _UNIT)
     return answers.rate
+
+
+def _accept_while_draining(bench: Bench, size: int, number: int) -> None:
+    """Post as fast as it is answered while workers store; note answers a second, and what a delivery costs the rest."""
+    processes = bench.setup.processes()
+    behind = [*processes["worker"], *processes["Postgres"], *processes["Redis"]]
+    before = cpu_seconds(behind)
+    with bench.sending(bench.setup.ours, BUSY) as sent:
+        answers = bench.send(sent, bodies.applications(number, size))
+        bench.await_stored(sent)
+        spent = cpu_seconds(behind) - before
+    bench.record.add(BUSY, KVITTO, answers.rate, _UNIT)
+    bench.record.add(BEHIND, KVITTO, spent / sent.accepted * 1e6, "µs")
 
 
 def _hold(bench: Bench, figure: str, size: int, rate: float) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from benchmarks import accept, bulkheads, drain, end_to_end, tracing
+from benchmarks import accept, bulkheads, drain, end_to_end, idle, size, tracing
 from benchmarks.growth import drain_figure, views_figure
 from benchmarks.memory import memory_figure
 from benchmarks.result_files import Record
@@ -75,20 +75,29 @@ def _memory_growth(record: Record) -> Spread | None:
 
 
 GOALS = (
-    _times("accept, 0.5 KB, by the empty Flask view", 0.6, _ACCEPT, accept.EMPTY),
+    _times("accept, 0.5 KB, by the empty Flask view", 0.65, _ACCEPT, accept.EMPTY),
+    _times("accept, 0.5 KB, while all is drained, by the empty view", 0.42, accept.BUSY, accept.EMPTY),
     _times("accept, 0.5 KB, by the tutorial", 4, _ACCEPT, accept.TUTORIAL),
     _at_most("accept at half the highest rate, p99", 10, " ms", f"{_HALF}, p99"),
+    _times("accept at half the highest rate, p99, by the empty view's", 2, f"{_HALF}, p99", accept.EMPTY, False),
     _at_most("accept at half the highest rate, p99.9", 50, " ms", f"{_HALF}, p99.9"),
     _times("drain by the tutorial", 15, drain.FIGURE, drain.TUTORIAL),
-    _times("drain by unseal + decrypt + validate", 0.5, drain.FIGURE, drain.PROCESS),
+    _times("drain by unseal + decrypt + validate", 0.42, drain.FIGURE, drain.PROCESS),
+    _at_most("CPU of worker, Postgres and Redis per delivery", 300, " µs", accept.BEHIND),
+    _times("end to end by the tutorial", 12, end_to_end.THROUGH, end_to_end.TUTORIAL),
     _times("end to end without backlog by the tutorial", 8, end_to_end.SUSTAINED, end_to_end.TUTORIAL),
     _at_most("receipt to row at half the highest rate, p99", 250, " ms", end_to_end.delay_figure(0.5)),
     _at_most("receipt to notification at half the highest rate, p99", 250, " ms", end_to_end.notice_figure(0.5)),
     Goal("drain over the fullest ledger by the emptiest", 0.8, " ×", True, _drain_kept),
     Goal("slowest dashboard view over the fullest ledger", 200, " ms", False, _slowest_view),
+    _at_most("bytes in Postgres per event", 1600, " bytes", size.FIGURE),
     _never_above("memory of an ingest process (highest)", 80, " MB", memory_figure("ingest")),
     _never_above("memory of a worker process (highest)", 120, " MB", memory_figure("worker")),
     Goal("memory at the end by that at the first look", 1.1, " ×", False, _memory_growth),
+    _at_most("memory of all processes, idle", 400, " MB", idle.MEMORY),
+    _at_most("CPU of all processes, idle", 2, " % of a core", idle.CPU_SHARE),
+    _at_most("from `kvitto up` to ready", 3, " s", idle.READY),
+    _at_most("CPU from `kvitto up` to ready", 3.5, " s", idle.READY_CPU),
     _times("Solaris' p99 under a burst of Kompar by its own", bulkheads.GOAL, bulkheads.FIGURE, bulkheads.ALONE, False),
     _times("ingest's CPU, one request in a hundred traced, by none", 1.05, tracing.FIGURE, tracing.UNTRACED, False),
 )

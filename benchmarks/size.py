@@ -1,12 +1,12 @@
-"""Size: `python -m benchmarks.size [EVENTS]` measures the bytes of an event in the ledger, and where they go.
+"""Size: the bytes of an event in the ledger. `python -m benchmarks.size [EVENTS]` shows where they go.
 
-It stands alone, beside the benchmarks of the whole: an own Postgres, and applications of the usual size, stored by the
-ledger as a worker stores them.
+An own Postgres, and applications of the usual size, stored by the ledger as a worker stores them.
 """
 
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -23,9 +23,12 @@ from app.sandbox.kompar import encrypt
 from app.storage.connection import Connection, connect
 from app.storage.ledger import Ledger
 from benchmarks import bodies
+from benchmarks.result_files import KVITTO, Record
+from benchmarks.workload_size import Volume
 from tests.support import databases, servers
 from tests.support.providers.kompar_fixtures import KEY
 
+FIGURE = "bytes in Postgres per event"
 _BATCH = 500
 _KOMPAR = Kompar((("a", KEY.encode()),), Fingerprints(b"k" * 32))
 _SEALS = SealingKeys((("2026-11-01", b"s" * 32),))
@@ -44,6 +47,21 @@ _PARTS = """
 
 def main(events: int) -> None:
     """Store, and print a line per table and index."""
+    grown = _grown(events)
+    print(f"{sum(grown.values()):8,.0f} bytes per event of {bodies.USUAL} bytes")
+    for name, size in grown.items():
+        if size >= 1:
+            print(f"{size:8,.0f} {name}")
+
+
+def measure(volume: Volume, _folder: Path, record: Record, say: Callable[[str], None]) -> None:
+    """Measure as one of the benchmarks."""
+    say("size")
+    record.add(FIGURE, KVITTO, sum(_grown(volume.drained).values()), "bytes")
+
+
+def _grown(events: int) -> dict[str, float]:
+    """Return by how many bytes per event each table and index grew."""
     with tempfile.TemporaryDirectory() as folder, servers.postgres(Path(folder)) as server:
         Path(folder).chmod(0o755)
         databases.prepare(server)
@@ -53,11 +71,7 @@ def main(events: int) -> None:
             _store(ledger, events)
             connection.execute("VACUUM (ANALYZE)")
             after = _sizes(connection)
-        grown = {name: (size - before.get(name, 0)) / events for name, size in after.items()}
-        print(f"{sum(grown.values()):8,.0f} bytes per event of {bodies.USUAL} bytes")
-        for name, size in grown.items():
-            if size >= 1:
-                print(f"{size:8,.0f} {name}")
+    return {name: (size - before.get(name, 0)) / events for name, size in after.items()}
 
 
 def _store(ledger: Ledger, events: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import accept, bulkheads, cost, drain, end_to_end, growth, memory, profiles, tracing
+from benchmarks import accept, bulkheads, cost, drain, end_to_end, growth, idle, memory, profiles, size, tracing
 from benchmarks.bench_environment import started
 from benchmarks.result_files import Record
 from benchmarks.runner import Bench
@@ -18,10 +18,11 @@ Take = Callable[[Volume, Path, Record, Say], None]
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One measurement: its name, and what takes it into a record."""
+    """One measurement: its name, and what takes it into a record. One `by_name` is made only if it is asked for."""
 
     name: str
     take: Take
+    by_name: bool = False
 
 
 def _with_setup(
@@ -45,12 +46,14 @@ MEASUREMENTS = (
     Measurement("drain", _with_setup(drain.measure)),
     Measurement("one-worker", _with_setup(drain.measure_alone, concurrency=1)),
     Measurement("end-to-end", _with_setup(end_to_end.measure)),
-    Measurement("growth", _with_setup(growth.measure)),
+    Measurement("growth", _with_setup(growth.measure), by_name=True),
     Measurement("memory", _with_setup(memory.measure)),
     Measurement("cost", _with_setup(cost.measure)),
     Measurement("profiles", _with_setup(profiles.measure)),
     Measurement("bulkheads", bulkheads.measure),
-    Measurement("tracing", tracing.measure),
+    Measurement("idle", idle.measure),
+    Measurement("size", size.measure),
+    Measurement("tracing", tracing.measure, by_name=True),
 )
 
 
