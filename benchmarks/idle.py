@@ -9,7 +9,7 @@ import psutil
 
 from benchmarks.result_files import KVITTO, Record
 from benchmarks.workload_size import Volume
-from tests.support.kvitto_process import SECRETS, running
+from tests.support.kvitto_process import PROGRAM, SECRETS, running
 
 READY, READY_CPU = "from `kvitto up` to ready", "CPU from `kvitto up` to ready"
 MEMORY, CPU_SHARE = "memory of all processes, idle", "CPU of all processes, idle"
@@ -23,7 +23,7 @@ def measure(volume: Volume, _folder: Path, record: Record, say: Callable[[str], 
         say(f"idle, {number + 1} of {volume.pairs}")
         with tempfile.TemporaryDirectory(prefix="kvitto-bench-") as folder:
             began = time.monotonic()
-            with running(Path(folder) / "data", SECRETS) as kvitto:
+            with running(Path(folder) / "data", SECRETS, program=[*PROGRAM]) as kvitto:
                 record.add(READY, KVITTO, time.monotonic() - began, "s")
                 processes = _tree(kvitto.process.pid)
                 record.add(READY_CPU, KVITTO, _cpu_seconds(processes), "s")

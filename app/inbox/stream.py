@@ -5,6 +5,7 @@ consumer claims them.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -71,6 +72,7 @@ class Inbox:
         self.keys = self._stream, self._state_key, self._wakeup_key
         self._writer = str(uuid7())
         self._confirmed: HighWaterMark | None = None
+        self._lock = threading.Lock()
 
     def open(self) -> None:
         """Create stream, group and epoch if they are missing.
@@ -122,11 +124,18 @@ class Inbox:
         epoch, appended, marked, ids = reply
         epoch, before = UUID(epoch.decode()), appended - len(ids)
         marks = [HighWaterMark(epoch, before + n, StreamId.parse(stream_id)) for n, stream_id in enumerate(ids, 1)]
-        self._confirmed = marks[-1]
-        if known and known.epoch != epoch:
-            context = {"provider": self.provider, "epoch": known.epoch, "confirmed": known.appended, "began": epoch}
-            logger.error("epoch_ended", extra=context)
+        self._confirm(marks[-1])
         return [AppendResult(mark, marked == 1 and index == 0) for index, mark in enumerate(marks)]
+
+    def _confirm(self, mark: HighWaterMark) -> None:
+        """Keep what an append confirmed, unless one that ended later has already confirmed more."""
+        with self._lock:
+            known = self._confirmed
+            if known is None or known.is_behind(mark):
+                self._confirmed = mark
+        if known and known.epoch < mark.epoch:
+            context = {"provider": self.provider, "epoch": known.epoch, "confirmed": known.appended}
+            logger.error("epoch_ended", extra=context | {"began": mark.epoch})
 
     def mark_wakeup_pending(self) -> bool:
         """Mark a wake-up as pending for a delivery in the overflow; return whether to publish it."""
