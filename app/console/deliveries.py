@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -70,10 +70,9 @@ def add_routes(pages: Pages) -> None:
             abort(404)
         wanted = read_filter(request.args)
         access_log.record(connection, Access("download", current().user.name, subject=request.full_path[:500]))
-        rows = [{name: row[name] for name in _COLUMNS} for row in deliveries.download(connection, wanted)]
-        text = _as_csv(rows) if form == "csv" else json.dumps(rows, default=str, ensure_ascii=False, indent=1)
+        written, content_type = (_as_csv, "text/csv") if form == "csv" else (_as_json, "application/json")
         headers = {"Content-Disposition": f'attachment; filename="deliveries.{form}"'}
-        return Response(text, headers=headers, content_type=f"{'text/csv' if form == 'csv' else 'application/json'}")
+        return Response(written(_portions(pages, wanted)), headers=headers, content_type=content_type)
 
     @pages.get("/deliveries/<uuid:receipt>", "read")
     def delivery(connection: Connection, receipt: UUID) -> str:
@@ -99,12 +98,29 @@ def _address(**changes: Any) -> str:
     return f"{url_for('pages.delivery_list')}?{urlencode(given)}"
 
 
-def _as_csv(rows: list[dict[str, Any]]) -> str:
-    """Return rows as CSV. What a spreadsheet would take for a formula begins with an apostrophe."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(_COLUMNS)
-    for row in rows:
-        cells = [", ".join(value) if isinstance(value, list) else value for value in row.values()]
-        writer.writerow([f"'{cell}" if str(cell)[:1] in tuple("=+-@\t\r") else cell for cell in cells])
-    return text.getvalue()
+def _portions(pages: Pages, wanted: Filter) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of a download, on a connection of its own: the page's ends before its answer is sent."""
+    with pages.connect() as connection:
+        for rows in deliveries.download(connection, wanted):
+            yield [{name: row[name] for name in _COLUMNS} for row in rows]
+
+
+def _as_json(portions: Iterable[list[dict[str, Any]]]) -> Iterator[str]:
+    """Yield rows as an array of JSON, a row in a line."""
+    before = "["
+    for rows in filter(None, portions):
+        yield before + ",\n".join(json.dumps(row, default=str, ensure_ascii=False) for row in rows)
+        before = ",\n"
+    yield "]\n" if before == ",\n" else "[]\n"
+
+
+def _as_csv(portions: Iterable[list[dict[str, Any]]]) -> Iterator[str]:
+    """Yield rows as CSV. What a spreadsheet would take for a formula begins with an apostrophe."""
+    yield ",".join(_COLUMNS) + "\r\n"
+    for rows in portions:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        for row in rows:
+            cells = [", ".join(value) if isinstance(value, list) else value for value in row.values()]
+            writer.writerow([f"'{cell}" if str(cell)[:1] in tuple("=+-@\t\r") else cell for cell in cells])
+        yield text.getvalue()

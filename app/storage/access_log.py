@@ -75,7 +75,8 @@ def select(connection: Connection, wanted: Wanted, limit: int) -> list[dict[str,
     """Return the newest actions, newest first."""
     query = """
         SELECT number, logged_at, action, operator, role, reason, provider, receipt, subject FROM reporting.access_log
-        WHERE action = coalesce(%(action)s, action) AND (%(receipt)s::uuid IS NULL OR receipt = %(receipt)s)
+        WHERE (%(action)s::text IS NULL OR action COLLATE "C" = %(action)s)
+          AND (%(receipt)s::uuid IS NULL OR receipt = %(receipt)s)
           AND logged_at >= coalesce(%(since)s, logged_at) AND number < coalesce(%(before)s, number + 1)
         ORDER BY number DESC LIMIT %(limit)s
     """

@@ -12,36 +12,53 @@ from app.storage.connection import Connection, fetch_one
 
 # So many receipts one page looks at, and so many it shows.
 LOOKED_AT, PAGE = 10_000, 50
-# A download holds no more rows, and looks at no more pages.
-_MOST_ROWS, _MOST_PAGES = 10_000, 100
+# A download holds no more rows, so many of them at a time, and looks at no more pages.
+_MOST_ROWS, _ROWS_AT_ONCE, _MOST_PAGES = 10_000, 1_000, 100
 _LAST = UUID(int=2**128 - 1)
-# Conditions that narrow down what is looked at, since an index answers them; the others are tried on each receipt.
-_INDEXED = {
-    "outcome": SQL("outcome = %(outcome)s"),
+# Conditions of which each names few receipts.
+_FEW = {
     "entity": SQL("receipt = ANY(ARRAY(SELECT receipts_of_entity(%(entity)s)))"),
     "person": SQL("receipt = ANY(ARRAY(SELECT receipt FROM events WHERE persons @> ARRAY[%(person)s::uuid]))"),
     "company": SQL("receipt = ANY(ARRAY(SELECT receipts_of_company(%(company)s)))"),
 }
+# Conditions that an index answers in the order of receipts. With those above they narrow down what is looked at.
+_IN_ORDER = {"outcome": SQL("outcome = %(outcome)s"), "reason": SQL('reason COLLATE "C" = %(reason)s')}
+# Conditions that are tried on each receipt that is looked at.
 _TRIED = {
     "provider": SQL("provider = %(provider)s"),
     "topic": SQL("topic = %(topic)s"),
-    "reason": SQL("reason = %(reason)s"),
     "flag": SQL("EXISTS (SELECT FROM events WHERE events.receipt = looked_at.receipt AND %(flag)s = ANY(flags))"),
 }
-_SELECT = """
-    WITH looked_at AS MATERIALIZED (
-        SELECT receipt, provider, topic, event_type, entity_id, outcome, reason, received_at FROM reporting.deliveries
-        WHERE receipt < %(before)s AND receipt >= %(first)s {} ORDER BY receipt DESC LIMIT {}
-    ), matching AS MATERIALIZED (SELECT * FROM looked_at WHERE true {}),
-    summary AS (
+_COLUMNS = SQL("receipt, provider, topic, event_type, entity_id, outcome, reason, received_at")
+_LOOKED_AT = SQL("""
+    looked_at AS MATERIALIZED (
+        SELECT {columns} FROM reporting.deliveries
+        WHERE receipt < %(before)s AND receipt >= %(first)s {narrow} ORDER BY receipt DESC LIMIT {most}
+    ), matching AS MATERIALIZED (SELECT * FROM looked_at WHERE true {tried})
+""")
+# Where a flag is all that narrows down: an index alone says which of the flagged events have it. OFFSET keeps each of
+# their receipts a look at one index of one month, whatever the planner knows of flags.
+_FLAGGED = SQL("""
+    looked_at AS MATERIALIZED (
+        SELECT receipt, %(flag)s = ANY(flags) AS is_flagged FROM events
+        WHERE flags <> '{{}}' AND receipt < %(before)s AND receipt >= %(first)s ORDER BY receipt DESC LIMIT {most}
+    ), matching AS MATERIALIZED (
+        SELECT found.* FROM looked_at CROSS JOIN LATERAL (
+            SELECT {columns} FROM reporting.deliveries WHERE deliveries.receipt = looked_at.receipt OFFSET 0
+        ) AS found
+        WHERE is_flagged {tried}
+    )
+""")
+_SELECT = SQL("""
+    WITH {found}, summary AS (
         SELECT (SELECT count(*) FROM looked_at) AS looked_at, (SELECT count(*) FROM matching) AS matching,
                (SELECT receipt FROM looked_at ORDER BY receipt LIMIT 1) AS last
     )
     SELECT summary.looked_at, summary.matching, summary.last, page.* FROM summary LEFT JOIN (
         SELECT shown.*, revision, flags
-        FROM (SELECT * FROM matching ORDER BY receipt DESC LIMIT {}) AS shown LEFT JOIN events USING (receipt)
+        FROM (SELECT * FROM matching ORDER BY receipt DESC LIMIT {rows}) AS shown LEFT JOIN events USING (receipt)
     ) AS page ON true ORDER BY receipt DESC
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +108,22 @@ def first_receipt(instant: datetime) -> UUID:
 def statement(wanted: Filter, rows: int) -> tuple[Composed, dict[str, Any]]:
     """Return the query of a page, and its parameters."""
     until = first_receipt(wanted.until) if wanted.until else _LAST
-    values = {name: getattr(wanted, name) for name in (*_INDEXED, *_TRIED)} | {
+    values = {name: getattr(wanted, name) for name in (*_FEW, *_IN_ORDER, *_TRIED)} | {
         "before": min(wanted.before or _LAST, until),
         "first": first_receipt(wanted.since) if wanted.since else UUID(int=0),
     }
-    indexed, tried = ([sql for name, sql in each.items() if values[name]] for each in (_INDEXED, _TRIED))
-    parts = (SQL(" ").join(SQL("AND {}").format(sql) for sql in each) for each in (indexed, tried))
-    return SQL(_SELECT).format(next(parts), LOOKED_AT, next(parts), rows), values
+    few, in_order, tried = ([sql for name, sql in each.items() if values[name]] for each in (_FEW, _IN_ORDER, _TRIED))
+    if wanted.flag and not few:
+        tried.remove(_TRIED["flag"])
+        found = _FLAGGED.format(columns=_COLUMNS, most=LOOKED_AT, tried=_all_of([*in_order, *tried]))
+    else:
+        narrow = _all_of([*few, *in_order])
+        found = _LOOKED_AT.format(columns=_COLUMNS, most=LOOKED_AT, narrow=narrow, tried=_all_of(tried))
+    return _SELECT.format(found=found, rows=rows), values
+
+
+def _all_of(conditions: list[SQL]) -> Composed:
+    return SQL(" ").join(SQL("AND {}").format(condition) for condition in conditions)
 
 
 def select(connection: Connection, wanted: Filter, rows: int = PAGE) -> Found:
@@ -112,12 +138,12 @@ def select(connection: Connection, wanted: Filter, rows: int = PAGE) -> Found:
     return Found(shown, looked_at, matching, further, is_all)
 
 
-def download(connection: Connection, wanted: Filter) -> Iterator[dict[str, Any]]:
-    """Yield the newest deliveries that match, up to a limit."""
+def download(connection: Connection, wanted: Filter) -> Iterator[list[dict[str, Any]]]:
+    """Yield the newest deliveries that match, up to a limit: a list of them at a time, which may be empty."""
     left = _MOST_ROWS
     for _ in range(_MOST_PAGES):
-        found = select(connection, wanted, LOOKED_AT)
-        yield from found.rows[:left]
+        found = select(connection, wanted, min(left, _ROWS_AT_ONCE))
+        yield found.rows
         left -= len(found.rows)
         if left <= 0 or found.further is None:
             return

@@ -18,11 +18,12 @@ _LOST_SECONDS, _MOST_ATTEMPTS = 60, 2
 _REVEAL_SECONDS = 60
 _SELECT = """
     SELECT jobs.*, counted.* FROM ({}) AS jobs CROSS JOIN LATERAL (
-        SELECT count(*) AS letters, count(finished_at) AS finished, count(*) FILTER (WHERE attempts > 0) AS begun,
-               coalesce(jsonb_object_agg(outcome, number) FILTER (WHERE outcome IS NOT NULL), '{{}}') AS outcomes,
-               max(finished_at) AS finished_at
-        FROM (SELECT *, count(*) OVER (PARTITION BY outcome) AS number FROM operator_job_items AS item
-              WHERE item.job = jobs.job) AS items
+        SELECT coalesce(sum(letters), 0)::bigint AS letters, coalesce(sum(finished), 0)::bigint AS finished,
+               coalesce(sum(begun), 0)::bigint AS begun, max(finished_at) AS finished_at,
+               coalesce(jsonb_object_agg(outcome, letters) FILTER (WHERE outcome IS NOT NULL), '{{}}') AS outcomes
+        FROM (SELECT outcome, count(*) AS letters, count(finished_at) AS finished, max(finished_at) AS finished_at,
+                     count(*) FILTER (WHERE attempts > 0) AS begun
+              FROM operator_job_items AS item WHERE item.job = jobs.job GROUP BY outcome) AS by_outcome
     ) AS counted ORDER BY requested_at DESC
 """
 
@@ -59,10 +60,9 @@ class RevealRequest(NamedTuple):
 def groups(connection: Connection) -> list[dict[str, Any]]:
     """Return the dead letters that wait, by provider, topic and reason, with the time of the first and of the last."""
     query = """
-        SELECT provider, topic, reason, count(*) AS letters, min(received_at) AS first_at, max(received_at) AS last_at,
-               min(received_at) > clock_timestamp() - interval '1 day' AS is_new
-        FROM reporting.deliveries WHERE outcome = 'dead' GROUP BY provider, topic, reason
-        ORDER BY is_new DESC, letters DESC, provider, topic, reason
+        SELECT provider, topic, reason, dead_letters AS letters, first_received_at AS first_at,
+               last_received_at AS last_at, first_received_at > clock_timestamp() - interval '1 day' AS is_new
+        FROM reporting.dead_letter_counts ORDER BY is_new DESC, letters DESC, provider, topic, reason
     """
     return [row._asdict() for row in connection.execute(query)]
 
@@ -127,8 +127,11 @@ def items(connection: Connection, job: UUID, most: int) -> list[dict[str, Any]]:
     """Return letters of a job: those that failed first, then those that are finished, then the others."""
     query = """
         SELECT item.receipt, item.outcome, item.reason, item.detail, finished_at, topic, item.provider, entity_id
-        FROM operator_job_items AS item LEFT JOIN reporting.deliveries USING (receipt) WHERE job = %s
-        ORDER BY item.outcome = 'failed' DESC NULLS LAST, item.outcome = 'dead' DESC NULLS LAST, item.receipt LIMIT %s
+        FROM (
+            SELECT *, row_number() OVER (ORDER BY outcome = 'failed' DESC NULLS LAST,
+                                                  outcome = 'dead' DESC NULLS LAST, receipt) AS place
+            FROM operator_job_items WHERE job = %s ORDER BY place LIMIT %s
+        ) AS item LEFT JOIN reporting.deliveries USING (receipt) ORDER BY place
     """
     return [row._asdict() for row in connection.execute(query, [job, most])]
 

@@ -174,7 +174,7 @@ def newest_deliveries(connection: Connection, outcome: str) -> Rows:
     """Return the ten last deliveries of one outcome, newest first."""
     query = """
         SELECT receipt, provider, topic, entity_id, outcome, reason, received_at
-        FROM reporting.deliveries WHERE outcome = %s ORDER BY received_at DESC, receipt DESC LIMIT 10
+        FROM reporting.deliveries WHERE outcome = %s ORDER BY receipt DESC LIMIT 10
     """
     return _rows(connection, query, outcome)
 

@@ -67,13 +67,39 @@ def test_a_filter_looks_at_so_many_receipts_and_says_where_it_goes_on(
     connection: Connection, reading: Connection
 ) -> None:
     fill(connection, deliveries.LOOKED_AT + 50)
-    page = deliveries.select(reading, Filter(reason="wrong-key"))
-    assert (page.looked_at, page.matching, page.is_all) == (deliveries.LOOKED_AT, 100, False)
-    page = deliveries.select(reading, Filter(flag="no-such-flag"))
+    page = deliveries.select(reading, Filter(topic="decisions"))
+    assert (page.looked_at, page.matching, page.is_all) == (deliveries.LOOKED_AT, deliveries.LOOKED_AT // 2, False)
+    page = deliveries.select(reading, Filter(topic="none"))
     assert (page.rows, page.matching) == ([], 0)
     assert page.further is not None
-    rest = deliveries.select(reading, Filter(flag="no-such-flag", before=page.further))
+    rest = deliveries.select(reading, Filter(topic="none", before=page.further))
     assert (rest.looked_at, rest.further, rest.is_all) == (50, None, True)
+
+
+@pytest.mark.parametrize("wanted", [Filter(reason="wrong-key"), Filter(outcome="dead")], ids=str)
+def test_what_is_rare_is_looked_for_among_its_like_alone(
+    connection: Connection, reading: Connection, wanted: Filter
+) -> None:
+    fill(connection, 1_000)
+    page = deliveries.select(reading, wanted)
+    assert (page.looked_at, page.matching, page.is_all) == (10, 10, True)
+
+
+def test_a_flag_is_looked_for_among_flagged_deliveries_alone(connection: Connection, reading: Connection) -> None:
+    fill(connection, deliveries.LOOKED_AT + 450)
+    flagged = connection.execute("UPDATE events SET flags = '{a}' WHERE received_at > %s", [START]).rowcount
+    oldest = [START + timedelta(seconds=number) for number in (1, 2, 3, 5)]
+    connection.execute("UPDATE events SET flags = '{a,b}' WHERE received_at = ANY(%s)", [oldest])
+    connection.execute("UPDATE events SET flags = '{}' WHERE received_at = %s", [START + timedelta(seconds=4)])
+    page = deliveries.select(reading, Filter(flag="b"))
+    assert (page.rows, page.looked_at, page.is_all) == ([], deliveries.LOOKED_AT, False)
+    rest = deliveries.select(reading, Filter(flag="b", before=page.further))
+    assert [row["received_at"] for row in rest.rows] == oldest[::-1]
+    assert (rest.looked_at, rest.is_all) == (flagged - 1 - deliveries.LOOKED_AT, True)
+    decisions = deliveries.select(reading, Filter(flag="b", topic="decisions", before=page.further))
+    assert [row["received_at"] for row in decisions.rows] == [oldest[3], oldest[2], oldest[0]]
+    assert [row["flags"] for row in deliveries.select(reading, Filter(flag="b", entity="a-2")).rows] == [["a", "b"]]
+    assert deliveries.select(reading, Filter(flag="b", outcome="dead", before=page.further)).rows == []
 
 
 @pytest.mark.parametrize(
@@ -82,6 +108,7 @@ def test_a_filter_looks_at_so_many_receipts_and_says_where_it_goes_on(
         Filter(), Filter(before=first_receipt(START + timedelta(hours=1))), Filter(outcome="dead"),
         Filter(since=START, until=START + timedelta(hours=2), topic="decisions"), Filter(entity="a-7"),
         Filter(person=str(UUID(int=7))), Filter(company="0" * 32), Filter(reason="wrong-key", provider="kompar"),
+        Filter(flag="a"), Filter(flag="a", topic="decisions", outcome="stored"), Filter(flag="a", entity="a-7"),
     ],
     ids=str,
 )  # fmt: skip

@@ -218,7 +218,7 @@ def test_partitions_are_made_ahead_and_take_over_rows_that_came_before_them(
     [
         ("throughput_per_minute WHERE minute > now() - interval '1 hour'", "receipts_by_minute"),
         ("deliveries ORDER BY received_at DESC, receipt DESC LIMIT 10", "receipts_by_time"),
-        ("deliveries WHERE outcome = 'duplicate' ORDER BY received_at DESC LIMIT 10", "receipts_not_stored"),
+        ("deliveries WHERE outcome = 'duplicate' ORDER BY receipt DESC LIMIT 10", "receipts_not_stored"),
         ("events ORDER BY received_at DESC, receipt DESC LIMIT 10", "events_by_time"),
         ("events WHERE provider = 'a' AND event_type = 'b' AND entity_id = ANY('{c,d}')", "events_by_entity"),
         ("kompar_applications ORDER BY last_received_at DESC LIMIT 10", "kompar_applications_by_update"),

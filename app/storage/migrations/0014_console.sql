@@ -26,10 +26,13 @@ GRANT SELECT, INSERT, DELETE, UPDATE (seen_at) ON console_sessions TO kvitto_con
 GRANT INSERT (action, operator, reason, provider, receipt, subject) ON access_log TO kvitto_console;
 GRANT SELECT ON reporting.access_log TO kvitto_console;
 
--- What is rare among millions, in the order in which the console pages. The expression is that of reporting.deliveries.
--- Nothing was released without it.
+-- What is rare among millions, in the order in which the console pages: receipt ids are in order of time, and each month
+-- has its own. One index in that order does for dashboards too, so it takes the place of the one by time of receipt.
+-- Nothing was released with the old ones, or without these.
+-- squawk-ignore require-concurrent-index-deletion
+DROP INDEX receipts_not_stored;
 -- squawk-ignore require-concurrent-index-creation
-CREATE INDEX receipts_not_stored_in_order ON receipts (
+CREATE INDEX receipts_not_stored ON receipts (
     (CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead'
                   WHEN 'discarded' THEN 'discarded' END COLLATE "C"),
     receipt
@@ -37,6 +40,13 @@ CREATE INDEX receipts_not_stored_in_order ON receipts (
 WHERE CASE outcome WHEN 'stored' THEN 'stored' WHEN 'duplicate' THEN 'duplicate' WHEN 'dead' THEN 'dead'
                    WHEN 'discarded' THEN 'discarded' END COLLATE "C"
     <> 'stored';
+-- squawk-ignore require-concurrent-index-creation
+CREATE INDEX receipts_with_reason ON receipts (reason COLLATE "C", receipt) WHERE reason IS NOT NULL;
+-- Few events have flags. With the flags in it, this index alone answers which of them have a certain one.
+-- squawk-ignore require-concurrent-index-creation
+CREATE INDEX events_with_flags ON events (receipt) INCLUDE (flags) WHERE flags <> '{}';
+-- squawk-ignore require-concurrent-index-creation
+CREATE INDEX access_log_by_action ON access_log (action COLLATE "C", number);
 
 -- The newest receipts whose events are about an id, of whatever provider and event type: one look at the index for each.
 CREATE FUNCTION receipts_of_entity(id text, most integer DEFAULT 10000) RETURNS SETOF uuid
