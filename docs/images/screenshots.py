@@ -1,37 +1,48 @@
-"""Takes pictures of the console of a running `kvitto up`: python docs/images/screenshots.py DATA_FOLDER FOLDER.
+"""Takes pictures of the console of a running `kvitto up`: python docs/images/screenshots.py DATA_FOLDER FOLDER [PAGE …].
 
-It logs in as a user that it adds and removes, and takes each page light and dark, on a desktop and on a phone.
+It logs in as a user that it adds and removes, and takes each page on a desktop and on a phone, in the light and in the
+dark. A picture has as many colours as a page needs, so that all of them together stay small.
 """
 
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 _USER = "screenshots"
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-headless-shell")
-_SIZES = {"desktop": {"width": 1180, "height": 600}, "phone": {"width": 390, "height": 844}}
-# Name of the picture, address, and what is clicked there to reach the page.
-_PAGES = {
-    "overview": ("/", ""),
-    "deliveries": ("/deliveries", ""),
-    "delivery": ("/deliveries?outcome=stored", "tbody [data-row]"),
-    "entity": ("/deliveries?topic=applications", "tbody tr:has-text('revision 2') a[href^='/entities']"),
-    "dead-letters": ("/dead-letters", ""),
-    "dead-letter": ("/deliveries?outcome=dead", "tbody [data-row]"),
-    "replays": ("/jobs", ""),
-    "replay": ("/jobs", "tbody tr:has-text('dry-run') [data-row]"),
-    "rejected": ("/rejected", ""),
-    "providers": ("/providers", ""),
-    "audits": ("/audits", ""),
-    "drift": ("/drift", ""),
-    "feed": ("/feed", ""),
-    "log": ("/log", ""),
-    "login": ("/login", ""),
+_SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+_SCHEMES = ("light", "dark")
+_COLOURS = 64
+# Name of the picture, address, and what is clicked there in turn to reach the page.
+_PAGES: dict[str, tuple[str, Sequence[str]]] = {
+    "overview": ("/", ()),
+    "deliveries": ("/deliveries", ()),
+    "deliveries-filtered": ("/deliveries?topic=applications&outcome=duplicate", ()),
+    "delivery": ("/deliveries?topic=applications&outcome=stored", ("tbody [data-row]",)),
+    "entity": ("/deliveries?topic=applications", ("tbody tr:has-text('revision 2') a[href^='/entities']",)),
+    "dead-letters": ("/dead-letters", ()),
+    "dead-letter": ("/deliveries?outcome=dead", ("tbody [data-row]",)),
+    "replays": ("/jobs", ()),
+    "replay": ("/jobs", ("tbody tr:has-text('dry-run') [data-row]",)),
+    "rejected": ("/rejected", ()),
+    "providers": ("/providers", ()),
+    "audits": ("/audits", ()),
+    "drift": ("/drift", ()),
+    "feed": ("/feed", ()),
+    "log": ("/log", ()),
+    "keys": ("/deliveries", ()),
+    "nothing-found": ("/deliveries?entity=4711", ()),
+    "not-found": ("/deliveries/01935b3e-7a60-7c3f-8d0a-0123456789ab", ()),
+    "revealed": ("/deliveries?topic=applications&outcome=stored", ("tbody [data-row]",)),
+    "login": ("/login", ()),
 }
 
 
@@ -46,18 +57,21 @@ def main(data: Path, folder: Path, names: list[str]) -> None:
     try:
         with sync_playwright() as playwright:
             chromium = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
-            for scheme in ("light", "dark"):
-                for size, viewport in _SIZES.items():
-                    page = chromium.new_page(viewport=viewport, color_scheme=scheme)
-                    _log_in(page, address, password)
-                    for name in names or _PAGES:
-                        _take(page, address, name, folder / f"{name}-{scheme}-{size}.png")
+            for size, viewport in _SIZES.items():
+                page = chromium.new_page(viewport=viewport)
+                _log_in(page, address, password)
+                for name in names or _PAGES:
+                    _reach(page, address, name)
+                    for scheme in _SCHEMES:
+                        page.emulate_media(color_scheme=scheme)
+                        _keep(page.screenshot(), folder / f"{name}-{scheme}-{size}.png")
             chromium.close()
     finally:
         subprocess.run([*command, "remove", _USER, "--operator", _USER], check=True)  # noqa: S603 - our own
 
 
 def _log_in(page: Page, address: str, password: str) -> None:
+    page.set_default_timeout(120_000)
     page.goto(f"{address}/login")
     page.get_by_label("User name").fill(_USER)
     page.get_by_label("Password").fill(password)
@@ -65,13 +79,24 @@ def _log_in(page: Page, address: str, password: str) -> None:
     page.get_by_role("button", name="Log out").wait_for()
 
 
-def _take(page: Page, address: str, name: str, file: Path) -> None:
-    path, selector = _PAGES[name]
+def _reach(page: Page, address: str, name: str) -> None:
+    path, selectors = _PAGES[name]
     page.goto(f"{address}{path}")
-    if selector:
+    for selector in selectors:
         page.locator(selector).first.click()
         page.wait_for_load_state()
-    page.screenshot(path=file)
+    if name == "keys":
+        page.keyboard.press("?")
+    if name == "revealed":
+        form = page.locator("form:has(button:text('Reveal'))")
+        form.get_by_label("Why").fill("a picture for the manual")
+        form.get_by_role("button").click()
+        page.get_by_text("The access log has who revealed it").wait_for()
+
+
+def _keep(picture: bytes, file: Path) -> None:
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    image.quantize(_COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ function isBusy() {
     || (focused.matches("input:not([type=hidden]), select, textarea") && content().contains(focused));
 }
 
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 if (live) {
   live.hidden = false;
   live.setAttribute("aria-pressed", String(sessionStorage.getItem("paused") !== "yes"));
