@@ -77,8 +77,9 @@ def _waiting(connection: Connection, ask: Callable[[], problems.Backlogs]) -> di
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """Return how long ago a moment was, in the largest unit that fits."""
-    return f"{in_words((now - moment).total_seconds())} ago"
+    """Return how long ago a moment was, or how far ahead it is, in the largest unit that fits."""
+    seconds = (now - moment).total_seconds()
+    return f"{in_words(seconds)} ago" if seconds > -60 else f"in {in_words(-seconds)}"
 
 
 def _provider(name: str, found: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -113,6 +113,8 @@ def statement(wanted: Filter, rows: int) -> tuple[Composed, dict[str, Any]]:
         "first": first_receipt(wanted.since) if wanted.since else UUID(int=0),
     }
     few, in_order, tried = ([sql for name, sql in each.items() if values[name]] for each in (_FEW, _IN_ORDER, _TRIED))
+    if wanted.outcome == "stored":  # most are: no index has them, and trying each receipt finds them at once
+        tried.append(in_order.pop(0))
     if wanted.flag and not few:
         tried.remove(_TRIED["flag"])
         found = _FLAGGED.format(columns=_COLUMNS, most=LOOKED_AT, tried=_all_of([*in_order, *tried]))

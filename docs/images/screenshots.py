@@ -1,7 +1,7 @@
-"""Takes pictures of the console of a running `kvitto up`: python docs/images/screenshots.py DATA_FOLDER FOLDER [PAGE …].
+"""Takes pictures of the console of a running `kvitto up`: docs/images/screenshots.py DATA_FOLDER FOLDER [PAGE …].
 
 It logs in as a user that it adds and removes, and takes each page on a desktop and on a phone, in the light and in the
-dark. A picture has as many colours as a page needs, so that all of them together stay small.
+dark. A picture is WebP with as many colours as a page needs, so that all of them together stay small.
 """
 
 import io
@@ -20,7 +20,7 @@ _USER = "screenshots"
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-headless-shell")
 _SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 _SCHEMES = ("light", "dark")
-_COLOURS = 64
+_COLOURS = 160
 # Name of the picture, address, and what is clicked there in turn to reach the page.
 _PAGES: dict[str, tuple[str, Sequence[str]]] = {
     "overview": ("/", ()),
@@ -41,13 +41,13 @@ _PAGES: dict[str, tuple[str, Sequence[str]]] = {
     "keys": ("/deliveries", ()),
     "nothing-found": ("/deliveries?entity=4711", ()),
     "not-found": ("/deliveries/01935b3e-7a60-7c3f-8d0a-0123456789ab", ()),
-    "revealed": ("/deliveries?topic=applications&outcome=stored", ("tbody [data-row]",)),
+    "revealed": ("/deliveries?topic=decisions&outcome=stored", ("tbody [data-row]",)),  # without a national id
     "login": ("/login", ()),
 }
 
 
 def main(data: Path, folder: Path, names: list[str]) -> None:
-    """Write NAME-light-desktop.png and so on into the folder."""
+    """Write NAME-light-desktop.webp and so on into the folder."""
     address = f"http://{json.loads((data / 'environment.json').read_text())['CONSOLE_BIND']}"
     command = [str(Path(sys.executable).with_name("kvitto")), "--data", str(data), "users"]
     added = subprocess.run(  # noqa: S603 - our own
@@ -64,7 +64,7 @@ def main(data: Path, folder: Path, names: list[str]) -> None:
                     _reach(page, address, name)
                     for scheme in _SCHEMES:
                         page.emulate_media(color_scheme=scheme)
-                        _keep(page.screenshot(), folder / f"{name}-{scheme}-{size}.png")
+                        _keep(page.screenshot(), folder / f"{name}-{scheme}-{size}.webp")
             chromium.close()
     finally:
         subprocess.run([*command, "remove", _USER, "--operator", _USER], check=True)  # noqa: S603 - our own
@@ -96,7 +96,9 @@ def _reach(page: Page, address: str, name: str) -> None:
 
 def _keep(picture: bytes, file: Path) -> None:
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    image.quantize(_COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+    image.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).convert("RGB").save(
+        file, lossless=True, quality=60
+    )
 
 
 if __name__ == "__main__":

@@ -205,6 +205,6 @@ def test_the_readme_s_figures_are_those_measured() -> None:
 
 
 def test_pictures_are_small() -> None:
-    pictures = re.findall(r"docs/images/[\w/-]+\.png", README.read_text())
+    pictures = re.findall(r"docs/images/[\w/-]+\.webp", README.read_text())
     assert len(set(pictures)) == 2
     assert [picture for picture in pictures if (ROOT / picture).stat().st_size >= 200_000] == []

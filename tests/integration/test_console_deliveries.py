@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from psycopg.sql import SQL
 
 from app.storage import deliveries
 from app.storage.connection import Connection, connect
@@ -106,6 +105,7 @@ def test_a_flag_is_looked_for_among_flagged_deliveries_alone(connection: Connect
     "wanted",
     [
         Filter(), Filter(before=first_receipt(START + timedelta(hours=1))), Filter(outcome="dead"),
+        Filter(outcome="stored"),
         Filter(since=START, until=START + timedelta(hours=2), topic="decisions"), Filter(entity="a-7"),
         Filter(person=str(UUID(int=7))), Filter(company="0" * 32), Filter(reason="wrong-key", provider="kompar"),
         Filter(flag="a"), Filter(flag="a", topic="decisions", outcome="stored"), Filter(flag="a", entity="a-7"),
@@ -114,10 +114,13 @@ def test_a_flag_is_looked_for_among_flagged_deliveries_alone(connection: Connect
 )  # fmt: skip
 def test_no_filter_scans_a_table_that_grows(connection: Connection, reading: Connection, wanted: Filter) -> None:
     fill(connection, 20_000)
-    query, values = deliveries.statement(wanted, deliveries.PAGE)
-    plan = "\n".join(row[0] for row in reading.execute(SQL("EXPLAIN {}").format(query), values))
-    assert "receipts" in plan
-    assert not re.findall(r"Seq Scan on (?:receipts_2026_11|events|bodies|answers)\w*", plan), plan
+    with reading.transaction():
+        deliveries.select(reading, wanted)
+        query = """
+            SELECT relname FROM pg_stat_xact_user_tables
+            WHERE relname ~ '^(receipts|events|bodies|answers)' AND seq_tup_read > 0
+        """
+        assert reading.execute(query).fetchall() == []
 
 
 def test_list_filters_by_what_the_address_says_and_keeps_it(database: str, connection: Connection) -> None:

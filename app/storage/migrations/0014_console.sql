@@ -48,21 +48,10 @@ CREATE INDEX events_with_flags ON events (receipt) INCLUDE (flags) WHERE flags <
 -- squawk-ignore require-concurrent-index-creation
 CREATE INDEX access_log_by_action ON access_log (action COLLATE "C", number);
 
--- The newest receipts whose events are about an id, of whatever provider and event type: one look at the index for each.
+-- The newest receipts whose events are about an id, of whatever provider and event type.
 CREATE FUNCTION receipts_of_entity(id text, most integer DEFAULT 10000) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kvitto, pg_temp
-AS $$
-    WITH RECURSIVE known AS (
-        (SELECT provider, event_type FROM events ORDER BY provider, event_type LIMIT 1)
-        UNION ALL
-        SELECT next.provider, next.event_type FROM known CROSS JOIN LATERAL (
-            SELECT provider, event_type FROM events
-            WHERE (provider, event_type) > (known.provider, known.event_type) ORDER BY provider, event_type LIMIT 1
-        ) AS next
-    )
-    SELECT receipt FROM known JOIN events USING (provider, event_type) WHERE entity_id = id
-    ORDER BY received_at DESC LIMIT most
-$$;
+AS $$ SELECT receipt FROM events WHERE entity_id = id ORDER BY received_at DESC LIMIT most $$;
 
 -- The same of all that concerns a company, by its pseudonym: each projection with this column has an index on it.
 CREATE FUNCTION receipts_of_company(company text) RETURNS SETOF uuid
