@@ -8,6 +8,7 @@ there is one at a bare indexed query.
 import sys
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -104,7 +105,7 @@ def serve(dsn: str, redis: str, folder: Path) -> Iterator[tuple[httpx.Client, Se
         "REDIS_URL": redis,
         "CONSOLE_BIND": f"127.0.0.1:{port}",
         "CONSOLE_PASSWORD": _PASSWORD,
-        "FINGERPRINT_KEY": "a2" * 32,
+        "FINGERPRINT_KEY": b64encode(b"k" * 32).decode(),
     }
     settings = [f"{name}={value}" for name, value in (servers.bare_environment() | environment).items()]
     operator = begin_session(dsn, "operator")
