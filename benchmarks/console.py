@@ -167,8 +167,7 @@ def _query(dsn: str, statement: str) -> None:
 
 
 def _bare(dsn: str) -> None:
-    with session(as_console(dsn), "bench") as connection:
-        connection.execute("SET enable_seqscan = off")
+    with session(dsn, "bench") as connection:
         if len(connection.execute(_NEWEST).fetchall()) < 50:
             raise RuntimeError("the ledger is empty")
 

@@ -16,6 +16,7 @@ _BOUNDS = {"days": 7, "requests": 20_000, "bytes": 256 * 1024 * 1024}
 _FETCHED = 256
 # So many requests in so many hours are reported to operators; anybody sends a few. Kompar tries again for 77 minutes.
 _SEVERAL, _LATELY_HOURS = 5, 2
+# Minutes are compared with statement_timestamp(): no index can answer for clock_timestamp(), which goes on meanwhile.
 
 
 class RejectedCount(NamedTuple):
@@ -93,7 +94,7 @@ def by_client(connection: Connection, most: int) -> list[dict[str, Any]]:
     query = """
         SELECT provider, reason, client, sum(requests)::bigint AS requests, min(minute) AS first_at,
                max(minute) AS last_at
-        FROM reporting.rejected_requests WHERE minute > clock_timestamp() - interval '1 day'
+        FROM reporting.rejected_requests WHERE minute > statement_timestamp() - interval '1 day'
         GROUP BY provider, reason, client ORDER BY requests DESC, provider, reason, client LIMIT %s
     """
     return [row._asdict() for row in connection.execute(query, [most])]
@@ -103,7 +104,7 @@ def last_hour(connection: Connection) -> list[dict[str, Any]]:
     """Return how many requests of each provider were rejected in the last hour."""
     query = """
         SELECT provider, sum(requests)::bigint AS requests FROM reporting.rejected_requests
-        WHERE minute > clock_timestamp() - interval '1 hour' GROUP BY provider
+        WHERE minute > statement_timestamp() - interval '1 hour' GROUP BY provider
     """
     return [row._asdict() for row in connection.execute(query)]
 
@@ -114,7 +115,7 @@ def recent(connection: Connection) -> list[RecentRejections]:
         SELECT provider, reason, sum(recent.requests)::bigint AS requests, min(minute) AS first_at,
                max(minute) AS last_at, min(given_up_from) AS given_up_from
         FROM reporting.rejected_requests AS recent LEFT JOIN reporting.rejections AS kept USING (provider, reason)
-        WHERE minute > clock_timestamp() - make_interval(hours => %s)
+        WHERE minute > statement_timestamp() - make_interval(hours => %s)
         GROUP BY provider, reason
         HAVING sum(recent.requests) >= %s AND bool_and(kept.requests > kept.readmitted) IS NOT FALSE
         ORDER BY provider, reason

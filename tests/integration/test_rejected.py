@@ -1,7 +1,10 @@
 """What is kept of rejected requests stays within bounds; the clients take turns."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
 from uuid_utils.compat import uuid7
 
 from app.storage import rejected
@@ -83,3 +86,20 @@ def test_summary_says_when_the_provider_gives_up_on_the_first(connection: Connec
     rejected.record(connection, [], [request("a")._replace(retried_until=each) for each in until])
     (row,) = rejected.summary(connection)
     assert (row["requests"], row["given_up_from"]) == (3, until[1])
+
+
+@pytest.mark.parametrize(
+    "read",
+    [rejected.last_hour, rejected.recent, lambda connection: rejected.by_client(connection, 10)],
+    ids=["last hour", "recent", "by client"],
+)
+def test_what_is_read_of_recent_minutes_reads_no_older_ones(
+    connection: Connection, read: Callable[[Connection], Any]
+) -> None:
+    connection.execute("INSERT INTO rejected_counts SELECT now() - n * interval '1 d', 'kompar', 'x', 'y', 1"
+                       " FROM generate_series(2, 6) AS n")  # fmt: skip
+    connection.execute("SET enable_seqscan = off")
+    with connection.transaction():
+        read(connection)
+        query = "SELECT FROM pg_stat_xact_user_tables WHERE relname = 'rejected_counts' AND seq_tup_read > 0"
+        assert connection.execute(query).fetchall() == []
