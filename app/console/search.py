@@ -19,14 +19,18 @@ def add_routes(pages: Pages, fingerprint_key: bytes) -> None:
     @pages.post("/search", "read")
     def search(connection: Connection) -> Response:
         text = request.form.get("q", "").strip()
-        try:
-            return redirect(url_for("pages.delivery", receipt=UUID(text)), 303)
-        except ValueError:
-            pass
-        is_number = organisation_number(text) or person_numbers(text)
-        if is_number and not deliveries.is_entity(connection, text):
-            return redirect(_of_number(connection, text, fingerprint_key), 303)
+        receipt, is_number = _receipt(text), organisation_number(text) or person_numbers(text)
+        if (receipt or is_number) and not deliveries.is_entity(connection, text):  # an entity may have such an id
+            found = url_for("pages.delivery", receipt=receipt) if receipt else None
+            return redirect(found or _of_number(connection, text, fingerprint_key), 303)
         return redirect(url_for("pages.delivery_list", entity=text), 303)
+
+
+def _receipt(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def _of_number(connection: Connection, text: str, fingerprint_key: bytes) -> str:
