@@ -113,7 +113,7 @@ def serve(dsn: str, redis: str, folder: Path) -> Iterator[tuple[httpx.Client, Se
         servers.serving(["env", "-i", *settings, *command("console")], folder / "console.log"),
         httpx.Client(base_url=f"http://127.0.0.1:{port}", cookies={COOKIE: operator.cookie}, timeout=60) as client,
     ):
-        servers.eventually(partial(_is_alive, client), "the console serves", log=folder / "console.log")
+        servers.eventually(partial(_is_alive, client), "the console serves", 300, folder / "console.log")
         yield client, operator
 
 
