@@ -209,6 +209,7 @@ def test_keys_lead_to_pages_rows_and_the_search(opened: Page) -> None:
     assert opened.get_by_label("Search", exact=True).first.input_value() == "g d"
 
 
+@pytest.mark.parametrize("opened", [{"viewport": {"width": 900, "height": 600}}], indirect=True)  # a list scrolls
 def test_page_reloads_its_content_and_keeps_what_a_person_does(opened: Page, kvitto: Running) -> None:
     opened.goto(f"{kvitto.console}/deliveries")
     shown, row = opened.locator("#as-of").inner_text(), opened.locator("[data-row]").first
