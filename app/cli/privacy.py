@@ -25,7 +25,7 @@ from app.processing.erasure import erase as erase_held
 from app.processing.export import export as export_held
 from app.processing.holdings import Holdings, Subject, open_holdings
 from app.storage import access_log as log
-from app.storage import reports, trace_search
+from app.storage import receipts, reports, trace_search
 from app.storage.access_log import Access, Action, Wanted
 from app.storage.connection import Connection, session
 from app.storage.erasure import Held
@@ -59,6 +59,11 @@ def _subject_options(command: Any) -> Any:
         operator_option,
         click.option("--reason", required=True, callback=param_types.recorded_reason, help=why),
         click.option(
+            "--receipt",
+            type=click.UUID,
+            help="One dead letter, rejected request or delivery that waits, even if no key opens it.",
+        ),
+        click.option(
             "--entity", callback=_entity, metavar="PROVIDER/TYPE/ID", help="One entity, such as an application."
         ),
         click.option(
@@ -73,18 +78,19 @@ def _subject_options(command: Any) -> Any:
 
 
 @contextmanager
-def _opened(person: str | None, entity: Entity | None) -> Iterator[tuple[Subject, list[Holdings], Connection]]:
-    """Open all that is held of a person or an entity; reject what names neither, or both."""
-    if (person is None) == (entity is None):
-        raise click.UsageError("name a person with --person, or an entity with --entity")
+def _opened(*options: str | Entity | UUID | None) -> Iterator[tuple[Subject, list[Holdings], Connection]]:
+    """Open all that is held of what one option names; reject no option, and several."""
+    named = [option for option in options if option is not None]
+    if len(named) != 1:
+        raise click.UsageError("name a person with --person, an entity with --entity, or a receipt with --receipt")
     environment = Environment.of_process()
     database_url = LedgerSettings.read(environment).database_url
     with (
-        open_holdings(environment, person, entity) as (subject, holdings),
+        open_holdings(environment, named[0]) as (subject, holdings),
         session(database_url, "privacy") as connection,
     ):
         unread = {row["provider"] for row in reports.delivery_counts(connection)} - {each.name for each in holdings}
-        if unread and entity is None:
+        if unread and subject.entity is None:
             names = ", ".join(sorted(unread))
             raise click.ClickException(f"PROVIDERS lacks {names}, of whom the ledger holds receipts: add to PROVIDERS")
         yield subject, holdings, connection
@@ -92,14 +98,14 @@ def _opened(person: str | None, entity: Entity | None) -> Iterator[tuple[Subject
 
 @click.command(epilog='Example: kvitto export --person - --reason "request 4711" > held.json')
 @_subject_options
-def export(person: str | None, entity: Entity | None, reason: str, operator: str | None) -> None:
-    """Print all that is held of a person or an entity, as JSON with where each part is kept.
+def export(person: str | None, entity: Entity | None, receipt: UUID | None, reason: str, operator: str | None) -> None:
+    """Print all that is held of a person, an entity or a receipt, as JSON with where each part is kept.
 
     Bodies are opened, so that the output holds national ids and files in clear. The access log records it first.
     """
     operator = require_operator(operator)
-    with _opened(person, entity) as (subject, holdings, connection):
-        log.record(connection, Access("export", operator, reason, subject=subject.name))
+    with _opened(person, entity, receipt) as (subject, holdings, connection):
+        log.record(connection, Access("export", operator, reason, receipt=receipt, subject=subject.name))
         parts = [export_held(each, connection) for each in holdings]
     document = {"subject": subject.name, "exported_at": datetime.now(UTC), "providers": parts}
     click.echo(json.dumps(document, indent=2, default=to_json, ensure_ascii=False))
@@ -119,21 +125,23 @@ def export(person: str | None, entity: Entity | None, reason: str, operator: str
 def erase(
     person: str | None,
     entity: Entity | None,
+    receipt: UUID | None,
     reason: str,
     operator: str | None,
     dry_run: bool,
     files: Sequence[Path],
     as_json: bool,
 ) -> None:
-    """Erase all that is held of a person or an entity, as the schema's owner, while deliveries come in.
+    """Erase all that is held of a person, an entity or a receipt, as the schema's owner, while deliveries come in.
 
     Bodies, contents, projections, and what waits in inbox and overflow go; receipts stay as tombstones, so that the
     audit adds up. Each provider's part is erased as a whole, or not at all, and the command can be repeated. Then every
     table, every inbox and the files are searched for what is left. Exit 1 if anything is.
     """
     operator = require_operator(operator)
-    with _opened(person, entity) as (subject, holdings, connection):
-        access = Access("erasure", operator, reason, subject=subject.name)
+    with _opened(person, entity, receipt) as (subject, holdings, connection):
+        access = Access("erasure", operator, reason, receipt=receipt, subject=subject.name)
+        _require_sealed(connection, receipt)
         held = [each.find(connection) if dry_run else erase_held(each, connection, access) for each in holdings]
         unsearched = [row for each in holdings for row in _unsearched(each)]
         left: list[Found] = []
@@ -143,6 +151,14 @@ def erase(
     report = {"held": [row for each in held for row in _rows(each)], "unsearched": unsearched}
     _print_report(report, left, dry_run, as_json)
     raise SystemExit(1 if left else 0)
+
+
+def _require_sealed(connection: Connection, receipt: UUID | None) -> None:
+    """Reject the receipt of an event: an event is erased with its entity."""
+    for found in receipts.find_recorded(connection, [receipt] if receipt else []).values():
+        if found.entity_id is not None:
+            name = f"{found.provider}/{found.event_type}/{found.entity_id}"
+            raise click.ClickException(f"{receipt} is an event: erase all of its entity with --entity {name}")
 
 
 def _rows(held: Held) -> Iterator[dict[str, Any]]:

@@ -40,7 +40,7 @@ def _of_number(connection: Connection, text: str, fingerprint_key: bytes) -> str
     if not fingerprint_key:
         abort(400, "Persons and companies cannot be found: the console lacks FINGERPRINT_KEY.")
     organisation = organisation_number(text)
-    pseudonym = Fingerprints(fingerprint_key).pseudonym(organisation or min(person_numbers(text)))
+    pseudonym = Fingerprints(fingerprint_key).pseudonym(organisation or min(person_numbers(text, is_national_id=True)))
     access_log.record(connection, Access("search", current().user.name, subject=pseudonym))
     if organisation:
         return url_for("pages.delivery_list", company=pseudonym)

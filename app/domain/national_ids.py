@@ -32,7 +32,7 @@ _GROUP = re.compile(r"[0-9]+")
 _DATE = r"[0-9]{2}(?:0[1-9]|1[0-2])(?:[06][1-9]|[1278][0-9]|3[01]|9[01])"
 _BIRTH_DATE = re.compile(_DATE)
 _POSSIBLE = re.compile(rf"(?:16|18|19|20){{0,2}}{_DATE}[0-9]{{4,7}}")
-_USUAL_FORM = re.compile(r"((?:[0-9]{2})?[0-9]{6})[-+]?([0-9]{4})")
+_USUAL_FORM = re.compile(r"((?:[0-9]{2})?[0-9]{6})([-+]?)([0-9]{4})")
 # An interim number from its letter on, and the digits before it.
 _SERIAL = re.compile(rf"[TRSUWXJKLMNtrsuwxjklmn]{_GAP}[0-9]{_GAP}[0-9]{_GAP}[0-9](?:{_GAP}[0-9]{{2}})?(?![0-9])")
 _DATE_BEFORE = re.compile(rf"(?:[0-9]{_GAP}){{6,10}}\Z")
@@ -127,13 +127,16 @@ def mask_text(text: str) -> str:
     return "".join([*parts, text[position:]])
 
 
-def person_numbers(text: str) -> set[str]:
+def person_numbers(text: str, is_national_id: bool = False) -> set[str]:
     """Return every national id that a text may hold, each in one spelling: ten digits, or a letter as the seventh.
 
-    A number counts even if its check digit is wrong: the key of the text may say what it is.
+    A number counts even if its check digit is wrong: the key of the text may say what it is. `is_national_id`: the text
+    is certainly one, so that twelve digits are no number of ten with a suffix, which another person may have.
     """
     if usual := _USUAL_FORM.fullmatch(text):
-        return {reading.ten for reading in readings(usual[1] + usual[2]) if reading.has_birth_date}
+        found = [reading for reading in readings(usual[1] + usual[3]) if reading.has_birth_date]
+        exact = [reading for reading in found if reading.century and (usual[2] or is_national_id)]
+        return {reading.ten for reading in exact or found}
     plain = _SEPARATOR.sub(lambda separator: "-" + " " * (len(separator[0]) - 1), to_plain(text))
     numbers = {number for run in _RUN.findall(plain) for number in _numbers_within(_GROUP.findall(run))}
     if len(digits := _digits(plain)) >= _SHORTEST_NUMBER and not _LETTER.search(_without_country(text)):
@@ -207,7 +210,7 @@ def is_national_id(text: str) -> bool:
     """Return whether a text is a valid personnummer or samordningsnummer in one of its usual forms."""
     digits = _USUAL_FORM.fullmatch(text.strip())
     return digits is not None and any(
-        reading.is_valid_person for reading in readings(digits[1] + digits[2]) if len(digits[1]) == 6 or reading.century
+        reading.is_valid_person for reading in readings(digits[1] + digits[3]) if len(digits[1]) == 6 or reading.century
     )
 
 

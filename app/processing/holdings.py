@@ -42,20 +42,21 @@ _MAX_UNPACKED_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whose data is meant: a person, by national id and pseudonym, or an entity.
+    """Whose data is meant: a person, by national id and pseudonym, an entity, or one sealed body by its receipt.
 
-    `name` is what the access log calls it: the pseudonym, or provider/type/id.
+    `name` is what the access log calls it: the pseudonym, provider/type/id, or the receipt id.
     """
 
     name: str
     numbers: frozenset[str] = frozenset()
     persons: frozenset[str] = frozenset()
     entity: Entity | None = None
+    receipt: UUID | None = None
 
     @classmethod
     def of_person(cls, national_id: str, fingerprints: Fingerprints) -> "Subject":
         """Return a person by a national id in any spelling."""
-        numbers = person_numbers(national_id)
+        numbers = person_numbers(national_id.strip(), is_national_id=True)
         persons = frozenset(filter(None, map(fingerprints.pseudonym, numbers)))
         return cls(", ".join(sorted(persons)), frozenset(numbers), persons)
 
@@ -63,6 +64,11 @@ class Subject:
     def of_entity(cls, entity: Entity) -> "Subject":
         """Return an entity."""
         return cls("/".join(entity), entity=entity)
+
+    @classmethod
+    def of_receipt(cls, receipt: UUID) -> "Subject":
+        """Return a dead letter, a rejected request or a delivery that waits, whether or not a key opens it."""
+        return cls(str(receipt), receipt=receipt)
 
     @property
     def pseudonyms(self) -> frozenset[str]:
@@ -194,7 +200,8 @@ class Holdings:
 
     def _searched(self, place: str, received: ReceivedDelivery) -> SealedBody:
         delivery = received.delivery
-        body = SealedBody(place, replace(received, delivery=replace(delivery, sealed=b"", headers={})))
+        is_meant = delivery.receipt == self.subject.receipt
+        body = SealedBody(place, replace(received, delivery=replace(delivery, sealed=b"", headers={})), is_meant)
         try:
             texts = self.plaintexts(place, received)
         except InvalidDeliveryError as error:
@@ -204,9 +211,9 @@ class Holdings:
         if event is not None:  # an id of another entity within it does not make it an event of that entity
             shows_person = Traces(self.subject.numbers).are_in(texts)
             digest = erasure.digest_of_event(event)
-            return replace(body, entity=event.entity, digest=digest, shows_subject=shows_person)
+            return replace(body, entity=event.entity, digest=digest, shows_subject=is_meant or shows_person)
         kept = [value.encode() for value in delivery.headers.values()]
-        return replace(body, shows_subject=self._traces.are_in([*texts, *kept]))
+        return replace(body, shows_subject=is_meant or self._traces.are_in([*texts, *kept]))
 
     def _event_of(self, received: ReceivedDelivery) -> Event | None:
         try:
@@ -217,10 +224,10 @@ class Holdings:
 
 
 @contextmanager
-def open_holdings(
-    environment: Environment, national_id: str | None, entity: Entity | None
-) -> Iterator[tuple[Subject, list[Holdings]]]:
-    """Open ledger and inbox of each provider, or of that of `entity`, to find what is held of a person or an entity.
+def open_holdings(environment: Environment, meant: str | Entity | UUID) -> Iterator[tuple[Subject, list[Holdings]]]:
+    """Open ledger and inbox of each provider, or of an entity's own, to find what is held.
+
+    `meant` is a person's national id, an entity, or the receipt of a sealed body.
 
     Raises:
         ConfigurationError: A setting is missing, or PROVIDERS lacks the provider.
@@ -228,10 +235,17 @@ def open_holdings(
     settings = WorkerSettings.read(environment)
     providers = {name: registry.load(name, environment) for name in settings.providers}
     environment.check()
+    entity = meant if isinstance(meant, Entity) else None
     if entity is not None and entity.provider not in providers:
         raise ConfigurationError([fault("PROVIDERS", f"lacks {entity.provider}", "Add it, or correct the entity")])
     fingerprints, seals = Fingerprints(settings.fingerprint_key), SealingKeys(settings.sealing_keys)
-    subject = Subject.of_entity(entity) if entity else Subject.of_person(national_id or "", fingerprints)
+    match meant:
+        case UUID():
+            subject = Subject.of_receipt(meant)
+        case Entity():
+            subject = Subject.of_entity(meant)
+        case _:
+            subject = Subject.of_person(meant, fingerprints)
     with closing(client.connect(settings.redis, timeout_seconds=10)) as redis:
         found = [
             Holdings(provider, seals, Inbox(redis, name), Ledger(settings.database_url, name, exceptions), subject)

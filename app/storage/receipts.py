@@ -179,8 +179,14 @@ def outcome(connection: Connection, receipt: UUID) -> Outcome:
 
 
 def still_dead(connection: Connection, deliveries: _Deliveries) -> list[ProcessedDelivery]:
-    """Return the deliveries whose receipts are dead letters in the ledger, or were discarded as such."""
-    query = "SELECT receipt FROM receipts WHERE receipt = ANY(%s) AND outcome IN ('dead', 'discarded')"
+    """Return the deliveries whose receipts are dead letters in the ledger, or were discarded as such.
+
+    One that was erased is none: its body may have been read before.
+    """
+    query = """
+        SELECT receipt FROM receipts
+        WHERE receipt = ANY(%s) AND outcome IN ('dead', 'discarded') AND erased_at IS NULL
+    """
     dead = {row.receipt for row in connection.execute(query, [[delivery.receipt for delivery in deliveries]])}
     return [delivery for delivery in deliveries if delivery.receipt in dead]
 
