@@ -1,170 +1,186 @@
-"""Ageing: `python -m benchmarks.ageing [ROWS]` measures what months of receipts cost a batch, an audit and a removal.
+"""Ageing: what months of receipts cost a batch, an audit and a removal, in a ledger that is filled by SQL.
 
-It stands alone, beside the benchmarks of the whole: an own Postgres, filled by SQL with ROWS receipts over 36 months,
-and batches stored by the ledger as a worker stores them.
+Three ledgers of an own Postgres are compared in turn: one over 36 months, one as full without partitions, and one over
+36 months with a hundredth. Batches are stored by the ledger as a worker stores them.
 """
 
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from uuid_utils.compat import uuid7
 
 from app.crypto.digests import Fingerprints
 from app.domain.delivery import Delivery, Payload, ReceivedDelivery, StreamId
-from app.domain.high_water_mark import new_epoch
 from app.domain.outcome import ProcessedDelivery
 from app.providers.kompar.events import Kompar
 from app.storage import periods
 from app.storage.connection import Connection, connect
 from app.storage.ledger import Ledger
 from app.storage.retention import Retention
+from benchmarks.result_files import KVITTO, Record
+from benchmarks.workload_size import Volume
 from tests.support import databases, servers
+from tests.support.ageing import EPOCH, fill
 
+UNPARTITIONED, FEW = "one partition", "a hundredth of the events"
+STORE, COUNT = "store a batch over 36 months", "count the entries of an audit over 36 months"
+REMOVE, WAIT = "remove a fifth of the events, a month", "longest wait for a lock while a month is removed"
 _MONTHS = 36
 _BATCH = 500
 _BATCHES = 30
+_COUNTS = 15
+# While months are removed: small batches, so that most of the time one waits or is stored.
+_SMALL = 20
+_LOOK_SECONDS = 0.005
 _KOMPAR = Kompar((("a", b"k" * 32),), Fingerprints(b"k" * 32))
-_EPOCH = new_epoch()
 _NUMBERS = count(1)
-# Receipts are spread evenly: (first receipt of an instant) with a random end.
-_FILL = """
-    INSERT INTO receipts
-        (receipt, provider, topic, event_type, entity_id, outcome, received_at, processed_at, epoch, seq)
-    SELECT (left(first_receipt(at)::text, 13) || substr(md5(n::text), 1, 20))::uuid,
-           'kompar', 'decisions', 'decisions', md5(n::text), 'stored', at, at, %(epoch)s, n
-    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n,
-         LATERAL (SELECT date_trunc('milliseconds', now() - interval '1 hour'
-                         - (%(span)s::interval * (1 - n / %(total)s::float))) AS at) AS received
-"""
-_BODIES = """
-    INSERT INTO bodies SELECT receipt, '{}', decode(repeat(md5(receipt::text), 32), 'hex') FROM receipts
-    WHERE receipt >= first_receipt(%(month)s) AND receipt < first_receipt(%(month)s::timestamptz + interval '1 month')
-"""
 
 
-def main(rows: int) -> None:
-    """Measure, and print a line per figure."""
-    with tempfile.TemporaryDirectory() as folder, servers.postgres(Path(folder)) as server:
+def measure(volume: Volume, _folder: Path, record: Record, say: Callable[[str], None]) -> None:
+    """Measure as one of the benchmarks."""
+    with tempfile.TemporaryDirectory(prefix="kvitto-bench-") as folder, servers.postgres(Path(folder)) as server:
         Path(folder).chmod(0o755)
         databases.prepare(server)
-        whole, months = databases.create(server), databases.create(server)
-        with connect(whole, "bench") as one, connect(months, "bench") as many:
-            _prepare(one, rows, in_months=False)
-            _prepare(many, rows, in_months=True)
-            _drain(whole, months)
-            _audit(many, months, rows)
-            _remove(many, months)
+        dsns = {}
+        for name, events in {KVITTO: volume.aged, UNPARTITIONED: volume.aged, FEW: volume.aged // 100}.items():
+            say(f"filling a ledger: {events:,} events, {name}")
+            dsns[name] = databases.create(server)
+            _fill(dsns[name], events, in_months=name != UNPARTITIONED)
+        say(STORE)
+        _store(dsns, record)
+        say(COUNT)
+        _count({name: dsns[name] for name in (KVITTO, FEW)}, record)
+        say(REMOVE)
+        _remove(dsns[KVITTO], record)
 
 
-def _say(figure: str, value: str) -> None:
-    print(f"{figure:<60} {value}", flush=True)
+def _fill(dsn: str, events: int, in_months: bool) -> None:
+    with connect(dsn, "bench") as connection, closing(Ledger(dsn, "kompar")) as ledger:
+        connection.execute("SET synchronous_commit = off; SET statement_timeout = 0")
+        if not in_months:
+            query = """
+                SELECT inhrelid::regclass::text AS name FROM pg_inherits
+                WHERE inhparent = ANY('{receipts,bodies,answers}'::regclass[]) AND inhrelid::regclass::text !~ 'other'
+            """
+            for (name,) in connection.execute(query).fetchall():
+                connection.execute(f"DROP TABLE {name}".encode())
+        fill(connection, events, events // 5, _MONTHS, in_months)
+        connection.execute("VACUUM (ANALYZE)")
+        with ledger.connected() as own:
+            own.execute("SET statement_timeout = 0")
+        ledger.close_periods()
+        periods.recount(connection, "kompar", everything=True)
 
 
-def _prepare(connection: Connection, rows: int, in_months: bool) -> None:
-    if in_months:
-        month = "(date_trunc('month', now()) - make_interval(months => n))::date"
-        connection.execute(f"SELECT create_month({month}) FROM generate_series(1, {_MONTHS}) AS n".encode())
-    else:
-        for (name,) in connection.execute(
-            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent IN"
-            " ('receipts'::regclass, 'bodies'::regclass, 'answers'::regclass) AND inhrelid::regclass::text !~ 'other'"
-        ).fetchall():
-            connection.execute(f"DROP TABLE {name}".encode())
-    step = 200_000
-    connection.execute("SET synchronous_commit = off; SET statement_timeout = 0")
-    for first in range(1, rows + 1, step):
-        values = {"first": first, "last": min(rows, first + step - 1), "total": rows, "epoch": _EPOCH}
-        connection.execute(_FILL, values | {"span": f"{_MONTHS * 30} days"})
-    connection.execute("VACUUM (ANALYZE) receipts")
-
-
-def _batch(entities: int = 10**9) -> list[ProcessedDelivery]:
+def _batch(size: int) -> list[ProcessedDelivery]:
     """Return a batch of new decisions."""
     now = int(time.time() * 1000)
     found = []
-    for number in (next(_NUMBERS) for _ in range(_BATCH)):
-        content = {"application_id": f"bench-{number % entities}", "accepted": True, "phone": "070", "email": "a@b.se"}
+    for number in (next(_NUMBERS) for _ in range(size)):
+        content = {"application_id": f"bench-{number}", "accepted": True, "phone": "070", "email": "a@b.se"}
         position = StreamId(now, number)
         delivery = Delivery(uuid7(), "kompar", "decisions", {}, b"x" * 1000)
-        received = ReceivedDelivery(delivery, position.received_at, _EPOCH, position)
+        received = ReceivedDelivery(delivery, position.received_at, EPOCH, position)
         found.append(ProcessedDelivery(received, _KOMPAR.validate(Payload("decisions", {}, content))))
     return found
 
 
-def _milliseconds(work: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    work()
-    return (time.perf_counter() - started) * 1000
+def _store(dsns: dict[str, str], record: Record) -> None:
+    """Store batches in each ledger in turn; the first is to warm up."""
+    ledgers = {name: Ledger(dsn, "kompar") for name, dsn in dsns.items()}
+    for number in range(_BATCHES + 1):
+        for name, ledger in ledgers.items():
+            batch = _batch(_BATCH)
+            started = time.perf_counter()
+            ledger.store(batch)
+            if number:
+                record.add(STORE, name, _BATCH / (time.perf_counter() - started), "/s")
+    for ledger in ledgers.values():
+        ledger.close()
 
 
-def _drain(whole: str, months: str) -> None:
-    with closing(Ledger(whole, "kompar")) as one, closing(Ledger(months, "kompar")) as many:
-        times: dict[Ledger, list[float]] = {one: [], many: []}
-        for _ in range(_BATCHES):
-            for ledger, of_ledger in times.items():
-                batch = _batch()
-                of_ledger.append(_milliseconds(partial(ledger.store, batch)))
-        without, within = median(times[one]), median(times[many])
-        _say(f"store {_BATCH}, one partition", f"{without:.1f} ms")
-        _say(f"store {_BATCH}, {_MONTHS} months", f"{within:.1f} ms, rate {without / within:.2f} of one partition")
+def _count(dsns: dict[str, str], record: Record) -> None:
+    """Count in each ledger in turn, as an audit does: what is new is the same in both.
+
+    Processor time of the server is compared, because a busy machine shifts the times of both.
+    """
+    for number in range(_COUNTS + 1):
+        for name, dsn in dsns.items():
+            with connect(dsn, "bench") as connection:
+                connection.execute("SET max_parallel_workers_per_gather = 0")
+                spent = [_processor_ms(connection)]
+                for _ in range(2):  # the first plans, and reads the catalogue
+                    connection.execute("SELECT * FROM entry_counts('kompar')").fetchall()
+                    spent.append(_processor_ms(connection))
+            if number:
+                record.add(COUNT, name, spent[2] - spent[1], "ms of CPU")
 
 
-def _audit(connection: Connection, dsn: str, rows: int) -> None:
-    def count_all() -> Any:
-        return connection.execute("SELECT * FROM entry_counts('kompar')").fetchall()
+def _processor_ms(connection: Connection) -> float:
+    """Return how much processor time the server's process of a session has taken."""
+    return int(Path(f"/proc/{connection.info.backend_pid}/schedstat").read_text().split()[0]) / 1e6
 
-    _say(f"count {rows:,} receipts, no period", f"{_milliseconds(count_all):.0f} ms")
+
+def _remove(dsn: str, record: Record) -> None:
+    """Remove the oldest month, a fifth of all events, while small batches are stored."""
+    with _storing(dsn) as process, _watched(dsn, process) as waits:
+        limits = {"kompar": {"receipts": _MONTHS - 1, "contents": _MONTHS - 1}}
+        with closing(Ledger(dsn, "kompar")) as own:
+            started = time.perf_counter()
+            for step in Retention(own, "kompar", limits, seconds=3600).apply():
+                if step.what not in limits["kompar"]:
+                    record.add(f"{REMOVE}: receipts and bodies", KVITTO, time.perf_counter() - started, "s")
+            record.add(f"{REMOVE}: all of it", KVITTO, time.perf_counter() - started, "s")
+    record.add(WAIT, KVITTO, max(waits, default=0), "ms")
+
+
+@contextmanager
+def _storing(dsn: str) -> Iterator[int]:
+    """Store small batches for the duration of a block; yield the server's process of their session."""
+    is_over = threading.Event()
     with closing(Ledger(dsn, "kompar")) as ledger:
-        _say("close the periods", f"{_milliseconds(ledger.close_periods):.0f} ms")
-    _say("count them all", f"{_milliseconds(lambda: periods.recount(connection, 'kompar', everything=True)):.0f} ms")
-    _say(f"count {rows:,} receipts, in periods", f"{median(_milliseconds(count_all) for _ in range(5)):.1f} ms")
-    counts = "SELECT * FROM reporting.delivery_counts"
-    shown = median(_milliseconds(lambda: connection.execute(counts).fetchall()) for _ in range(5))
-    _say("reporting.delivery_counts", f"{shown:.1f} ms")
+        with ledger.connected() as connection:
+            process = connection.info.backend_pid
 
-
-def _remove(connection: Connection, dsn: str) -> None:
-    """Remove half of the months while batches of one delivery are stored, and print the longest of these."""
-    month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    connection.execute(_BODIES, {"month": month.replace(year=month.year - 3)})
-    longest, is_over = 0.0, threading.Event()
-
-    def store() -> None:
-        nonlocal longest
-        with closing(Ledger(dsn, "kompar")) as ledger:
-            ledger.store(_batch()[:1])
+        def store() -> None:
             while not is_over.is_set():
-                batch = _batch()[:20]
-                longest = max(longest, _milliseconds(partial(ledger.store, batch)))
+                ledger.store(_batch(_SMALL))
 
-    thread = threading.Thread(target=store)
+        with _thread(store, is_over):
+            yield process
+
+
+@contextmanager
+def _watched(dsn: str, process: int) -> Iterator[list[float]]:
+    """Look again and again for how long a process has waited for a lock, in milliseconds."""
+    waits: list[float] = []
+    is_over = threading.Event()
+    query = """
+        SELECT extract(epoch FROM clock_timestamp() - waitstart) * 1000 AS ms FROM pg_locks
+        WHERE NOT granted AND pid = %s AND waitstart IS NOT NULL
+    """
+
+    def watch() -> None:
+        with connect(dsn, "bench") as connection:
+            while not is_over.wait(_LOOK_SECONDS):
+                waits.extend(float(row.ms) for row in connection.execute(query, [process]))
+
+    with _thread(watch, is_over):
+        yield waits
+
+
+@contextmanager
+def _thread(work: Callable[[], Any], is_over: threading.Event) -> Iterator[None]:
+    thread = threading.Thread(target=work)
     thread.start()
-    time.sleep(2)
-    alone, longest = longest, 0.0
-    with closing(Ledger(dsn, "kompar")) as ledger:
-        limits = {"kompar": {"receipts": 18, "contents": 18}}
-        removed: dict[str, int] = {}
-
-        def apply() -> None:
-            for step in Retention(ledger, "kompar", limits, seconds=600).apply():
-                removed[step.what] = step.rows
-
-        took = _milliseconds(apply)
-    is_over.set()
-    thread.join()
-    _say(f"remove {len(removed)} months, {max(removed.values()):,} receipts at most", f"{took / 1000:.1f} s in all")
-    _say("longest store of 20 before and during it", f"{alone:.0f} ms, {longest:.0f} ms")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1].replace("_", "")) if len(sys.argv) > 1 else 1_000_000)
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()

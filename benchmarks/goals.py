@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from benchmarks import accept, bulkheads, drain, end_to_end, idle, size, tracing
+from benchmarks import accept, ageing, bulkheads, drain, end_to_end, idle, size, tracing
 from benchmarks.growth import drain_figure, views_figure
 from benchmarks.memory import memory_figure
 from benchmarks.result_files import Record
@@ -74,6 +74,17 @@ def _memory_growth(record: Record) -> Spread | None:
     return Spread(max(found), min(found), max(found)) if found else None
 
 
+def _more(figure: str, baseline: str) -> Callable[[Record], Spread | None]:
+    """Return by how much a figure is above its baseline, pair by pair."""
+
+    def measured(record: Record) -> Spread | None:
+        pairs = zip(record.values(figure), record.values(figure, baseline), strict=True)
+        found = [ours - theirs for ours, theirs in pairs]
+        return Spread.of(found) if found else None
+
+    return measured
+
+
 GOALS = (
     _times("accept, 0.5 KB, by the empty Flask view", 0.65, _ACCEPT, accept.EMPTY),
     _times("accept, 0.5 KB, while all is drained, by the empty view", 0.42, accept.BUSY, accept.EMPTY),
@@ -89,6 +100,10 @@ GOALS = (
     _at_most("receipt to row at half the highest rate, p99", 250, " ms", end_to_end.delay_figure(0.5)),
     _at_most("receipt to notification at half the highest rate, p99", 250, " ms", end_to_end.notice_figure(0.5)),
     Goal("drain over the fullest ledger by the emptiest", 0.8, " ×", True, _drain_kept),
+    _times("storing over 36 months by over one partition", 0.9, ageing.STORE, ageing.UNPARTITIONED),
+    _times("storing over 36 months by over a hundredth", 0.8, ageing.STORE, ageing.FEW),
+    Goal("an audit beyond one over a hundredth", 50, " ms of CPU", False, _more(ageing.COUNT, ageing.FEW)),
+    _never_above("longest wait for a lock while a month goes", 100, " ms", ageing.WAIT),
     Goal("slowest dashboard view over the fullest ledger", 200, " ms", False, _slowest_view),
     _at_most("bytes in Postgres per event", 1600, " bytes", size.FIGURE),
     _never_above("memory of an ingest process (highest)", 80, " MB", memory_figure("ingest")),

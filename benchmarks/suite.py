@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import accept, bulkheads, cost, drain, end_to_end, growth, idle, memory, profiles, size, tracing
+from benchmarks import (
+    accept, ageing, bulkheads, cost, drain, end_to_end, growth, idle, memory, profiles, size, tracing,
+)  # fmt: skip
 from benchmarks.bench_environment import started
 from benchmarks.result_files import Record
 from benchmarks.runner import Bench
@@ -47,6 +49,7 @@ MEASUREMENTS = (
     Measurement("one-worker", _with_setup(drain.measure_alone, concurrency=1)),
     Measurement("end-to-end", _with_setup(end_to_end.measure)),
     Measurement("growth", _with_setup(growth.measure), by_name=True),
+    Measurement("ageing", ageing.measure, by_name=True),
     Measurement("memory", _with_setup(memory.measure)),
     Measurement("cost", _with_setup(cost.measure)),
     Measurement("profiles", _with_setup(profiles.measure)),

@@ -11,7 +11,7 @@ class Volume:
     pairs: how often each figure and its baselines are taken in turn; accepted: label → (bytes of a body, posts);
     steady_seconds: how long a fixed rate is held; drained: deliveries of a full inbox; search_steps: rates tried to
     find the highest sustained one; stored: events in the ledger, ascending; delivered: deliveries while memory is
-    looked at so many times; staged: events taken through each stage.
+    looked at so many times; staged: events taken through each stage; aged: events over 36 months.
     """
 
     pairs: int
@@ -24,6 +24,7 @@ class Volume:
     looks: int
     staged: int
     burst_seconds: float
+    aged: int
 
 
 FULL = Volume(
@@ -37,6 +38,7 @@ FULL = Volume(
     looks=10,
     staged=5_000,
     burst_seconds=60,
+    aged=5_000_000,
 )
 QUICK = Volume(
     pairs=2,
@@ -49,6 +51,7 @@ QUICK = Volume(
     looks=5,
     staged=1_000,
     burst_seconds=5,
+    aged=100_000,
 )
 # Ratios only, in two and a half minutes.
 CHECK = Volume(
@@ -62,6 +65,7 @@ CHECK = Volume(
     looks=0,
     staged=0,
     burst_seconds=0,
+    aged=0,
 )
 # So that tests see every line of it run.
 TINY = Volume(
@@ -75,4 +79,5 @@ TINY = Volume(
     looks=2,
     staged=30,
     burst_seconds=0.3,
+    aged=3_000,
 )

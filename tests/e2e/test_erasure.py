@@ -102,10 +102,17 @@ def test_erased_person_is_nowhere_while_load_runs(empty_kvitto: Running, tmp_pat
     assert "was erased on 20" in kvitto.run("dead-letters", "show", receipts[3]).stdout
     retry = kvitto.post("applications", encrypt(DOCUMENT, KEY)).json()["receipt"]
     assert (kvitto.outcome(retry)["outcome"], kvitto.outcome(retry)["reason"]) == ("duplicate", "erased")
+    closed = kvitto.post("applications", encrypt(DOCUMENT, "u" * 32)).json()["receipt"]
+    kvitto.outcome(closed)
+    (held,) = erase(kvitto, "--receipt", closed)["held"]
+    assert (held["held_as"], held["receipts"]) == ("receipts in the ledger", 1)
+    assert (kvitto.outcome(closed)["outcome"], kvitto.outcome(closed)["reason"]) == ("discarded", "wrong-key")
 
     sender.join()
     attempt = alone(record)
     kvitto.outcome(attempt["receipt"])
+    refused = run("--data", str(kvitto.data), "erase", "--receipt", attempt["receipt"], "--reason", "request 4711")
+    assert (refused.returncode, "erase all of its entity with --entity" in refused.stderr) == (1, True), refused.stderr
     erase(kvitto, "--entity", f"{attempt['provider']}/{attempt['event_type']}/{attempt['entity_id']}")
     compared = kvitto.run("audit", "--against", str(record), "--json")
     assert compared.returncode == 0, compared.stdout

@@ -8,7 +8,9 @@ import pytest
 
 from app.inbox import client
 from app.inbox.stream import Inbox
-from benchmarks import accept, bodies, bulkheads, cost, drain, end_to_end, growth, idle, memory, profiles, size
+from benchmarks import (
+    accept, ageing, bodies, bulkheads, cost, drain, end_to_end, growth, idle, memory, profiles, size,
+)  # fmt: skip
 from benchmarks.bench_environment import started
 from benchmarks.goals import GOALS, judged
 from benchmarks.runner import Bench
@@ -30,7 +32,7 @@ def test_every_measurement_gives_its_figures(tmp_path: Path) -> None:
             measurement.measure(bench)
         drain.measure_alone(bench)
         accept.measure_in_postgres(bench)
-        for each in (idle, size):
+        for each in (ageing, idle, size):
             each.measure(TINY, pictures, bench.record, bench.say)
         _lost_is_reported(bench)
     assert bench.record.points

@@ -41,12 +41,12 @@ def month(ago: int) -> datetime:
     return datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC)
 
 
-def fill(connection: Connection, events: int, oldest: int, months: int) -> None:
+def fill(connection: Connection, events: int, oldest: int, months: int, in_partitions: bool = True) -> None:
     """Store so many events of Kompar in this month and so many before it, and have their inbox seen.
 
     `oldest` of them are of the oldest month. The others are spread evenly up to an hour ago.
     """
-    for ago in range(1, months + 1):
+    for ago in range(1, months + 1) if in_partitions else ():
         connection.execute("SELECT create_month(%s)", [month(ago).date()])
     for first in range(1, events + 1, _PORTION):
         values = {"first": first, "last": min(events, first + _PORTION - 1), "start": month(months)}
