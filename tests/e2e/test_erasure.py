@@ -111,7 +111,7 @@ def test_erased_person_is_nowhere_while_load_runs(empty_kvitto: Running, tmp_pat
     sender.join()
     attempt = alone(record)
     kvitto.outcome(attempt["receipt"])
-    refused = run("--data", str(kvitto.data), "erase", "--receipt", attempt["receipt"], "--reason", "request 4711")
+    refused = kvitto.run("erase", "--receipt", attempt["receipt"], "--reason", "request 4711")
     assert (refused.returncode, "erase all of its entity with --entity" in refused.stderr) == (1, True), refused.stderr
     erase(kvitto, "--entity", f"{attempt['provider']}/{attempt['event_type']}/{attempt['entity_id']}")
     compared = kvitto.run("audit", "--against", str(record), "--json")
