@@ -64,6 +64,13 @@ SAFEGUARDS = {
         "LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kvitto, pg_temp\nAS $$\nBEGIN\n",
         "tests/integration/test_retention.py::test_counts_for_dashboards_that_waited_for_a_month_have_it",
     ),
+    "a consumer of the feed knows that retention removed what it had not read": Safeguard(
+        "app/storage/migrations/0013_retention.sql",
+        "removed_until, (SELECT max(position) FROM events WHERE receipt = ANY (gone))",
+        "removed_until, 0",
+        "tests/integration/test_retention.py"
+        "::test_what_retention_removes_leaves_the_feed_without_a_change_and_a_consumer_that_missed_some_is_marked",
+    ),
     "a body goes with the event that an erasure would find it by": Safeguard(
         "app/storage/migrations/0013_retention.sql",
         "    DELETE FROM late_retry_findings WHERE receipt = ANY (gone);\n"
@@ -100,6 +107,18 @@ SAFEGUARDS = {
         "erasure.repeats(connection, fresh)",
         "()",
         "tests/integration/test_erasure.py::test_retry_of_erased_content_leaves_its_receipt_alone",
+    ),
+    "an erased letter is not replayed": Safeguard(
+        "app/storage/receipts.py",
+        " AND erased_at IS NULL",
+        "",
+        "tests/integration/test_erased_persons.py::test_replay_that_read_a_letter_before_its_erasure_stores_nothing",
+    ),
+    "the feed says what was erased": Safeguard(
+        "app/storage/erasure.py",
+        "feed.assign_positions(connection, held.provider, erased[0])",
+        "pass",
+        "tests/integration/test_erasure.py::test_person_is_erased_in_every_role_and_nobody_else_is",
     ),
     "deliveries that wait leave a receipt when they are erased": Safeguard(
         "app/storage/erasure.py",
