@@ -13,15 +13,15 @@ _DEAD_AFTER = timedelta(days=1)
 logger = logging.getLogger(__name__)
 
 
-def run(consumer: InboxConsumer, limits: Limits) -> None:
-    """Make partitions, and remove idle consumers and old rows. What has to wait waits for the next run."""
+def run(consumer: InboxConsumer, limits: Limits, dead_after: timedelta = _DEAD_AFTER) -> None:
+    """Make partitions, and remove dead consumers and old rows. What has to wait waits for the next run."""
     provider = consumer.inbox.provider
     try:
         with consumer.ledger.connected() as connection, connection.transaction():
             connection.execute("SET LOCAL lock_timeout = '60ms'")
             partitions.create(connection)
-        consumer.inbox.remove_idle_consumers(_DEAD_AFTER)
-        consumer.canaries.inbox.remove_idle_consumers(_DEAD_AFTER)
+        consumer.inbox.remove_idle_consumers(dead_after)
+        consumer.canaries.inbox.remove_idle_consumers(dead_after)
         for removed in Retention(consumer.ledger, provider, limits).apply():
             context = {"provider": removed.provider, "kind": removed.what, "rows": removed.rows}
             logger.info("retention_removed", extra=context)
