@@ -41,8 +41,9 @@ def test_run_makes_partitions_and_removes_dead_consumers_and_old_rows(
         query = f"SELECT count(*) AS rows, min(received_at) AS first_at FROM {table}"
         (row,) = connection.execute(query.encode())
         assert (row.rows, row.first_at >= month(MONTHS - 1)) == (ALL - OLDEST, True)
-    removed = {(each.kind, each.rows) for each in caplog.records if each.message == "retention_removed"}
-    assert removed == {(f"receipts of {month(MONTHS):%Y-%m}", OLDEST), ("contents", OLDEST), ("receipts", 0)}
+    logged = [vars(each) for each in caplog.records if each.message == "retention_removed"]
+    removed = {(each["kind"], each["rows"]) for each in logged if each["rows"]}
+    assert removed == {(f"receipts of {month(MONTHS):%Y-%m}", OLDEST), ("contents", OLDEST)}
 
     retention_task.run(kvitto.consumer, limits, dead_after=timedelta(0))
     assert consumers(redis) == []
