@@ -360,6 +360,7 @@ def runs(
             for name, safeguard in SAFEGUARDS.items()
             if name in chosen
         }
+        pool.shutdown(cancel_futures=True)  # those that nobody asked for any more, when the tests were interrupted
 
 
 @pytest.mark.parametrize("name", SAFEGUARDS)
