@@ -207,7 +207,7 @@ def _service_times(
 
 
 @click.command(epilog="Example: python -m benchmarks.scaling --rounds 1")
-@click.option("--deliveries", type=click.IntRange(min=1), default=20_000, help="Of each drain.", show_default=True)
+@click.option("--deliveries", type=click.IntRange(min=1), default=15_000, help="Of each drain.", show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=2, help="Drains of each kind.", show_default=True)
 @click.option(
     "--file",

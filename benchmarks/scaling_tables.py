@@ -29,6 +29,11 @@ def figure(processes: int) -> str:
     return f"{processes} worker processes"
 
 
+def hosts_figure(hosts: int, providers: int) -> str:
+    """Return the name of the figure of a forecast."""
+    return f"{hosts} hosts, {providers} providers"
+
+
 def service_times(record: Record) -> ServiceTimes:
     """Return the medians of what was measured, in seconds."""
     found = {name: median(record.values("service times", name)) for name in _MEANINGS}
@@ -68,6 +73,51 @@ def of_rates(record: Record) -> dict[str, str]:
         for name, meaning in _MEANINGS.items()
     ]
     return {"rates": table(head, rows), "service times": table(("of whom", "part", "median", "unit"), parts)}
+
+
+def of_forecast(record: Record) -> str:
+    """Return the table of a forecast: a row for each number of hosts and providers."""
+    rows = []
+    for figure in dict.fromkeys(point.figure for point in record.points):
+        of = {point.subject: point.value for point in record.points if point.figure == figure}
+        limit = next(name.removeprefix("limited by ") for name in of if name.startswith("limited by "))
+        hosts, providers = re.findall(r"\d+", figure)
+        rows.append((
+            hosts, providers, f"{of['highest rate']:,.0f} /s", limit, _duration(of["day, p99"]),
+            _duration(of["day, longest"]), f"{of['host-hours']:,.0f}", f"{of['host-hours in use']:,.0f}",
+            _duration(of["burst, longest"]), _duration(of["burst, stored after"]),
+        ))  # fmt: skip
+    head = (
+        "hosts", "providers", "highest rate", "limited by", "day: lag, p99", "longest", "host-hours", "of these in use",
+        "burst: longest lag", "all stored after",
+    )  # fmt: skip
+    return table(head, rows)
+
+
+def of_check(record: Record, times: ServiceTimes) -> str:
+    """Return the table of what a number of worker hosts drained, beside what the model says of them."""
+    rows, measured, predicted = [], [], []
+    for figure in dict.fromkeys(point.figure for point in record.points):
+        found, hosts = record.spread(figure), int(figure.split()[0])
+        assert found
+        here = Installation(hosts, cores=record.machine["cores"], workers=1, shared=True, speed=speed(record, figure))
+        measured.append(found.median)
+        predicted.append(drain_rate(times, here, _BACKLOG))
+        others = median(record.values(figure, "other programs"))
+        rows.append((
+            str(hosts), f"{measured[-1]:,.0f}", f"{found.least:,.0f} – {found.greatest:,.0f}",
+            f"{measured[-1] / measured[0]:.2f} ×", f"{predicted[-1]:,.0f}", f"{predicted[-1] / predicted[0]:.2f} ×",
+            f"{others:.1f}",
+        ))  # fmt: skip
+    head = ("worker hosts", "measured, /s", "from – to", "by one", "model, /s", "by one", "cores others used")
+    return table(head, rows)
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration with as many digits as the simulation knows."""
+    if seconds < 100:
+        return "< 10 s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def write(name: str, text: str, page: Path = PAGE) -> None:

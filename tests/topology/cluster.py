@@ -5,7 +5,7 @@ import json
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,12 @@ class Cluster:
         url = f"http://{host.address}:8080/readyz"
         eventually(lambda: _answer(url) == 200, "ingest ready: ", _SECONDS, host.log("ingest"))
 
-    def start_worker(self, host: Host, release: Release = THIS, more: Mapping[str, str] | None = None) -> None:
+    def start_worker(
+        self, host: Host, release: Release = THIS, more: Mapping[str, str] | None = None, options: Sequence[str] = ()
+    ) -> None:
         """Start a worker, and a beat: two of them do no harm."""
         environment = self._environment_of(host, "kvitto_worker") | dict(more or {})
-        host.start("worker", [*PROGRAM, "worker"], environment, release.folder)
+        host.start("worker", [*PROGRAM, "worker", *options], environment, release.folder)
         host.start("beat", [*PROGRAM, "beat"], environment, release.folder)
 
     def replace(self, host: Host, release: Release = THIS, more: Mapping[str, str] | None = None) -> None:

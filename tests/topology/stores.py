@@ -197,6 +197,10 @@ class PostgresPair:
         self._set(self.standby, "synchronous_standby_names", "")
         self.primary, self.standby = self.standby, self.primary
 
+    def confirm_alone(self) -> None:
+        """Have the primary confirm commits without its standby, which follows still."""
+        self._set(self.primary, "synchronous_standby_names", "")
+
     def _start(self, host: Host) -> None:
         host.start("postgres", self._command(host), {}, Path("/"))
         eventually(lambda: postgres_answers(self.dsn_of(host, "postgres")), f"Postgres on {host.name}", _SECONDS)
