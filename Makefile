@@ -4,7 +4,7 @@
 BIN := .venv/bin
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-.PHONY: install demo up test compat topology chaos slow soak bench bench-check check lock help
+.PHONY: install demo up test compat topology chaos slow soak scaling bench bench-check check lock help
 install:           ## make .venv and install everything into it from the lock
 	@for each in $(BIN)/python python3 python3.14 python3.13 python3.12 python3.11 "$(PYTHON)"; do \
 	    "$$each" -c "" 2>/dev/null && exec "$$each" -E -m deploy.install.interpreters "$(PYTHON)" $(MAKECMDGOALS); \
@@ -33,6 +33,11 @@ compat: install    ## pass on every supported version of Redis, Valkey and Postg
 topology: install  ## break hosts, links and servers of twelve hosts under load; as root (15 min; OPTIONS="--only Redis": a part)
 	@tests/prepare
 	$(BIN)/python -m tests.topology $(OPTIONS)
+scaling: install   ## measure what bounds one installation, simulate more hosts, write docs/scaling.md; as root (5 min)
+	@tests/prepare
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.forecast --keep
+	$(BIN)/python -m tests.topology.drain_rates --keep
 bench: install     ## measure beside baselines on this machine, about an hour (OPTIONS="--only accept --pairs 3", or --quick)
 	@tests/compat/prepare-otel
 	$(BIN)/python -m benchmarks $(OPTIONS)

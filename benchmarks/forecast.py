@@ -10,11 +10,10 @@ from pathlib import Path
 import click
 
 from benchmarks import scaling_tables
-from benchmarks.result_files import RESULTS, Record
-from benchmarks.scaling import RESULTS_FILE
+from benchmarks.result_files import Record
 from benchmarks.scaling_model import Installation, ServiceTimes, Simulation, highest_rate
+from benchmarks.scaling_tables import FORECAST_FILE, RATES_FILE
 
-FORECAST_FILE = RESULTS / "scaling-forecast.json"
 HOSTS, PROVIDERS = (1, 4, 16), (1, 4)
 HOUR = 3600.0
 # The share of each hour of a day, in percent: a quiet night, a peak before noon, and one in the evening.
@@ -68,7 +67,7 @@ def simulate(times: ServiceTimes, record: Record, of_a_day: int, of_a_burst: int
 @click.option(
     "--times",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    default=RESULTS_FILE,
+    default=RATES_FILE,
     help="Results of benchmarks.scaling. Default: those that are kept.",
 )
 @click.option("--keep", is_flag=True, help="Keep the forecast, and write its table into docs/scaling.md.")
@@ -77,11 +76,10 @@ def main(of_a_day: int, of_a_burst: int, times: Path, keep: bool) -> None:
     measured = Record.read(times)
     record = Record(machine={"deliveries of a day": of_a_day, "deliveries of a burst": of_a_burst})
     simulate(scaling_tables.service_times(measured), record, of_a_day, of_a_burst)
-    table = scaling_tables.of_forecast(record)
-    click.echo(table)
+    click.echo(scaling_tables.of_forecast(record))
     if keep:
         record.write(FORECAST_FILE)
-        scaling_tables.write("forecast", table)
+        scaling_tables.write()
 
 
 if __name__ == "__main__":

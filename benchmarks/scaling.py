@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -22,12 +22,13 @@ import httpx
 from app.audit.conservation import audit
 from app.inbox import client
 from app.inbox.stream import Inbox
-from app.storage.connection import connect
+from app.storage.connection import connect, fetch_one
 from benchmarks import bodies, load, machine, scaling_tables
 from benchmarks.consumers import PROVIDER, Spent, consumers
 from benchmarks.processor_time import Usage, measured
 from benchmarks.receivers import HEADERS
-from benchmarks.result_files import KVITTO, RESULTS, Record
+from benchmarks.result_files import KVITTO, Record
+from benchmarks.scaling_tables import RATES_FILE
 from config.celery import BATCH_ENTRIES
 from config.redis_address import RedisAddress
 from tests.support import databases, servers
@@ -35,7 +36,6 @@ from tests.support.kvitto_process import PROGRAM, ROOT, with_secrets
 from tests.support.ports import free_port
 from tests.support.process_tree import below, named
 
-RESULTS_FILE = RESULTS / "scaling.json"
 PROCESSES = (1, 2, 4, 8)
 _LOOK_SECONDS = 0.01
 _LOCKS = """
@@ -79,6 +79,17 @@ class Installation:
             "Postgres": [self.postgres, *(pid for pid in children if pid not in backends)],
         }
 
+    def connections(self) -> dict[str, int]:
+        """Return how many connections workers have to Postgres, and workers and ingest to Redis."""
+        query = "SELECT count(*) FROM pg_stat_activity WHERE starts_with(application_name, 'kvitto-ledger-')"
+        redis = client.connect(RedisAddress.parse(self.environment["REDIS_URL"]))
+        with connect(self.environment["DATABASE_URL"], "bench") as connection, closing(redis):
+            own = 1
+            return {
+                "Postgres": fetch_one(connection, query).count,
+                "Redis": int(redis.info("clients")["connected_clients"]) - own,
+            }
+
     @contextmanager
     def audited(self, accepted: int) -> Iterator[None]:
         """Raise AssertionError unless exactly `accepted` deliveries are stored during a block, and none is missing."""
@@ -90,7 +101,7 @@ class Installation:
 
     def _audit(self) -> dict[str, int]:
         redis = client.connect(RedisAddress.parse(self.environment["REDIS_URL"]))
-        with connect(self.environment["DATABASE_URL"], "audit") as connection:
+        with connect(self.environment["DATABASE_URL"], "audit") as connection, closing(redis):
             return dict(audit(connection, Inbox(redis, PROVIDER)).row())
 
     @contextmanager
@@ -128,7 +139,7 @@ def started() -> Iterator[Installation]:
                 "FINGERPRINT_KEY": base64.b64encode(b"f" * 32).decode(),
             })  # fmt: skip
             with _ingest(environment, folder / "ingest.log") as pid:
-                servers.eventually(lambda: _is_ready(address), "ingest ready: ", log=folder / "ingest.log")
+                servers.eventually(lambda: _is_ready(address), "ingest ready: ", 600, folder / "ingest.log")
                 (valkey,) = named(os.getpid(), "valkey-server", redis.rpartition(":")[2].partition("/")[0])
                 url = f"http://{address}/webhooks/{PROVIDER}/applications"
                 yield Installation(folder, environment, url, pid, postgres.pid, valkey)
@@ -170,6 +181,8 @@ def measure(found: Installation, record: Record, processes: int, deliveries: int
         found.sampled() as samples,
     ):
         began, spent = ready.drain()
+        for server, number_of in found.connections().items():
+            record.add(scaling_tables.figure(processes), f"connections to {server}", number_of, "")
     seconds = max(each.stored_at for each in spent) - began
     held, waiting = samples.means(began + seconds)
     workers = sum(each.seconds for each in spent)
@@ -222,11 +235,10 @@ def main(deliveries: int, rounds: int, file: Path | None) -> None:
             for processes in PROCESSES:
                 click.echo(f"{processes} processes, {turn + 1} of {rounds}", err=True)
                 measure(found, record, processes, deliveries)
-    record.write(file or RESULTS_FILE)
-    for name, table in scaling_tables.of_rates(record).items():
-        click.echo(f"{table}\n")
-        if file is None:
-            scaling_tables.write(name, table)
+    record.write(file or RATES_FILE)
+    click.echo("\n\n".join(scaling_tables.of_rates(record).values()))
+    if file is None:
+        scaling_tables.write()
 
 
 if __name__ == "__main__":

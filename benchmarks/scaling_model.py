@@ -42,7 +42,9 @@ class ServiceTimes:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """`hosts` with `cores` each, which run ingest and `workers` processes; Postgres and Redis have hosts of their own.
+    """`hosts` with `cores` each, which run ingest, a process for each core, and `workers` worker processes.
+
+    Postgres and Redis have hosts of their own.
 
     shared: all of it runs on the cores of one machine, as in a benchmark. speed: the share of each core that other
     programs leave. batch: most deliveries of a batch. stride: so many batches are simulated as one, to save time.
@@ -182,6 +184,7 @@ class Simulation:
         else:
             self._hosts = [Machine(env, installation.cores, speed) for _ in range(installation.hosts)]
             self._postgres, self._redis = Machine(env, installation.postgres_cores, speed), Machine(env, 1, speed)
+        self._edges = [simpy.Resource(env, installation.cores) for _ in self._hosts]  # ingest: a process for each core
         self._thread_of_redis = simpy.Resource(env)
         self._inboxes = [Inbox(simpy.Resource(env)) for _ in range(installation.providers)]
         self._idle: deque[simpy.Event] = deque()
@@ -221,15 +224,18 @@ class Simulation:
                 self._idle.popleft().succeed()
 
     def _send(self, arrivals: Iterable[tuple[float, int]]) -> _Steps:
-        for (at, number), inbox, host in zip(arrivals, cycle(self._inboxes), cycle(self._hosts), strict=False):
+        edges = cycle(zip(self._hosts, self._edges, strict=True))
+        for (at, number), inbox, (host, processes) in zip(arrivals, cycle(self._inboxes), edges, strict=False):
             if at > self._env.now:
                 yield self._env.timeout(at - self._env.now)
             self._sent += number
-            self._env.process(self._accept(host, inbox, number))
+            self._env.process(self._accept(host, processes, inbox, number))
 
-    def _accept(self, host: Machine, inbox: Inbox, number: int) -> _Steps:
+    def _accept(self, host: Machine, processes: simpy.Resource, inbox: Inbox, number: int) -> _Steps:
         sent_at = self._env.now
-        yield host.work(number * self._times.accept)
+        with processes.request() as turn:
+            yield turn
+            yield host.work(number * self._times.accept)
         yield from self._in_redis(number * self._times.append)
         self._put(inbox, sent_at, number)
 

@@ -1,13 +1,16 @@
-"""The tables of docs/scaling.md, from raw results; each stands between two markers, and is written by its command."""
+"""The tables of docs/scaling.md, from raw results; each stands between two markers."""
 
 import re
 from pathlib import Path
 from statistics import median
 
-from benchmarks.result_files import Record
+from benchmarks.result_files import RESULTS, Record
 from benchmarks.scaling_model import Installation, ServiceTimes, drain_rate
 from benchmarks.tables import table
 
+RATES_FILE, FORECAST_FILE, CHECK_FILE = (
+    RESULTS / f"{name}.json" for name in ("scaling", "scaling-forecast", "scaling-hosts")
+)
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 # As many as a batch counts for: the model drains so many batches.
 _BACKLOG = 20_000
@@ -44,7 +47,7 @@ def service_times(record: Record) -> ServiceTimes:
 
 def speed(record: Record, of: str) -> float:
     """Return the share of each core that other programs left."""
-    return max(0.05, 1 - median(record.values(of, "other programs")) / record.machine["cores"])
+    return max(0.05, 1 - median(record.values(of, "other programs")) / int(record.machine["cores"]))
 
 
 def of_rates(record: Record) -> dict[str, str]:
@@ -58,14 +61,15 @@ def of_rates(record: Record) -> dict[str, str]:
         here = Installation(cores=record.machine["cores"], workers=processes, shared=True, speed=speed(record, name))
         held, waiting = (median(record.values(name, of)) for of in ("lock is held", "processes that wait for the lock"))
         others = median(record.values(name, "other programs"))
+        connections = [median(record.values(name, f"connections to {of}")) for of in ("Postgres", "Redis")]
         rows.append((
             str(processes), f"{found.median:,.0f}", f"{found.least:,.0f} – {found.greatest:,.0f}",
             f"{found.median / first:.2f} ×", f"{held:.0%}", f"{waiting:.1f}", f"{others:.1f}",
-            f"{drain_rate(times, here, _BACKLOG):,.0f}",
+            f"{drain_rate(times, here, _BACKLOG):,.0f}", *(f"{number:.0f}" for number in connections),
         ))  # fmt: skip
     head = (
         "worker processes", "stores/s", "from – to", "by one", "lock is held", "wait for the lock",
-        "cores others used", "model",
+        "cores others used", "model", "connections to Postgres", "to Redis",
     )  # fmt: skip
     units = {point.subject: point.unit for point in record.points if point.figure == "service times"}
     parts = [
@@ -120,10 +124,22 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def write(name: str, text: str, page: Path = PAGE) -> None:
-    """Put a table in the place of the one that a page has between the markers of this name."""
-    before = page.read_text(encoding="utf-8")
-    page.write_text(replaced(before, name, text), encoding="utf-8")
+def written(page: str) -> str:
+    """Return the page with the tables of all results that are kept."""
+    times = Record.read(RATES_FILE)
+    tables = of_rates(times)
+    if FORECAST_FILE.exists():
+        tables["forecast"] = of_forecast(Record.read(FORECAST_FILE))
+    if CHECK_FILE.exists():
+        tables["check"] = of_check(Record.read(CHECK_FILE), service_times(times))
+    for name, text in tables.items():
+        page = replaced(page, name, text)
+    return page
+
+
+def write() -> None:
+    """Write the tables of all results that are kept into docs/scaling.md."""
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def replaced(page: str, name: str, text: str) -> str:

@@ -19,15 +19,14 @@ from uuid_utils.compat import uuid7
 from benchmarks import bodies, load, machine, scaling_tables
 from benchmarks.processor_time import measured
 from benchmarks.receivers import HEADERS
-from benchmarks.result_files import KVITTO, RESULTS, Record
-from benchmarks.scaling import RESULTS_FILE
+from benchmarks.result_files import KVITTO, Record
+from benchmarks.scaling_tables import CHECK_FILE, RATES_FILE
 from tests.support.process_tree import below, named, stopped
 from tests.support.servers import eventually
 from tests.topology.cluster import Cluster
 from tests.topology.network import Network
 from tests.topology.stores import require_tools
 
-CHECK_FILE = RESULTS / "scaling-hosts.json"
 _WORKERS = ("worker-1", "worker-2")
 _SECONDS = 600.0
 
@@ -110,11 +109,10 @@ def main(deliveries: int, rounds: int, keep: bool) -> None:
     finally:
         network.close()
         click.echo(f"the logs are in {folder}", err=True)
-    table = scaling_tables.of_check(record, scaling_tables.service_times(Record.read(RESULTS_FILE)))
-    click.echo(table)
+    click.echo(scaling_tables.of_check(record, scaling_tables.service_times(Record.read(RATES_FILE))))
     if keep:
         record.write(CHECK_FILE)
-        scaling_tables.write("check", table)
+        scaling_tables.write()
 
 
 if __name__ == "__main__":
