@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ import pytest
 from app.inbox import client
 from app.inbox.stream import Inbox
 from benchmarks import (
-    accept, ageing, bodies, bulkheads, cost, drain, end_to_end, growth, idle, memory, profiles, size,
+    accept, ageing, bodies, bulkheads, cost, drain, end_to_end, growth, idle, memory, profiles, scaling_tables, size,
 )  # fmt: skip
 from benchmarks.bench_environment import started
 from benchmarks.goals import GOALS, judged
+from benchmarks.result_files import Record
 from benchmarks.runner import Bench
+from benchmarks.scaling import PROCESSES
 from benchmarks.suite import MEASUREMENTS
 from benchmarks.workload_size import TINY
 from config.redis_address import RedisAddress
@@ -60,6 +63,22 @@ def test_bulkheads_compares_a_provider_under_anothers_burst_with_itself() -> Non
     found = bulkheads.compare(20, 1, 0.4, lambda _: None)
     assert not found.void
     assert 0 < found.medians[0] <= found.tails[0]
+
+
+@pytest.mark.slow
+def test_scaling_measures_stores_and_service_times_and_the_forecast_takes_them(tmp_path: Path) -> None:
+    file = tmp_path / "scaling.json"
+    for words in (
+        ["scaling", "--deliveries", "60", "--rounds", "1", "--file"],
+        ["forecast", "--day", "1000", "--times"],
+    ):
+        line = [sys.executable, "-m", f"benchmarks.{words[0]}", *words[1:], str(file)]
+        said = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert [row for row in said.splitlines() if row.startswith("| 1 ")]
+    record = Record.read(file)
+    assert [record.values(scaling_tables.figure(number)) != [] for number in PROCESSES] == [True] * len(PROCESSES)
+    times = asdict(scaling_tables.service_times(record))
+    assert all(times[name] > 0 for name in ("accept", "open", "store"))
 
 
 def test_help_names_every_measurement_and_has_an_example() -> None:
