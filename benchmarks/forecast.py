@@ -20,8 +20,8 @@ HOUR = 3600.0
 DAY = (1, 1, 1, 1, 1, 2, 3, 4, 6, 7, 8, 8, 7, 6, 5, 5, 5, 5, 6, 6, 5, 4, 2, 1)
 BURST_SECONDS = 60
 # So many seconds of arrivals are one event of the simulation: no lag is known better.
-TICK_SECONDS = 2.0
-_STRIDE = 4
+TICK_SECONDS = 4.0
+_STRIDE = 8
 
 
 def day(deliveries: int) -> Iterator[tuple[float, int]]:

@@ -120,7 +120,7 @@ def of_check(record: Record, times: ServiceTimes) -> str:
 def _duration(seconds: float) -> str:
     """Return a duration with as many digits as the simulation knows."""
     if seconds < 100:
-        return "< 10 s" if seconds < 10 else f"{seconds:.0f} s"
+        return "< 20 s" if seconds < 20 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
