@@ -4,6 +4,7 @@ The service times are those that `benchmarks.scaling` measured last. Nothing is 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -19,9 +20,9 @@ HOUR = 3600.0
 # The share of each hour of a day, in percent: a quiet night, a peak before noon, and one in the evening.
 DAY = (1, 1, 1, 1, 1, 2, 3, 4, 6, 7, 8, 8, 7, 6, 5, 5, 5, 5, 6, 6, 5, 4, 2, 1)
 BURST_SECONDS = 60
-# So many seconds of arrivals are one event of the simulation: no lag is known better.
-TICK_SECONDS = 4.0
-_STRIDE = 8
+# So many seconds of arrivals of a day are one event of the simulation: no lag is known better.
+TICK_SECONDS = 6.0
+_STRIDE = 12
 
 
 def day(deliveries: int) -> Iterator[tuple[float, int]]:
@@ -31,14 +32,14 @@ def day(deliveries: int) -> Iterator[tuple[float, int]]:
 
 
 def burst(deliveries: int) -> Iterator[tuple[float, int]]:
-    """Yield the arrivals of a burst."""
-    return _evenly(0.0, BURST_SECONDS, deliveries)
+    """Yield the arrivals of a burst, in small steps: it is short."""
+    return _evenly(0.0, BURST_SECONDS, deliveries, 0.25)
 
 
-def _evenly(begin: float, seconds: float, number: int) -> Iterator[tuple[float, int]]:
-    ticks = round(seconds / TICK_SECONDS)
+def _evenly(begin: float, seconds: float, number: int, step: float = TICK_SECONDS) -> Iterator[tuple[float, int]]:
+    ticks = round(seconds / step)
     for tick in range(ticks):
-        yield begin + tick * TICK_SECONDS, number * (tick + 1) // ticks - number * tick // ticks
+        yield begin + tick * step, number * (tick + 1) // ticks - number * tick // ticks
 
 
 def simulate(times: ServiceTimes, record: Record, of_a_day: int, of_a_burst: int) -> None:
@@ -49,14 +50,13 @@ def simulate(times: ServiceTimes, record: Record, of_a_day: int, of_a_burst: int
         rate, limit = highest_rate(times, installation)
         record.add(figure, "highest rate", rate, "/s")
         record.add(figure, f"limited by {limit}", 1, "")
-        coarse = Installation(hosts, providers=providers, stride=_STRIDE)
-        found = Simulation(times, coarse).run(day(of_a_day))
+        found = Simulation(times, replace(installation, stride=_STRIDE)).run(day(of_a_day))
         assert found.waiting == 0
         record.add(figure, "day, p99", found.lag(0.99), "s")
         record.add(figure, "day, longest", found.lag(1.0), "s")
         record.add(figure, "host-hours", hosts * max(24 * HOUR, found.stored_at) / HOUR, "h")
         record.add(figure, "host-hours in use", found.used / installation.cores / HOUR, "h")
-        found = Simulation(times, coarse).run(burst(of_a_burst))
+        found = Simulation(times, installation).run(burst(of_a_burst))
         record.add(figure, "burst, longest", found.lag(1.0), "s")
         record.add(figure, "burst, stored after", found.stored_at, "s")
 

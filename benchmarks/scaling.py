@@ -229,7 +229,7 @@ def _service_times(
 )
 def main(deliveries: int, rounds: int, file: Path | None) -> None:
     """Measure, keep the raw results, and write the tables of docs/scaling.md."""
-    record = Record(machine=machine.describe())
+    record = Record(machine=machine.describe() | {"deliveries of a drain": deliveries})
     with started() as found:
         for turn in range(rounds):
             for processes in PROCESSES:

@@ -13,7 +13,7 @@ from typing import Any
 
 import simpy
 
-from config.celery import BATCH_ENTRIES, FEW_ENTRIES, GATHER_SECONDS
+from config.celery import BATCH_ENTRIES, DRAIN_LIMIT_SECONDS, FEW_ENTRIES, GATHER_SECONDS
 
 # Work that is less than this is done: times are sums of floating-point numbers.
 _NOTHING = 1e-9
@@ -245,10 +245,13 @@ class Simulation:
             yield self._redis.work(seconds)
 
     def _worker(self, host: Machine, inboxes: list[Inbox]) -> _Steps:
-        """Drain the first inbox that holds anything, batch by batch."""
-        limit = self._installation.batch
+        """Drain an inbox batch by batch: until it is empty, or for the time of a task; then the next one."""
+        limit, until, turns = self._installation.batch, 0.0, deque(inboxes)
         while True:
-            inbox = next((each for each in inboxes if each.waiting), None)
+            if self._env.now >= until or not turns[0].waiting:
+                turns.rotate(-1)
+                until = self._env.now + DRAIN_LIMIT_SECONDS
+            inbox = next((each for each in turns if each.waiting), None)
             if inbox is None:
                 self._idle.append(self._env.event())
                 yield self._idle[-1]

@@ -14,6 +14,8 @@ RATES_FILE, FORECAST_FILE, CHECK_FILE = (
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 # As many as a batch counts for: the model drains so many batches.
 _BACKLOG = 20_000
+# If other programs used more cores than this, they disturbed what was measured.
+_BUSY_CORES = 0.2
 _MEANINGS = {
     "accept": "ingest: receive, authenticate, seal, answer",
     "append": "Redis, for ingest",
@@ -76,7 +78,10 @@ def of_rates(record: Record) -> dict[str, str]:
         (meaning, name, f"{median(record.values('service times', name)):.3g}", units[name])
         for name, meaning in _MEANINGS.items()
     ]
-    return {"rates": table(head, rows), "service times": table(("of whom", "part", "median", "unit"), parts)}
+    return {
+        "rates": f"{table(head, rows)}\n\n{_remark(record)}",
+        "service times": table(("of whom", "part", "median", "unit"), parts),
+    }
 
 
 def of_forecast(record: Record) -> str:
@@ -87,8 +92,8 @@ def of_forecast(record: Record) -> str:
         limit = next(name.removeprefix("limited by ") for name in of if name.startswith("limited by "))
         hosts, providers = re.findall(r"\d+", figure)
         rows.append((
-            hosts, providers, f"{of['highest rate']:,.0f} /s", limit, _duration(of["day, p99"]),
-            _duration(of["day, longest"]), f"{of['host-hours']:,.0f}", f"{of['host-hours in use']:,.0f}",
+            hosts, providers, f"{of['highest rate']:,.0f} /s", limit, _duration(of["day, p99"], 30),
+            _duration(of["day, longest"], 30), f"{of['host-hours']:,.0f}", f"{of['host-hours in use']:,.0f}",
             _duration(of["burst, longest"]), _duration(of["burst, stored after"]),
         ))  # fmt: skip
     head = (
@@ -114,13 +119,27 @@ def of_check(record: Record, times: ServiceTimes) -> str:
             f"{others:.1f}",
         ))  # fmt: skip
     head = ("worker hosts", "measured, /s", "from – to", "by one", "model, /s", "by one", "cores others used")
-    return table(head, rows)
+    return f"{table(head, rows)}\n\n{_remark(record)}"
 
 
-def _duration(seconds: float) -> str:
-    """Return a duration with as many digits as the simulation knows."""
+def _remark(record: Record) -> str:
+    """Return how much was measured, and whether other programs disturbed it."""
+    others = [point.value for point in record.points if point.subject == "other programs"]
+    runs = len(record.values(next(point.figure for point in record.points if point.subject == "other programs")))
+    drained = record.machine["deliveries of a drain"]
+    drains = f"Medians of {runs} drains" if runs > 1 else "One drain"
+    text = f"{drains} of {drained:,} deliveries each, on {record.machine['cores']} cores."
+    if median(others) > _BUSY_CORES:
+        text += "\n**The machine was busy with other programs: measure again on a quiet one.**"
+    return text
+
+
+def _duration(seconds: float, step: int = 1) -> str:
+    """Return a duration with as many digits as the simulation knows, whose step is given in seconds."""
+    if seconds < step:
+        return f"< {step} s"
     if seconds < 100:
-        return "< 20 s" if seconds < 20 else f"{seconds:.0f} s"
+        return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 

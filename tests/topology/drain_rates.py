@@ -95,7 +95,7 @@ def main(deliveries: int, rounds: int, keep: bool) -> None:
     """Measure in turn, and print the table."""
     require_tools()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
-    record = Record(machine=machine.describe())
+    record = Record(machine=machine.describe() | {"deliveries of a drain": deliveries})
     folder = Path(tempfile.mkdtemp(prefix="kvitto-hosts-"))
     folder.chmod(0o755)
     network = Network(folder)
