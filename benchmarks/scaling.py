@@ -138,26 +138,28 @@ def started() -> Iterator[Installation]:
                 "SEALING_KEYS": f"a={base64.b64encode(b's' * 32).decode()}", "INGEST_BIND": address,
                 "FINGERPRINT_KEY": base64.b64encode(b"f" * 32).decode(),
             })  # fmt: skip
-            with _ingest(environment, folder / "ingest.log") as pid:
-                servers.eventually(lambda: _is_ready(address), "ingest ready: ", 600, folder / "ingest.log")
+            with _ingest(environment, folder / "ingest.log") as ingest:
+                log = folder / "ingest.log"
+                servers.eventually(lambda: _is_ready(address, ingest, log), "ingest ready: ", 600, log)
                 (valkey,) = named(os.getpid(), "valkey-server", redis.rpartition(":")[2].partition("/")[0])
                 url = f"http://{address}/webhooks/{PROVIDER}/applications"
-                yield Installation(folder, environment, url, pid, postgres.pid, valkey)
+                yield Installation(folder, environment, url, ingest.pid, postgres.pid, valkey)
 
 
 @contextmanager
-def _ingest(environment: Mapping[str, str], log: Path) -> Iterator[int]:
+def _ingest(environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (
         log.open("ab") as out,
         subprocess.Popen([*PROGRAM, "ingest"], env=environment, cwd=ROOT, stdout=out, stderr=out) as process,
     ):
         try:
-            yield process.pid
+            yield process
         finally:
             process.terminate()
 
 
-def _is_ready(address: str) -> bool:
+def _is_ready(address: str, ingest: subprocess.Popen[bytes], log: Path) -> bool:
+    assert ingest.poll() is None, log.read_text()
     try:
         return httpx.get(f"http://{address}/readyz").status_code == 200
     except httpx.TransportError:
