@@ -1,64 +1,111 @@
-"""Tracing: what it costs ingest to trace one request in a hundred, beside a Kvitto that traces nothing.
+"""Tracing: what it costs ingest to trace one request in a hundred.
 
-CPU time of ingest is compared, in turn. Rates of two Kvittos on the same two cores differ by more than tracing costs.
-Needs OpenTelemetry: `tests/compat/prepare-otel` makes an environment that has it.
+Two ingest processes of one Kvitto, with and without traces, are posted to in short turns. They share the stores, so
+that nothing but tracing differs. Needs OpenTelemetry: `tests/compat/prepare-otel` makes an environment that has it.
 """
 
+import os
+import subprocess
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
-from itertools import product
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from benchmarks import bodies, load
 from benchmarks.cost import cpu_seconds
 from benchmarks.receivers import HEADERS, OurReceiver
 from benchmarks.result_files import KVITTO, Record
 from benchmarks.workload_size import Volume
+from config.granian import EDGE_MEMORY
 from tests.compat.otlp_collector import PROGRAM, collector
-from tests.support.kvitto_process import SECRETS, Running, running
-from tests.support.process_tree import named
+from tests.support.kvitto_process import ROOT, SECRETS, Running, running, with_secrets
+from tests.support.ports import free_port
+from tests.support.process_tree import below
+from tests.support.servers import eventually
 
-FIGURE, UNTRACED = "CPU of ingest per delivery, one in a hundred traced", "without traces"
+RATE, CPU = "tracing: accept 0.5 KB", "tracing: CPU of ingest per delivery"
+UNTRACED = "nothing traced"
 _SIZE = "0.5 KB"
-# Both are posted to in turn so often for one value, since other load on the machine comes and goes.
+# A value is of so many short turns of each, since other load on the machine comes and goes.
 _TURNS = 10
+# A quarter of what other figures post for a value: making the bodies takes most of two minutes.
+_SHARE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Ingest:
+    process: subprocess.Popen[bytes]
+    url: str
+
+    def cpu_seconds(self) -> float:
+        return cpu_seconds([self.process.pid, *below(self.process.pid)])
+
+
+@dataclass(slots=True)
+class _Spent:
+    """What a process spent on the turns of one value."""
+
+    accepted: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 def measure(volume: Volume, _folder: Path, record: Record, say: Callable[[str], None]) -> None:
     """Measure as one of the benchmarks."""
     size, number = volume.accepted[_SIZE]
     with tempfile.TemporaryDirectory(prefix="kvitto-bench-") as data, collector() as spans, ExitStack() as stack:
-        file = Path(data) / "bodies"
-        traced = stack.enter_context(_started(Path(data) / "traced", {"OTEL_EXPORTER_OTLP_ENDPOINT": spans.url}))
-        untraced = stack.enter_context(_started(Path(data) / "untraced", {}))
-        ours = {KVITTO: OurReceiver(traced), UNTRACED: OurReceiver(untraced)}
-        books = {name: receiver.books() for name, receiver in ours.items()}
-        posted, answered = Counter[str](), Counter[str]()
-        with ours[KVITTO].standing(), ours[UNTRACED].standing():
+        settings = SECRETS | {"PROVIDERS": "kompar"}
+        kvitto = stack.enter_context(running(Path(data) / "data", settings, program=PROGRAM))
+        traces = {"OTEL_EXPORTER_OTLP_ENDPOINT": spans.url, "OTEL_TRACES_SAMPLER_ARG": "0.01"}
+        ours = {name: stack.enter_context(_ingest(kvitto, more)) for name, more in ((KVITTO, traces), (UNTRACED, {}))}
+        books, posted, accepted = OurReceiver(kvitto).books(), 0, 0
+        with OurReceiver(kvitto).standing():
             for pair in range(volume.pairs + 1):
-                say(f"{FIGURE}, {pair} of {volume.pairs}")
-                spent = dict.fromkeys(ours, 0.0)
-                for _, (name, receiver) in product(range(_TURNS), ours.items()):
-                    posted[name] += bodies.write(file, bodies.applications(number // _TURNS, size))
-                    seconds, accepted = _post(receiver, file)
-                    spent[name] += seconds / accepted
-                    answered[name] += accepted
-                for name in ours if pair else ():  # the first is to warm up
-                    record.add(FIGURE, name, spent[name] / _TURNS * 1e6, "µs")
-        for name in ours:
-            if fault := books[name].close(posted[name], answered[name]):
-                record.voids.append(f"{FIGURE}, {name}: {fault}")
+                say(f"tracing, {pair} of {volume.pairs}")
+                spent = {name: _Spent() for name in ours}
+                for turn in range(2 * _TURNS):
+                    name = (KVITTO, UNTRACED, UNTRACED, KVITTO)[turn % 4]  # neither always comes first
+                    posted += _post(ours[name], Path(data) / "bodies", number // _SHARE // _TURNS, size, spent[name])
+                accepted += sum(each.accepted for each in spent.values())
+                for name, each in spent.items() if pair else ():  # the first is to warm up
+                    record.add(RATE, name, each.accepted / each.seconds, "/s")
+                    record.add(CPU, name, each.cpu_seconds / each.accepted * 1e6, "µs")
+        if fault := books.close(posted, accepted):
+            record.voids.append(f"tracing: {fault}")
+        if not spans.spans:
+            record.voids.append("tracing: no span arrived at the collector")
 
 
-def _started(folder: Path, more: Mapping[str, str]) -> AbstractContextManager[Running]:
-    return running(folder / "data", SECRETS | {"PROVIDERS": "kompar"} | dict(more), program=PROGRAM)
+@contextmanager
+def _ingest(kvitto: Running, more: Mapping[str, str]) -> Iterator[_Ingest]:
+    """Run another ingest process of a Kvitto, with more settings."""
+    address = f"127.0.0.1:{free_port()}"
+    environment = with_secrets(kvitto.environment) | EDGE_MEMORY | {"INGEST_BIND": address} | dict(more)
+    with subprocess.Popen([*PROGRAM, "ingest"], env=environment, cwd=ROOT) as process:
+        try:
+            eventually(lambda: _is_ready(f"http://{address}/readyz"), "another ingest process")
+            yield _Ingest(process, f"http://{address}/webhooks/kompar/applications")
+        finally:
+            process.terminate()
 
 
-def _post(receiver: OurReceiver, posted: Path) -> tuple[float, int]:
-    """Post as fast as it is answered; return ingest's CPU time in seconds, and how many were accepted."""
-    ingest = named(receiver.kvitto.process.pid, "kvitto ingest")
-    before = cpu_seconds(ingest)
-    answers = load.post(receiver.url, HEADERS, posted)
-    return cpu_seconds(ingest) - before, answers.accepted
+def _post(ingest: _Ingest, file: Path, number: int, size: int, spent: _Spent) -> int:
+    """Post as fast as it is answered, and add what that took; return how many were posted."""
+    posted = bodies.write(file, bodies.applications(number, size))
+    os.sync()  # what was before keeps the disk of the next turn busy
+    before = ingest.cpu_seconds()
+    answers = load.post(ingest.url, HEADERS, file)
+    spent.cpu_seconds += ingest.cpu_seconds() - before
+    spent.accepted += answers.accepted
+    spent.seconds += answers.seconds
+    return posted
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
