@@ -1,5 +1,6 @@
 """How Kvitto's clients reach servers: TLS contexts, and servers on this machine without a proxy."""
 
+import socket
 import ssl
 from contextlib import closing
 from datetime import datetime
@@ -9,6 +10,9 @@ from urllib.parse import urlsplit
 
 # For httpx: servers on this machine are reached directly, whatever proxy the environment names.
 LOOPBACK_DIRECT = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
+
+# A page of the console waits for it.
+_LOOK_SECONDS = 2.0
 
 
 def trusting(authority: str) -> ssl.SSLContext:
@@ -26,6 +30,27 @@ def expires_at(path: str) -> datetime:
     from cryptography import x509  # noqa: PLC0415 - only a server that has a certificate needs the module
 
     return x509.load_pem_x509_certificates(Path(path).read_bytes())[0].not_valid_after_utc
+
+
+def served_expiry(host: str, port: int) -> datetime:
+    """Return when the certificate expires that a server shows, trusted or not; raises OSError within 2 s."""
+    from cryptography import x509  # noqa: PLC0415 - as above
+
+    with (
+        socket.create_connection((host, port), timeout=_LOOK_SECONDS) as connection,
+        _trusting_anyone().wrap_socket(connection, server_hostname=host) as secured,
+    ):
+        shown = secured.getpeercert(binary_form=True)
+    if shown is None:
+        raise ssl.SSLError("the server shows no certificate")
+    return x509.load_der_x509_certificate(shown).not_valid_after_utc
+
+
+def _trusting_anyone() -> ssl.SSLContext:
+    """Return the context of a client that sends nothing secret."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def own_address(bind: tuple[str, int]) -> str:
@@ -51,9 +76,7 @@ def own_server_answer(url: str) -> tuple[int, bytes]:
     address = urlsplit(url)
     connection = HTTPConnection(address.netloc, timeout=3)
     if address.scheme == "https":
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection = HTTPSConnection(address.netloc, timeout=3, context=context)
+        connection = HTTPSConnection(address.netloc, timeout=3, context=_trusting_anyone())
     with closing(connection):
         connection.request("GET", address.path)
         response = connection.getresponse()

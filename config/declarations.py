@@ -75,6 +75,12 @@ SETTINGS: tuple[Setting, ...] = (
         "",
     ),
     Setting("CONSOLE_BIND", "Address that the console listens on; keep it private", "127.0.0.1:8081"),
+    Setting(
+        "CERTIFICATE_URL",
+        "Address `https://host` of the balancer, or of ingest if it serves HTTPS: the console looks when its "
+        "certificate expires",
+        "",
+    ),
     Setting("CONSOLE_PASSWORD", "Password of the console's `/metrics`, with any user name", secret=True),
     Setting(
         "ALLOW_NON_DURABLE",

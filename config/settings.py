@@ -169,6 +169,7 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "otlp_headers": lambda environment: environment.labelled_secrets("OTEL_EXPORTER_OTLP_HEADERS", "", 1),
     "traced_share": traced_share,
     "public_url": lambda environment: environment.url("PUBLIC_URL", ("https",), "").rstrip("/"),
+    "certificate_url": lambda environment: environment.url("CERTIFICATE_URL", ("https",), ""),
     "role_prefix": role_prefix,
     "retention": retention,
     "role_passwords": lambda environment: environment.labelled_secrets("ROLE_PASSWORDS", ""),
@@ -271,6 +272,7 @@ class ConsoleSettings(AuditSettings):
     password: str
     search_key: bytes
     canary_max_age_seconds: int
+    certificate_url: str
     metrics_bind: tuple[str, int] | None
 
 

@@ -27,7 +27,10 @@ Backlogs = Mapping[str, Backlog]
 
 
 def find(connection: Connection, ask: Callable[[], Backlogs]) -> list[Problem]:
-    """Return all problems; none if all is well. `ask` returns what waits by inbox, or raises StoreUnavailableError."""
+    """Return the problems of stores; none if all is well.
+
+    `ask` returns what waits by inbox, or raises StoreUnavailableError.
+    """
     audits, swept, now = reports.audits(connection), reports.freshness(connection), reports.clock(connection)
     backlogs: Backlogs = {}
     unknown = []

@@ -13,6 +13,7 @@ from app.audit.problem import Problem
 from app.audit.problems import canary_problems, loss_problems
 from app.console import cells, dead_letters, deliveries, jobs, lists, login, overview, reveal, search
 from app.console.access import Pages
+from app.console.certificate import CertificateWatch
 from app.console.ledger_reader import LedgerReader, LedgerUnreadableError
 from app.console.menu import MENU
 from app.console.metrics import registry
@@ -43,7 +44,8 @@ def create_app(current: Callable[[], ConsoleSettings], ledger: LedgerReader | No
     pages = Pages(ledger, lambda: current().password)
     _add_health(pages, settings)
     login.add_routes(pages)
-    overview.add_routes(pages, InboxReader(settings.redis, settings.providers))
+    inboxes, certificate = InboxReader(settings.redis, settings.providers), CertificateWatch(settings.certificate_url)
+    overview.add_routes(pages, inboxes, certificate)
     deliveries.add_routes(pages)
     dead_letters.add_routes(pages)
     jobs.add_routes(pages)

@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from app.console.certificate import CertificateWatch
 from app.errors import REASONS, StoreUnavailableError
 from app.inbox.reader import InboxReader
 from app.metrics import OUTCOMES
@@ -93,7 +94,7 @@ _LABELS = {reports.feed_consumers: ("consumer", "provider")}
 
 def collectors(settings: ConsoleSettings) -> tuple[Collector, ...]:
     """Return what reads the metrics at each scrape."""
-    return LedgerCollector(settings), InboxCollector(settings)
+    return LedgerCollector(settings), InboxCollector(settings), CertificateCollector(settings.certificate_url)
 
 
 def registry(settings: ConsoleSettings) -> CollectorRegistry:
@@ -181,6 +182,20 @@ class InboxCollector(Collector):
             yield GaugeMetricFamily("kvitto_redis_memory_used_bytes", "Memory that Redis uses.", value=used)
             documentation = "Memory at which Redis refuses writes (maxmemory); infinite without a limit."
             yield GaugeMetricFamily("kvitto_redis_memory_limit_bytes", documentation, value=limit)
+
+
+class CertificateCollector(Collector):
+    """Looks when the certificate expires that providers see."""
+
+    def __init__(self, url: str) -> None:
+        self._watch = CertificateWatch(url)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metric, without a series if nothing is known."""
+        found = self._watch.expires_at()
+        documentation = "Unix time at which the certificate expires that providers see; no series if it is not known."
+        series = [(found,)] if isinstance(found, datetime) else []
+        yield _gauge("kvitto_certificate_expiry_timestamp_seconds", documentation, series, ())
 
 
 def _values(row: Mapping[str, Any], *columns: str) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from flask import render_template
 from app.audit import problems
 from app.console import charts
 from app.console.access import Pages
+from app.console.certificate import CertificateWatch
 from app.domain.durations import in_words
 from app.errors import StoreUnavailableError
 from app.inbox.reader import InboxReader
@@ -17,12 +18,14 @@ from app.storage import operator_jobs, rejected, reports
 from app.storage.connection import Connection
 
 
-def add_routes(pages: Pages, inboxes: InboxReader) -> None:
+def add_routes(pages: Pages, inboxes: InboxReader, certificate: CertificateWatch) -> None:
     """Add the first page."""
 
     @pages.get("/", "read")
     def home(connection: Connection) -> str:
-        return render_template("overview.html", live=True, **read(connection, inboxes.backlogs))
+        shown = read(connection, inboxes.backlogs)
+        shown["problems"] += certificate.problems()
+        return render_template("overview.html", live=True, **shown)
 
 
 def read(connection: Connection, ask: Callable[[], problems.Backlogs]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from functools import partial
 
 from app.audit import problems
 from app.audit.problem import Problem
+from app.console.certificate import CertificateWatch
 from app.console.ledger_reader import LedgerReader, LedgerUnreadableError
 from app.inbox.reader import InboxReader
 
@@ -17,10 +18,11 @@ logger = logging.getLogger(__name__)
 class ProblemWatch(threading.Thread):
     """Looks every ten seconds."""
 
-    def __init__(self, ledger: LedgerReader, inboxes: InboxReader) -> None:
+    def __init__(self, ledger: LedgerReader, inboxes: InboxReader, certificate: CertificateWatch) -> None:
         super().__init__(name="problem-watch", daemon=True)
         self._ledger = ledger
         self._inboxes = inboxes
+        self._certificate = certificate
         self._lasting: dict[tuple[str, str, str], Problem] = {}
 
     def run(self) -> None:
@@ -35,7 +37,8 @@ class ProblemWatch(threading.Thread):
     def look(self) -> None:
         """Log what has begun and ended since the last look."""
         try:
-            found = {each.name: each for each in self._ledger.read(partial(problems.find, ask=self._inboxes.backlogs))}
+            stores = self._ledger.read(partial(problems.find, ask=self._inboxes.backlogs))
+            found = {each.name: each for each in (*stores, *self._certificate.problems())}
         except LedgerUnreadableError as error:  # what else lasts, or ends, is not known
             found = self._lasting | {error.problem.name: error.problem}
         for name in found.keys() - self._lasting.keys():

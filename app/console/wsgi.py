@@ -3,6 +3,7 @@
 import config.logging
 from app import metrics
 from app.console.app import create_app
+from app.console.certificate import CertificateWatch
 from app.console.ledger_reader import LedgerReader
 from app.console.problem_watch import ProblemWatch
 from app.inbox.reader import InboxReader
@@ -13,5 +14,6 @@ config.logging.configure()
 metrics.share()
 settings = Rereading(ConsoleSettings.read)
 ledger = LedgerReader(settings.value.database_url)
-ProblemWatch(ledger, InboxReader(settings.value.redis, settings.value.providers)).start()
+inboxes = InboxReader(settings.value.redis, settings.value.providers)
+ProblemWatch(ledger, inboxes, CertificateWatch(settings.value.certificate_url)).start()
 app = create_app(settings.current, ledger)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.console.app import create_app
+from app.console.certificate import CertificateWatch
 from app.console.ledger_reader import LedgerReader
 from app.console.problem_watch import ProblemWatch
 from app.inbox.reader import InboxReader
@@ -27,7 +28,7 @@ def test_a_problem_is_logged_when_it_begins_and_when_it_ends(
     database: str, connection: Connection, valkey_server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = console_settings(database, valkey_server)
-    watch = ProblemWatch(LedgerReader(database), InboxReader(settings.redis, settings.providers))
+    watch = ProblemWatch(LedgerReader(database), InboxReader(settings.redis, settings.providers), CertificateWatch(""))
     for late in ("1 second", "5 minutes", "6 minutes", "1 second"):
         connection.execute(SWEPT, [late])
         watch.look()
@@ -42,7 +43,7 @@ def test_what_lasts_while_the_ledger_cannot_be_read_is_logged_no_second_time(
 ) -> None:
     settings = console_settings(database, valkey_server)
     ledger = LedgerReader(database)
-    watch = ProblemWatch(ledger, InboxReader(settings.redis, settings.providers))
+    watch = ProblemWatch(ledger, InboxReader(settings.redis, settings.providers), CertificateWatch(""))
     page = create_app(lambda: settings, ledger).test_client()
     connection.execute(SWEPT, ["5 minutes"])
     for name, other in (("audits", "elsewhere"), ("elsewhere", "audits")):

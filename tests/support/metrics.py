@@ -13,14 +13,14 @@ from config.settings import ConsoleSettings
 NO_REDIS = "redis://127.0.0.1:1/0"
 
 
-def console_settings(database: str, redis: str = NO_REDIS) -> ConsoleSettings:
-    """Return the settings of a console on these servers."""
-    return ConsoleSettings.load({"DATABASE_URL": database, "REDIS_URL": redis, "CONSOLE_PASSWORD": "secret"})
+def console_settings(database: str, redis: str = NO_REDIS, **more: str) -> ConsoleSettings:
+    """Return the settings of a console on these servers, with more settings."""
+    return ConsoleSettings.load({"DATABASE_URL": database, "REDIS_URL": redis, "CONSOLE_PASSWORD": "secret"} | more)
 
 
-def console_metrics(database: str, redis: str = NO_REDIS) -> str:
+def console_metrics(database: str, redis: str = NO_REDIS, **more: str) -> str:
     """Return what the console reads from these servers at a scrape."""
-    return generate_latest(registry(console_settings(database, redis))).decode()
+    return generate_latest(registry(console_settings(database, redis, **more))).decode()
 
 
 def scrape(address: str, accept: str = "text/plain") -> str:
