@@ -114,8 +114,8 @@ GOALS = (
     _at_most("from `kvitto up` to ready", 3, " s", idle.READY),
     _at_most("CPU from `kvitto up` to ready", 3.5, " s", idle.READY_CPU),
     _times("Solaris' p99 under a burst of Kompar by its own", bulkheads.GOAL, bulkheads.FIGURE, bulkheads.ALONE, False),
-    _times("accept, one request in a hundred traced, by none", 0.95, tracing.RATE, tracing.UNTRACED),
-    _times("ingest's CPU, one request in a hundred traced, by none", 1.05, tracing.CPU, tracing.UNTRACED, False),
+    _times("accept, 1 of 100 requests traced, by none", 0.95, tracing.RATE, tracing.UNTRACED),
+    _times("ingest's CPU, 1 of 100 requests traced, by none", 1.05, tracing.CPU, tracing.UNTRACED, False),
 )
 
 

@@ -23,6 +23,8 @@ _UNREAD_SECONDS = 86_400.0
 _NEW_DRIFT = timedelta(days=1)
 _MOST_SENTENCES = 5
 _NO_WORKER = "Is its worker running? See kvitto health worker, and restart it; then look at beat and Redis."
+# A secret in a file is read again, one in a variable is not.
+_TAKEN_BY = ", and restart {} unless it is in a file"
 Backlogs = Mapping[str, Backlog]
 
 
@@ -97,11 +99,18 @@ def progress_problems(freshness: Rows, backlogs: Backlogs) -> Iterator[Problem]:
         if provider not in complete:
             yield Problem("not-swept", provider, "its inbox has not been swept yet", _NO_WORKER)
         elif not is_current(complete[provider]) or _oldest_seconds(backlog) > LATE_SECONDS:
-            what = "the ledger is behind"
-            if backlog and backlog.oldest_at:
-                lasts = in_words(_oldest_seconds(backlog))
-                what += f": {backlog.entries} deliveries wait in the inbox, the oldest for {lasts}"
-            yield Problem("behind", provider, what, _NO_WORKER, complete[provider]["complete_until"])
+            yield _behind(complete[provider], backlog)
+
+
+def _behind(freshness: Mapping[str, Any], backlog: Backlog | None) -> Problem:
+    what, hint = "the ledger is behind", _NO_WORKER
+    if backlog and backlog.oldest_at:
+        lasts = in_words(_oldest_seconds(backlog))
+        what += f": {backlog.entries} deliveries wait in the inbox, the oldest for {lasts}"
+    elif backlog and freshness["behind_seconds"] > LATE_SECONDS:
+        what = f"no sweep for {in_words(freshness['behind_seconds'])}; nothing waits in the inbox"
+        hint = "Is beat running? See kvitto health beat; then kvitto health worker."
+    return Problem("behind", freshness["provider"], what, hint, freshness["complete_until"])
 
 
 def is_current(freshness: Mapping[str, Any]) -> bool:
@@ -121,9 +130,9 @@ def dead_letter_problems(counts: Rows) -> Iterator[Problem]:
         provider, reason, number = row["provider"], row["reason"], row["dead_letters"]
         wait = "delivery waits as a dead letter" if number == 1 else "deliveries wait as dead letters"
         what = f"{number} {wait} ({row['topic']}, {reason}), the last received at {moment(row['last_received_at'])}"
-        cause = "Add the key that it uses now, restart the worker" if reason == WRONG_KEY else "Fix the cause"
+        cause = f"Add the key that it uses now{_TAKEN_BY.format('worker')}" if reason == WRONG_KEY else "Fix the cause"
         replay = f"kvitto dead-letters replay --provider {provider} --reason {reason}"
-        hint = f"{cause}, then run: {replay}; or kvitto dead-letters discard those that never can be taken in."
+        hint = f"{cause}; then run: {replay}; or kvitto dead-letters discard those that never can be taken in."
         yield Problem("dead-letters", provider, what, hint, row["first_received_at"], f"{row['topic']} {reason}")
 
 
@@ -138,7 +147,7 @@ def rejection_problems(recent: list[RecentRejections], now: datetime) -> Iterato
         what = f"{each.requests} requests were rejected ({each.reason}), the last at {moment(each.last_at)}"
         since = f"{each.first_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
         readmit = f"kvitto rejected readmit --provider {each.provider} --since {since}"
-        hint = f"{gives_up}If a secret or an address is wrong, correct it, restart ingest, then run: {readmit}."
+        hint = f"{gives_up}If a secret or an address is wrong, correct it{_TAKEN_BY.format('ingest')}; then run: {readmit}."
         yield Problem("rejections", each.provider, what, hint, each.first_at, each.reason)
 
 

@@ -13,11 +13,10 @@ from app.audit.problem import Problem
 from app.audit.problems import canary_problems, loss_problems
 from app.console import cells, dead_letters, deliveries, jobs, lists, login, overview, reveal, search
 from app.console.access import Pages
-from app.console.certificate import CertificateWatch
 from app.console.ledger_reader import LedgerReader, LedgerUnreadableError
 from app.console.menu import MENU
 from app.console.metrics import registry
-from app.inbox.reader import InboxReader
+from app.console.problem_finder import ProblemFinder
 from app.storage import reports
 from app.storage.connection import Connection
 from config.settings import ConsoleSettings
@@ -44,8 +43,7 @@ def create_app(current: Callable[[], ConsoleSettings], ledger: LedgerReader | No
     pages = Pages(ledger, lambda: current().password)
     _add_health(pages, settings)
     login.add_routes(pages)
-    inboxes, certificate = InboxReader(settings.redis, settings.providers), CertificateWatch(settings.certificate_url)
-    overview.add_routes(pages, inboxes, certificate)
+    overview.add_routes(pages, ProblemFinder(settings))
     deliveries.add_routes(pages)
     dead_letters.add_routes(pages)
     jobs.add_routes(pages)

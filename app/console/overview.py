@@ -10,30 +10,24 @@ from flask import render_template
 from app.audit import problems
 from app.console import charts
 from app.console.access import Pages
-from app.console.certificate import CertificateWatch
+from app.console.problem_finder import ProblemFinder
 from app.domain.durations import in_words
 from app.errors import StoreUnavailableError
-from app.inbox.reader import InboxReader
 from app.storage import operator_jobs, rejected, reports
 from app.storage.connection import Connection
 
 
-def add_routes(pages: Pages, inboxes: InboxReader, certificate: CertificateWatch) -> None:
+def add_routes(pages: Pages, finder: ProblemFinder) -> None:
     """Add the first page."""
 
     @pages.get("/", "read")
     def home(connection: Connection) -> str:
-        shown = read(connection, inboxes.backlogs)
-        shown["problems"] += certificate.problems()
-        return render_template("overview.html", live=True, **shown)
+        return render_template("overview.html", live=True, **_read(connection, finder))
 
 
-def read(connection: Connection, ask: Callable[[], problems.Backlogs]) -> dict[str, Any]:
-    """Return what the page shows: its problems, none if all is well, a state per provider, dead letters by cause.
-
-    `ask` returns what waits in each inbox, or raises StoreUnavailableError.
-    """
-    ask = cache(ask)
+def _read(connection: Connection, finder: ProblemFinder) -> dict[str, Any]:
+    """Return what the page shows: its problems, none if all is well, a state per provider, dead letters by cause."""
+    ask = cache(finder.backlogs)
     now = reports.clock(connection)
     by_provider = {
         "counts": _by_provider(reports.delivery_counts(connection)),
@@ -53,7 +47,7 @@ def read(connection: Connection, ask: Callable[[], problems.Backlogs]) -> dict[s
         chart = charts.draw((row for row in minutes if row["provider"] == name), now)
         providers.append(_provider(name, found) | {"chart": chart})
     return {
-        "problems": problems.find(connection, ask),
+        "problems": finder.find(connection, ask),
         "providers": providers,
         "groups": operator_jobs.groups(connection),
     }

@@ -3,13 +3,10 @@
 import logging
 import threading
 import time
-from functools import partial
 
-from app.audit import problems
 from app.audit.problem import Problem
-from app.console.certificate import CertificateWatch
 from app.console.ledger_reader import LedgerReader, LedgerUnreadableError
-from app.inbox.reader import InboxReader
+from app.console.problem_finder import ProblemFinder
 
 _LOOK_SECONDS = 10.0
 logger = logging.getLogger(__name__)
@@ -18,11 +15,10 @@ logger = logging.getLogger(__name__)
 class ProblemWatch(threading.Thread):
     """Looks every ten seconds."""
 
-    def __init__(self, ledger: LedgerReader, inboxes: InboxReader, certificate: CertificateWatch) -> None:
+    def __init__(self, ledger: LedgerReader, finder: ProblemFinder) -> None:
         super().__init__(name="problem-watch", daemon=True)
         self._ledger = ledger
-        self._inboxes = inboxes
-        self._certificate = certificate
+        self._finder = finder
         self._lasting: dict[tuple[str, str, str], Problem] = {}
 
     def run(self) -> None:
@@ -37,8 +33,7 @@ class ProblemWatch(threading.Thread):
     def look(self) -> None:
         """Log what has begun and ended since the last look."""
         try:
-            stores = self._ledger.read(partial(problems.find, ask=self._inboxes.backlogs))
-            found = {each.name: each for each in (*stores, *self._certificate.problems())}
+            found = {each.name: each for each in self._ledger.read(self._finder.find)}
         except LedgerUnreadableError as error:  # what else lasts, or ends, is not known
             found = self._lasting | {error.problem.name: error.problem}
         for name in found.keys() - self._lasting.keys():

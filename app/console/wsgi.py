@@ -3,10 +3,9 @@
 import config.logging
 from app import metrics
 from app.console.app import create_app
-from app.console.certificate import CertificateWatch
 from app.console.ledger_reader import LedgerReader
+from app.console.problem_finder import ProblemFinder
 from app.console.problem_watch import ProblemWatch
-from app.inbox.reader import InboxReader
 from config.secret_files import Rereading
 from config.settings import ConsoleSettings
 
@@ -14,6 +13,5 @@ config.logging.configure()
 metrics.share()
 settings = Rereading(ConsoleSettings.read)
 ledger = LedgerReader(settings.value.database_url)
-inboxes = InboxReader(settings.value.redis, settings.value.providers)
-ProblemWatch(ledger, inboxes, CertificateWatch(settings.value.certificate_url)).start()
+ProblemWatch(ledger, ProblemFinder(settings.value)).start()
 app = create_app(settings.current, ledger)

@@ -15,8 +15,8 @@ from app.console.access import COOKIE
 from app.console.app import create_app
 from app.console.certificate import CertificateWatch
 from app.console.ledger_reader import LedgerReader
+from app.console.problem_finder import ProblemFinder
 from app.console.problem_watch import ProblemWatch
-from app.inbox.reader import InboxReader
 from tests.support.console_client import begin_session
 from tests.support.metrics import console_metrics, console_settings, sample
 from tests.support.ports import free_port
@@ -49,8 +49,8 @@ def test_certificate_that_expires_soon_is_a_sentence_a_log_line_and_a_metric(
     expires_at = (datetime.now(UTC) + left).replace(microsecond=0)
     with serving(expires_at) as url:
         settings = console_settings(database, valkey_server, CERTIFICATE_URL=url)
-        ledger, inboxes = LedgerReader(database), InboxReader(settings.redis, settings.providers)
-        ProblemWatch(ledger, inboxes, CertificateWatch(url)).look()
+        ledger = LedgerReader(database)
+        ProblemWatch(ledger, ProblemFinder(settings)).look()
         client = create_app(lambda: settings, ledger).test_client()
         client.set_cookie(COOKIE, begin_session(database, "viewer").cookie)
         page = html.unescape(client.get("/").text)

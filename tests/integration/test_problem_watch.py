@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from app.console.app import create_app
-from app.console.certificate import CertificateWatch
 from app.console.ledger_reader import LedgerReader
+from app.console.problem_finder import ProblemFinder
 from app.console.problem_watch import ProblemWatch
-from app.inbox.reader import InboxReader
 from app.storage.connection import Connection
 from tests.support.metrics import console_settings
 
@@ -28,13 +27,14 @@ def test_a_problem_is_logged_when_it_begins_and_when_it_ends(
     database: str, connection: Connection, valkey_server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = console_settings(database, valkey_server)
-    watch = ProblemWatch(LedgerReader(database), InboxReader(settings.redis, settings.providers), CertificateWatch(""))
+    watch = ProblemWatch(LedgerReader(database), ProblemFinder(settings))
     for late in ("1 second", "5 minutes", "6 minutes", "1 second"):
         connection.execute(SWEPT, [late])
         watch.look()
     began, ended = map(fields, caplog.records)
     assert (began["event"], began["kind"], began["provider"]) == ("problem_began", "behind", "kompar")
-    assert "kompar: the ledger is behind (since " in began["problem"]
+    assert "kompar: no sweep for 5 min; nothing waits in the inbox (since " in began["problem"]
+    assert "kvitto health beat" in began["problem"]
     assert (ended["event"], ended["kind"], ended["provider"]) == ("problem_ended", "behind", "kompar")
 
 
@@ -43,7 +43,7 @@ def test_what_lasts_while_the_ledger_cannot_be_read_is_logged_no_second_time(
 ) -> None:
     settings = console_settings(database, valkey_server)
     ledger = LedgerReader(database)
-    watch = ProblemWatch(ledger, InboxReader(settings.redis, settings.providers), CertificateWatch(""))
+    watch = ProblemWatch(ledger, ProblemFinder(settings))
     page = create_app(lambda: settings, ledger).test_client()
     connection.execute(SWEPT, ["5 minutes"])
     for name, other in (("audits", "elsewhere"), ("elsewhere", "audits")):
