@@ -26,6 +26,8 @@ _SUMMED: Mapping[str, Summed] = {
     "circuit_closed": Summed(("store",)),
     "store_unavailable_skipped": Summed(("provider", "reason")),
     "wakeup_failed": Summed(("provider", "error")),
+    "task_not_sent": Summed(("provider", "task", "error")),
+    "fallback_sweep_started": Summed(("provider",)),
     "problem_began": Summed(("kind", "provider", "subject")),
     "problem_ended": Summed(("kind", "provider", "subject")),
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 from celery import beat
+from celery.beat import SchedulingError
 
 from app import canary, metrics
 from app.canary import Canary, Heartbeat
@@ -24,6 +25,17 @@ logger = logging.getLogger(__name__)
 
 class Scheduler(beat.Scheduler):
     """Keeps only a queue's newest tasks, so that a provider without a worker does not fill the broker over days."""
+
+    def apply_entry(self, entry: Any, producer: Any = None) -> None:
+        """Send a task that is due. A failure is one line of the log: Celery would log pages of places each time."""
+        try:
+            self.apply_async(entry, producer=producer, advance=False)
+        except SchedulingError as error:
+            cause: BaseException = error
+            while cause.__context__ is not None:
+                cause = cause.__context__
+            context = {"provider": entry.options["queue"], "task": entry.task, "error": type(cause).__name__}
+            logger.warning("task_not_sent", extra=context)
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
         """Trim the queue, then send a task that is due."""

@@ -215,7 +215,7 @@ def _describe(row: dict[str, Any]) -> str:
 def fallback_problems(lasting: list[fallbacks.Fallback]) -> Iterator[Problem]:
     """Yield a problem for each process that has worked round a failed server for long."""
     for each in lasting:
-        yield Problem("fallback", each.provider, each.what, fallbacks.HINT, subject=each.process)
+        yield Problem("fallback", each.provider, each.what, each.hint, each.since, each.process)
 
 
 def canary_problems(canaries: Rows, providers: tuple[str, ...], limit: float) -> Iterator[Problem]:

@@ -5,12 +5,15 @@ Each process that falls back says so here every few seconds; what nobody has sai
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from app.storage.connection import Connection
 
 # Above this, a fallback is reported to operators.
-LASTING_SECONDS = 60.0
-HINT = "Run kvitto check, and repair Redis or the broker."
+LASTING_SECONDS = 30.0
+_HINT = "Run kvitto check, and repair Redis or the broker."
+# By reason, where an operator can be advised better.
+_HINTS = {"redis-full": "Redis has no room: find out what fills it, or raise its maxmemory."}
 _RECORD = """
     INSERT INTO fallbacks AS kept (process, provider, reason) SELECT %s, unnest(%s::text[]), %s
     ON CONFLICT (process, provider) DO UPDATE
@@ -18,7 +21,7 @@ _RECORD = """
         since = CASE WHEN excluded.last_at - kept.last_at < interval '1 min' THEN kept.since ELSE excluded.since END
 """
 _CURRENT = """
-    SELECT process, provider, reason, extract(epoch FROM last_at - since)::double precision AS seconds
+    SELECT process, provider, reason, extract(epoch FROM last_at - since)::double precision AS seconds, since
     FROM reporting.fallbacks
     WHERE clock_timestamp() - last_at < interval '1 min' AND last_at - since >= make_interval(secs => %s)
     ORDER BY process, provider
@@ -33,6 +36,7 @@ class Fallback:
     provider: str
     reason: str
     seconds: float
+    since: datetime | None = None
 
     @property
     def what(self) -> str:
@@ -40,8 +44,13 @@ class Fallback:
         does = "stored deliveries in Postgres" if self.process == "ingest" else "drained without wake-ups"
         return f"{self.process} has {does} for {self.seconds:.0f} s ({self.reason})"
 
+    @property
+    def hint(self) -> str:
+        """Return what to do."""
+        return _HINTS.get(self.reason, _HINT)
+
     def __str__(self) -> str:
-        return f"{self.provider}: {self.what}. {HINT}"
+        return f"{self.provider}: {self.what}. {self.hint}"
 
 
 def record(connection: Connection, process: str, providers: Collection[str], reason: str) -> None:
