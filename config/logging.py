@@ -27,6 +27,7 @@ _SUMMED: Mapping[str, Summed] = {
     "store_unavailable_skipped": Summed(("provider", "reason")),
     "wakeup_failed": Summed(("provider", "error")),
     "task_not_sent": Summed(("provider", "task", "error")),
+    "claims_not_released": Summed(("provider",)),
     "fallback_sweep_started": Summed(("provider",)),
     "problem_began": Summed(("kind", "provider", "subject")),
     "problem_ended": Summed(("kind", "provider", "subject")),

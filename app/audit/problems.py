@@ -147,8 +147,8 @@ def rejection_problems(recent: list[RecentRejections], now: datetime) -> Iterato
         what = f"{each.requests} requests were rejected ({each.reason}), the last at {moment(each.last_at)}"
         since = f"{each.first_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
         readmit = f"kvitto rejected readmit --provider {each.provider} --since {since}"
-        hint = f"{gives_up}If a secret or an address is wrong, correct it{_TAKEN_BY.format('ingest')}; then run: {readmit}."
-        yield Problem("rejections", each.provider, what, hint, each.first_at, each.reason)
+        correct = f"If a secret or an address is wrong, correct it{_TAKEN_BY.format('ingest')}; then run: {readmit}."
+        yield Problem("rejections", each.provider, what, gives_up + correct, each.first_at, each.reason)
 
 
 def _time_left(seconds: float) -> str:
