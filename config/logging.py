@@ -27,6 +27,8 @@ _SUMMED: Mapping[str, Summed] = {
     "store_unavailable_skipped": Summed(("provider", "reason")),
     "wakeup_failed": Summed(("provider", "error")),
     "task_not_sent": Summed(("provider", "task", "error")),
+    "login_failed": Summed(("user",), lists=("client",), lines=5),
+    "login_throttled": Summed(("user",), lists=("client",)),
     "claims_not_released": Summed(("provider",)),
     "fallback_sweep_started": Summed(("provider",)),
     "problem_began": Summed(("kind", "provider", "subject")),

@@ -67,13 +67,16 @@ def add_routes(pages: Pages) -> None:
         name, password = request.form.get("name", ""), request.form.get("password", "")
         keys = f"name {name}", f"address {request.remote_addr}"
         with one_at_a_time, pages.connect() as connection:
-            if wait := throttle.seconds(*keys):
-                return _rejected(f"Too many attempts. Try again in {wait:.0f} s.", 429)
             found = console_users.find(connection, name)
+            # A name that nobody has may be a password in the wrong field.
+            context = {"client": request.remote_addr, "user": found[0].name if found else None}
+            if wait := throttle.seconds(*keys):
+                logger.warning("login_throttled", extra=context | {"wait_seconds": round(wait)})
+                return _rejected(f"Too many attempts. Try again in {wait:.0f} s.", 429)
             is_right = check_password_hash(found[1] if found else _hash_of_nobody(), password)
             if not (found and is_right):
                 throttle.fail(*keys)
-                logger.warning("login_failed", extra={"client": request.remote_addr})
+                logger.warning("login_failed", extra=context)
                 return _rejected("User name or password is wrong.", 403)
             throttle.succeed(keys[0])
             cookie = secrets.token_urlsafe(32)

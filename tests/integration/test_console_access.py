@@ -141,11 +141,25 @@ def test_the_cookie_is_sent_over_tls_only_where_the_console_is_reached_by_tls(da
     assert "Secure" in cookie.split("; ")
 
 
-def test_who_guesses_passwords_has_to_wait(database: str) -> None:
+def test_who_guesses_passwords_has_to_wait_and_the_log_says_for_whom_and_how_long(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
     add_user(database)
     right, client = password_of_ada(database), console(database).test_client()
     assert [send_login(client, "wrong")[0] for _ in range(6)] == [403] * 5 + [429]
     assert send_login(client, right)[0] == 429
+    assert [record.message for record in caplog.records] == ["login_failed"] * 5 + ["login_throttled"] * 2
+    assert {(vars(each)["user"], vars(each)["client"]) for each in caplog.records} == {("ada", "127.0.0.1")}
+    assert vars(caplog.records[-1])["wait_seconds"] in {1, 2}
+    assert "wrong" not in str([vars(each) for each in caplog.records])
+
+
+def test_name_that_nobody_has_is_not_logged(database: str, caplog: pytest.LogCaptureFixture) -> None:
+    add_user(database)
+    form = {"name": "a-password-in-the-wrong-field", "password": "x"}
+    assert console(database).test_client().post("/login", data=form).status_code == 403
+    (record,) = caplog.records
+    assert (record.message, vars(record)["user"]) == ("login_failed", None)
 
 
 @pytest.mark.parametrize(("column", "age"), [("seen_at", timedelta(minutes=31)), ("started_at", timedelta(hours=13))])
