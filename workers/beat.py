@@ -31,9 +31,9 @@ class Scheduler(beat.Scheduler):
         try:
             self.apply_async(entry, producer=producer, advance=False)
         except SchedulingError as error:
-            cause: BaseException = error
-            while cause.__context__ is not None:
-                cause = cause.__context__
+            cause = error.__context__ or error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
             context = {"provider": entry.options["queue"], "task": entry.task, "error": type(cause).__name__}
             logger.warning("task_not_sent", extra=context)
 
