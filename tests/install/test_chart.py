@@ -207,7 +207,7 @@ def test_processes_have_the_secrets_and_settings_that_they_have_in_compose(rende
     for process, container in processes(rendered["default"]):
         service = composition.SERVICES["ingest-1" if process == "ingest" else process]
         assert secret_keys(container) == set(service["secrets"]), process
-        settings = service["environment"].keys() - {"TRUSTED_PROXIES", "QUIET_HOURS", "TIME_ZONE"}
+        settings = service["environment"].keys() - {"TRUSTED_PROXIES", "QUIET_HOURS", "TIME_ZONE", "CERTIFICATE_URL"}
         assert environment(container).keys() - {"DRAIN_SECONDS"} == settings, process
         assert container["args"][: len(service["command"])] == service["command"]
 
