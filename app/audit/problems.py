@@ -22,7 +22,10 @@ _UNREAD_SECONDS = 86_400.0
 # A change of a schema is a problem for so long; after that it is only listed.
 _NEW_DRIFT = timedelta(days=1)
 _MOST_SENTENCES = 5
-_NO_WORKER = "Is its worker running? See kvitto health worker, and restart it; then look at beat and Redis."
+_NO_WORKER = (
+    "Is its worker running? See kvitto health worker, and restart it. Does its log say store_unavailable_skipped? "
+    "Then repair that store. Else look at beat and Redis."
+)
 # A secret in a file is read again, one in a variable is not.
 _TAKEN_BY = ", and restart {} unless it is in a file"
 Backlogs = Mapping[str, Backlog]

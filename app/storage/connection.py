@@ -39,6 +39,12 @@ NO_PERMISSION = "postgres-no-permission"
 
 # The same, as a statement's error says it.
 _READ_ONLY_STATE = "25006"
+# What an operator should read instead of a SQLSTATE alone.
+_CAUSES = {
+    "53100": "its disk is full",
+    "53200": "it has no memory left",
+    "53300": "it has no connection left",
+}
 # insufficient_privilege: any other delivery would fail like this one.
 _NO_PERMISSION_STATE = "42501"
 # How a pooler (SQLSTATE 08P01) and the server refuse an option at the start of a session: waiting does not help.
@@ -203,7 +209,8 @@ def _unavailable(error: psycopg.Error) -> StoreUnavailableError:
         return StoreUnavailableError(READ_ONLY)
     if state == _NO_PERMISSION_STATE:  # the text of this error names the object, and quotes no value
         return StoreUnavailableError(NO_PERMISSION, error.diag.message_primary or "")
-    return StoreUnavailableError("postgres-unavailable", state or _connection_failure(message))
+    detail = f"{_CAUSES[state]} ({state})" if state in _CAUSES else state or _connection_failure(message)
+    return StoreUnavailableError("postgres-unavailable", detail)
 
 
 def _connection_failure(message: str) -> str:

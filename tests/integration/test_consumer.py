@@ -237,11 +237,19 @@ def append_to(store: str, consumer: InboxConsumer, connection: Connection, appli
 
 @pytest.mark.parametrize("store", ["inbox", "overflow"])
 def test_deliveries_that_one_worker_cannot_store_are_left_to_others(
-    consumer: InboxConsumer, other: InboxConsumer, connection: Connection, store: str
+    consumer: InboxConsumer,
+    other: InboxConsumer,
+    connection: Connection,
+    store: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     append_to(store, consumer, connection, "a")
-    with failing(connection, "53100"):  # a full disk
+    with failing(connection, "53100"):
         consumer.drain()
+    skipped = [vars(record) for record in caplog.records if record.message == "store_unavailable_skipped"]
+    assert {(line["reason"], line["detail"]) for line in skipped} == {
+        ("postgres-unavailable", "its disk is full (53100)")
+    }
     assert deliveries(connection) == {}
     other.sweep()
     assert deliveries(connection) == {"a": ("stored", None)}
