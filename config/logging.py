@@ -31,8 +31,6 @@ _SUMMED: Mapping[str, Summed] = {
     "login_throttled": Summed(("user",), lists=("client",)),
     "claims_not_released": Summed(("provider",)),
     "fallback_sweep_started": Summed(("provider",)),
-    "problem_began": Summed(("kind", "provider", "subject")),
-    "problem_ended": Summed(("kind", "provider", "subject")),
 }
 
 
