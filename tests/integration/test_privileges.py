@@ -15,6 +15,7 @@ from app.storage.connection import Connection, borrow, connect
 from app.storage.ledger import Ledger
 from app.storage.pool import Pool
 from app.storage.privileges import Privilege
+from app.storage.server_info import server_info
 
 PROCESSES = ("ingest", "worker", "console")
 RECEIVED_AT = StreamId(1_700_000_000_000, 1)
@@ -120,3 +121,10 @@ def test_a_statement_without_permission_is_no_bug(database: str) -> None:
         borrow(connection),
     ):
         connection.execute("SELECT FROM receipts")
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_facts_of_the_server_are_read_without_an_error_in_its_log(database: str, process: str) -> None:
+    with connect(as_role(database, f"kvitto_{process}"), "test") as connection, connection.transaction():
+        facts = server_info(connection, [process])  # a failed statement would end the transaction
+    assert (facts["partitions"] is None) == (process != "worker")
