@@ -113,6 +113,12 @@ CERTIFICATE_EXPIRY = Gauge(
     "kvitto_certificate_expiry_timestamp_seconds",
     "Unix time at which the certificate expires that ingest serves; no series without INGEST_TLS_CERT.",
 )
+SECRETS_REJECTED = Gauge(
+    "kvitto_secrets_rejected",
+    "1 while the file of a setting holds what this process rejects: it keeps what it has, and would not start again.",
+    ["setting"],
+    multiprocess_mode="max",
+)
 # Held until the process ends.
 _slots: list[FileSlot] = []
 # When each credential was last used in this process: what is reported to Postgres.
@@ -153,6 +159,17 @@ def credential_series(provider: str, credentials: Iterable[str]) -> None:
 def beat_series(providers: Collection[str]) -> None:
     """Create the series of beat whose labels are known."""
     _create(CANARIES_SENT, providers, ("200",))
+
+
+def secret_series(settings: Iterable[str]) -> None:
+    """Create the series of settings that come from files. A process that starts has rejected none."""
+    for setting in settings:
+        report_secret(setting, is_rejected=False)
+
+
+def report_secret(setting: str, is_rejected: bool) -> None:
+    """Record whether the file of a setting holds what this process rejects."""
+    SECRETS_REJECTED.labels(setting).set(is_rejected)
 
 
 def _create(metric: MetricWrapperBase, *labels: Iterable[str]) -> None:

@@ -37,9 +37,18 @@ logger = logging.getLogger(__name__)
 class Rereading(Generic[T]):
     """What a process reads from its environment, read again when a file with a secret was written."""
 
-    def __init__(self, read: Callable[[Environment], T], variables: Mapping[str, str] | None = None) -> None:
-        """Read; raises ConfigurationError with every fault."""
+    def __init__(
+        self,
+        read: Callable[[Environment], T],
+        variables: Mapping[str, str] | None = None,
+        report: Callable[[str, bool], None] = lambda _setting, _is_rejected: None,
+    ) -> None:
+        """Read; raises ConfigurationError with every fault.
+
+        After each change of a file, call `report` for each setting that comes from one: is what it holds rejected?
+        """
         self._read = read
+        self._report = report
         self._variables = os.environ if variables is None else variables
         self._lock = threading.Lock()
         self._seen = self._written()
@@ -47,6 +56,8 @@ class Rereading(Generic[T]):
         self.value = read(environment)
         environment.check()
         self._secrets = environment.secret_values
+        in_files = {setting_of(name) for name in self._variables if setting_of(name) != name}
+        self.files = sorted(in_files & environment.names_read)
 
     def current(self) -> T:
         """Return what was read, with the secrets that the files hold now."""
@@ -87,6 +98,11 @@ class Rereading(Generic[T]):
             self.value, self._secrets = value, environment.secret_values
             labels = {name: environment.secret_labels[name] for name in changed if name in environment.secret_labels}
             logger.info("secrets_taken", extra={"settings": changed, "key_ids": labels})
+        rejected = {each.name for each in faults}
+        # A fault may concern what no file holds; then it is what changed that does not fit to it.
+        rejected = rejected & {*self.files} or (set(changed) if faults else set())
+        for name in self.files:
+            self._report(name, name in rejected)
         return bool(changed) and not faults
 
     def _problems(self, name: str, environment: Environment) -> Iterator[CheckResult]:

@@ -47,7 +47,8 @@ class Scheduler(beat.Scheduler):
 
 def start_canaries() -> None:
     """Send canaries from a thread of its own, if there is a secret to sign them."""
-    secrets = Rereading(BeatSettings.read)
+    secrets = Rereading(BeatSettings.read, report=metrics.report_secret)
+    metrics.secret_series(secrets.files)
     settings = secrets.value
     if settings.canary_secret:
         heartbeat = Heartbeat(settings.ingest_url)

@@ -42,7 +42,7 @@ Opening = tuple[WorkerSettings, Mapping[str, Provider]]
 @cache
 def _secrets() -> Rereading[Opening]:
     """Return what this worker reads: its settings, and the providers with the keys of their bodies."""
-    return Rereading(_read)
+    return Rereading(_read, report=metrics.report_secret)
 
 
 def _read(environment: Environment) -> Opening:
@@ -139,6 +139,7 @@ def start() -> None:
 def _start_consumers(**_: Any) -> None:
     metrics.share()
     metrics.worker_series(worker_settings().providers)
+    metrics.secret_series(_secrets().files)
     for provider in worker_settings().providers:
         metrics.credential_series(provider, _processor(provider).credentials)
         consumer(provider).start()

@@ -1,36 +1,26 @@
 """Logs each problem when it begins and when it ends, whether or not anybody looks at the console."""
 
 import logging
-import threading
-import time
 
 from app.audit.problem import Problem
 from app.console.ledger_reader import LedgerReader, LedgerUnreadableError
 from app.console.problem_finder import ProblemFinder
+from app.periodic import PeriodicTask
 
 _LOOK_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
 
-class ProblemWatch(threading.Thread):
+class ProblemWatch(PeriodicTask):
     """Looks every ten seconds."""
 
     def __init__(self, ledger: LedgerReader, finder: ProblemFinder) -> None:
-        super().__init__(name="problem-watch", daemon=True)
+        super().__init__("problems", _LOOK_SECONDS)  # after a start, workers need a moment
         self._ledger = ledger
         self._finder = finder
         self._lasting: dict[tuple[str, str, str], Problem] = {}
 
-    def run(self) -> None:
-        """Look until the process ends."""
-        while True:
-            time.sleep(_LOOK_SECONDS)  # after a start, workers need a moment
-            try:
-                self.look()
-            except Exception:
-                logger.exception("problem_watch_failed")
-
-    def look(self) -> None:
+    def once(self) -> None:
         """Log what has begun and ended since the last look."""
         try:
             found = {each.name: each for each in self._ledger.read(self._finder.find)}

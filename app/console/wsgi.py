@@ -11,7 +11,8 @@ from config.settings import ConsoleSettings
 
 config.logging.configure()
 metrics.share()
-settings = Rereading(ConsoleSettings.read)
+settings = Rereading(ConsoleSettings.read, report=metrics.report_secret)
+metrics.secret_series(settings.files)
 ledger = LedgerReader(settings.value.database_url)
 ProblemWatch(ledger, ProblemFinder(settings.value)).start()
 app = create_app(settings.current, ledger)

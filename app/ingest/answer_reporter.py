@@ -4,7 +4,7 @@ import threading
 from functools import partial
 from uuid import UUID
 
-from app.ingest.periodic_reporter import PeriodicReporter
+from app.periodic import PeriodicTask
 from app.storage import answers
 from app.storage.answers import Answer
 from app.storage.pool import Pool
@@ -16,14 +16,14 @@ _MAX_ROWS = 2_000
 _MAX_WAITING = 50_000
 
 
-class AnswerReporter(PeriodicReporter):
+class AnswerReporter(PeriodicTask):
     """Keeps answers until they are reported.
 
     A crash loses those of the last second: it is unknown then how the deliveries were answered.
     """
 
     def __init__(self, pool: Pool) -> None:
-        super().__init__("answers", _REPORT_SECONDS)
+        super().__init__("answers", _REPORT_SECONDS, also_at_end=True)
         self._pool = pool
         self._lock = threading.Lock()
         self._waiting: list[Answer] = []
@@ -33,7 +33,8 @@ class AnswerReporter(PeriodicReporter):
         with self._lock:
             self._waiting.append(Answer(receipt, round(seconds * 1000), is_complete))
 
-    def _report(self) -> None:
+    def once(self) -> None:
+        """Report the answers since the last report."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
         try:

@@ -43,6 +43,7 @@ def create_edge(secrets: Rereading[EdgeSettings], draining: threading.Event) -> 
     """Return the edge, which is unready while `draining` is set. It takes secrets that change from their files."""
     settings, authentications = secrets.value.ingest, secrets.value.authentications
     metrics.ingest_series(settings.providers)
+    metrics.secret_series(secrets.files)
     for name, each in authentications.items():
         metrics.error_series(name, getattr(each, "rejections", ()))
         metrics.credential_series(name, getattr(each, "credentials", ()))

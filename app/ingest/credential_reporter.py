@@ -3,19 +3,20 @@
 from functools import partial
 
 from app import metrics
-from app.ingest.periodic_reporter import PeriodicReporter
+from app.periodic import PeriodicTask
 from app.storage import credentials
 from app.storage.pool import Pool
 
 _REPORT_SECONDS = 30.0
 
 
-class CredentialReporter(PeriodicReporter):
+class CredentialReporter(PeriodicTask):
     """Reports what the metrics of this edge have counted."""
 
     def __init__(self, pool: Pool) -> None:
-        super().__init__("credentials", _REPORT_SECONDS)
+        super().__init__("credentials", _REPORT_SECONDS, also_at_end=True)
         self._pool = pool
 
-    def _report(self) -> None:
+    def once(self) -> None:
+        """Report when each credential was last used."""
         self._pool.run(partial(credentials.record, last_uses=metrics.last_uses()))

@@ -4,23 +4,24 @@ from collections.abc import Collection
 from functools import partial
 
 from app.ingest.circuit_breaker import CircuitBreakers
-from app.ingest.periodic_reporter import PeriodicReporter
+from app.periodic import PeriodicTask
 from app.storage import fallbacks
 from app.storage.pool import Pool
 
 _REPORT_SECONDS = 5.0
 
 
-class FallbackReporter(PeriodicReporter):
+class FallbackReporter(PeriodicTask):
     """Reports for as long as the fallback lasts."""
 
     def __init__(self, pool: Pool, breakers: CircuitBreakers, providers: Collection[str]) -> None:
-        super().__init__("fallbacks", _REPORT_SECONDS)
+        super().__init__("fallbacks", _REPORT_SECONDS, also_at_end=True)
         self._pool = pool
         self._breakers = breakers
         self._providers = providers
 
-    def _report(self) -> None:
+    def once(self) -> None:
+        """Report whether Redis is avoided, and since when."""
         avoided = self._breakers.redis.avoided()
         if avoided is not None and self._breakers.keeps_in_redis:
             record = partial(fallbacks.record, process="ingest", providers=self._providers, reason=avoided[1])

@@ -11,20 +11,20 @@ from functools import partial
 from uuid import UUID
 
 from app.domain.high_water_mark import HighWaterMark
-from app.ingest.periodic_reporter import PeriodicReporter
 from app.ingest.receipt_clock import ReceiptClock
+from app.periodic import PeriodicTask
 from app.storage import high_water_marks
 from app.storage.pool import Pool
 
 _REPORT_SECONDS = 1.0
 
 
-class HighWaterReporter(PeriodicReporter):
+class HighWaterReporter(PeriodicTask):
     """Keeps the newest mark per provider and epoch until it is reported."""
 
     def __init__(self, pool: Pool, audited: Collection[str], unaudited: Collection[str]) -> None:
         """Report by `pool`; `unaudited` are inboxes that no audit counts, those of canaries."""
-        super().__init__("high-water marks", _REPORT_SECONDS)
+        super().__init__("high-water marks", _REPORT_SECONDS, also_at_end=True)
         self.clock = ReceiptClock()
         self._pool = pool
         self._audited = frozenset(audited)
@@ -34,7 +34,7 @@ class HighWaterReporter(PeriodicReporter):
 
     def start(self) -> None:
         """Learn the order of receipt before the first delivery, then start the thread."""
-        self.try_report()
+        self.try_once()
         super().start()
 
     def observe(self, provider: str, mark: HighWaterMark) -> None:
@@ -50,7 +50,8 @@ class HighWaterReporter(PeriodicReporter):
             if key not in self._marks or self._marks[key].is_behind(mark):
                 self._marks[key] = mark
 
-    def _report(self) -> None:
+    def once(self) -> None:
+        """Report the newest marks; those that could not be reported wait for the next report."""
         with self._lock:
             marks, self._marks = self._marks, {}
         try:

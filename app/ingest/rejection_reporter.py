@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from app.crypto.sealing import SealingKeys
 from app.ingest.client_address import client_address
-from app.ingest.periodic_reporter import PeriodicReporter
+from app.periodic import PeriodicTask
 from app.storage import rejected
 from app.storage.pool import Pool
 from app.storage.rejected import RejectedCount, RejectedRequest
@@ -44,12 +44,12 @@ class Rejection:
     retried_for: timedelta
 
 
-class RejectionReporter(PeriodicReporter):
+class RejectionReporter(PeriodicTask):
     """Keeps rejected requests until they are reported; trims what Postgres keeps once a minute."""
 
     def __init__(self, pool: Pool, keys: SealingKeys, trusted: Collection[Network]) -> None:
         """Report by `pool`, sealed with `keys`. `trusted` proxies name the client."""
-        super().__init__("rejections", _REPORT_SECONDS)
+        super().__init__("rejections", _REPORT_SECONDS, also_at_end=True)
         self._pool = pool
         self.keys = keys  # may be replaced at any time
         self._trusted = trusted
@@ -85,7 +85,8 @@ class RejectionReporter(PeriodicReporter):
             self._waiting_of[rejection.client] += 1
             self._waiting_bytes += len(request)
 
-    def _report(self) -> None:
+    def once(self) -> None:
+        """Report the oldest requests, and have old ones removed now and then."""
         self._report_oldest()
         if time.monotonic() - self._trimmed_at > _TRIM_SECONDS:
             self._trimmed_at = time.monotonic()

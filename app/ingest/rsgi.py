@@ -15,7 +15,7 @@ def create() -> Edge:
     """Return the edge; call it once, before any other thread starts."""
     tune_thread_switching()
     config.logging.configure()
-    secrets = Rereading(EdgeSettings.read)
+    secrets = Rereading(EdgeSettings.read, report=metrics.report_secret)
     draining = threading.Event()
     drain_on_sigterm(draining, secrets.value.ingest.drain_seconds)
     metrics.share()

@@ -30,7 +30,7 @@ def test_a_problem_is_logged_when_it_begins_and_when_it_ends(
     watch = ProblemWatch(LedgerReader(database), ProblemFinder(settings))
     for late in ("1 second", "5 minutes", "6 minutes", "1 second"):
         connection.execute(SWEPT, [late])
-        watch.look()
+        watch.once()
     began, ended = map(fields, caplog.records)
     assert (began["event"], began["kind"], began["provider"]) == ("problem_began", "behind", "kompar")
     assert "kompar: no sweep for 5 min; nothing waits in the inbox (since " in began["problem"]
@@ -47,10 +47,10 @@ def test_what_lasts_while_the_ledger_cannot_be_read_is_logged_no_second_time(
     page = create_app(lambda: settings, ledger).test_client()
     connection.execute(SWEPT, ["5 minutes"])
     for name, other in (("audits", "elsewhere"), ("elsewhere", "audits")):
-        watch.look()
+        watch.once()
         connection.execute(f"ALTER VIEW reporting.{name} RENAME TO {other}".encode())
-    watch.look()
-    watch.look()
+    watch.once()
+    watch.once()
     kinds = [(record.message, vars(record)["kind"]) for record in caplog.records]
     assert kinds == [
         ("problem_began", "behind"),
@@ -61,7 +61,7 @@ def test_what_lasts_while_the_ledger_cannot_be_read_is_logged_no_second_time(
     assert "The ledger cannot be read now" in unreadable["problem"]
     assert "kvitto check console" in unreadable["problem"]
     connection.execute("ALTER VIEW reporting.audits RENAME TO elsewhere")
-    watch.look()
+    watch.once()
     since = vars(caplog.records[-1])["since"]
     answer = page.get("/readyz")
     assert (answer.status_code, f"(since {since:%Y-%m-%d %H:%M} UTC)" in answer.text) == (503, True)

@@ -42,11 +42,11 @@ def test_a_flood_of_one_client_is_counted_whole_and_sampled_beside_another(
 ) -> None:
     send(reporter, "flood", 3_000)
     send(reporter, "partner", 20)
-    reporter.try_report()
+    reporter.try_once()
     assert counted(connection) == {"flood": 3_000, "partner": 20}
     assert kept(connection) == {"flood": 200}  # the share of a second
     for _ in range(5):
-        reporter.try_report()
+        reporter.try_once()
     assert kept(connection) == {"flood": 500, "partner": 20}
 
 
@@ -56,7 +56,7 @@ def test_a_flood_of_many_clients_is_bounded_in_number_of_requests_and_counts(
     for number in range(12_000):
         send(reporter, f"client {number}", 1)
     for _ in range(15):
-        reporter.try_report()
+        reporter.try_once()
     assert sum(kept(connection).values()) == 2_000
     assert sum(counted(connection).values()) == 12_000
     assert len(counted(connection)) <= 51
@@ -67,6 +67,6 @@ def test_a_flood_of_large_bodies_is_bounded_in_bytes(reporter: RejectionReporter
     send(reporter, "flood", 100, size=1024 * 1024)
     assert not reporter.has_room("partner")
     send(reporter, "flood", 1, size=1024 * 1024 + 1)  # too large for a place
-    reporter.try_report()
+    reporter.try_once()
     assert (kept(connection), counted(connection)) == ({"flood": 8}, {"flood": 101})
     assert reporter.has_room("partner")

@@ -99,6 +99,22 @@ def test_rereading_of_an_invalid_file_keeps_what_it_has_and_logs_once(
     assert found.current() == (NEW,)
 
 
+def test_rereading_reports_what_is_rejected_until_the_file_is_corrected(files: Files) -> None:
+    def read(environment: Environment) -> tuple[str, ...]:
+        return environment.secrets("TOKENS") + environment.secrets("OTHERS")
+
+    for name in ("TOKENS", "OTHERS", "UNREAD"):
+        files.write(name, OLD)
+    reported: dict[str, bool] = {}
+    found = Rereading(read, files.variables, reported.__setitem__)
+    assert found.files == ["OTHERS", "TOKENS"]
+    assert not reported
+    for text, is_rejected in (("short", True), (NEW, False), ("short", True), (NEW, False)):
+        files.write("TOKENS", text)
+        found.refresh()
+        assert reported == {"TOKENS": is_rejected, "OTHERS": False}
+
+
 def test_rereading_logs_the_ids_of_keys(files: Files, caplog: pytest.LogCaptureFixture) -> None:
     files.write("SEALING_KEYS", f"a={KEYS[0]}")
     found = Rereading(lambda environment: environment.keys("SEALING_KEYS"), files.variables)

@@ -33,6 +33,7 @@ OCCASIONAL = {
     "kvitto_last_delivery_timestamp_seconds",
     "kvitto_usual_gap_seconds",
     "kvitto_rejected_given_up_timestamp_seconds",
+    "kvitto_secrets_rejected",  # where secrets come from files
 }
 
 
