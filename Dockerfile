@@ -1,5 +1,5 @@
 # One image for every process of Kvitto: `docker run kvitto worker --provider kompar`.
-FROM python:3.13.11-slim-trixie AS build
+FROM python:3.13.11-slim-trixie@sha256:2b9c9803c6a287cafa0a8c917211dddd23dcd2016f049690ee5219f5d3f1636e AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 # Dependencies first: they change less often than the code.
@@ -17,7 +17,7 @@ ARG KVITTO_COMMIT=
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && pip --python /opt/kvitto/bin/python install --no-deps --no-index dist/*.whl
 
-FROM python:3.13.11-slim-trixie
+FROM python:3.13.11-slim-trixie@sha256:2b9c9803c6a287cafa0a8c917211dddd23dcd2016f049690ee5219f5d3f1636e
 # Secret files belong to a user by number: deploy/make-secrets uses this one.
 RUN groupadd --gid 10001 kvitto \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir / --shell /usr/sbin/nologin kvitto

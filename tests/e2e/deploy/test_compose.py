@@ -60,8 +60,9 @@ def test_service_restarts_and_has_a_health_check(name: str) -> None:
 
 
 @EVERY
-def test_image_is_ours_or_has_a_pinned_version(service: dict[str, Any]) -> None:
-    assert service["image"] == "kvitto:latest" or re.search(r":v?\d+\.\d+\.\d+|:18\.\d+", service["image"])
+def test_image_is_ours_or_has_a_version_and_a_digest(service: dict[str, Any]) -> None:
+    pinned = r"[a-z/-]+:v?\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}"
+    assert service["image"] == "kvitto:latest" or re.fullmatch(pinned, service["image"])
 
 
 @EVERY

@@ -32,7 +32,7 @@ def name(requirement: str) -> str:
 
 def test_both_stages_stand_on_one_slim_python_that_the_project_supports() -> None:
     (base,) = {value.partition(" AS ")[0] for value in instructions("FROM")}
-    version = re.fullmatch(r"python:(3\.\d+)\.\d+-slim-\w+", base)
+    version = re.fullmatch(r"python:(3\.\d+)\.\d+-slim-\w+@sha256:[0-9a-f]{64}", base)
     assert version
     assert f"Programming Language :: Python :: {version[1]}" in PROJECT["classifiers"]
 
