@@ -52,15 +52,15 @@ class Machine:
         outer = host.processes["root"].pid
         eventually(lambda: "sleep" in self._first(outer), f"root of {self.name}: ", 60, host.log("root"))
         self.root = Path(f"/proc/{self._child(outer)}/root")
-        for folder in {*PYTHON.parents, Path("/root")}:
+        for folder in {*PYTHON.parents, *ROOT.parents, Path("/root")}:
             if not (there := self.root / folder.relative_to("/")).stat().st_mode & 0o001:
                 there.chmod(0o711)
 
     def command(self, script: str, *, online: bool = False) -> list[str]:
         """Return what runs a script here; with `online`, in the network of this machine."""
         target = self.root.parts[2]
-        spaces = ["--mount", "--pid", "--root", f"--wd={_FOLDER}", *([] if online else ["--net", "--uts"])]
-        return ["nsenter", "--target", target, *spaces, "bash", "-ec", script]
+        spaces = ["--mount", "--pid", "--root", *([] if online else ["--net", "--uts"])]
+        return ["nsenter", "--target", target, *spaces, "bash", "-ec", f"cd {_FOLDER}\n{script}"]
 
     def run(self, script: str, *, online: bool = False) -> str:
         """Run a script that must succeed; return what it says."""
@@ -117,7 +117,7 @@ class Machine:
 
     @property
     def _environment(self) -> Mapping[str, str]:
-        return {"PATH": PATH, "HOME": "/root", "TMPDIR": "/tmp"}
+        return {"PATH": PATH, "HOME": "/root", "TMPDIR": "/tmp"}  # noqa: S108 - the host's own
 
     @staticmethod
     def _child(outer: int) -> int:
@@ -136,4 +136,6 @@ def machines(folder: Path, *names: str) -> Iterator[list[Machine]]:
         source = checkout(folder / "kvitto")
         yield [Machine(network.add(name), source) for name in names]
     finally:
+        for host in network.hosts.values():
+            host.die()  # the first process of a namespace takes no SIGTERM
         network.close()
