@@ -97,7 +97,7 @@ def beat() -> None:
     from app import metrics
 
     metrics.beat_series(settings.providers)
-    _serve_metrics(settings.metrics_bind, metrics.CANARIES_SENT)
+    _serve_metrics(settings.metrics_bind, metrics.CANARIES_SENT, metrics.SECRETS_REJECTED)
     importlib.import_module("workers.celery").run_beat()
 
 

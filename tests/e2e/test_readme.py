@@ -161,7 +161,8 @@ def test_every_command_is_run_or_checked() -> None:
 
 
 def test_every_page_with_commands_is_run() -> None:
-    pages = [page for page in (ROOT / "docs").rglob("*.md") if page.name != "configuration.md" and commands(page)]
+    others = ("configuration.md", "three-hosts.md")  # the second has a test of its own in tests/install
+    pages = [page for page in (ROOT / "docs").rglob("*.md") if page.name not in others and commands(page)]
     assert set(pages) <= set(PAGES)
 
 

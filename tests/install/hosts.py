@@ -7,7 +7,7 @@ All of it is real, and needs root.
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,10 +26,8 @@ for each in {shared}; do mkdir -p {base}/root/$each; mount --rbind $each {base}/
 for each in tmp run var/log; do mount -t tmpfs -o mode=1777 none {base}/root/$each; done
 mount -t proc none {base}/root/proc
 cp -a {checkout} {base}/root/root/kvitto
-touch {base}/ready
 exec chroot {base}/root sleep infinity
 """
-# On hosts, every user reaches this machine's Python and the folder of root.
 _FOLDER = "/root/kvitto"
 PATH = f"{PYTHON.parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
@@ -52,6 +50,7 @@ class Machine:
         outer = host.processes["root"].pid
         eventually(lambda: "sleep" in self._first(outer), f"root of {self.name}: ", 60, host.log("root"))
         self.root = Path(f"/proc/{self._child(outer)}/root")
+        # Every user of the host reaches this machine's Python and programs, and may pass through root's home.
         for folder in {*PYTHON.parents, *ROOT.parents, Path("/root")}:
             if not (there := self.root / folder.relative_to("/")).stat().st_mode & 0o001:
                 there.chmod(0o711)
@@ -75,7 +74,7 @@ class Machine:
             check=False,
         )
         assert done.returncode == 0, f"{self.name}: {script}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
-        return done.stdout
+        return str(done.stdout)
 
     def start(self, name: str, script: str) -> subprocess.Popen[bytes]:
         """Start what goes on until it is stopped; it logs into a file of its name."""
@@ -116,7 +115,7 @@ class Machine:
         return "\n".join(f"{file.name}: {file.read_text(errors='replace')[-2000:]}" for file in files)
 
     @property
-    def _environment(self) -> Mapping[str, str]:
+    def _environment(self) -> dict[str, str]:
         return {"PATH": PATH, "HOME": "/root", "TMPDIR": "/tmp"}  # noqa: S108 - the host's own
 
     @staticmethod
