@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -228,6 +229,19 @@ def test_an_unreadable_entry_stays_in_the_inbox(inbox: Inbox, redis: Redis) -> N
     inbox.append(delivery())
     assert len(inbox.claim("a")) == 1
     assert redis.xlen("inbox:kompar") == 2
+
+
+def test_an_entry_of_a_newer_format_stays_for_a_newer_release(
+    inbox: Inbox, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    inbox.append(delivery())
+    entries: Any = redis.xrange("inbox:kompar")
+    ((stream_id, fields),) = entries
+    redis.xdel("inbox:kompar", stream_id)
+    redis.xadd("inbox:kompar", fields | {b"v": b"2"})
+    assert inbox.claim("a") == []
+    assert redis.xlen("inbox:kompar") == 1
+    assert [record.message for record in caplog.records] == ["entry_unreadable"]
 
 
 def test_many_unreadable_entries_do_not_hide_pending_entries(inbox: Inbox, redis: Redis) -> None:
