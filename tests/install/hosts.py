@@ -79,13 +79,15 @@ class Machine:
     def start(self, name: str, script: str) -> subprocess.Popen[bytes]:
         """Start what goes on until it is stopped; it logs into a file of its name."""
         with self.host.log(name).open("ab") as log:
-            return subprocess.Popen(
+            self.host.processes[name] = subprocess.Popen(
                 self.command(script),
                 env=bare_environment() | self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
+        return self.host.processes[name]
 
     def install(self, source: Path, target: str) -> None:
         """Copy a file or folder of this machine to a place on the host, readable for all."""
