@@ -48,7 +48,7 @@ class Machine:
         isolated = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", script]
         host.start("root", isolated, {})
         outer = host.processes["root"].pid
-        eventually(lambda: "sleep" in self._first(outer), f"root of {self.name}: ", 60, host.log("root"))
+        eventually(lambda: "sleep" in self._first(outer), f"root of {self.name}: ", 180, host.log("root"))
         self.root = Path(f"/proc/{self._child(outer)}/root")
         # Every user of the host reaches this machine's Python and programs, and may pass through root's home.
         for folder in {*PYTHON.parents, *ROOT.parents, Path("/root")}:
@@ -58,8 +58,8 @@ class Machine:
     def command(self, script: str, *, online: bool = False) -> list[str]:
         """Return what runs a script here; with `online`, in the network of this machine."""
         target = self.root.parts[2]
-        spaces = ["--mount", "--pid", "--root", *([] if online else ["--net", "--uts"])]
-        return ["nsenter", "--target", target, *spaces, "bash", "-ec", f"cd {_FOLDER}\n{script}"]
+        spaces = ["--mount", "--pid", "--root", f"--wd={self.root}{_FOLDER}", *([] if online else ["--net", "--uts"])]
+        return ["nsenter", "--target", target, *spaces, "bash", "-ec", script]
 
     def run(self, script: str, *, online: bool = False) -> str:
         """Run a script that must succeed; return what it says."""
@@ -70,7 +70,7 @@ class Machine:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,  # installs dozens of packages, on a machine that may be busy
             check=False,
         )
         assert done.returncode == 0, f"{self.name}: {script}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
