@@ -84,7 +84,8 @@ def test_a_reader_gets_from_one_machine_to_three_hosts(hosts: dict[str, Machine]
         text = text.replace(f"192.0.2.{number}", machine.address)
     up = host1.start("up", "echo $$ > /run/up.pid; exec .venv/bin/kvitto up")
     log = host1.host.log("up")
-    eventually(lambda: "kvitto ready" in log.read_text(), "kvitto up: ", _SECONDS, log)
+    eventually(lambda: "kvitto ready" in log.read_text() or up.poll() is not None, "kvitto up: ", _SECONDS, log)
+    assert up.poll() is None, log.read_text()
     host1.run("exec .venv/bin/kvitto sandbox send kompar --applications 20 --retried 3 --undecryptable 1")
     for block in blocks(text):
         if "/opt/kvitto/bin/pip" in block.commands:  # the same on each host: one installs, the others get a copy
