@@ -5,9 +5,9 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import groupby
+from itertools import chain, groupby, takewhile
 from pathlib import Path
 
 import psycopg
@@ -43,15 +43,32 @@ def pytest_sessionstart() -> None:
         st.text().validate()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# Modules that come after all that use the Kvitto that all share.
+_AFTER_KVITTO = pytest.StashKey[set[Path]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with its tier: the folder of tests/ that it is in. Mix the modules of the tiers.
 
     In each module, tests that break the Kvitto that all share run last.
     """
-    places = _places(dict.fromkeys(item.path for item in items))
-    items.sort(key=lambda item: (places[item.path], "empty_kvitto" in getattr(item, "fixturenames", ())))
+    order = sorted(_places({item.path for item in items}).items(), key=lambda found: found[1])
+    tests: dict[Path, list[pytest.Item]] = {path: [] for path, _ in order}
     for item in items:
-        item.add_marker(_tier(item.path))
+        tests[item.path].append(item)
+    for path, found in tests.items():
+        found.sort(key=lambda item: "empty_kvitto" in _fixtures(item))
+        tier = _tier(path)
+        for item in found:
+            item.add_marker(tier)
+    last_first = reversed(tests.items())
+    without = takewhile(lambda each: not any("shared_kvitto" in _fixtures(item) for item in each[1]), last_first)
+    config.stash[_AFTER_KVITTO] = {path for path, _ in without}
+    items[:] = chain.from_iterable(tests.values())
+
+
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    return getattr(item, "fixturenames", ())
 
 
 def _tier(path: Path) -> str:
@@ -126,36 +143,59 @@ def redis(valkey_server: str) -> Iterator[Redis]:
     client.close()
 
 
+class SharedKvitto:
+    """One Kvitto for many tests; it runs once a test asks for it."""
+
+    def __init__(self, folder: Callable[[], Path]) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._current: Running | None = None
+
+    def give_empty(self) -> Running:
+        """Return a working, empty Kvitto: the last one if it can be used again, else another."""
+        try:
+            if self._current:
+                self._current.empty()
+        except (AssertionError, OSError, psycopg.Error, RedisError):  # a test left it broken
+            self.end()
+        if not self._current:
+            self._current = self._stack.enter_context(running(self._folder() / "data"))
+        return self._current
+
+    def end(self) -> None:
+        """Stop it, if it runs."""
+        self._current = None
+        self._stack.close()
+
+
 @pytest.fixture(scope="session")
-def give_empty_kvitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Running]]:
-    """Return a function that gives a working, empty Kvitto: the last one if it can be used again, else another."""
-    with ExitStack() as stack:
-        current: list[Running] = []
+def shared_kvitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedKvitto]:
+    """The Kvitto that tests share. A process that only waits takes processor time from other tests."""
+    shared = SharedKvitto(lambda: tmp_path_factory.mktemp("up"))
+    yield shared
+    shared.end()
 
-        def give() -> Running:
-            try:
-                for each in current:
-                    each.empty()
-            except (AssertionError, OSError, psycopg.Error, RedisError):  # a test left it broken
-                current.clear()
-                stack.close()
-            if not current:
-                current.append(stack.enter_context(running(tmp_path_factory.mktemp("up") / "data")))
-            return current[0]
 
-        yield give
+@pytest.fixture(scope="module", autouse=True)
+def _unused_kvitto_ends(request: pytest.FixtureRequest) -> None:
+    """End the Kvitto that all share before the first module after its last use.
+
+    Each test process runs its modules in the order of `pytest_collection_modifyitems`.
+    """
+    if request.path in request.config.stash[_AFTER_KVITTO]:
+        request.getfixturevalue("shared_kvitto").end()
 
 
 @pytest.fixture(scope="module")
-def kvitto(give_empty_kvitto: Callable[[], Running]) -> Running:
+def kvitto(shared_kvitto: SharedKvitto) -> Running:
     """The whole of Kvitto, as `kvitto up` runs it, for tests that leave it as they found it; empty for each module."""
-    return give_empty_kvitto()
+    return shared_kvitto.give_empty()
 
 
 @pytest.fixture
-def empty_kvitto(give_empty_kvitto: Callable[[], Running]) -> Running:
+def empty_kvitto(shared_kvitto: SharedKvitto) -> Running:
     """The same with nothing in its stores, for tests that break it; what it counted before, it still has."""
-    return give_empty_kvitto()
+    return shared_kvitto.give_empty()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import base64
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -30,9 +30,8 @@ _NAMES_BELONG = {("kompar_applications", "name"), ("kompar_decisions", "extra"),
 
 
 @pytest.fixture(scope="module")
-def written(give_empty_kvitto: Callable[[], Running]) -> tuple[Path, dict[str, dict[str, str]]]:
+def written(kvitto: Running) -> tuple[Path, dict[str, dict[str, str]]]:
     """A data folder into which all samples, the sandbox's people and worse were delivered; and its tables as text."""
-    kvitto = give_empty_kvitto()
     for sample in SAMPLES:
         kvitto.client.post(sample.path, content=sample.body, headers=sample.headers)
     kvitto.post("applications", encrypt(ODD, KEY))
