@@ -132,7 +132,8 @@ class Environment:
 
     def _require_visible(self, name: str, value: str, allowed: str = "") -> None:
         """Record a fault for what an editor or a shell added to a secret: it would be a part of the secret."""
-        for character in value:
+        is_plain = value.isascii() and value.isprintable()  # as most are: each process reads dozens at its start
+        for character in () if is_plain else value:
             # Control, format and unassigned characters; every white space but the plain one.
             is_hidden = unicodedata.category(character)[0] in "CZ" or _NOT_SHOWN.match(character)
             if is_hidden and character not in f" {allowed}":
