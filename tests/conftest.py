@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import chain, groupby, takewhile
+from itertools import chain, groupby, product, takewhile
 from pathlib import Path
 
 import psycopg
@@ -43,6 +43,10 @@ def pytest_sessionstart() -> None:
         st.text().validate()
 
 
+# The folders whose tests execute the packages whose coverage is measured; tests/unit mirrors those of `app`.
+_COVERED = ("integration", *(f"unit/{name}" for name in (
+    "config", "crypto", "domain", "inbox", "ingest", "processing", "providers", "storage", "workers",
+)))  # fmt: skip
 # Modules that come after all that use the Kvitto that all share.
 _AFTER_KVITTO = pytest.StashKey[set[Path]]()
 
@@ -50,7 +54,8 @@ _AFTER_KVITTO = pytest.StashKey[set[Path]]()
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with its tier: the folder of tests/ that it is in. Mix the modules of the tiers.
 
-    In each module, tests that break the Kvitto that all share run last.
+    In each module, tests that break the Kvitto that all share run last. Coverage doubles the processor time of what
+    runs in the tests' own process, so other tests than those that can add to it run without.
     """
     order = sorted(_places({item.path for item in items}).items(), key=lambda found: found[1])
     tests: dict[Path, list[pytest.Item]] = {path: [] for path, _ in order}
@@ -58,13 +63,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         tests[item.path].append(item)
     for path, found in tests.items():
         found.sort(key=lambda item: "empty_kvitto" in _fixtures(item))
-        tier = _tier(path)
-        for item in found:
-            item.add_marker(tier)
+        markers = [_tier(path)] if _is_covered(path) else [_tier(path), "no_cover"]
+        for item, marker in product(found, markers):
+            item.add_marker(marker)
     last_first = reversed(tests.items())
     without = takewhile(lambda each: not any("shared_kvitto" in _fixtures(item) for item in each[1]), last_first)
     config.stash[_AFTER_KVITTO] = {path for path, _ in without}
     items[:] = chain.from_iterable(tests.values())
+
+
+def _is_covered(path: Path) -> bool:
+    return any(path.is_relative_to(servers.ROOT / "tests" / folder) for folder in _COVERED)
 
 
 def _fixtures(item: pytest.Item) -> Sequence[str]:
