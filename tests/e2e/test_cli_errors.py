@@ -336,7 +336,7 @@ def test_dead_letters_beyond_the_limit_are_hinted_at_and_a_replay_can_be_interru
     assert "the oldest 2" in listed.stderr
     replay = ("--data", str(empty_kvitto.data), "dead-letters", "replay", "--all")
     with terminal(*replay, environment={}) as shown:
-        shown.read(until="  1%")
+        shown.read(until="[1-9]%")
         shown.process.send_signal(signal.SIGINT)
         assert shown.end() == 130
     assert "became: " in shown.text

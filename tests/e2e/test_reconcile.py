@@ -219,9 +219,9 @@ def test_send_keeps_its_rate_while_the_receiver_is_stopped(empty_kvitto: Running
         str(path),
     )
     with terminal("--data", str(empty_kvitto.data), *arguments, environment={}) as shown:
-        shown.read(until="30%")
+        shown.read(until="[3-9][0-9]%")  # a busy machine does not show each number
         with stopped(*edges):
-            shown.read(until="90%")
+            shown.read(until="(9[0-9]|100)%")
         assert shown.end() == 0
     begun = sorted(datetime.fromisoformat(each["at"]) for each in tries(path) if each["attempt"] == 1)
     assert len(begun) == 100

@@ -177,7 +177,7 @@ def test_listeners_hear_of_each_batch_with_its_newest_position(ledger: Ledger, c
     ledger.store(HISTORY[:2])  # changes nothing
     ledger.replay([], dry_run=True)
     ledger.store(HISTORY[2:])
-    heard = [json.loads(each.payload) for each in consumer.notifies(timeout=10, stop_after=2)]
+    heard = [json.loads(each.payload) for each in consumer.notifies(timeout=60, stop_after=2)]
     assert heard == [{"provider": "kompar", "position": 2}, {"provider": "kompar", "position": 3}]
     feed.wait(consumer, 0.01)  # returns without a change, too
 

@@ -39,7 +39,7 @@ def reach(address: RedisAddress) -> None:
     with closing(wakeup.WakeupPublisher(address)) as publisher:
         publisher.publish("kompar")
     with kombu.Connection(**broker_connection(address, PUBLISHER_OPTIONS)) as connection:
-        message = connection.SimpleQueue("kompar", no_ack=True).get(timeout=5)
+        message = connection.SimpleQueue("kompar", no_ack=True).get(timeout=60)
         assert message.payload[0] == ["kompar"]
 
 

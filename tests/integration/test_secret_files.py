@@ -81,7 +81,7 @@ def test_new_connection_to_redis_logs_in_as_the_file_says(tmp_path: Path, monkey
     with closing(client.connect(address)) as redis, closing(wakeup.WakeupPublisher(address)) as publisher, kept:
         redis.ping()
         publisher.send("kompar")
-        kept.SimpleQueue("kompar", no_ack=True).get(timeout=5)
+        kept.SimpleQueue("kompar", no_ack=True).get(timeout=60)
         with Redis.from_url(server.url) as administrator:
             administrator.config_set("requirepass", NEW)
             (tmp_path / "url").write_text(server.url.replace(OLD, NEW))
@@ -98,5 +98,5 @@ def test_new_connection_to_redis_logs_in_as_the_file_says(tmp_path: Path, monkey
         eventually(lambda: works(redis.ping), "the client's new connection")
         eventually(lambda: works(lambda: publisher.send("kompar")), "the publisher's new connection")
         with kept.clone() as another:
-            assert another.SimpleQueue("kompar", no_ack=True).get(timeout=5)
+            assert another.SimpleQueue("kompar", no_ack=True).get(timeout=60)
     server.kill()

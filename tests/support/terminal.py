@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,8 +21,8 @@ class Terminal:
     text: str = ""
 
     def read(self, until: str | None = None) -> str:
-        """Read until some words were written, or to the end; return all that was written."""
-        while until is None or until not in self.text:
+        """Read until text that matches a regular expression was written, or to the end; return all that was written."""
+        while until is None or not re.search(until, self.text):
             try:
                 read = os.read(self.screen, 65536)
             except OSError:  # Linux' way to say that the other side has closed
@@ -29,7 +30,7 @@ class Terminal:
             if not read:
                 break
             self.text += read.decode()
-        assert until is None or until in self.text, self.text
+        assert until is None or re.search(until, self.text), self.text
         return self.text.replace("\r\n", "\n")
 
     def end(self) -> int:

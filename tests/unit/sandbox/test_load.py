@@ -1,9 +1,11 @@
 """What is asked for on the command line, what is sent for it, and how it is summed up."""
 
 import itertools
+import threading
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -18,11 +20,13 @@ from app.sandbox.kompar import KomparHook
 from app.sandbox.sender import Summary
 from app.sandbox.solaris import SolarisHook
 from app.sandbox.workload import KINDS, Step, steps
-from tests.support.fake_receiver import receiver
+from tests.support.fake_receiver import Answers, receiver
 
 HOOKS: dict[str, Hook] = {topic: KomparHook("", topic, "t", "k" * 32) for topic in ("applications", "decisions")}
 HOOKS |= {name: SolarisHook("", name, "s", "secret") for name in fake_solaris.EVENT_TYPES}
 WEIGHTS = {"applications": 6, "decisions": 2, "solaris": 2}
+# Events that are sent at a rate.
+COUNT = 60
 
 
 def test_weights_and_fault_shares_are_parsed() -> None:
@@ -90,18 +94,37 @@ def test_send_at_rate_measures_its_own_delay() -> None:
         time.sleep(0.05)  # what is measured is that an answer takes its time
         return 200
 
-    def delay(concurrency: int) -> float:
-        with receiver(slowly) as target, Dispatcher(concurrency=concurrency) as dispatcher:
-            hook = KomparHook(target.url, "applications", "t", "k" * 32)
-            events = (Step(hook, step.event) for step in steps(1, {"applications": 1}, HOOKS, ()))
-            count, _, _ = send_at_rate(dispatcher, events, rate=40, seconds=1.5, on_sent=lambda _: None)
-            assert dispatcher.wait(60)
-        assert count == 60
-        return dispatcher.max_delay_seconds
+    measured, recorded = sent_at_rate(slowly, concurrency=1)
+    assert 1.2 < measured <= recorded
 
-    one_lane = delay(1)
-    assert one_lane > 1.2
-    assert delay(64) < one_lane
+
+def test_send_at_rate_with_a_lane_for_each_event_waits_for_no_answer() -> None:
+    """No event is answered before all have arrived."""
+    arrived = threading.Event()
+
+    def together(requests: Sequence[object]) -> int:
+        if len(requests) == COUNT:
+            arrived.set()
+        arrived.wait(60)
+        return 200
+
+    measured, recorded = sent_at_rate(together, concurrency=COUNT)
+    assert arrived.is_set()
+    assert measured <= recorded
+
+
+def sent_at_rate(answers: Answers, concurrency: int) -> tuple[float, float]:
+    """Send at a rate; return the longest delay that the dispatcher has measured, and the longest by its record."""
+    rate, attempts = 40, list[DeliveryAttempt]()
+    with receiver(answers) as target, Dispatcher(attempts.append, concurrency=concurrency) as dispatcher:
+        hook = KomparHook(target.url, "applications", "t", "k" * 32, timeout_seconds=60)
+        plan = [Step(hook, step.event) for step in itertools.islice(steps(1, {"applications": 1}, HOOKS, ()), COUNT)]
+        begun = datetime.now(UTC)
+        count, _, _ = send_at_rate(dispatcher, iter(plan), rate=rate, seconds=COUNT / rate, on_sent=lambda _: None)
+        assert dispatcher.wait(60)
+    assert count == len(attempts) == COUNT
+    due = {step.event.id: begun + timedelta(seconds=number / rate) for number, step in enumerate(plan)}
+    return dispatcher.max_delay_seconds, max((each.at - due[each.event]).total_seconds() for each in attempts)
 
 
 def test_summary_counts_answers_retries_and_faults() -> None:
