@@ -1,19 +1,23 @@
 """The console in a real browser, on wide and narrow screens."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page
 
 from app.sandbox.kompar import encrypt
 from app.storage.console_users import ROLES
 from tests.support.kvitto_process import Running
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually
+
+if TYPE_CHECKING:  # every test process imports this module, and one runs it
+    from playwright.sync_api import Browser, Page
 
 _AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 PAGES = ("/login", *(f"/{name}" for name in (

@@ -1,15 +1,18 @@
 """A day of an operator in the console: a key is missing, deliveries die, the key comes, they are replayed."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
-from typing import Any
-
-from playwright.sync_api import Browser, Page
+from typing import TYPE_CHECKING, Any
 
 from app.sandbox.kompar import encrypt
 from tests.support.kvitto_process import SECRETS, Running, running
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually
+
+if TYPE_CHECKING:  # every test process imports this module, and one runs it
+    from playwright.sync_api import Browser, Page
 
 NATIONAL_ID = "19811218-9876"
 APPLICATION = {"application_id": "play-1", "name": "Ada", "ssn": NATIONAL_ID, "amount": 5}

@@ -17,7 +17,7 @@ import trustme
 
 from tests.support.kvitto_process import ROOT
 from tests.support.ports import free_port
-from tests.support.servers import eventually, serving
+from tests.support.servers import eventually, serving, status_of
 
 CADDYFILE = ROOT / "deploy" / "caddy" / "Caddyfile"
 RUN = ["run", "--adapter", "caddyfile", "--config", str(CADDYFILE)]
@@ -66,7 +66,7 @@ def balancer(folder: Path, servers: Sequence[str]) -> Iterator[Balancer]:
     log = folder / "caddy.log"
     with serving(command, log):
         found = Balancer("localhost", port, f"http://127.0.0.1:{health}", f"127.0.0.1:{metrics}", context, log)
-        eventually(lambda: _answers(f"{found.health}/livez"), "caddy ready: ", log=log)
+        eventually(lambda: status_of(f"{found.health}/livez") == 200, "caddy ready: ", log=log)
         yield found
 
 
@@ -93,10 +93,3 @@ def _settings(folder: Path, ports: Sequence[int], servers: Sequence[str]) -> dic
         "BALANCER_CERTIFICATE_KEY": str(folder / "key.pem"),
         "HOME": str(folder),  # Caddy keeps its state there
     }
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False

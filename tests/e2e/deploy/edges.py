@@ -5,12 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
 from tests.e2e.deploy.unprivileged import unprivileged
 from tests.support.kvitto_process import command, with_secrets
 from tests.support.ports import free_port
-from tests.support.servers import eventually
+from tests.support.servers import eventually, status_of
 
 # Six processes that start at once on a machine that is busy.
 START_SECONDS = 120.0
@@ -40,19 +38,12 @@ class Edge:
 
     def wait(self) -> None:
         """Wait until it is ready."""
-        eventually(lambda: self.is_ready(f"http://{self.address}"), "ingest ready: ", START_SECONDS, self._log)
+        url = f"http://{self.address}/readyz"
+        eventually(lambda: status_of(url) == 200, "ingest ready: ", START_SECONDS, self._log)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(self._line, env=self._environment, stdout=log, stderr=log)
-
-    @staticmethod
-    def is_ready(url: str) -> bool:
-        """Return whether the process at an address is ready."""
-        try:
-            return httpx.get(f"{url}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
 
 
 @contextmanager

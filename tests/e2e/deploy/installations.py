@@ -23,13 +23,12 @@ from dockerfile_parse import DockerfileParser
 from app.sandbox.kompar import encrypt
 from tests.e2e.deploy import production
 from tests.e2e.deploy.composition import PROCESSES, SERVICES, environment_of
-from tests.e2e.deploy.edges import Edge
 from tests.e2e.deploy.load import HEADERS, PATH
 from tests.e2e.deploy.unprivileged import GID, UID, unprivileged
 from tests.support.kvitto_process import ROOT
 from tests.support.ports import free_port
 from tests.support.providers.kompar_fixtures import KEY
-from tests.support.servers import eventually
+from tests.support.servers import eventually, status_of
 
 # Installing dozens of packages, or starting processes whose modules are not compiled yet, on a machine that is busy.
 _SECONDS = 180.0
@@ -272,13 +271,13 @@ def deliver(ingest: str, application_id: str, client: httpx.Client | None = None
 
 def use(found: Production) -> None:
     """Deliver, find the row, await a canary of each provider and the console."""
-    found.wait(lambda: Edge.is_ready(found.ingest), "ingest ready")
+    found.wait(lambda: status_of(f"{found.ingest}/readyz") == 200, "ingest ready")
     receipt = deliver(found.ingest, "installed")
     stored = "SELECT FROM reporting.deliveries WHERE receipt = %s AND outcome = 'stored'"
     found.wait(lambda: bool(found.rows(stored, receipt)), f"receipt {receipt} in the ledger")
     assert len(found.rows("SELECT FROM reporting.kompar_applications WHERE application_id = 'installed'")) == 1
     found.wait(lambda: len(found.rows("SELECT FROM reporting.canaries")) == 2, "a canary of each provider")
-    found.wait(lambda: Edge.is_ready(found.console), "console ready")
+    found.wait(lambda: status_of(f"{found.console}/readyz") == 200, "console ready")
 
 
 def stop(found: Production) -> None:

@@ -12,7 +12,7 @@ from config.granian import OTHER_FILES
 from tests.e2e.deploy.clients import sending
 from tests.e2e.deploy.edges import Edge, edges
 from tests.e2e.deploy.load import BODY, HEADERS, PATH
-from tests.support.servers import eventually
+from tests.support.servers import eventually, status_of
 
 HEAD = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 # Seconds that a busy machine needs for what a test does meanwhile.
@@ -39,7 +39,7 @@ def answer(connection: socket.socket) -> bytes:
 
 
 def is_unready(edge: Edge) -> bool:
-    return httpx.get(f"http://{edge.address}/readyz").status_code == 503
+    return status_of(f"http://{edge.address}/readyz") == 503
 
 
 def test_a_stopping_edge_is_unready_and_serves_until_its_drain_ends(edge: Edge) -> None:
