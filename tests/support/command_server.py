@@ -31,27 +31,74 @@ from tests.support.command_client import request
 ROOT = Path(__file__).parents[2]
 
 
+class Command:
+    """A command that runs; its methods are those of subprocess.Popen."""
+
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path | None, streams: Sequence[int]
+    ) -> None:
+        """Start it, with three descriptors as its standard streams."""
+        self.args = list(arguments)
+        self.returncode: int | None = None
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(_server())
+        self._answers = b""
+        request(self._connection, arguments, environment, str(folder or Path.cwd()), streams)
+        self.pid = self._answer(None)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit status; raise subprocess.TimeoutExpired if it runs for so many seconds more."""
+        if self.returncode is None:
+            try:
+                self.returncode = self._answer(timeout)
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0) from None
+            self._connection.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Return its exit status, or None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it without warning."""
+        self.send_signal(signal.SIGKILL)
+
+    def _answer(self, seconds: float | None) -> int:
+        """Return the server's next line, a number."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while b"\n" not in self._answers:
+            self._connection.settimeout(None if deadline is None else max(deadline - time.monotonic(), 0))
+            received = self._connection.recv(100)
+            assert received, "the server of commands has ended"
+            self._answers += received
+        line, _, self._answers = self._answers.partition(b"\n")
+        return int(line)
+
+
 def run(
     arguments: Sequence[str], environment: Mapping[str, str], folder: Path | None, seconds: float
 ) -> subprocess.CompletedProcess[str]:
     """Run a command; raise subprocess.TimeoutExpired if it takes longer than so many seconds."""
-    with (
-        tempfile.TemporaryFile() as out,
-        tempfile.TemporaryFile() as err,
-        open(os.devnull, "rb") as nothing,
-        socket.socket(socket.AF_UNIX) as connection,
-    ):
-        connection.connect(_server())
-        connection.settimeout(seconds)
-        streams = [each.fileno() for each in (nothing, out, err)]
-        request(connection, arguments, environment, str(folder or Path.cwd()), streams)
-        with connection.makefile() as answers:
-            process = int(answers.readline())
-            try:
-                status = int(answers.readline())
-            except TimeoutError:
-                os.kill(process, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(list(arguments), seconds, _text(out), _text(err)) from None
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(os.devnull, "rb") as nothing:
+        process = Command(arguments, environment, folder, [each.fileno() for each in (nothing, out, err)])
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise subprocess.TimeoutExpired(list(arguments), seconds, _text(out), _text(err)) from None
         return subprocess.CompletedProcess(list(arguments), status, _text(out), _text(err))
 
 

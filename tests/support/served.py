@@ -1,17 +1,18 @@
 """Runs `kvitto sandbox serve` as its user would, and calls it over HTTPS."""
 
+import os
 import signal
 import ssl
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import httpx
 
 from app.audit.attempt_log import DeliveryAttempt, read
-from tests.support.kvitto_process import command
+from tests.support.command_server import Command
 from tests.support.servers import bare_environment, eventually
 
 
@@ -19,7 +20,8 @@ from tests.support.servers import bare_environment, eventually
 class Served:
     """A running sandbox; `log` is where its errors go."""
 
-    process: subprocess.Popen[str]
+    process: Command
+    output: IO[str]
     data: Path
     kompar: str
     solaris: str
@@ -62,23 +64,19 @@ class Served:
 def served(data: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Served]:
     """Serve the sandbox from a data folder, on any port."""
     log = data.with_suffix(".log")
-    with log.open("ab") as errors:
-        process = subprocess.Popen(
-            command("--data", str(data), "sandbox", "serve", "--bind", "127.0.0.1:0", *options),
-            env=bare_environment() | dict(environment or {}),
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-    assert process.stdout is not None
-    with process, process.stdout:
+    arguments = ("--data", str(data), "sandbox", "serve", "--bind", "127.0.0.1:0", *options)
+    read, write = os.pipe()
+    with open(read, encoding="utf-8") as output:
+        with open(os.devnull, "rb") as nothing, log.open("ab") as errors, open(write, "wb") as written:
+            streams = [each.fileno() for each in (nothing, written, errors)]
+            process = Command(arguments, bare_environment() | dict(environment or {}), None, streams)
         try:
-            line = process.stdout.readline().split()
+            line = output.readline().split()
             assert line[:3] == ["kvitto", "sandbox", "ready"], log.read_text()
-            yield Served(process, data, **dict(item.split("=", 1) for item in line[3:]), log=log)
+            yield Served(process, output, data, **dict(item.split("=", 1) for item in line[3:]), log=log)
         finally:
-            if process.poll() is None:
-                process.terminate()
+            process.terminate()
+            process.wait()
 
 
 def tries(record: Path, attempt: int, count: int, seconds: float = 60) -> list[DeliveryAttempt]:

@@ -3,12 +3,11 @@
 import os
 import pty
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.support.kvitto_process import command
+from tests.support.command_server import Command
 from tests.support.servers import bare_environment
 
 
@@ -16,7 +15,7 @@ from tests.support.servers import bare_environment
 class Terminal:
     """A command on a terminal; `text` is what it wrote so far, on both outputs, escape sequences included."""
 
-    process: subprocess.Popen[bytes]
+    process: Command
     screen: int
     text: str = ""
 
@@ -43,13 +42,8 @@ class Terminal:
 def terminal(*arguments: str, environment: Mapping[str, str]) -> Iterator[Terminal]:
     """Run a `kvitto` command on a terminal of its own."""
     screen, line = pty.openpty()
-    process = subprocess.Popen(
-        command(*arguments),
-        env=bare_environment() | {"TERM": "xterm-256color"} | dict(environment),
-        stdin=line,
-        stdout=line,
-        stderr=line,
-    )
+    settings = bare_environment() | {"TERM": "xterm-256color"} | dict(environment)
+    process = Command(arguments, settings, None, [line] * 3)
     os.close(line)
     try:
         yield Terminal(process, screen)
