@@ -50,10 +50,12 @@ check: install     ## lint, types, architecture
 	$(BIN)/lint-imports
 	$(BIN)/deptry app workers config
 lock: install      ## write the lock files again from pyproject.toml: all of it, and what the image installs and is built with
-	$(COMPILE) --extra embedded --extra bench --extra dev --upgrade --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra embedded --extra oidc --extra bench --extra dev --upgrade --output-file requirements.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --output-file requirements.runtime.lock pyproject.toml
-	sed -n "/^otel = /,/^]/s/^ *\"\([^\"]*\)\".*/\1/p" pyproject.toml | \
-	    $(COMPILE) --constraint requirements.lock --output-file requirements.otel.lock -
+	for extra in oidc otel; do \
+	    sed -n "/^$$extra = /,/^]/s/^ *\"\([^\"]*\)\".*/\1/p" pyproject.toml | \
+	        $(COMPILE) --constraint requirements.lock --output-file requirements.$$extra.lock - || exit 1; \
+	done
 	echo hatchling | $(COMPILE) --constraint requirements.lock --output-file requirements.build.lock -
 help:              ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
