@@ -83,6 +83,37 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("CONSOLE_PASSWORD", "Password of the console's `/metrics`, with any user name", secret=True),
     Setting(
+        "CONSOLE_URL",
+        "Address by which people reach the console, `https://host`, for sign-in by OpenID Connect: the provider sends "
+        "them back to `/login/oidc/callback` there",
+        "",
+    ),
+    Setting(
+        "OIDC_ISSUER",
+        "Issuer of OpenID Connect, as its discovery document names it; with it, people sign in to the console there. "
+        "It needs the extra `oidc`, `CONSOLE_URL`, `OIDC_CLIENT_ID`, `OIDC_CLIENT_SECRET` and `OIDC_ROLES`",
+        "",
+    ),
+    Setting("OIDC_CLIENT_ID", "Id of the console at the issuer", ""),
+    Setting("OIDC_CLIENT_SECRET", "Secret of the console at the issuer", "", secret=True),
+    Setting(
+        "OIDC_ROLES",
+        "List of `role=value`: who has this value in the claim of roles has this role, `viewer`, `operator` or "
+        "`privacy`. The first item that fits counts; a role may have several items",
+        "",
+    ),
+    Setting(
+        "OIDC_ROLES_CLAIM",
+        "Claim that holds a person's groups or roles, a text or a list of texts; `a.b` is `b` within `a`",
+        "groups",
+    ),
+    Setting(
+        "OIDC_NAME_CLAIM",
+        "Claim with the name of a person in the access log; choose one that people cannot change, and that is unique",
+        "preferred_username",
+    ),
+    Setting("OIDC_SCOPES", "Scopes to ask the issuer for, separated by spaces", "openid profile"),
+    Setting(
         "ALLOW_NON_DURABLE",
         "Exceptions by name, for example `postgres.full_page_writes,redis.appendfsync`: start although that setting "
         "could lose a confirmed write",

@@ -11,6 +11,7 @@ from config.checks import postgres, redis
 from config.declarations import DEFAULTS
 from config.environment import MIN_SECRET_LENGTH, Environment, load
 from config.networks import Network, trusted_proxies
+from config.oidc import OidcSettings, oidc
 from config.quiet_hours import QuietHours, quiet_hours, time_zone
 from config.redis_address import RedisAddress, RedisAddressError
 from config.retention import retention
@@ -177,6 +178,7 @@ _FIELDS: Mapping[str, Callable[[Environment], Any]] = {
     "time_zone": time_zone,
     "search_key": search_key,
     "password": lambda environment: environment.secret("CONSOLE_PASSWORD"),
+    "oidc": oidc,
 }
 
 
@@ -271,6 +273,8 @@ class ConsoleSettings(AuditSettings):
     console_bind: tuple[str, int]
     password: str
     search_key: bytes
+    oidc: OidcSettings | None
+    authority: str
     canary_max_age_seconds: int
     certificate_url: str
     metrics_bind: tuple[str, int] | None
@@ -278,10 +282,7 @@ class ConsoleSettings(AuditSettings):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionSettings(LedgerSettings):
-    """Subscriptions. Each provider's folder reads the address and login of its API.
-
-    `public_url` is where providers reach ingest; empty if it is not set.
-    """
+    """Subscriptions to `public_url`, empty if not set. Each provider's folder reads address and login of its API."""
 
     providers: tuple[str, ...]
     public_url: str

@@ -13,7 +13,8 @@ from app.cli.shared_options import json_option
 from app.domain.record_text import OPERATOR_LENGTH, record_problem
 from app.storage import console_users
 from app.storage.connection import Connection, session
-from app.storage.console_users import ROLES, Role, User
+from app.storage.console_users import User
+from config.console_roles import ROLES, Role
 from config.settings import LedgerSettings
 
 _LISTED = ("name", "role", "created_at", "seen_at")
@@ -45,7 +46,7 @@ def users() -> None:
 @users.command("list", epilog="Example: kvitto users list --json")
 @json_option
 def list_(as_json: bool) -> None:
-    """List all users."""
+    """List all users, and who is signed in from the identity provider: those were not created here."""
     with _connect() as connection:
         print_rows(console_users.select(connection), _LISTED, as_json, empty="no users; see: kvitto users add --help")
 
@@ -82,7 +83,7 @@ def password(name: str, from_input: bool, operator: str | None) -> None:
 @click.argument("name", callback=_name)
 @operator_option
 def remove(name: str, operator: str | None) -> None:
-    """Remove a user, and end the user's sessions."""
+    """Remove a user, and end all sessions of this name, also those from the identity provider."""
     who = require_operator(operator)
     with _connect() as connection:
         if not console_users.remove(connection, name, who):

@@ -18,7 +18,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from app.console.ledger_reader import LedgerReader
 from app.storage import console_users
 from app.storage.connection import Connection
-from app.storage.console_users import Role, User
+from app.storage.console_users import User
+from config.console_roles import Role
 
 Right = Literal["read", "search-persons", "download", "replay", "discard", "reveal", "read-log"]
 # `open` needs no proof of who asks, `machine` the password for machines or a session.

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.sandbox.kompar import encrypt
-from app.storage.console_users import ROLES
+from config.console_roles import ROLES
 from tests.support.kvitto_process import Running
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually

@@ -14,7 +14,7 @@ from app.console import access
 from app.console.access import COOKIE, RIGHTS
 from app.console.app import create_app
 from app.storage.connection import Connection
-from app.storage.console_users import ROLES, Role
+from config.console_roles import ROLES, Role
 from tests.support.console_client import as_console, log_in
 from tests.support.kvitto_process import run
 from tests.support.metrics import console_settings

@@ -10,7 +10,8 @@ from app.console.access import COOKIE, Session, digest
 from app.console.app import create_app
 from app.storage import console_users
 from app.storage.connection import connect
-from app.storage.console_users import Role, User
+from app.storage.console_users import User
+from config.console_roles import Role
 from tests.support.metrics import NO_REDIS, console_settings
 
 

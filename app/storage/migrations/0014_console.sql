@@ -15,7 +15,11 @@ GRANT SELECT ON console_users TO kvitto_console;
 
 CREATE TABLE console_sessions (
     digest     bytea PRIMARY KEY,  -- SHA-256 of the cookie: a reader of this table cannot take over a session
-    name       text COLLATE "C" NOT NULL REFERENCES console_users ON DELETE CASCADE,
+    name       text COLLATE "C" NOT NULL,
+    -- Of a person who signed in at the identity provider. A user with a password has the role of console_users.
+    role       text CHECK (role IN ('viewer', 'operator', 'privacy')),
+    local_name text COLLATE "C" GENERATED ALWAYS AS (CASE WHEN role IS NULL THEN name END) STORED
+               REFERENCES console_users ON DELETE CASCADE,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     seen_at    timestamptz NOT NULL DEFAULT clock_timestamp()
 );
