@@ -5,6 +5,7 @@
     ├── NotReceivedError             the body did not arrive: 503, nothing is stored, the sender tries again
     ├── InvalidDeliveryError         the delivery itself is invalid: it becomes a dead letter and is never retried
     ├── StoreUnavailableError        Redis or Postgres failed: nothing is decided, retry later
+    ├── SignInError                  a person cannot sign in to the console by OpenID Connect
     ├── DataRejectedError            Postgres rejected a value: the batch is bisected down to the delivery
     └── ProviderCallError            a provider's API refused a call or gave no usable answer
         ├── AlreadyRegisteredError   the provider keeps one subscription per topic, and has one
@@ -61,6 +62,20 @@ class StoreUnavailableError(KvittoError):
 
 class DataRejectedError(KvittoError):
     """The database rejected the data of a batch; `detail` is SQLSTATE and constraint."""
+
+
+class SignInError(KvittoError):
+    """A person cannot sign in by OpenID Connect; `detail` is a sentence, `hint` says what to do.
+
+    The identity provider, or its settings, are at fault if `reason` begins with `issuer-`.
+    """
+
+    def __init__(self, reason: str, detail: str, hint: str) -> None:
+        super().__init__(reason, detail)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.detail}. {self.hint}."
 
 
 class ProviderCallError(KvittoError):

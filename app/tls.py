@@ -25,6 +25,15 @@ def trusting(authority: str) -> ssl.SSLContext:
     return context
 
 
+def is_untrusted_certificate(error: BaseException | None) -> bool:
+    """Return whether a client's error comes from the certificate of the server."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def expires_at(path: str) -> datetime:
     """Return when the first certificate of a PEM file expires."""
     from cryptography import x509  # noqa: PLC0415 - only a server that has a certificate needs the module

@@ -3,7 +3,6 @@
 Errors quote the provider's own message without our secrets.
 """
 
-import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,7 +13,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from app.errors import ProviderCallError
-from app.tls import LOOPBACK_DIRECT, trusting
+from app.tls import LOOPBACK_DIRECT, is_untrusted_certificate, trusting
 from config.environment import Environment
 from config.settings import trusted_authority
 
@@ -134,7 +133,7 @@ class ProviderApi:
 
     def _connection_error(self, error: httpx.TransportError, repeatable: bool) -> ProviderCallError:
         """Return the error for a call without an answer."""
-        if _is_untrusted_certificate(error):
+        if is_untrusted_certificate(error):
             hint = f"Correct {self._setting}, or name a file with its authority's certificate in CA_FILE"
             return ProviderCallError("api-not-trusted", f"the certificate of {self._host} is not trusted", hint)
         kind = type(error).__name__
@@ -194,14 +193,6 @@ def _wait_seconds(state: RetryCallState) -> float:
 def _error(state: RetryCallState) -> Any:
     """Return the ProviderCallError of an attempt that is retried."""
     return state.outcome.exception() if state.outcome else None
-
-
-def _is_untrusted_certificate(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _provider_message(answer: httpx.Response) -> str:
