@@ -42,7 +42,11 @@ def create_app(current: Callable[[], ConsoleSettings], ledger: LedgerReader | No
     ledger = ledger or LedgerReader(settings.database_url)
     pages = Pages(ledger, lambda: current().password)
     _add_health(pages, settings)
-    login.add_routes(pages)
+    login.add_routes(pages, settings.oidc)
+    if settings.oidc:
+        from app.console import single_sign_on  # noqa: PLC0415 - it needs the extra `oidc`
+
+        single_sign_on.add_routes(pages, current)
     overview.add_routes(pages, ProblemFinder(settings))
     deliveries.add_routes(pages)
     dead_letters.add_routes(pages)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from threading import Lock
+from urllib.parse import urlencode
 
 from flask import make_response, redirect, render_template, request, url_for
 from werkzeug.security import check_password_hash, generate_password_hash
@@ -14,6 +15,8 @@ from werkzeug.wrappers import Response
 from app.console.access import COOKIE, Pages, current, digest
 from app.storage import console_users
 from app.storage.connection import Connection
+from app.storage.console_users import User
+from config.oidc import OidcSettings
 
 # So many failures are free; each further one doubles the wait, to a limit. Failures are forgotten after a while.
 _FREE, _LONGEST_WAIT, _REMEMBERED = 5, 300.0, 3600.0
@@ -53,14 +56,14 @@ class Throttle:
         return max(min(2.0 ** (count - _FREE + 1), _LONGEST_WAIT) - passed, 0.0)
 
 
-def add_routes(pages: Pages) -> None:
-    """Add the form, the login and the logout."""
+def add_routes(pages: Pages, oidc: OidcSettings | None) -> None:
+    """Add the form, the login and the logout. With `oidc`, the form also leads to the identity provider."""
     throttle, one_at_a_time = Throttle(), Lock()  # each hash takes 32 MB and a tenth of a second
 
     @pages.get("/login", "open")
-    def login() -> str:
+    def login() -> Response:
         with pages.connect() as connection:
-            return render_template("login.html", has_users=bool(console_users.select(connection)))
+            return show_form(connection, oidc)
 
     @pages.post("/login", "open")
     def log_in() -> Response:
@@ -72,18 +75,15 @@ def add_routes(pages: Pages) -> None:
             context = {"client": request.remote_addr, "user": found[0].name if found else None}
             if wait := throttle.seconds(*keys):
                 logger.warning("login_throttled", extra=context | {"wait_seconds": round(wait)})
-                return _rejected(f"Too many attempts. Try again in {wait:.0f} s.", 429)
+                return show_form(connection, oidc, f"Too many attempts. Try again in {wait:.0f} s.", 429)
             is_right = check_password_hash(found[1] if found else _hash_of_nobody(), password)
             if not (found and is_right):
                 throttle.fail(*keys)
                 logger.warning("login_failed", extra=context)
-                return _rejected("User name or password is wrong.", 403)
+                return show_form(connection, oidc, "User name or password is wrong.", 403)
             throttle.succeed(keys[0])
-            cookie = secrets.token_urlsafe(32)
-            console_users.begin_session(connection, found[0], digest(cookie))
-        answer = redirect(_local(request.form.get("then", "")), 303)
-        is_secure = request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
-        answer.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", secure=is_secure)
+            answer = redirect(local_path(request.form.get("then", "")), 303)
+            begin_session(answer, connection, found[0], _is_secure())
         return answer
 
     @pages.post("/logout", "read")
@@ -94,16 +94,46 @@ def add_routes(pages: Pages) -> None:
         return answer
 
 
+def begin_session(
+    answer: Response, connection: Connection, user: User, is_secure: bool, subject: str | None = None
+) -> None:
+    """Begin the session of a person who has proved who it is, and give the answer its cookie.
+
+    `is_secure` says whether the person reaches the console by TLS. `subject` is how the identity provider identifies
+    a person who signed in there; None after a password.
+    """
+    cookie = secrets.token_urlsafe(32)
+    console_users.begin_session(connection, user, digest(cookie), subject)
+    answer.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", secure=is_secure)
+
+
+def show_form(
+    connection: Connection, oidc: OidcSettings | None, problem: str | None = None, status: int = 200
+) -> Response:
+    """Return the form with a problem: the link to the identity provider, and fields for a password.
+
+    The fields are left out while nobody has a password, and all people sign in at the provider.
+    """
+    has_users = console_users.exist(connection)
+    then = local_path(request.values.get("then", ""))
+    link = f"{oidc.console_url}/login/oidc?{urlencode({'then': then})}" if oidc else None
+    shown = render_template(
+        "login.html", problem=problem, has_users=has_users, then=then, link=link, host=oidc.host if oidc else None
+    )
+    return make_response(shown, status)
+
+
+def _is_secure() -> bool:
+    """Return whether the person reaches the console by TLS."""
+    return request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
+
+
+def local_path(path: str) -> str:
+    """Return a path of this console, whatever a request names."""
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
+
+
 @cache
 def _hash_of_nobody() -> str:
     """Return a hash that is compared for an unknown name, so that the answer takes as long."""
     return generate_password_hash(secrets.token_hex(), "scrypt")
-
-
-def _rejected(problem: str, status: int) -> Response:
-    return make_response(render_template("login.html", problem=problem, has_users=True), status)
-
-
-def _local(path: str) -> str:
-    """Return a path of this console, whatever a form names."""
-    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"

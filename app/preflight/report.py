@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from app import metrics
 from app.domain.delivery import Delivery
-from app.errors import AuthenticationError, StoreUnavailableError
+from app.errors import AuthenticationError, SignInError, StoreUnavailableError
 from app.inbox import client as inbox_server
 from app.inbox import wakeup
 from app.inbox.reader import InboxReader
@@ -75,6 +75,7 @@ def run_checks(
         servers += _ask_postgres(configuration)
     except ConfigurationError as error:
         settings += error.faults
+    servers += _ask_issuer(configuration)
     return PreflightReport(settings, servers)
 
 
@@ -222,3 +223,16 @@ def _ask_postgres(configuration: Configuration) -> Iterator[CheckResult]:
     only_reads = set(configuration.processes) <= _READERS
     exceptions = EVERY_EXCEPTION if only_reads else configuration.get("durability_exceptions")
     yield from postgres.check(facts, exceptions, migrates)
+
+
+def _ask_issuer(configuration: Configuration) -> Iterator[CheckResult]:
+    """Ask the identity provider as the console does when a person signs in; no results without one."""
+    if (oidc := configuration.get("oidc")) is None:
+        return
+    from app.oidc.issuer import Issuer  # noqa: PLC0415 - it needs the extra `oidc`
+
+    try:
+        Issuer(oidc, configuration.get("authority")).check()
+        yield ok("identity provider", f"{oidc.host} answers, and accepts this client")
+    except SignInError as error:
+        yield fault("identity provider", error.detail, error.hint)
