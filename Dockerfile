@@ -3,10 +3,15 @@ FROM python:3.13.11-slim-trixie@sha256:2b9c9803c6a287cafa0a8c917211dddd23dcd2016
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 # Dependencies first: they change less often than the code.
-COPY requirements.build.lock requirements.runtime.lock ./
+COPY requirements.build.lock requirements.oidc.lock requirements.otel.lock requirements.runtime.lock ./
 RUN pip install --require-hashes -r requirements.build.lock
 RUN python -m venv --without-pip /opt/kvitto \
  && pip --python /opt/kvitto/bin/python install --require-hashes -r requirements.runtime.lock
+# Extras by name, separated by spaces: `--build-arg KVITTO_EXTRAS="oidc otel"`.
+ARG KVITTO_EXTRAS=
+RUN for extra in $KVITTO_EXTRAS; do \
+      pip --python /opt/kvitto/bin/python install --require-hashes -r "requirements.$extra.lock" || exit 1; \
+    done
 COPY pyproject.toml README.md LICENSE ./
 COPY deploy/install/commit_hook.py deploy/install/
 COPY app app

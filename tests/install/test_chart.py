@@ -30,8 +30,15 @@ PROVIDERS = IngestSettings.read(Environment({})).providers
 EVERY_SET = pytest.mark.parametrize("name", SETS)
 CUSTOM = ("keda.sh/", "monitoring.coreos.com/", "gateway.networking.k8s.io/")
 FOLDER = "/run/secrets/kvitto/"
-# Secrets that compose does not have.
-OPTIONAL = {"redis_sentinel_password", "celery_broker_url", "otel_exporter_otlp_headers", "ca_file"}
+# Secrets that most installations do not have.
+OPTIONAL = {
+    "redis_sentinel_password", "celery_broker_url", "otel_exporter_otlp_headers", "oidc_client_secret", "ca_file",
+}  # fmt: skip
+# Settings that compose takes from the environment, and the chart from its value `settings`.
+CHOSEN = {
+    "TRUSTED_PROXIES", "QUIET_HOURS", "TIME_ZONE", "CONSOLE_URL", "OIDC_ISSUER", "OIDC_CLIENT_ID",
+    "OIDC_CLIENT_SECRET_FILE", "OIDC_ROLES", "OIDC_ROLES_CLAIM", "OIDC_NAME_CLAIM", "OIDC_SCOPES",
+, "CERTIFICATE_URL"}  # fmt: skip
 KEDA = {"keda_redis_username", "keda_redis_password", "keda_database_url"}
 # Settings that the chart gives itself, or that only commands and servers of one machine have.
 OTHER_SETTINGS = {
@@ -206,8 +213,8 @@ def names_of(given: dict[str, str]) -> set[str]:
 def test_processes_have_the_secrets_and_settings_that_they_have_in_compose(rendered: dict[str, list[Object]]) -> None:
     for process, container in processes(rendered["default"]):
         service = composition.SERVICES["ingest-1" if process == "ingest" else process]
-        assert secret_keys(container) == set(service["secrets"]), process
-        settings = service["environment"].keys() - {"TRUSTED_PROXIES", "QUIET_HOURS", "TIME_ZONE", "CERTIFICATE_URL"}
+        assert secret_keys(container) == set(service["secrets"]) - OPTIONAL, process
+        settings = service["environment"].keys() - CHOSEN
         assert environment(container).keys() - {"DRAIN_SECONDS"} == settings, process
         assert container["args"][: len(service["command"])] == service["command"]
 
@@ -415,6 +422,16 @@ def test_pods_reach_what_they_need_and_no_more(rendered: dict[str, list[Object]]
         "check": (set(), both),
     }
     assert reached == expected | {f"worker-{name}": ({"monitoring"}, both) for name in PROVIDERS}
+
+
+def test_console_reaches_the_identity_provider_if_there_is_one(rendered: dict[str, list[Object]]) -> None:
+    policies = of_kind(rendered["managed"], "NetworkPolicy")
+    ports = {
+        name: [port["port"] for rule in each["spec"]["egress"] for port in rule["ports"]]
+        for name, each in policies.items()
+    }
+    reached = {name for name, found in ports.items() if 443 in found}
+    assert reached == {"loans-kvitto-console", "loans-kvitto-check"}
 
 
 def reach(spec: Object) -> tuple[set[str], set[int]]:

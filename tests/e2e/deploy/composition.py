@@ -22,7 +22,7 @@ from config.settings import (
 from tests.support.kvitto_process import ROOT
 
 FILE = ROOT / "docker-compose.yml"
-INTERPOLATED = re.compile(r"\$\$|\$\{(\w+):-([^}]*)\}")
+INTERPOLATED = re.compile(r"\$\$|\$\{(\w+):([-+])([^}]*)\}")
 MOUNTED = "/run/secrets/"
 
 
@@ -41,8 +41,8 @@ READERS: dict[str, Callable[[Environment], object]] = {
 
 
 def composition() -> dict[str, Any]:
-    """Return the whole file."""
-    text = INTERPOLATED.sub(lambda found: found[2] if found[1] else "$", FILE.read_text())
+    """Return the whole file, as it is while no variable is set."""
+    text = INTERPOLATED.sub(lambda found: {"-": found[3], "+": ""}.get(found[2], "$"), FILE.read_text())
     return dict(YAML(typ="safe", pure=True).load(text))
 
 
@@ -56,7 +56,7 @@ PROCESSES = [name for name in OURS if name not in ONCE | {"ingest-2"}]
 
 def interpolated() -> set[str]:
     """Return the names that are taken from the environment."""
-    return {name for name, _ in INTERPOLATED.findall(FILE.read_text()) if name}
+    return {name for name, _, _ in INTERPOLATED.findall(FILE.read_text()) if name}
 
 
 def read(service: Mapping[str, Any], environment: Environment) -> None:

@@ -54,7 +54,7 @@ def test_what_it_copies_is_there_and_reaches_the_engine() -> None:
 
 def test_everything_is_installed_by_its_hash() -> None:
     installs = [line for value in instructions("RUN") for line in value.split("&&") if " install " in line]
-    assert len(installs) == 3
+    assert len(installs) == 4
     assert all("--require-hashes -r" in line or "--no-deps --no-index dist/" in line for line in installs)
 
 
@@ -65,3 +65,4 @@ def test_its_lock_is_the_runtime_part_of_the_whole() -> None:
     extras = {name(item) for extra in PROJECT["optional-dependencies"].values() for item in extra}
     assert not extras & runtime.keys()
     assert pins("requirements.build.lock").items() <= whole.items()
+    assert pins("requirements.oidc.lock").items() <= whole.items()

@@ -57,7 +57,7 @@ console:
     REDIS_URL: redis_url
     CONSOLE_PASSWORD: console_password
     FINGERPRINT_KEY: fingerprint_key
-    {{- include "kvitto.optionalSecrets" (list $optional "redis_sentinel_password") | nindent 4 }}
+    {{- include "kvitto.optionalSecrets" (list $optional "redis_sentinel_password" "oidc_client_secret") | nindent 4 }}
 migrate:
   command: [migrate]
   settings: {}
