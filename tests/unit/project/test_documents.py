@@ -44,7 +44,8 @@ FORBIDDEN = {
 }
 # Names in capitals that are no settings: placeholders, a provider's event type, variables of compose, tests and others.
 NO_SETTINGS = {"NAME_FILE", "DATA_FOLDER", "EVENT_TYPE", "INCOMING_REJECTED_TRANSACTION", "FLASK_DEBUG"}
-NO_SETTINGS |= {"KVITTO_VERSION", "KVITTO_MODEL_EXAMPLES", "KVITTO_DASHBOARD_EVENTS", "ACME_SECRETS_FILE"}
+NO_SETTINGS |= {"KVITTO_VERSION", "KVITTO_EXTRAS", "KVITTO_MODEL_EXAMPLES", "KVITTO_DASHBOARD_EVENTS"}
+NO_SETTINGS |= {"ACME_SECRETS_FILE"}
 
 
 def ids(pages: list[Path]) -> list[str]:
@@ -154,9 +155,9 @@ def settings_read() -> set[str]:
 
 
 def secrets() -> set[str]:
-    """Return the settings that hold a secret: those that a file may hold, but for addresses and user names."""
+    """Return the settings that hold a secret: those that a file may hold, but for addresses, names and roles."""
     from_files = {name for name in settings_read() if f"{name}_FILE" in names_read()}
-    return {name for name in from_files if not name.endswith(("_URL", "_USERNAME", "_CLIENT_ID"))}
+    return {name for name in from_files if not name.endswith(("_URL", "_ISSUER", "_USERNAME", "_CLIENT_ID", "_ROLES"))}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
