@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import ClientMixin, OAuth2Error
@@ -149,7 +149,7 @@ def _create_server(app: Flask, client: Client, signer: Signer, tokens: dict[str,
     codes: dict[str, Code] = {}
 
     class CodeGrant(AuthorizationCodeGrant):
-        TOKEN_ENDPOINT_AUTH_METHODS: ClassVar = [client.auth_method]
+        TOKEN_ENDPOINT_AUTH_METHODS = [client.auth_method]  # noqa: RUF012 - as its base class declares it
 
         def save_authorization_code(self, code: str, given: Any) -> None:
             data = given.payload.data
@@ -190,7 +190,6 @@ def create_provider(issuer: str, redirect_uri: str, auth_method: str) -> Flask:
     tokens: dict[str, Account] = {}
     server = _create_server(app, Client(redirect_uri, auth_method), signer, tokens)
     app.add_url_rule("/keys", view_func=signer.public_keys)
-    app.add_url_rule("/token", view_func=server.create_token_response, methods=["POST"])
 
     @app.get("/.well-known/openid-configuration")
     def document() -> dict[str, Any]:
@@ -220,6 +219,10 @@ def create_provider(issuer: str, redirect_uri: str, auth_method: str) -> Flask:
         if account.fault == "code":
             return redirect(answer.location.replace("code=", "code=another-"))
         return answer
+
+    @app.post("/token")
+    def token() -> Any:
+        return server.create_token_response()
 
     @app.get("/userinfo")
     def userinfo() -> dict[str, Any]:
