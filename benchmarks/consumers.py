@@ -11,8 +11,8 @@ from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 from uuid import UUID
 
-from app import canary
 from app.crypto.sealing import SealingKeys
+from app.domain import canary
 from app.domain.outcome import Outcome, ProcessedDelivery
 from app.inbox import client
 from app.inbox.stream import Inbox

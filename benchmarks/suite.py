@@ -6,8 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import (
-    accept, ageing, bulkheads, cost, drain, end_to_end, growth, idle, memory, profiles, size, tracing,
-)  # fmt: skip
+    accept,
+    ageing,
+    bulkheads,
+    cost,
+    drain,
+    end_to_end,
+    growth,
+    idle,
+    memory,
+    profiles,
+    size,
+    tracing,
+)
 from benchmarks.bench_environment import started
 from benchmarks.result_files import Record
 from benchmarks.runner import Bench

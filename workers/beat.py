@@ -11,8 +11,9 @@ import httpx
 from celery import beat
 from celery.beat import SchedulingError
 
-from app import canary, metrics
-from app.canary import Canary, Heartbeat
+from app import metrics
+from app.domain import canary
+from app.domain.canary import Canary, Heartbeat
 from app.tls import trusting
 from config.secret_files import Rereading
 from config.settings import BeatSettings

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-from app import canary
-from app.canary import Canary
 from app.crypto.sealing import SealingKeys
+from app.domain import canary
+from app.domain.canary import Canary
 from app.domain.delivery import ReceivedDelivery
 from app.errors import StoreUnavailableError
 from app.inbox.stream import Inbox

@@ -9,8 +9,9 @@ from uuid import UUID, uuid4
 from celery.signals import worker_process_init, worker_process_shutdown
 
 import config.logging
-from app import canary, metrics
+from app import metrics
 from app.crypto.sealing import SealingKeys
+from app.domain import canary
 from app.inbox import client, wakeup
 from app.inbox.stream import Inbox
 from app.preflight.startup import require_fit_servers

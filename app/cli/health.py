@@ -12,9 +12,9 @@ from typing import NoReturn, TypeVar
 
 import click
 
-from app import canary
-from app.canary import Heartbeat
 from app.cli.shared_options import json_option, require_served
+from app.domain import canary
+from app.domain.canary import Heartbeat
 from app.domain.clocks import TOLERATED_SECONDS
 from app.errors import StoreUnavailableError
 from app.tls import own_address, own_server_answer, own_server_status

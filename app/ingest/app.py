@@ -13,8 +13,9 @@ from functools import partial
 from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
-from app import canary, metrics
+from app import metrics
 from app.crypto.sealing import SealingKeys
+from app.domain import canary
 from app.inbox import client, wakeup
 from app.inbox.stream import Inbox
 from app.ingest.answer_reporter import AnswerReporter

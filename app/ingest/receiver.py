@@ -9,8 +9,9 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from app import canary, metrics
+from app import metrics
 from app.crypto.sealing import SealingKeys
+from app.domain import canary
 from app.domain.delivery import Delivery
 from app.errors import AuthenticationError, NotReceivedError, StoreUnavailableError
 from app.ingest.durable_store import DurableStore

@@ -15,13 +15,13 @@ import pytest
 
 from app.storage.connection import create_database
 from tests.e2e.deploy.balancer import balancer
-from tests.e2e.deploy.edges import Edge
+from tests.e2e.deploy.edges import START_SECONDS
 from tests.support import releases, servers
 from tests.support.kvitto_process import SECRETS, run
 from tests.support.ports import free_port
 from tests.support.recorded_load import recorded_load
 from tests.support.releases import Release
-from tests.support.servers import eventually
+from tests.support.servers import eventually, status_of
 
 # Deliveries that are stored before the next step.
 _BY_RELEASE = 40
@@ -43,7 +43,8 @@ class Host:
             release.start("ingest", environment=self._environment, log=self._log),
             release.start("worker", environment=self._environment, log=self._log),
         ]
-        eventually(lambda: Edge.is_ready(f"http://{self.address}"), "ingest ready: ", 120, self._log)
+        url = f"http://{self.address}/readyz"
+        eventually(lambda: status_of(url) == 200, "ingest ready: ", START_SECONDS, self._log)
 
     def stop(self) -> None:
         """Stop them as an engine does."""

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from redis import Redis
 
-from app import canary
-from app.canary import Canary
+from app.domain import canary
+from app.domain.canary import Canary
 from app.sandbox.kompar import encrypt
 from tests.support import process_tree
 from tests.support.kvitto_process import SECRETS, Running, running

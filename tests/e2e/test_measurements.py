@@ -10,8 +10,20 @@ import pytest
 from app.inbox import client
 from app.inbox.stream import Inbox
 from benchmarks import (
-    accept, ageing, bodies, bulkheads, cost, drain, end_to_end, growth, idle, memory, profiles, scaling_tables, size,
-)  # fmt: skip
+    accept,
+    ageing,
+    bodies,
+    bulkheads,
+    cost,
+    drain,
+    end_to_end,
+    growth,
+    idle,
+    memory,
+    profiles,
+    scaling_tables,
+    size,
+)
 from benchmarks.bench_environment import started
 from benchmarks.goals import GOALS, judged
 from benchmarks.result_files import Record

@@ -38,7 +38,8 @@ OPTIONAL = {
 CHOSEN = {
     "TRUSTED_PROXIES", "QUIET_HOURS", "TIME_ZONE", "CONSOLE_URL", "OIDC_ISSUER", "OIDC_CLIENT_ID",
     "OIDC_CLIENT_SECRET_FILE", "OIDC_ROLES", "OIDC_ROLES_CLAIM", "OIDC_NAME_CLAIM", "OIDC_SCOPES",
-, "CERTIFICATE_URL"}  # fmt: skip
+    "CERTIFICATE_URL",
+}  # fmt: skip
 KEDA = {"keda_redis_username", "keda_redis_password", "keda_database_url"}
 # Settings that the chart gives itself, or that only commands and servers of one machine have.
 OTHER_SETTINGS = {

@@ -13,8 +13,8 @@ import pytest
 from redis import Redis
 from uuid_utils.compat import uuid7
 
-from app.canary import Canary, Heartbeat
 from app.crypto.sealing import SealingKeys
+from app.domain.canary import Canary, Heartbeat
 from app.domain.delivery import Delivery
 from app.inbox.stream import Inbox
 from app.storage import overflow

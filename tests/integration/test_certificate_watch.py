@@ -50,7 +50,7 @@ def test_certificate_that_expires_soon_is_a_sentence_a_log_line_and_a_metric(
     with serving(expires_at) as url:
         settings = console_settings(database, valkey_server, CERTIFICATE_URL=url)
         ledger = LedgerReader(database)
-        ProblemWatch(ledger, ProblemFinder(settings)).look()
+        ProblemWatch(ledger, ProblemFinder(settings)).once()
         client = create_app(lambda: settings, ledger).test_client()
         client.set_cookie(COOKIE, begin_session(database, "viewer").cookie)
         page = html.unescape(client.get("/").text)

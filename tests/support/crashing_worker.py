@@ -6,8 +6,8 @@ from uuid import UUID
 
 from redis import Redis
 
-from app import canary
 from app.crypto.sealing import SealingKeys
+from app.domain import canary
 from app.domain.delivery import ReceivedDelivery
 from app.domain.outcome import Outcome, ProcessedDelivery
 from app.inbox.stream import Inbox
