@@ -68,8 +68,7 @@ class Inbox:
         # number at its own last append. One key, so that no part of it can be lost alone.
         self._state_key = f"inbox:{provider}:state"
         self._wakeup_key = f"wakeup:{provider}"
-        # All keys on the server.
-        self.keys = self._stream, self._state_key, self._wakeup_key
+        self.keys = self._stream, self._state_key, self._wakeup_key  # all on the server
         self._writer = str(uuid7())
         self._confirmed: HighWaterMark | None = None
         self._lock = threading.Lock()
@@ -134,8 +133,8 @@ class Inbox:
             if known is None or known.is_behind(mark):
                 self._confirmed = mark
         if known and known.epoch < mark.epoch:
-            context = {"provider": self.provider, "epoch": known.epoch, "confirmed": known.appended}
-            logger.error("epoch_ended", extra=context | {"began": mark.epoch})
+            ended = {"epoch": known.epoch, "confirmed": known.appended, "began": mark.epoch}
+            logger.error("epoch_ended", extra={"provider": self.provider} | ended)
 
     def mark_wakeup_pending(self) -> bool:
         """Mark a wake-up as pending for a delivery in the overflow; return whether to publish it."""
