@@ -120,17 +120,16 @@ class Inbox:
         else:
             with translate_errors():
                 reply = append(self._redis)
-        epoch, appended, marked, ids = reply
-        epoch, before = UUID(epoch.decode()), appended - len(ids)
-        marks = [HighWaterMark(epoch, before + n, StreamId.parse(stream_id)) for n, stream_id in enumerate(ids, 1)]
+        began, appended, marked, ids = reply
+        epoch, first = UUID(began.decode()), appended - len(ids) + 1
+        marks = [HighWaterMark(epoch, n, StreamId.parse(stream_id)) for n, stream_id in enumerate(ids, first)]
         self._confirm(marks[-1])
         return [AppendResult(mark, marked == 1 and index == 0) for index, mark in enumerate(marks)]
 
     def _confirm(self, mark: HighWaterMark) -> None:
         """Keep what an append confirmed, unless one that ended later has already confirmed more."""
         with self._lock:
-            known = self._confirmed
-            if known is None or known.is_behind(mark):
+            if (known := self._confirmed) is None or known.is_behind(mark):
                 self._confirmed = mark
         if known and known.epoch < mark.epoch:
             ended = {"epoch": known.epoch, "confirmed": known.appended, "began": mark.epoch}
