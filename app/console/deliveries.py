@@ -57,7 +57,7 @@ def add_routes(pages: Pages) -> None:
     @pages.get("/deliveries", "read")
     def delivery_list(connection: Connection) -> str:
         found = deliveries.select(connection, read_filter(request.args))
-        providers = [row["provider"] for row in reports.delivery_counts(connection)]
+        providers = [row["provider"] for row in reports.freshness(connection)]
         topics = sorted({row["topic"] for row in reports.silence(connection) if row["topic"]})
         choices = {"provider": providers, "topic": topics, "outcome": OUTCOMES, "reason": REASONS}
         return render_template(
