@@ -19,7 +19,6 @@ _CENTURIES = frozenset({"18", "19", "20"})
 _PREFIXES = _CENTURIES | {"16"}
 _SUFFIX_LENGTHS = (0, 2, 3)
 _LONGEST = 17
-_TEN = 10
 _SHORTEST_NUMBER = 7  # somebody born on the first of January 2000: 0001011234 as a number
 # Up to eight characters between two digits that are neither letters nor digits. A colon separates hours from minutes.
 _GAP = r"(?:[^\w:]|_){0,8}"
@@ -130,8 +129,8 @@ def mask_text(text: str) -> str:
 def person_numbers(text: str, is_national_id: bool = False) -> set[str]:
     """Return every national id that a text may hold, each in one spelling: ten digits, or a letter as the seventh.
 
-    A number counts even if its check digit is wrong: the key of the text may say what it is. `is_national_id`: the text
-    is certainly one, so that twelve digits are no number of ten with a suffix, which another person may have.
+    A number counts even if its check digit is wrong: the key of the text may say what it is. With `is_national_id`,
+    twelve digits are no number of ten with a suffix, which another person may have.
     """
     if usual := _USUAL_FORM.fullmatch(text):
         found = [reading for reading in readings(usual[1] + usual[3]) if reading.has_birth_date]
@@ -140,7 +139,7 @@ def person_numbers(text: str, is_national_id: bool = False) -> set[str]:
     plain = _SEPARATOR.sub(lambda separator: "-" + " " * (len(separator[0]) - 1), to_plain(text))
     numbers = {number for run in _RUN.findall(plain) for number in _numbers_within(_GROUP.findall(run))}
     if len(digits := _digits(plain)) >= _SHORTEST_NUMBER and not _LETTER.search(_without_country(text)):
-        numbers.add(digits.zfill(_TEN))
+        numbers.add(digits.zfill(10))
     found = [reading for number in numbers for reading in readings(number) if reading.has_birth_date]
     found += [reading for _, _, of_place in _find_interim_numbers(plain) for reading in of_place]
     return {reading.ten for reading in found}
@@ -152,7 +151,7 @@ def _numbers_within(groups: list[str]) -> Iterator[str]:
         number = ""
         for group in groups[first : first + _LONGEST]:
             number += group
-            if _TEN <= len(number) <= _LONGEST:
+            if 10 <= len(number) <= _LONGEST:
                 yield number
 
 
@@ -180,9 +179,7 @@ def mask_company_number(text: str) -> str:
 def organisation_number(text: str) -> str | None:
     """Return the ten digits of a number that is surely an organisation's, None for any other text."""
     plain = _without_country(text)
-    if _LETTER.search(plain):
-        return None
-    found = readings(_digits(plain))
+    found = [] if _LETTER.search(plain) else readings(_digits(plain))
     if not found or any(reading.may_be_person for reading in found):
         return None
     return _likeliest(found)
@@ -208,9 +205,9 @@ def _likeliest(found: list[Reading]) -> str:
 
 def is_national_id(text: str) -> bool:
     """Return whether a text is a valid personnummer or samordningsnummer in one of its usual forms."""
-    digits = _USUAL_FORM.fullmatch(text.strip())
-    return digits is not None and any(
-        reading.is_valid_person for reading in readings(digits[1] + digits[3]) if len(digits[1]) == 6 or reading.century
+    found = _USUAL_FORM.fullmatch(text.strip())
+    return found is not None and any(
+        each.is_valid_person for each in readings(found[1] + found[3]) if len(found[1]) == 6 or each.century
     )
 
 
