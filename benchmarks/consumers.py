@@ -19,6 +19,7 @@ from app.inbox.stream import Inbox
 from app.processing.processor import DeliveryProcessor
 from app.providers import registry
 from app.storage.ledger import Ledger
+from config.celery import DRAIN_LIMIT_SECONDS
 from config.environment import Environment
 from config.settings import WorkerSettings
 from workers.batch import BatchProcessor
@@ -27,7 +28,7 @@ from workers.consumer import InboxConsumer
 from workers.consumer_slots import ConsumerSlot
 
 PROVIDER = "kompar"
-_PAUSE_SECONDS = 0.01
+_PAUSE_SECONDS = 0.2
 _PATIENCE_SECONDS = 600.0
 
 
@@ -116,8 +117,13 @@ def _consume(environment: dict[str, str], folder: Path, start: Barrier, end: Eve
     start.wait(_PATIENCE_SECONDS)
     began = time.process_time()
     while inbox.backlog().entries:
+        drained_at = time.monotonic()
         consumer.drain()
-        time.sleep(_PAUSE_SECONDS)  # what is left, other processes have claimed
+        if time.monotonic() - drained_at < DRAIN_LIMIT_SECONDS:
+            # What is left, other processes have claimed, or released after a server failed: a sweep claims that.
+            time.sleep(_PAUSE_SECONDS)
+            if inbox.backlog().entries:
+                consumer.sweep()
     results.put(Spent(time.process_time() - began, ledger.store_seconds, ledger.stored_at))
     end.wait()
     ledger.close()
