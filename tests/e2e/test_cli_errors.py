@@ -65,7 +65,7 @@ def failure(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
         (["dead-letters", "discard", NOBODY, "--why", "x"], 1, "is no dead letter; see: kvitto dead-letters list"),
         (["dead-letters", "discard", "--why", "x"], 2, "name a receipt, a reason, a provider or a time"),
         (["dead-letters", "discard", NOBODY], 2, "Missing option '--why'"),
-        (["erase", "--reason", "x"], 2, "name a person with --person, or an entity with --entity"),
+        (["erase", "--reason", "x"], 2, "name a person with --person, an entity with --entity, or a receipt"),
         (["erase", "--person", "8112", "--reason", "x"], 2, "it is no national id; write it like 19811218-9876"),
         (["export", "--entity", "kompar/1", "--reason", "x"], 2, "write it like PROVIDER/TYPE/ID"),
         (["export", "--entity", "acme/orders/1", "--reason", "x"], 78, "PROVIDERS: lacks acme"),
