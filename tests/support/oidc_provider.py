@@ -3,7 +3,6 @@
 Its page asks for the name and the groups of an account each time; `fault` makes it do one thing wrong.
 """
 
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import ClientMixin, OAuth2Error
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant
@@ -25,6 +25,7 @@ from joserfc.jws import JWSRegistry
 from werkzeug.serving import make_server
 
 from app.local.certificates import Authority
+from app.tls import trusting
 from tests.support.ports import free_port
 from tests.support.servers import eventually, serving
 
@@ -259,13 +260,17 @@ def provider(folder: Path, auth_method: str = "client_secret_basic") -> Iterator
     found = Provider(f"https://localhost:{port}", f"http://127.0.0.1:{free_port()}", str(authority.path))
     arguments = (found.issuer, f"{found.console}/login/oidc/callback", auth_method, certificate.chain, certificate.key)
     with serving([sys.executable, "-m", "tests.support.oidc_provider", *map(str, arguments)], log):
-        eventually(lambda: _listens(port), "a provider", log=log)
+        eventually(lambda: _answers(found), "a provider", log=log)
         yield found
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _answers(found: Provider) -> bool:
+    """Return whether this provider answers, and no other program at its port."""
+    try:
+        answer = httpx.get(f"{found.issuer}/.well-known/openid-configuration", verify=trusting(found.authority))
+    except httpx.TransportError:
+        return False
+    return answer.is_success
 
 
 if __name__ == "__main__":
