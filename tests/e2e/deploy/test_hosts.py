@@ -33,7 +33,7 @@ def test_systemd_takes_every_line_of_a_unit(unit: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", SETTINGS.keys() - {"balancer"})
+@pytest.mark.parametrize("name", sorted(SETTINGS.keys() - {"balancer"}))
 def test_a_process_reads_every_setting_and_misses_none(name: str) -> None:
     variables = settings(name)
     command = variables.pop("KVITTO_COMMAND", COMMANDS.get(name, ""))
