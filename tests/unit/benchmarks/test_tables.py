@@ -63,7 +63,7 @@ def test_the_page_shows_postgres_as_the_durable_store_beside_the_stream() -> Non
         *(f"DURABLE_STORE={name}" for name in STORES),
         "",
     ]
-    assert [cell.strip() for cell in row.split("|")] == ["", "accept 0.5 KB", "600 (500 – 700)", "200 (200 – 200)", ""]
+    assert [cell.strip() for cell in row.split("|")] == ["", "accept 0.5 KB", "700 (600 – 800)", "200 (200 – 200)", ""]
     assert tables.stores(found) in tables.page(found)
 
 
