@@ -23,7 +23,11 @@ _DEFAULT = [measurement.name for measurement in MEASUREMENTS if not measurement.
     type=click.Choice(_NAMES),
     help="Measure this; repeatable. Default: all but growth, ageing and tracing.",
 )
-@click.option("--pairs", type=click.IntRange(min=1), help="Runs of each, in turn with its baselines. Default: 5.")
+@click.option(
+    "--pairs",
+    type=click.IntRange(min=1),
+    help="Runs of each, in turn with its baselines. Default: 5, or 3.",
+)
 @click.option("--quick", is_flag=True, help="Small volumes, to see that it works.")
 @click.option(
     "--folder",

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 from benchmarks import bodies
@@ -20,6 +21,8 @@ from benchmarks.runner import Bench
 EMPTY, NGINX, APPEND, TUTORIAL = "empty Flask view", "nginx", "bare append", "tutorial"
 BUSY_OF = "accept 0.5 KB"
 BUSY, BEHIND = f"{BUSY_OF} while all is drained", "CPU of worker, Postgres and Redis per delivery"
+_CROWD_CONNECTIONS = 256
+CROWD = f"{BUSY_OF} over {_CROWD_CONNECTIONS} connections"
 _UNIT = "/s"
 # The generator holds all bodies in memory.
 _HELD_BYTES = 200e6
@@ -31,7 +34,7 @@ def measure(bench: Bench) -> None:
     """Measure every size of body."""
     for label, (size, number) in bench.volume.accepted.items():
         figure = f"accept {label}"
-        for _ in bench.pairs(figure):
+        for _ in bench.pairs(figure, few=figure != BUSY_OF):
             rate = _accept(bench, bench.setup.ours, figure, size, number)
             if bench.volume.steady_seconds:
                 _hold(bench, figure, size, rate / 2)
@@ -46,13 +49,15 @@ def measure(bench: Bench) -> None:
                 _answer(bench, NGINX, f"{bench.setup.nginx}/", figure, documents())
                 bench.record.add(figure, APPEND, _appended(bench, size, number), _UNIT)
             _accept(bench, bench.setup.theirs, figure, size, number)
+        if figure == BUSY_OF and bench.volume.steady_seconds:
+            _crowd(bench, size, number)
 
 
 def measure_in_postgres(bench: Bench) -> None:
     """Measure every size of body where Postgres is the durable store, and Redis only wakes."""
     for label, (size, number) in bench.volume.accepted.items():
         figure = in_postgres(f"accept {label}")
-        for _ in bench.pairs(figure):
+        for _ in bench.pairs(figure, few=True):
             _accept(bench, bench.setup.ours, figure, size, number)
 
 
@@ -64,6 +69,14 @@ def _accept(bench: Bench, receiver: Receiver, figure: str, size: int, number: in
         sent.posted, sent.accepted = answers.posted, answers.accepted
     bench.record.add(figure, receiver.name, answers.rate, _UNIT)
     return answers.rate
+
+
+def _crowd(bench: Bench, size: int, number: int) -> None:
+    """Post over many connections, of which more share a wait for the disk."""
+    crowd = replace(bench, connections=_CROWD_CONNECTIONS)
+    for _ in bench.pairs(CROWD, few=True):
+        _accept(crowd, bench.setup.ours, CROWD, size, number)
+        _answer(crowd, EMPTY, f"{bench.setup.empty}/", CROWD, bodies.applications(number, size))
 
 
 def _accept_while_draining(bench: Bench, size: int, number: int) -> None:

@@ -182,7 +182,7 @@ def _is_void(accounts: list[dict[str, Any]], sent: dict[str, int]) -> bool:
 
 def measure(volume: Volume, _folder: Path, record: Record, say: Callable[[str], None]) -> None:
     """Measure as one of the benchmarks."""
-    for _ in range(volume.pairs):
+    for _ in range(volume.few_pairs):
         found = compare(volume.drained, 2, volume.steady_seconds * 2, say)
         for subject, milliseconds in zip((KVITTO, ALONE), reversed(found.tails), strict=True):
             record.add(FIGURE, subject, milliseconds, "ms")

@@ -29,7 +29,7 @@ def measure(bench: Bench) -> None:
 
 def measure_alone(bench: Bench) -> None:
     """Measure ourselves alone, with however few processes there are."""
-    for _ in bench.pairs(ONE_WORKER):
+    for _ in bench.pairs(ONE_WORKER, few=True):
         bench.record.add(ONE_WORKER, bench.setup.ours.name, drained(bench, bench.setup.ours, ONE_WORKER), "/s")
 
 

@@ -96,7 +96,7 @@ def _delays(bench: Bench, sustained: float) -> None:
 
 
 def _burst(bench: Bench) -> None:
-    """Send in one go what 60 s hold at ten times a tenth of the sustained rate, and wait until all is stored."""
+    """Send in one go what is sustained in many seconds, and wait until all is stored."""
     rate = bench.record.values(SUSTAINED)[-1]
     number = max(20, round(rate * bench.volume.burst_seconds))
     with bench.sending(bench.setup.ours, BURST) as sent:

@@ -19,8 +19,8 @@ _CALM_SECONDS = 5.0
 
 def measure(volume: Volume, _folder: Path, record: Record, say: Callable[[str], None]) -> None:
     """Start with all defaults, servers included, and look at every process."""
-    for number in range(volume.pairs):
-        say(f"idle, {number + 1} of {volume.pairs}")
+    for number in range(volume.few_pairs):
+        say(f"idle, {number + 1} of {volume.few_pairs}")
         with tempfile.TemporaryDirectory(prefix="kvitto-bench-") as folder:
             began = time.monotonic()
             with running(Path(folder) / "data", SECRETS, program=[*PROGRAM]) as kvitto:

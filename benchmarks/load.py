@@ -54,16 +54,23 @@ class Answers:
         return self.latency[str(share)] * 1000
 
 
-def post(url: str, headers: Mapping[str, str], bodies: Path, rate: float | None = None, warm: int = 0) -> Answers:
-    """Post a file of bodies: at a fixed rate, or over CONNECTIONS as fast as they are answered."""
+def post(  # noqa: PLR0913, PLR0917 - all of them describe one load
+    url: str,
+    headers: Mapping[str, str],
+    bodies: Path,
+    rate: float | None = None,
+    warm: int = 0,
+    connections: int = CONNECTIONS,
+) -> Answers:
+    """Post a file of bodies: as fast as they are answered, or over three times the connections at a fixed rate."""
     parts = urlsplit(url)
     prepared, times = bodies.with_suffix(".requests"), bodies.with_suffix(".times")
     with prepared.open("wb") as file:
         for request in _requests(parts, headers, bodies):
             file.write(len(request).to_bytes(4, "big") + request)
-    connections = CONNECTIONS * 3 if rate else CONNECTIONS
     where = [str(parts.hostname), str(parts.port or 80)]
-    line = [_program(), *where, str(connections), str(rate or 0), str(warm), str(prepared), str(times)]
+    how = [str(connections * 3 if rate else connections), str(rate or 0), str(warm)]
+    line = [_program(), *where, *how, str(prepared), str(times)]
     done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(done.stdout)
     statuses = {status: number for status, number in found.pop("statuses").items() if number}

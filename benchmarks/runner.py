@@ -38,11 +38,13 @@ class Bench:
     folder: Path
     record: Record = field(default_factory=Record)
     say: Callable[[str], None] = lambda _: None
+    connections: int = load.CONNECTIONS
 
-    def pairs(self, what: str) -> Iterator[int]:
-        """Count the pairs of a measurement, telling how far it is."""
-        for number in range(self.volume.pairs):
-            self.say(f"{what}, {number + 1} of {self.volume.pairs}")
+    def pairs(self, what: str, few: bool = False) -> Iterator[int]:
+        """Count the pairs of a measurement, or only a few of them, and say how far it is."""
+        most = self.volume.few_pairs if few else self.volume.pairs
+        for number in range(most):
+            self.say(f"{what}, {number + 1} of {most}")
             yield number
 
     def post(
@@ -56,7 +58,7 @@ class Bench:
         """Post documents, of which a share is to warm up; what casts doubt on it is remarked."""
         path = self.setup.folder / "bodies"
         number = bodies.write(path, documents)
-        answers = load.post(url, HEADERS, path, rate, round(number * warm))
+        answers = load.post(url, HEADERS, path, rate, round(number * warm), self.connections)
         self.record.remark(what, answers.bottleneck)
         if answers.accepted < answers.posted:
             self.record.remark(what, f"{answers.posted - answers.accepted} of {answers.posted} not answered 200")

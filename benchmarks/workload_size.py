@@ -26,18 +26,23 @@ class Volume:
     burst_seconds: float
     aged: int
 
+    @property
+    def few_pairs(self) -> int:
+        """How often those figures are taken that only say more about the main ones."""
+        return min(self.pairs, 3)
+
 
 FULL = Volume(
     pairs=5,
     accepted={"0.5 KB": (500, 20_000), "4 KB": (4096, 10_000), "64 KB": (65_536, 2_000), "1 MB": (1_000_000, 150)},
-    steady_seconds=6,
+    steady_seconds=4,
     drained=20_000,
-    search_steps=4,
+    search_steps=3,
     stored=(0, 1_000_000, 5_000_000),
     delivered=300_000,
     looks=10,
     staged=5_000,
-    burst_seconds=60,
+    burst_seconds=20,
     aged=5_000_000,
 )
 QUICK = Volume(
