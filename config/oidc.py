@@ -77,8 +77,9 @@ def _roles(environment: Environment) -> tuple[tuple[Role, str], ...]:
 
 def _console_url(environment: Environment) -> str:
     """Return the address by which people reach the console: its scheme and host, and its port if it has one."""
+    before = len(environment.faults)
     url = environment.url("CONSOLE_URL", ("https", "http"), "").rstrip("/")
-    if url:
+    if url and len(environment.faults) == before:
         parts = urlsplit(url)
         if parts.path or parts.query:
             environment.fault("CONSOLE_URL", "has a path", "Give the scheme and the host: https://kvitto.example.com")

@@ -226,7 +226,8 @@ def test_token_that_was_changed_is_known_by_its_first_burst_and_afterwards(
     left = 'kvitto_rejected_given_up_timestamp_seconds{provider="kompar", reason="wrong-token"} - time()'
     (given_up,) = found.get("query", query=left)["result"]
     assert 70 * 60 < float(given_up["value"][1]) < 78 * 60
-    assert "The provider gives up on the first in 1h " in found.texts("KvittoRejectedRequests")
+    words = "The provider gives up on the first in 1h "
+    eventually(lambda: words in found.texts("KvittoRejectedRequests"), f"an alert with: {words}", 60)
 
 
 def test_provider_that_is_silent_is_known(monitored: tuple[Running, Prometheus]) -> None:
