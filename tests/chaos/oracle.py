@@ -76,7 +76,7 @@ def compare(kvitto: Running, attempts: Sequence[Attempt], first: str, name: str)
             unanswered[_entity(attempt.step)] += 1
     rows = kvitto.rows(
         """
-        SELECT receipt::text, event_type, entity_id, outcome FROM reporting.deliveries
+        SELECT receipt::text, event_type, entity_id, outcome, reason, received_at FROM reporting.deliveries
         WHERE receipt >= %s AND erased_at IS NULL
         """,
         first,
@@ -84,7 +84,7 @@ def compare(kvitto: Running, attempts: Sequence[Attempt], first: str, name: str)
     _compare_receipts(found, attempts, rows, unanswered)
     dead = answered.pop(_DEAD, [])
     expected = {entity: versions(events) for entity, events in answered.items()}
-    _compare_outcomes(found, rows, expected, len(dead))
+    _compare_outcomes(found, attempts, rows, expected, len(dead))
     _compare_revisions(found, kvitto, expected, name)
     for event_type in _STATES:
         _compare_states(found, kvitto, expected, event_type, name)
@@ -112,7 +112,11 @@ def _compare_receipts(
 
 
 def _compare_outcomes(
-    found: Discrepancies, rows: Sequence[Mapping[str, Any]], expected: Mapping[Entity, list[Event]], dead: int
+    found: Discrepancies,
+    attempts: Sequence[Attempt],
+    rows: Sequence[Mapping[str, Any]],
+    expected: Mapping[Entity, list[Event]],
+    dead: int,
 ) -> None:
     """Require a dead letter for what cannot be opened, and for nothing else."""
     dead_letters = [row for row in rows if row["outcome"] == "dead"]
@@ -120,10 +124,20 @@ def _compare_outcomes(
     valid = sum(row["entity_id"] is not None for row in dead_letters)
     found.add_if(valid > 0, f"{valid} valid deliveries are dead letters")
     stored = Counter((row["event_type"], row["entity_id"]) for row in rows if row["outcome"] == "stored")
+    by_receipt = {row["receipt"]: row for row in rows}
     for entity, events in expected.items():
-        found.add_if(
-            stored[entity] != len(events), f"{entity}: {stored[entity]} receipts stored instead of {len(events)}"
-        )
+        if stored[entity] != len(events):
+            receipts = [attempt.receipt for attempt in attempts if _entity(attempt.step) == entity]
+            became = [_became(receipt, by_receipt.get(receipt or "")) for receipt in receipts]
+            found.wrong.append(
+                f"{entity}: {stored[entity]} receipts stored instead of {len(events)}: {', '.join(became)}"
+            )
+
+
+def _became(receipt: str | None, row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return f"{receipt} is not in the ledger"
+    return f"{receipt} is {row['outcome']} ({row['reason']}), received at {row['received_at']}"
 
 
 def _compare_revisions(
