@@ -2,7 +2,8 @@
 
 Ratios only: rates differ from machine to machine, and from hour to hour. The tutorial design waits for the disk where
 Kvitto shares one wait among many deliveries, so their ratio follows the disk: the same code drained 10 and 14 times as
-fast as the tutorial on two days. It may fall further before it counts as spoiled.
+fast as the tutorial on two days. The empty view waits for no disk at all, and the same code accepted 0.69 and 0.86 as
+fast within the hour. These ratios may fall further before they count as spoiled.
 """
 
 import json
@@ -39,7 +40,7 @@ def faults(found: Mapping[str, float], expected: Mapping[str, float] | None) -> 
         if now is None:
             yield f"{name}: not measured"
             continue
-        tolerance = _TOLERANCE_OF_DISK if name.endswith(drain.TUTORIAL) else _TOLERANCE
+        tolerance = _TOLERANCE_OF_DISK if name.endswith((drain.TUTORIAL, accept.EMPTY)) else _TOLERANCE
         if now < before * (1 - tolerance):
             yield f"{name}: {now:.2f}, expected {before:.2f} and no more than {tolerance:.0%} less"
 
