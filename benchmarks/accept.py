@@ -34,22 +34,23 @@ def measure(bench: Bench) -> None:
     """Measure every size of body."""
     for label, (size, number) in bench.volume.accepted.items():
         figure = f"accept {label}"
+        also_busy = figure == BUSY_OF and bench.volume.steady_seconds > 0
         for _ in bench.pairs(figure, few=figure != BUSY_OF):
             rate = _accept(bench, bench.setup.ours, figure, size, number)
             if bench.volume.steady_seconds:
                 _hold(bench, figure, size, rate / 2)
-            if figure == BUSY_OF and bench.volume.steady_seconds:
+            if also_busy:
                 _accept_while_draining(bench, size, number)
             documents = partial(bodies.applications, number, size)
             rate = _answer(bench, EMPTY, f"{bench.setup.empty}/", figure, documents())
-            if figure == BUSY_OF and bench.volume.steady_seconds:
+            if also_busy:
                 bench.record.add(BUSY, EMPTY, rate, _UNIT)
             if bench.volume.steady_seconds:  # limits, which no ratio is checked against
                 _hold_empty(bench, figure, size, rate / 2)
                 _answer(bench, NGINX, f"{bench.setup.nginx}/", figure, documents())
                 bench.record.add(figure, APPEND, _appended(bench, size, number), _UNIT)
             _accept(bench, bench.setup.theirs, figure, size, number)
-        if figure == BUSY_OF and bench.volume.steady_seconds:
+        if also_busy:
             _crowd(bench, size, number)
 
 

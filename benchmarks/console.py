@@ -16,20 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from uuid_utils.compat import uuid7
 
 from app.console.access import COOKIE, Session
-from app.crypto.digests import Fingerprints
-from app.crypto.sealing import SealingKeys
-from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
 from app.domain.high_water_mark import new_epoch
-from app.domain.outcome import ProcessedDelivery
-from app.providers.kompar.events import Kompar
-from app.sandbox.kompar import encrypt
 from app.storage import periods, reports
 from app.storage.connection import connect, session
 from app.storage.ledger import Ledger
-from benchmarks import bodies, growth, machine
+from benchmarks import bodies, growth, machine, processed
 from benchmarks.console_pages import Look, looks
 from benchmarks.result_files import KVITTO, LAST, RESULTS, Record
 from benchmarks.tables import table
@@ -39,7 +32,6 @@ from tests.support.console_client import as_console, begin_session
 from tests.support.dashboards import filled
 from tests.support.kvitto_process import command
 from tests.support.ports import free_port
-from tests.support.providers.kompar_fixtures import KEY
 
 GOAL_MS = 200.0
 _ROWS = 5_000_000
@@ -49,8 +41,6 @@ _NEWEST = "SELECT receipt, provider, topic, outcome, received_at FROM kvitto.rec
 # What a server of such a ledger has at least. Filling is one long write: it needs few checkpoints, and one vacuum.
 SERVER = ("-cshared_buffers=1GB", "-cmax_wal_size=8GB", "-ccheckpoint_timeout=1h", "-cautovacuum=off")
 _OPERATORS = (Path(__file__).parent / "operators.sql").read_text()
-_KOMPAR = Kompar((("a", KEY.encode()),), Fingerprints(b"k" * 32))
-_SEALS = SealingKeys((("2026-11-01", b"s" * 32),))
 _PASSWORD = "password-of-machines"
 
 
@@ -75,7 +65,7 @@ def main(rows: int) -> None:
 def fill(dsn: str, rows: int) -> None:
     """Store an application, and fill the ledger with others like it, and with what operators leave."""
     with closing(Ledger(dsn, "kompar")) as ledger, connect(dsn, "bench") as connection:
-        ledger.store([_application()])
+        ledger.store([processed.application(next(iter(bodies.applications(1))), new_epoch(), 0)])
         growth.fill(dsn, 0, rows)
         connection.execute("SET statement_timeout = 0")
         connection.execute(_OPERATORS.encode(), {"total": rows})
@@ -85,15 +75,6 @@ def fill(dsn: str, rows: int) -> None:
                 of_provider.close_periods()
             periods.recount(connection, provider, everything=True)
         connection.execute("CHECKPOINT")
-
-
-def _application() -> ProcessedDelivery:
-    receipt = uuid7()
-    body = encrypt(next(iter(bodies.applications(1))), KEY)
-    delivery = Delivery(receipt, "kompar", "applications", {}, _SEALS.seal(receipt, body))
-    position = StreamId(int(time.time() * 1000), 0)
-    received = ReceivedDelivery(delivery, position.received_at, new_epoch(), position)
-    return ProcessedDelivery(received, _KOMPAR.validate(_KOMPAR.open("applications", {}, body)))
 
 
 @contextmanager

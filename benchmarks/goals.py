@@ -9,7 +9,7 @@ from benchmarks.memory import memory_figure
 from benchmarks.result_files import Record
 from benchmarks.statistics import Spread, ratio
 
-_ACCEPT = "accept 0.5 KB"
+_ACCEPT = accept.BUSY_OF
 _HALF = accept.half(_ACCEPT)
 
 

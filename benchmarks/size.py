@@ -5,33 +5,21 @@ An own Postgres, and applications of the usual size, stored by the ledger as a w
 
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from uuid_utils.compat import uuid7
-
-from app.crypto.digests import Fingerprints
-from app.crypto.sealing import SealingKeys
-from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
 from app.domain.high_water_mark import new_epoch
-from app.domain.outcome import ProcessedDelivery
-from app.providers.kompar.events import Kompar
-from app.sandbox.kompar import encrypt
 from app.storage.connection import Connection, connect
 from app.storage.ledger import Ledger
-from benchmarks import bodies
+from benchmarks import bodies, processed
 from benchmarks.result_files import KVITTO, Record
 from benchmarks.workload_size import Volume
 from tests.support import databases, servers
-from tests.support.providers.kompar_fixtures import KEY
 
 FIGURE = "bytes in Postgres per event"
 _BATCH = 500
-_KOMPAR = Kompar((("a", KEY.encode()),), Fingerprints(b"k" * 32))
-_SEALS = SealingKeys((("2026-11-01", b"s" * 32),))
 # Of a table: the heap, its indexes, and what is kept apart because it is large.
 _PARTS = """
     SELECT root.relname::text AS name, sum(pg_relation_size(part.oid))::bigint AS bytes
@@ -78,14 +66,7 @@ def _store(ledger: Ledger, events: int) -> None:
     """Store applications in batches, as many as a busy worker claims at once."""
     documents, epoch, numbers = bodies.applications(events), new_epoch(), iter(range(events))
     while batch := list(islice(documents, _BATCH)):
-        found = []
-        for document in batch:
-            receipt, position = uuid7(), StreamId(int(time.time() * 1000), next(numbers))
-            body = encrypt(document, KEY)
-            delivery = Delivery(receipt, "kompar", "applications", {}, _SEALS.seal(receipt, body))
-            received = ReceivedDelivery(delivery, position.received_at, epoch, position)
-            found.append(ProcessedDelivery(received, _KOMPAR.validate(_KOMPAR.open("applications", {}, body))))
-        ledger.store(found)
+        ledger.store([processed.application(document, epoch, next(numbers)) for document in batch])
 
 
 def _sizes(connection: Connection) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """A person is found and erased however the national id is spelled, and wherever a delivery about the person is."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,8 @@ NOTHING = Held("kompar", frozenset(), frozenset())
 
 @pytest.fixture
 def kvitto(redis: Redis, database: str, connection: Connection, tmp_path: Path) -> Iterator[Kvitto]:
-    found = Kvitto(redis, database, connection, tmp_path)
-    yield found
-    found.ledger.close()
-    found.slot.release()
+    with closing(Kvitto(redis, database, connection, tmp_path)) as found:
+        yield found
 
 
 def spellings(century: str, born: str, serial: str) -> list[str]:

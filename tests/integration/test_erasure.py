@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,8 @@ from tests.support.erasing import ACCESS, KEY, OTHER, PERSON, SEALS, Kvitto, app
 
 @pytest.fixture
 def kvitto(redis: Redis, database: str, connection: Connection, tmp_path: Path) -> Iterator[Kvitto]:
-    found = Kvitto(redis, database, connection, tmp_path)
-    yield found
-    found.ledger.close()
-    found.slot.release()
+    with closing(Kvitto(redis, database, connection, tmp_path)) as found:
+        yield found
 
 
 def test_person_is_erased_in_every_role_and_nobody_else_is(kvitto: Kvitto, connection: Connection) -> None:

@@ -81,6 +81,10 @@ class Kvitto:
     def missing(self) -> int:
         return conservation.audit(self.connection, self.inbox).missing
 
+    def close(self) -> None:
+        self.ledger.close()
+        self.slot.release()
+
 
 def application(number: str, **more: Any) -> dict[str, Any]:
     return {"application_id": number, "name": "Anna", "amount": 100_000} | more
