@@ -34,8 +34,13 @@ _SECURITY_HEADERS = {
 }
 
 
-def create_app(current: Callable[[], ConsoleSettings], ledger: LedgerReader | None = None) -> Flask:
-    """Return the console's app, which reads by `ledger`. `current` returns the settings, with the password of now."""
+def create_app(
+    current: Callable[[], ConsoleSettings], ledger: LedgerReader | None = None, finder: ProblemFinder | None = None
+) -> Flask:
+    """Return the console's app, which reads by `ledger` and shows what `finder` finds.
+
+    `current` returns the settings, with the password of now.
+    """
     app, settings = Flask(__name__), current()
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters |= cells.FILTERS
@@ -47,7 +52,7 @@ def create_app(current: Callable[[], ConsoleSettings], ledger: LedgerReader | No
         from app.console import single_sign_on  # noqa: PLC0415 - it needs the extra `oidc`
 
         single_sign_on.add_routes(pages, current)
-    overview.add_routes(pages, ProblemFinder(settings))
+    overview.add_routes(pages, finder or ProblemFinder(settings))
     deliveries.add_routes(pages)
     dead_letters.add_routes(pages)
     jobs.add_routes(pages)
