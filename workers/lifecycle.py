@@ -133,6 +133,7 @@ def start() -> None:
     """
     slot = ConsumerSlot(worker=worker_id())
     require_fit_servers("worker", worker_settings())
+    gc.freeze()  # a collection in a child would write to what both share, and so copy all of it
     FallbackSweep([make_consumer(provider, slot) for provider in worker_settings().providers], worker_id()).start()
 
 

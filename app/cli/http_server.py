@@ -5,6 +5,7 @@ loads the application would be lost, and Granian would wait until it kills the f
 fork, and a fork starts with the default handler, which ends it.
 """
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -64,6 +65,7 @@ def _serve(name: str, interface: Interfaces, bind: tuple[str, int], load: Callab
     """
     if sys.platform == "linux":
         multiprocessing.set_start_method("fork", force=True)  # the default up to Python 3.13
+    gc.freeze()  # a collection in a fork would write to what both share, and so copy all of it
     os.register_at_fork(before=_block_sigterm, after_in_parent=_unblock_sigterm, after_in_child=_end_on_sigterm)
     server = Granian(
         interface.value,  # `load` knows the target

@@ -41,6 +41,7 @@ def prepare_postgres(folder: Path, port: int) -> list[str]:
         "fsync": "on",
         "full_page_writes": "on",
         "synchronous_commit": "on",
+        "io_method": "sync",  # three processes less; what one machine's tables need is in memory
         # A failing statement's text and detail quote values.
         "log_min_error_statement": "panic",
         "log_error_verbosity": "terse",

@@ -1,6 +1,7 @@
 """Runs programs, restarts those that die, and stops them in order."""
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -101,6 +102,7 @@ class Supervisor:
     def _spawn(self, program: Program) -> None:
         program.starts += 1
         program.started_at = time.monotonic()
+        gc.freeze()  # a collection in the fork would write to what both share, and so copy all of it
         program.process = _FORK.Process(target=_become, args=(program, self._keep_open), name=program.name)
         program.process.start()
 
