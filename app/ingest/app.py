@@ -19,7 +19,7 @@ from app.domain import canary
 from app.inbox import client, wakeup
 from app.inbox.stream import Inbox
 from app.ingest.answer_reporter import AnswerReporter
-from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers, probe_postgres, probe_redis
+from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers, PostgresProbe, probe_redis
 from app.ingest.credential_reporter import CredentialReporter
 from app.ingest.durable_store import DurableStore
 from app.ingest.edge import Edge, Receivers, count
@@ -71,7 +71,7 @@ def create_edge(secrets: Rereading[EdgeSettings], draining: threading.Event) -> 
             partial(probe_redis, redis, all_inboxes, exceptions, replicas),
             partial(redis.connection_pool.disconnect, inuse_connections=False),
         ),
-        CircuitBreaker("postgres", partial(probe_postgres, pool, exceptions)),
+        CircuitBreaker("postgres", PostgresProbe(pool, exceptions)),
         keeps_in_redis,
     )
     answer_reporter = AnswerReporter(pool)

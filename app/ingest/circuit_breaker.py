@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from redis import Redis
@@ -12,15 +11,18 @@ from redis import Redis
 from app.errors import StoreUnavailableError
 from app.inbox import client
 from app.inbox.stream import Inbox
+from app.storage.connection import Connection
 from app.storage.fallbacks import LASTING_SECONDS, Fallback
 from app.storage.pool import Pool
-from app.storage.usability import require_usable
+from app.storage.usability import require_durable, require_privileges
 
 _PROBE_INTERVAL_SECONDS = 1.0
 # A probe takes milliseconds. A store whose probe takes this long would keep requests waiting.
 _SLOW_SECONDS = 0.5
 # A store whose probe does not return, for example because its name cannot be resolved, counts as unavailable.
 _HUNG_SECONDS = 2.0
+# How long the privileges of a role are relied on: reading them takes as long as all else that a probe reads.
+_PRIVILEGES_SECONDS = 10.0
 # Redis refuses appends and wake-ups at its memory limit, so deliveries go to Postgres before that.
 _FULL_SHARE = 0.8
 logger = logging.getLogger(__name__)
@@ -142,7 +144,25 @@ def probe_redis(redis: Redis, inboxes: Sequence[Inbox], exceptions: Collection[s
     return client.used_share(redis) < _FULL_SHARE
 
 
-def probe_postgres(pool: Pool, exceptions: Collection[str]) -> bool:
-    """Return true; raises StoreUnavailableError unless a commit in Postgres proves that a write is on disk."""
-    pool.run(partial(require_usable, process="ingest", exceptions=exceptions))
-    return True
+class PostgresProbe:
+    """Probes Postgres through a pool; `exceptions` are settings that need not be durable, as `postgres.setting`."""
+
+    def __init__(self, pool: Pool, exceptions: Collection[str]) -> None:
+        self._pool = pool
+        self._exceptions = exceptions
+        self._trusted_until = 0.0
+
+    def __call__(self) -> bool:
+        """Return true: there is room.
+
+        Raises:
+            StoreUnavailableError: A commit does not prove that a write is on disk, or this role may not write.
+        """
+        self._pool.run(self._require_usable)
+        return True
+
+    def _require_usable(self, connection: Connection) -> None:
+        require_durable(connection, self._exceptions)
+        if time.monotonic() > self._trusted_until:
+            require_privileges(connection, "ingest")
+            self._trusted_until = time.monotonic() + _PRIVILEGES_SECONDS

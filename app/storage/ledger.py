@@ -17,7 +17,7 @@ from app.errors import StoreUnavailableError
 from app.storage import access_log, dead_letters, erasure, events, feed, late_retries, periods, receipts
 from app.storage.access_log import Access
 from app.storage.connection import MISCONFIGURED, Connection, borrow, connect
-from app.storage.usability import require_usable
+from app.storage.usability import require_durable, require_privileges
 from config.environment import ConfigurationError
 
 # How long a check of server and session is relied on.
@@ -171,7 +171,8 @@ class Ledger:
             self._trusted_until = 0.0
         if time.monotonic() > self._trusted_until:
             with borrow(connection):
-                require_usable(connection, "worker", self._exceptions)
+                require_durable(connection, self._exceptions)
+                require_privileges(connection, "worker")
             self._trusted_until = time.monotonic() + _CHECK_SECONDS
         return connection
 

@@ -24,17 +24,20 @@ def require_writable(connection: Connection) -> None:
         raise StoreUnavailableError(READ_ONLY)
 
 
-def require_usable(connection: Connection, process: str, exceptions: Collection[str]) -> None:
+def require_privileges(connection: Connection, process: str) -> None:
+    """Raise StoreUnavailableError if this role lacks a privilege that `process` needs, now or later."""
+    if faults := only_faults([postgres.privileges(read_privileges(connection, [process]))]):
+        raise StoreUnavailableError(NO_PERMISSION, f"{faults[0].message}. {faults[0].hint}")
+
+
+def require_durable(connection: Connection, exceptions: Collection[str]) -> None:
     """Raise StoreUnavailableError unless a commit here proves that a row is on disk, in the tables that are meant.
 
-    Nor if this role lacks a privilege that `process` needs: a commit later might be the first to need it.
     `exceptions` are settings that need not be durable, as `postgres.setting`.
     """
     require_writable(connection)
     if faults := session_errors(connection):
         raise StoreUnavailableError(MISCONFIGURED, faults[0].message)
-    if faults := only_faults([postgres.privileges(read_privileges(connection, [process]))]):
-        raise StoreUnavailableError(NO_PERMISSION, f"{faults[0].message}. {faults[0].hint}")
     if faults := durability_errors(connection, exceptions):
         raise StoreUnavailableError("postgres-not-durable", "; ".join(fault.name for fault in faults))
 

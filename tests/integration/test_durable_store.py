@@ -15,7 +15,7 @@ from app.audit import conservation
 from app.errors import StoreUnavailableError
 from app.inbox import client
 from app.inbox.stream import Inbox
-from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers, probe_postgres, probe_redis
+from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers, PostgresProbe, probe_redis
 from app.ingest.durable_store import DurableStore
 from app.ingest.high_water_reporter import HighWaterReporter
 from app.storage.connection import Connection
@@ -41,7 +41,7 @@ def pool(database: str) -> Iterator[Pool]:
 def store_of(inbox: Inbox, redis: Redis, pool: Pool, wakeups: Wakeups, *, keeps_in_redis: bool = True) -> DurableStore:
     breakers = CircuitBreakers(
         CircuitBreaker("redis", partial(probe_redis, redis, [inbox], (), 0)),
-        CircuitBreaker("postgres", partial(probe_postgres, pool, ())),
+        CircuitBreaker("postgres", PostgresProbe(pool, ())),
         keeps_in_redis,
     )
     return DurableStore(inbox, pool, breakers, HighWaterReporter(pool, ["kompar"], []), lambda: wakeups.append(None))

@@ -9,7 +9,7 @@ import pytest
 from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
 from app.domain.outcome import ProcessedDelivery
 from app.errors import InvalidDeliveryError, StoreUnavailableError
-from app.ingest.circuit_breaker import probe_postgres
+from app.ingest.circuit_breaker import PostgresProbe
 from app.storage import privileges
 from app.storage.connection import Connection, borrow, connect
 from app.storage.ledger import Ledger
@@ -84,7 +84,7 @@ def test_probe_in_the_role_of_another_process_fails_before_any_delivery(database
         closing(Pool(as_role(database, role), "ingest", 3)) as pool,
         pytest.raises(StoreUnavailableError, match=lacks) as error,
     ):
-        probe_postgres(pool, ())
+        PostgresProbe(pool, ())()
     assert error.value.reason == "postgres-no-permission"
     assert "DATABASE_URL" in error.value.detail
 

@@ -16,7 +16,7 @@ from redis import Redis
 from app.inbox import client
 from app.inbox.stream import Inbox
 from app.inbox.wakeup import WakeupPublisher
-from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers, probe_postgres, probe_redis
+from app.ingest.circuit_breaker import CircuitBreaker, CircuitBreakers, PostgresProbe, probe_redis
 from app.ingest.durable_store import DurableStore
 from app.ingest.high_water_reporter import HighWaterReporter
 from app.storage.connection import Connection
@@ -100,7 +100,7 @@ def test_one_delivery_of_many_goes_to_postgres_after_a_fail_over(
     pair: Pair, redis: Redis, database: str, connection: Connection
 ) -> None:
     with closing(Pool(database, "test", 5.0)) as pool:
-        breakers = CircuitBreakers(breaker_of(redis), CircuitBreaker("postgres", partial(probe_postgres, pool, ())))
+        breakers = CircuitBreakers(breaker_of(redis), CircuitBreaker("postgres", PostgresProbe(pool, ())))
         reporter = HighWaterReporter(pool, ["kompar"], [])
         store = DurableStore(Inbox(redis, "kompar"), pool, breakers, reporter, lambda: None)
         asyncio.run(store.store(delivery("before")))
