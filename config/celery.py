@@ -18,8 +18,6 @@ SWEEP_SECONDS = 3.0
 # Longer than a task may run: a consumer that has not acknowledged its claim by then is dead.
 ABANDONED_SECONDS = 45
 AUDIT_SECONDS = 30.0
-# A person waits for what the console asks of a worker.
-OPERATE_SECONDS = 2.0
 SILENCE_SECONDS = 30.0
 # Partitions are made and old rows removed in steps of seconds: a month has time for thousands.
 RETAIN_SECONDS = 600.0
@@ -123,11 +121,10 @@ def wake_up_queues(providers: Collection[str]) -> list[Queue]:
 def schedule(providers: tuple[str, ...]) -> dict[str, Any]:
     """Return beat's schedule: sweep, audit and retention of every provider, with or without wake-ups.
 
-    And a look at what operators ask for, and at how long the provider has been silent.
+    And a look at how long the provider has been silent.
     """
     tasks = {
         "sweep": SWEEP_SECONDS,
-        "operate": OPERATE_SECONDS,
         "audit": AUDIT_SECONDS,
         "retain": RETAIN_SECONDS,
         "silence": SILENCE_SECONDS,

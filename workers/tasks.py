@@ -22,11 +22,12 @@ def drain(provider: str) -> None:
 
 @app.task(name="sweep")
 def sweep(provider: str) -> None:
-    """Empty the provider's inbox on schedule, without a wake-up."""
+    """Empty the provider's inbox on schedule, without a wake-up; then do what operators ask for in the console."""
     try:
         lifecycle.consumer(provider).sweep()
     except Exception:
         logger.exception("sweep_failed", extra={"provider": provider})
+    _operate(provider)
 
 
 @app.task(name="audit")
@@ -38,9 +39,7 @@ def audit(provider: str) -> None:
         logger.exception("audit_failed", extra={"provider": provider})
 
 
-@app.task(name="operate")
-def operate(provider: str) -> None:
-    """Do what operators ask for in the console."""
+def _operate(provider: str) -> None:
     try:
         lifecycle.operator_jobs(provider).work()
     except StoreUnavailableError:

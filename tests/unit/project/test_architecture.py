@@ -78,9 +78,7 @@ print([name for name in banned if name in sys.modules] + [name for name in opene
 
 def test_every_task_that_is_sent_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")  # Celery reads its settings at first use
-    defined = {
-        task.name for task in (tasks.drain, tasks.sweep, tasks.operate, tasks.audit, tasks.retain, tasks.silence)
-    }
+    defined = {task.name for task in (tasks.drain, tasks.sweep, tasks.audit, tasks.retain, tasks.silence)}
     scheduled = {entry["task"] for entry in schedule(("kompar",)).values()}
     assert defined == scheduled | {wakeup.TASK}
 
