@@ -34,15 +34,15 @@ class Volume:
 
 FULL = Volume(
     pairs=5,
-    accepted={"0.5 KB": (500, 20_000), "4 KB": (4096, 10_000), "64 KB": (65_536, 2_000), "1 MB": (1_000_000, 150)},
+    accepted={"0.5 KB": (500, 12_000), "4 KB": (4096, 6_000), "64 KB": (65_536, 1_200), "1 MB": (1_000_000, 100)},
     steady_seconds=4,
-    drained=20_000,
+    drained=12_000,
     search_steps=3,
     stored=(0, 1_000_000, 5_000_000),
-    delivered=300_000,
+    delivered=150_000,
     looks=10,
     staged=5_000,
-    burst_seconds=20,
+    burst_seconds=10,
     aged=5_000_000,
 )
 QUICK = Volume(
