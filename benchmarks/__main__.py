@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import machine, plots, tables, thresholds
+from benchmarks import machine, pages, plots, tables, thresholds
 from benchmarks.result_files import LAST, RESULTS, Record
 from benchmarks.suite import CHECKED, MEASUREMENTS, Measurement
 from benchmarks.workload_size import CHECK, FULL, QUICK, Volume
@@ -21,7 +21,7 @@ _DEFAULT = [measurement.name for measurement in MEASUREMENTS if not measurement.
     "--only",
     multiple=True,
     type=click.Choice(_NAMES),
-    help="Measure this; repeatable. Default: all but growth, ageing and tracing.",
+    help="Measure this; repeatable. Default: all but growth, ageing, console and tracing.",
 )
 @click.option(
     "--pairs",
@@ -55,10 +55,15 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
     if amend and (not only or pairs or quick or check):
         raise click.UsageError("--amend goes with --only, in full volumes")
     where = folder or (LAST if only or quick or check else RESULTS)
-    where.mkdir(parents=True, exist_ok=True)
+    partial = LAST if where == RESULTS else where
+    for each in (where, partial):
+        each.mkdir(parents=True, exist_ok=True)
     volume = CHECK if check else QUICK if quick else FULL
     chosen = [CHECKED] if check else [each for each in MEASUREMENTS if each.name in (only or _DEFAULT)]
-    record = _measured(chosen, replace(volume, pairs=pairs or volume.pairs), where)
+    record = _measured(chosen, replace(volume, pairs=pairs or volume.pairs), RESULTS if amend else where, partial)
+    if where == RESULTS:
+        record.add_earlier(Record.read(RESULTS / "results.json"))
+        _keep(record, RESULTS)
     faults = [f"void: {text}" for text in record.voids]
     if amend and not faults:
         _amend(record, ", ".join(only))
@@ -71,13 +76,13 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
     raise SystemExit(1 if faults else 0)
 
 
-def _measured(chosen: Sequence[Measurement], volume: Volume, folder: Path) -> Record:
-    """Take every measurement; what there is by then is kept after each, since all of them take an hour."""
+def _measured(chosen: Sequence[Measurement], volume: Volume, pictures: Path, partial: Path) -> Record:
+    """Take every measurement; what there is by then is kept after each, since all of them take half an hour."""
     record = Record(machine=machine.describe())
     for measurement in chosen:
         click.echo(measurement.name, err=True)
-        measurement.take(volume, folder, record, lambda text: click.echo(f"  {text}", err=True))
-        _keep(record, folder)
+        measurement.take(volume, pictures, record, lambda text: click.echo(f"  {text}", err=True))
+        _keep(record, partial)
     return record
 
 
@@ -91,6 +96,9 @@ def _keep(record: Record, folder: Path) -> None:
     record.write(folder / "results.json")
     (folder / "RESULTS.md").write_text(tables.page(record), encoding="utf-8")
     plots.draw(record, folder)
+    if folder == RESULTS:
+        for figure in pages.update(record):
+            click.echo(f"say in docs/performance.md why this goal is missed: {figure}", err=True)
 
 
 def _printed(record: Record) -> str:

@@ -1,11 +1,11 @@
-"""Console: `python -m benchmarks.console [ROWS]` measures each page of the console over so many deliveries.
+"""Console: each of its pages over millions of deliveries.
 
-It stands alone, beside the benchmarks of the whole: an own Postgres, filled by SQL, and the console's own process,
-which is asked over HTTP. The panels of the dashboard that reads the ledger run over the same rows. Beside each look
-there is one at a bare indexed query.
+An own Postgres, filled by SQL, and the console's own process, which is asked over HTTP. The panels of the dashboard
+that reads the ledger run over the same rows. Beside each look there is one at a bare indexed query. Every look is on a
+page of its own, CONSOLE.md; what goals are about is among the results of the other benchmarks, too.
 """
 
-import sys
+import statistics
 import tempfile
 import time
 from base64 import b64encode
@@ -23,9 +23,10 @@ from app.storage import periods, reports
 from app.storage.connection import connect, session
 from app.storage.ledger import Ledger
 from benchmarks import bodies, growth, machine, processed
-from benchmarks.console_pages import Look, looks
-from benchmarks.result_files import KVITTO, LAST, RESULTS, Record
+from benchmarks.console_pages import DELIVERIES, EVERY, GOAL_MS, START, Look, looks
+from benchmarks.result_files import KVITTO, Record
 from benchmarks.tables import table
+from benchmarks.workload_size import Volume
 from deploy.monitoring.dashboards import LOAN_PIPELINE
 from tests.support import databases, servers
 from tests.support.console_client import as_console, begin_session
@@ -33,8 +34,6 @@ from tests.support.dashboards import filled
 from tests.support.kvitto_process import command
 from tests.support.ports import free_port
 
-GOAL_MS = 200.0
-_ROWS = 5_000_000
 _PAIRS = 7
 _BARE = "bare indexed query"
 _NEWEST = "SELECT receipt, provider, topic, outcome, received_at FROM kvitto.receipts ORDER BY receipt DESC LIMIT 50"
@@ -44,22 +43,32 @@ _OPERATORS = (Path(__file__).parent / "operators.sql").read_text()
 _PASSWORD = "password-of-machines"
 
 
-def main(rows: int) -> None:
-    """Measure, print a table, and keep it with every value; those of fewer rows apart from the results."""
-    record = Record(machine.describe())
+def measure(volume: Volume, folder: Path, record: Record, say: Callable[[str], None]) -> None:
+    """Measure as one of the benchmarks; keep every look in a file of its own, since there are a thousand."""
+    rows = volume.aged
+    say(f"filling a ledger: {rows:,} deliveries")
+    looked = _measured(rows, say)
+    (folder / "CONSOLE.md").write_text(page(looked, rows), encoding="utf-8")
+    looked.write(folder / "console.json")
+    for figure, name in {START: "overview", DELIVERIES: "deliveries newest"}.items():
+        for milliseconds in looked.values(name):
+            record.add(figure, KVITTO, milliseconds, "ms")
+    for name in dict.fromkeys(point.figure for point in looked.points):
+        record.add(EVERY, KVITTO, statistics.median(looked.values(name)), "ms")
+
+
+def _measured(rows: int, say: Callable[[str], None]) -> Record:
+    """Return every look."""
+    looked = Record(machine.describe())
     with tempfile.TemporaryDirectory() as name, servers.postgres(folder := Path(name), *SERVER) as server:
         folder.chmod(0o755)
         databases.prepare(server)
         dsn = databases.create(server)
         fill(dsn, rows)
         with servers.valkey(folder) as redis, serve(dsn, redis, folder) as client:
-            measure(record, dsn, client)
-    shown = page(record, rows)
-    print(shown)
-    folder = RESULTS if rows >= _ROWS else LAST
-    folder.mkdir(exist_ok=True)
-    (folder / "CONSOLE.md").write_text(shown, encoding="utf-8")
-    record.write(folder / "console.json")
+            say("looking at each page and panel")
+            _look(looked, dsn, client)
+    return looked
 
 
 def fill(dsn: str, rows: int) -> None:
@@ -105,7 +114,7 @@ def _is_alive(client: httpx.Client) -> bool:
         return False
 
 
-def measure(record: Record, dsn: str, served: tuple[httpx.Client, Session]) -> None:
+def _look(record: Record, dsn: str, served: tuple[httpx.Client, Session]) -> None:
     """Measure each page, the start of each export and each panel, in turn with a bare query."""
     client, operator = served
     with connect(dsn, "bench") as connection:
@@ -174,13 +183,9 @@ def page(record: Record, rows: int) -> str:
     head = (f"over {rows:,} deliveries", "ms", "from – to", "by bare query", "≤ 200 ms")
     return f"""# The console over {rows:,} deliveries
 
-Written by `python -m benchmarks.console {rows}`; every value is in console.json. Medians of {_PAIRS} looks in turn with
+Written by `python -m benchmarks --only console`; every value is in console.json. Medians of {_PAIRS} looks in turn with
 a bare query: the newest 50 receipts by the primary key, on a connection of its own as each page has one. A first look
 is not counted. Machine: {facts}.
 
 {table(head, lines)}
 """
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1].replace("_", "")) if len(sys.argv) > 1 else _ROWS)

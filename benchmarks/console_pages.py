@@ -6,6 +6,9 @@ from urllib.parse import urlencode
 
 from app.storage.connection import Connection, fetch_one
 
+GOAL_MS = 200.0
+START, DELIVERIES = "console: start page", "console: page of deliveries"
+EVERY = "console: every page and panel, by its median"
 _NO_ID = "00000000-0000-0000-0000-000000000000"
 # Of benchmarks/filling.sql: an application with a flag, a later revision, a duplicate and a decision; and its company.
 _ENTITY = "SELECT receipt, entity_id, persons[1] AS person FROM kvitto.events WHERE receipt = %s"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from benchmarks import accept, ageing, bulkheads, drain, end_to_end, idle, size, tracing
+from benchmarks import accept, ageing, bulkheads, console_pages, drain, end_to_end, idle, size, tracing
 from benchmarks.growth import drain_figure, views_figure
 from benchmarks.memory import memory_figure
 from benchmarks.result_files import Record
@@ -105,6 +105,9 @@ GOALS = (
     Goal("CPU of an audit beyond one over a hundredth", 50, " ms", False, _more(ageing.COUNT, ageing.FEW)),
     *(_never_above(figure, 100, " ms", figure) for figure in ageing.WAITS.values()),
     Goal("slowest dashboard view over the fullest ledger", 200, " ms", False, _slowest_view),
+    _at_most("console's start page over 5 million", console_pages.GOAL_MS, " ms", console_pages.START),
+    _at_most("console's page of deliveries over 5 million", console_pages.GOAL_MS, " ms", console_pages.DELIVERIES),
+    _never_above("slowest page or panel over 5 million", console_pages.GOAL_MS, " ms", console_pages.EVERY),
     _at_most("bytes in Postgres per event", 1600, " B", size.FIGURE),
     _never_above("memory of an ingest process (highest)", 80, " MB", memory_figure("ingest")),
     _never_above("memory of a worker process (highest)", 120, " MB", memory_figure("worker")),

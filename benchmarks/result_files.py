@@ -59,6 +59,15 @@ class Record:
         self.remarks += [*later.remarks, f"{what}: measured again, apart from the rest"]
         self.voids += later.voids
 
+    def add_earlier(self, earlier: "Record") -> None:
+        """Add what an earlier run measured and this one did not, and say so."""
+        measured = {point.figure for point in self.points}
+        kept = [point for point in earlier.points if point.figure not in measured]
+        self.points += kept
+        self.curves = earlier.curves | self.curves
+        if kept:
+            self.remarks.append(f"of an earlier run: {', '.join(dict.fromkeys(point.figure for point in kept))}")
+
     def values(self, figure: str, subject: str = KVITTO) -> list[float]:
         """Return what was measured, in order."""
         return [point.value for point in self.points if (point.figure, point.subject) == (figure, subject)]

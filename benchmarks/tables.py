@@ -1,13 +1,23 @@
 """What a run came to, as Markdown: the goals first, then every figure beside its baselines."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
+from benchmarks import drain, end_to_end
 from benchmarks.accept import in_postgres
 from benchmarks.goals import judged
 from benchmarks.result_files import KVITTO, Record
 from benchmarks.statistics import Spread
 
 Row = Sequence[str]
+GOALS = ("figure", "goal", "measured", "from – to", "met")
+STORES = ("/s", "DURABLE_STORE=redis", "DURABLE_STORE=postgres")
+RATES = ("what", KVITTO, "tutorial")
+# So many goals at most are a choice of them: README shows these.
+CHOSEN = 5
+_RATES = {
+    "accept, 0.5 KB": "accept 0.5 KB", "accept, 4 KB": "accept 4 KB", "accept, 64 KB": "accept 64 KB",
+    "accept, 1 MB": "accept 1 MB", "drain a backlog": drain.FIGURE, "end to end, sustained": end_to_end.SUSTAINED,
+}  # fmt: skip
 
 
 def table(head: Row, rows: Sequence[Row]) -> str:
@@ -18,13 +28,19 @@ def table(head: Row, rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def goals(record: Record) -> str:
-    """Return the goals that were measured: what counts, and between what the runs lie."""
+def cells(line: str) -> list[str]:
+    """Return the texts of a row of a table."""
+    return [each.strip() for each in line.strip("|").split("|")]
+
+
+def goals(record: Record, shown: Collection[str] | None = None) -> str:
+    """Return the goals that were measured, or those figures of them: what counts, between what the runs lie."""
     rows = [
-        (goal.figure, str(goal), _number(found.median), _between(found), "yes" if met else "NO")
+        (goal.figure, str(goal), number(found.median), _between(found), "yes" if met else "NO")
         for goal, found, met in judged(record)
     ]
-    return table(("figure", "goal", "measured", "from – to", "met"), rows)
+    head, rule, *lines = table(GOALS, rows).splitlines()
+    return "\n".join([head, rule, *(line for line in lines if shown is None or cells(line)[0] in shown)])
 
 
 def figures(record: Record) -> str:
@@ -35,11 +51,21 @@ def figures(record: Record) -> str:
 def stores(record: Record) -> str:
     """Return the rates of accept by the store that keeps deliveries; empty if only one was measured."""
     rows = [
-        (figure, *(f"{_number(each.median)} ({_between(each)})" for each in (streamed, kept)))
+        (figure, *(f"{number(each.median)} ({_between(each)})" for each in (streamed, kept)))
         for figure in dict.fromkeys(point.figure for point in record.points)
         if (streamed := record.spread(figure)) and (kept := record.spread(in_postgres(figure)))
     ]
-    return table(("/s", "DURABLE_STORE=redis", "DURABLE_STORE=postgres"), rows) if rows else ""
+    return table(STORES, rows) if rows else ""
+
+
+def rates(record: Record) -> str:
+    """Return our rates beside those of the tutorial."""
+    rows = [
+        (words, *(f"{number(each.median)} /s" if each else "-" for each in both))
+        for words, figure in _RATES.items()
+        if any(both := (record.spread(figure), record.spread(figure, "tutorial")))
+    ]
+    return table(RATES, rows)
 
 
 def page(record: Record) -> str:
@@ -69,14 +95,14 @@ def _rows(record: Record) -> Iterator[Row]:
     for figure, subject, unit in dict.fromkeys((point.figure, point.subject, point.unit) for point in record.points):
         found = Spread.of(record.values(figure, subject))
         share = record.ratio(figure, subject) if subject != KVITTO else None
-        yield figure, subject, _number(found.median), _between(found), unit, _number(share.median) if share else ""
+        yield figure, subject, number(found.median), _between(found), unit, number(share.median) if share else ""
 
 
 def _between(found: Spread) -> str:
-    return f"{_number(found.least)} – {_number(found.greatest)}"
+    return f"{number(found.least)} – {number(found.greatest)}"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Return a value in three figures, whole from 100 on."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 

@@ -14,6 +14,7 @@ from benchmarks import (
     ageing,
     bodies,
     bulkheads,
+    console,
     cost,
     drain,
     end_to_end,
@@ -47,7 +48,7 @@ def test_every_measurement_gives_its_figures(tmp_path: Path) -> None:
             measurement.measure(bench)
         drain.measure_alone(bench)
         accept.measure_in_postgres(bench)
-        for each in (ageing, idle, size):
+        for each in (ageing, console, idle, size):
             each.measure(TINY, pictures, bench.record, bench.say)
         _lost_is_reported(bench)
     assert bench.record.points

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from benchmarks import tables, thresholds
+from benchmarks import pages, tables, thresholds
 from benchmarks.result_files import RESULTS, Record
 
 PAGE = (Path(__file__).parents[3] / "docs" / "performance.md").read_text()
@@ -13,6 +13,24 @@ RECORD = Record.read(RESULTS / "results.json")
 def test_the_tables_are_those_of_the_raw_data() -> None:
     assert tables.goals(RECORD) in PAGE
     assert tables.stores(RECORD) in PAGE
+
+
+def test_readme_and_page_have_the_numbers_of_the_raw_data() -> None:
+    for page in (pages.README, pages.PERFORMANCE):
+        assert pages.updated(text := page.read_text(encoding="utf-8"), RECORD) == text
+
+
+def test_other_numbers_replace_those_of_a_page() -> None:
+    record = Record()
+    record.add("accept 0.5 KB", "Kvitto", 3000, "/s")
+    record.add("accept 0.5 KB", "empty Flask view", 6000, "/s")
+    record.add("accept 0.5 KB at half the highest rate, p99", "Kvitto", 7, "ms")
+    found = pages.updated(PAGE, record)
+    assert "\n1 of 2 goals are missed" in found
+    assert "- **accept, 0.5 KB, by the empty Flask view" not in found  # a person writes the reason of a new miss
+    assert "- **accept at half the highest rate, p99:" not in found
+    assert "| accept at half the highest rate, p99  " in found
+    assert "| accept, 0.5 KB | 3,000 /s |        - |" in found
 
 
 def test_the_page_beside_the_raw_data_is_made_of_it() -> None:
