@@ -22,7 +22,8 @@ from tests.support.redis_server import redis_server
 from tests.support.servers import eventually
 
 _STREAM, _STATE = "inbox:kompar", "inbox:kompar:state"
-# How many wait before a loss, how many are lost at most, and how many arrive afterwards: enough to fill the gap.
+# How many wait before a loss, how many are lost at least, and how many arrive afterwards: enough to fill the gap.
+# A delivery whose append takes too long waits in Postgres instead, and maybe in Redis too: what is lost is counted.
 _BEFORE, ENTRIES, _AFTER = 10, 50, 70
 _HOUR_MS = 3_600_000
 Deliver = Callable[[int], None]
@@ -38,17 +39,21 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class ReportedLoss:
-    """How many entries were lost, how many the audit reports missing, and its exit status."""
+    """How many entries were lost, how many the audit reports missing, and its exit status.
+
+    error: why there is no report.
+    """
 
     name: str
-    lost: int
-    missing: int
-    status: int
+    lost: int = 0
+    missing: int = 0
+    status: int = 0
+    error: str = ""
 
     @property
     def is_right(self) -> bool:
         """Whether the audit reports every entry that was lost, and none else."""
-        return (self.missing, self.status) == (self.lost, 1 if self.lost else 0)
+        return not self.error and (self.missing, self.status) == (self.lost, 1 if self.lost else 0)
 
 
 def _serve(kvitto: Running, folder: Path) -> None:
@@ -61,19 +66,27 @@ def _serve(kvitto: Running, folder: Path) -> None:
     eventually(lambda: answers(kvitto.redis), "redis is back, on another folder")
 
 
+def _waiting(kvitto: Running) -> int:
+    with Redis.from_url(kvitto.redis) as client:
+        return int(client.xlen(_STREAM))
+
+
 def _emptied(kvitto: Running, deliver: Deliver) -> int:
     deliver(ENTRIES)
+    lost = _waiting(kvitto)
     empty(kvitto)
-    return ENTRIES
+    return lost
 
 
 def _copy_restored(kvitto: Running, deliver: Deliver) -> int:
     deliver(_BEFORE)
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(kvitto.data / "valkey" / "appendonlydir", Path(folder) / "appendonlydir")
+        copied = _waiting(kvitto)
         deliver(ENTRIES)
+        lost = _waiting(kvitto) - copied
         _serve(kvitto, Path(folder))
-    return ENTRIES
+    return lost
 
 
 def _promoted(is_cut_off: bool) -> Callable[[Running, Deliver], int]:
@@ -86,13 +99,15 @@ def _promoted(is_cut_off: bool) -> Callable[[Running, Deliver], int]:
                 replica.follow(primary)
                 if is_cut_off:
                     replica.promote()
+                copied = _waiting(kvitto)
                 deliver(ENTRIES)
+                lost = _waiting(kvitto) - copied
                 if not is_cut_off:
                     replica.await_caught_up(primary)
                     replica.promote()
             replica.kill()
             _serve(kvitto, Path(name) / "replica")
-        return ENTRIES if is_cut_off else 0
+        return lost if is_cut_off else 0
 
     return inflict
 
@@ -166,7 +181,10 @@ def reported_losses(folder: Path) -> Iterator[ReportedLoss]:
     """Inflict every loss on one Kvitto; yield what the audit reports of each, which is then accepted."""
     with running(folder / "data") as kvitto:
         for loss in LOSSES:
-            yield reported_loss(kvitto, loss)
+            try:
+                yield reported_loss(kvitto, loss)
+            except AssertionError as error:  # the run goes on, and its table is written
+                yield ReportedLoss(loss.name, error=str(error))
 
 
 def reported_loss(kvitto: Running, loss: Loss) -> ReportedLoss:
@@ -176,8 +194,12 @@ def reported_loss(kvitto: Running, loss: Loss) -> ReportedLoss:
     entities = count()
 
     def deliver(number: int) -> None:
-        for entity in (next(entities) for _ in range(number)):
-            load.extra.deliver(application(Random(entity), f"{loss.name}/{entity}"))
+        left = number
+        while left > 0:
+            entity = next(entities)
+            receipt = load.extra.deliver(application(Random(entity), f"{loss.name}/{entity}")).receipt
+            overflowed = kvitto.rows("SELECT FROM kvitto.overflow WHERE receipt = %s", receipt) if left == 1 else []
+            left -= not overflowed  # Redis confirms the last, and so all before it
         kvitto.await_reported("kompar")
 
     with frozen(*kvitto.workers()):

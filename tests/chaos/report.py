@@ -50,7 +50,7 @@ def failures(run: Run) -> list[str]:
         texts.append(f"at the end the ledger lacks {run.missing} receipts that were given")
     for loss in run.losses:
         if not loss.is_right:
-            found = f"the audit reports {loss.missing} missing and ends with status {loss.status}"
+            found = loss.error or f"the audit reports {loss.missing} missing and ends with status {loss.status}"
             texts.append(f"{loss.name}: {loss.lost} lost, {found}")
     return texts
 
