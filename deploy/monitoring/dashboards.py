@@ -221,9 +221,8 @@ LOAN_PIPELINE = (
     ),
     _sql(
         "Flags", "What is doubtful about applications, by quality flag.",
-        """SELECT flag, count(*) AS applications
-           FROM reporting.kompar_applications CROSS JOIN LATERAL unnest(flags) AS flag
-           WHERE $__timeFilter(first_received_at) AND flags <> '{}' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20""",
+        """SELECT flag, count(*) AS applications FROM reporting.kompar_application_flags
+           WHERE $__timeFilter(first_received_at) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20""",
     ),
 )  # fmt: skip
 

@@ -28,6 +28,9 @@ CREATE TABLE kompar_applications (
 );
 CREATE INDEX kompar_applications_by_update ON kompar_applications (last_received_at);
 CREATE INDEX kompar_applications_by_time ON kompar_applications (first_received_at) INCLUDE (purpose, amount, company_type, revision);
+-- Few applications have flags: reporting.kompar_application_flags reads no others.
+CREATE INDEX kompar_applications_with_flags ON kompar_applications (first_received_at) INCLUDE (entity_id, flags)
+    WHERE flags <> '{}';
 CREATE INDEX kompar_applications_by_person ON kompar_applications (person_key);
 CREATE INDEX kompar_applications_by_company ON kompar_applications (company_key);
 
@@ -106,6 +109,22 @@ GRANT SELECT (application_id, company_id, company_type, company_revenue, company
               guarantor_count, flags, revision, first_received_at, last_received_at, company_last_year_revenue,
               person_key, company_key)
     ON reporting.kompar_applications TO kvitto_analyst;
+
+CREATE VIEW reporting.kompar_application_flags AS
+SELECT entity_id AS application_id, flag, first_received_at
+FROM kompar_applications CROSS JOIN LATERAL unnest(flags) AS flag
+WHERE flags <> '{}'
+UNION ALL
+SELECT DISTINCT entity_id, 'late-retry-suspected', first_received_at
+FROM reporting.suspected_late_retries JOIN kompar_applications USING (entity_id)
+WHERE provider = 'kompar' AND event_type = 'applications';
+COMMENT ON VIEW reporting.kompar_application_flags IS
+    'Quality flags of loan applications, one row per flag: the column flags of kompar_applications, quick to count.';
+COMMENT ON COLUMN reporting.kompar_application_flags.application_id IS 'Kompar''s id of the application; opaque text.';
+COMMENT ON COLUMN reporting.kompar_application_flags.flag IS 'Quality flag, a slug: what is doubtful about a value.';
+COMMENT ON COLUMN reporting.kompar_application_flags.first_received_at IS
+    'Instant at which the first revision of the application was received.';
+GRANT SELECT ON reporting.kompar_application_flags TO kvitto_analyst;
 
 CREATE VIEW reporting.kompar_decisions AS
 SELECT entity_id AS application_id, accepted, phone, email, offer_id, extra,
