@@ -38,7 +38,7 @@ scaling: install   ## measure what bounds one installation, simulate more hosts,
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.forecast --keep
 	$(BIN)/python -m tests.topology.drain_rates --keep
-bench: install     ## measure beside baselines on this machine, 40 min (OPTIONS="--only accept --pairs 3", or --quick)
+bench: install     ## measure beside baselines on this machine, 25 min (OPTIONS="--only accept --pairs 3", or --quick)
 	@tests/compat/prepare-otel
 	$(BIN)/python -m benchmarks $(OPTIONS)
 bench-check: install  ## compare ratios to baselines with those kept, about two minutes
