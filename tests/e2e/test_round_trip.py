@@ -57,8 +57,7 @@ class Lender:
         self.kvitto.client.close()
         if self.kvitto.process.poll() is None:
             assert self.kvitto.stop() == 0
-        assert self.kvitto.process.stdout is not None
-        self.kvitto.process.stdout.close()
+        self.kvitto.output.close()
 
     def restart(self) -> None:
         """Stop it as an operator does, and start it again."""

@@ -21,11 +21,13 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from setproctitle import getproctitle
 
+from app.process_settings import MODULES
 from tests.support.command_client import request
 
 ROOT = Path(__file__).parents[2]
@@ -189,8 +191,9 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, desc
 def _serve(path: str) -> None:
     getproctitle()  # as a program does first; a fork that has lost the environment could not
     commands = importlib.import_module("app.cli.main").COMMANDS
-    for place, _ in commands.values():
-        importlib.import_module(place.partition(":")[0])
+    places = (place.partition(":")[0] for place, _ in commands.values())
+    for module in chain(places, *(MODULES[process] for process in ("worker", "beat", "console"))):  # `up` forks those
+        importlib.import_module(module)
     with _Server(path) as server:
         sys.stdout.write("ready\n")
         sys.stdout.flush()

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import psycopg
@@ -74,7 +74,8 @@ def run(
 class Running:
     """A running Kvitto."""
 
-    process: subprocess.Popen[str]
+    process: "subprocess.Popen[bytes] | command_server.Command"
+    output: IO[str]
     data: Path
     ingest: str
     console: str
@@ -217,8 +218,7 @@ def running(
         found.client.close()
         if found.process.poll() is None:
             found.stop()
-        assert found.process.stdout is not None
-        found.process.stdout.close()
+        found.output.close()
 
 
 def start(
@@ -232,21 +232,21 @@ def start(
     data.parent.mkdir(parents=True, exist_ok=True)
     if program is PROGRAM and "DATABASE_URL" not in environment:
         copy_cluster(data / "postgres")
-    log = (data.parent / "up.log").open("ab")
-    with log:
-        process = subprocess.Popen(
-            [*program, "up", "--data", str(data), *options],
-            env=bare_environment() | BIND | dict(environment),
-            cwd=project,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    assert process.stdout is not None
-    line = process.stdout.readline().split()
+    arguments, settings = ["up", "--data", str(data), *options], bare_environment() | BIND | dict(environment)
+    process: subprocess.Popen[bytes] | command_server.Command
+    reading, writing = os.pipe()
+    output = os.fdopen(reading)
+    with (data.parent / "up.log").open("ab") as log, os.fdopen(writing, "wb") as out, open(os.devnull, "rb") as nothing:
+        if program is PROGRAM and project == ROOT:
+            streams = [each.fileno() for each in (nothing, out, log)]
+            process = command_server.Command(arguments, settings, project, streams)
+        else:
+            line = [*program, *arguments]
+            process = subprocess.Popen(line, env=settings, cwd=project, stdin=nothing, stdout=out, stderr=log)
+    line = output.readline().split()
     assert line[:2] == ["kvitto", "ready"], (data.parent / "up.log").read_text()
     addresses = dict(item.split("=", 1) for item in line[2:])
     authority = data / "sandbox" / "authority.pem"
     trust = trusting(str(authority) if authority.exists() else "")
     client = httpx.Client(base_url=addresses["ingest"], timeout=20, verify=trust)
-    return Running(process, data, **addresses, client=client)
+    return Running(process, output, data, **addresses, client=client)
