@@ -57,7 +57,7 @@ class Record:
         self.curves |= later.curves
         self.remarks = [remark for remark in self.remarks if not remark.startswith(tuple(again))]
         self.remarks += [*later.remarks, f"{what}: measured again, apart from the rest"]
-        self.voids += later.voids
+        self.voids = [void for void in self.voids if not void.startswith(tuple(again))] + later.voids
 
     def add_earlier(self, earlier: "Record") -> None:
         """Add what an earlier run measured and this one did not, and say so."""

@@ -23,7 +23,7 @@ _PADDING = PKCS7(AES.block_size)
 _URL_SAFE = str.maketrans("-_", "+/")
 _HEXADECIMAL = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _SALTED = b"Salted__"
-# What a wrong key never yields, not even by chance: the begin of a JSON text, in UTF-8 or UTF-16.
+# How a JSON text begins, in UTF-8 or UTF-16. What a wrong key yields begins so once in a million times.
 _BEGINS_LIKE_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*[{\[]\s*["{\[\]}]|(?:\xff\xfe|\xfe\xff)?\x00?[{\[]\x00')
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -37,18 +37,18 @@ def open_body(body: bytes, keys: Sequence[tuple[str, bytes]]) -> tuple[ParsedObj
     outer = parse_object(body)
     if not _is_envelope(outer.content):
         return outer, None
-    ivs, ciphertexts = _ivs(outer.content["iv"]), _ciphertexts(outer.content["data"])
-    for (key_id, key), iv, ciphertext in product(keys, ivs, ciphertexts):
-        plaintext = _decrypt(key, iv, ciphertext)
-        if plaintext is None:
-            continue
+    unreadable: InvalidDeliveryError | None = None
+    for key_id, plaintext in _decrypted(outer.content, keys):
         try:
             opened = parse_object(plaintext)
         except InvalidDeliveryError as error:
-            if error.reason != NOT_JSON or _is_text(plaintext):
-                raise opened_with(key_id, error) from error
+            # Not raised yet: it may be a wrong key's, and another key opens the body.
+            if unreadable is None and (error.reason != NOT_JSON or _is_text(plaintext)):
+                unreadable = opened_with(key_id, error)
         else:
             return ParsedObject(opened.content, opened.duplicates | outer.duplicates), key_id
+    if unreadable is not None:
+        raise unreadable
     if any(decoded.raw.startswith(_SALTED) for decoded in _decodings(outer.content["data"])):
         hint = "the sender must encrypt under the key itself"
         raise InvalidDeliveryError(BAD_ENVELOPE, f"data is salted as OpenSSL does it for a passphrase; {hint}")
@@ -65,15 +65,22 @@ def plaintexts(body: bytes, keys: Iterable[tuple[str, bytes]]) -> Iterator[bytes
         if not _is_envelope(outer):
             yield body
             return
-        ivs, ciphertexts = _ivs(outer["iv"]), _ciphertexts(outer["data"])
+        yield from (plaintext for _, plaintext in _decrypted(outer, keys) if _is_text(plaintext))
     except InvalidDeliveryError as error:
         if error.reason != BAD_ENVELOPE:
             yield body
-        return
-    for (_, key), iv, ciphertext in product(keys, ivs, ciphertexts):
+
+
+def _decrypted(envelope: Mapping[str, Any], keys: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """Yield what each key and each way to read an envelope make of it, with the key's id.
+
+    Raises:
+        InvalidDeliveryError: `bad-envelope`.
+    """
+    for (key_id, key), iv, ciphertext in product(keys, _ivs(envelope["iv"]), _ciphertexts(envelope["data"])):
         plaintext = _decrypt(key, iv, ciphertext)
-        if plaintext is not None and _is_text(plaintext):
-            yield plaintext
+        if plaintext is not None:
+            yield key_id, plaintext
 
 
 def _is_envelope(content: Mapping[str, Any]) -> bool:

@@ -159,6 +159,19 @@ def test_open_body_under_no_key_is_wrong_key(body: bytes) -> None:
     assert failure(body) == "wrong-key: no key of KOMPAR_KEYS opens it"
 
 
+@pytest.mark.parametrize(
+    ("data", "iv"),
+    [
+        ("bejeVsZNMW3MUSxMMsvztpqLCWOmOFRs/4p7NNqP5Bup0myzI6cLPVtdvIbCOkM5", "FyybXDEdX+w="),  # begins with {"
+        ("fOL4r4JurNym2DSpn8XJvB3Ch7jXmM0Ku2qcwlja4uzHk4rAjUEe6hr34HFqkt2f", "mo8fQgRsvME="),  # as UTF-16 would
+    ],
+)
+def test_open_body_tries_every_key_where_a_wrong_one_yields_what_begins_like_json(data: str, iv: str) -> None:
+    """One body in a million: the first of two keys pads it rightly, and its random bytes look like a text."""
+    (content, _), opened_by = open_body(json.dumps({"data": data, "iv": iv}).encode(), KEYS)
+    assert (content, opened_by) == ({"application_id": "a", "accepted": True}, "sample")
+
+
 def test_open_body_skips_a_byte_order_mark() -> None:
     (content, _), _ = open_body(sealed(b'\xef\xbb\xbf{"application_id": "a"}'), KEYS)
     assert content == {"application_id": "a"}
