@@ -121,7 +121,7 @@ def test_hosts_on_shared_cores_store_no_more_than_the_cores_allow() -> None:
 
 
 def test_more_providers_have_more_locks() -> None:
-    one, four = (highest_rate(TIMES, Installation(16, providers=number))[0] for number in (1, 4))
+    one, four = (highest_rate(TIMES, Installation(16, providers=number), 15.0)[0] for number in (1, 4))
     assert four > 2.5 * one
 
 
