@@ -63,15 +63,12 @@ def measure(volume: Volume, _folder: Path, record: Record, say: Callable[[str], 
         ours = {name: stack.enter_context(_ingest(kvitto, more)) for name, more in ((KVITTO, traces), (UNTRACED, {}))}
         books, posted, accepted = OurReceiver(kvitto).books(), 0, 0
         with OurReceiver(kvitto).standing():
-            file = Path(data) / "bodies"  # the same for each turn: nothing is stored meanwhile
-            in_a_turn = bodies.write(file, bodies.applications(number // _TURNS, size))
             for pair in range(volume.pairs + 1):
                 say(f"tracing, {pair} of {volume.pairs}")
                 spent = {name: _Spent() for name in ours}
                 for turn in range(2 * _TURNS):
                     name = (KVITTO, UNTRACED, UNTRACED, KVITTO)[turn % 4]  # neither always comes first
-                    _post(ours[name], file, spent[name])
-                    posted += in_a_turn
+                    posted += _post(ours[name], Path(data) / "bodies", number // _TURNS, size, spent[name])
                 accepted += sum(each.accepted for each in spent.values())
                 for name, each in spent.items() if pair else ():  # the first is to warm up
                     record.add(RATE, name, each.accepted / each.seconds, "/s")
@@ -95,14 +92,16 @@ def _ingest(kvitto: Running, more: Mapping[str, str]) -> Iterator[_Ingest]:
             process.terminate()
 
 
-def _post(ingest: _Ingest, file: Path, spent: _Spent) -> None:
-    """Post as fast as it is answered, and add what that took."""
+def _post(ingest: _Ingest, file: Path, number: int, size: int, spent: _Spent) -> int:
+    """Post as fast as it is answered, and add what that took; return how many were posted."""
+    posted = bodies.write(file, bodies.applications(number, size))
     os.sync()  # what was before keeps the disk of the next turn busy
     before = ingest.cpu_seconds()
     answers = load.post(ingest.url, HEADERS, file)
     spent.cpu_seconds += ingest.cpu_seconds() - before
     spent.accepted += answers.accepted
     spent.seconds += answers.seconds
+    return posted
 
 
 def _is_ready(url: str) -> bool:
