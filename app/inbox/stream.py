@@ -5,7 +5,6 @@ consumer claims them.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -68,10 +67,10 @@ class Inbox:
         # number at its own last append. One key, so that no part of it can be lost alone.
         self._state_key = f"inbox:{provider}:state"
         self._wakeup_key = f"wakeup:{provider}"
-        self.keys = self._stream, self._state_key, self._wakeup_key  # all on the server
+        # All keys on the server.
+        self.keys = self._stream, self._state_key, self._wakeup_key
         self._writer = str(uuid7())
         self._confirmed: HighWaterMark | None = None
-        self._lock = threading.Lock()
 
     def open(self) -> None:
         """Create stream, group and epoch if they are missing.
@@ -120,20 +119,14 @@ class Inbox:
         else:
             with translate_errors():
                 reply = append(self._redis)
-        began, appended, marked, ids = reply
-        epoch, first = UUID(began.decode()), appended - len(ids) + 1
-        marks = [HighWaterMark(epoch, n, StreamId.parse(stream_id)) for n, stream_id in enumerate(ids, first)]
-        self._confirm(marks[-1])
+        epoch, appended, marked, ids = reply
+        epoch, before = UUID(epoch.decode()), appended - len(ids)
+        marks = [HighWaterMark(epoch, before + n, StreamId.parse(stream_id)) for n, stream_id in enumerate(ids, 1)]
+        self._confirmed = marks[-1]
+        if known and known.epoch != epoch:
+            context = {"provider": self.provider, "epoch": known.epoch, "confirmed": known.appended, "began": epoch}
+            logger.error("epoch_ended", extra=context)
         return [AppendResult(mark, marked == 1 and index == 0) for index, mark in enumerate(marks)]
-
-    def _confirm(self, mark: HighWaterMark) -> None:
-        """Keep what an append confirmed, unless one that ended later has already confirmed more."""
-        with self._lock:
-            if (known := self._confirmed) is None or known.is_behind(mark):
-                self._confirmed = mark
-        if known and known.epoch < mark.epoch:
-            ended = {"epoch": known.epoch, "confirmed": known.appended, "began": mark.epoch}
-            logger.error("epoch_ended", extra={"provider": self.provider} | ended)
 
     def mark_wakeup_pending(self) -> bool:
         """Mark a wake-up as pending for a delivery in the overflow; return whether to publish it."""

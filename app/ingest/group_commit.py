@@ -13,8 +13,6 @@ from app.errors import StoreUnavailableError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# While one group waits for its confirmation, the next one is on its way.
-_COMMITTERS = 2
 # A group ends at either bound: a few large items must not delay all others.
 _MAX_ITEMS = 64
 _MAX_BYTES = 1024 * 1024
@@ -28,15 +26,14 @@ class _Member(NamedTuple, Generic[Item, Result]):
 
 
 class GroupCommit(Generic[Item, Result]):
-    """Commits the items of an event loop in groups, in threads of its own."""
+    """Commits the items of an event loop in groups, in a thread of its own."""
 
     def __init__(self, commit: Callable[[Sequence[Item]], Sequence[Result]], size: Callable[[Item], int]) -> None:
-        """Call `commit` from several threads: it commits all of its items or none. `size` returns an item's bytes."""
+        """Use `commit`, which commits all of its items or none; `size` returns an item's bytes."""
         self._commit = commit
         self._size = size
         self._waiting: SimpleQueue[_Member[Item, Result]] = SimpleQueue()
-        for _ in range(_COMMITTERS):
-            threading.Thread(target=self._run, name="group-commit", daemon=True).start()
+        threading.Thread(target=self._run, name="group-commit", daemon=True).start()
 
     def commit(self, item: Item) -> "asyncio.Future[Result]":
         """Return the item's result to come: StoreUnavailableError if its group could not be committed."""

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -131,18 +130,6 @@ def test_an_append_after_a_set_back_begins_another_epoch_even_if_others_made_up_
     idle.append(1)
     busy.append(1)
     assert (idle.inbox.mark().epoch, idle.inbox.mark().appended) == (after.epoch, 3)
-
-
-def test_threads_that_append_after_a_set_back_begin_one_epoch_together(
-    server: RedisServer, connection: Connection, consumer: InboxConsumer, caplog: pytest.LogCaptureFixture
-) -> None:
-    edge = set_back(server, connection, consumer)
-    with ThreadPoolExecutor(4) as threads:
-        list(threads.map(edge.append, [10] * 4))
-    assert [record.message for record in caplog.records] == ["epoch_ended"]
-    consumer.sweep()
-    found = balance(connection, server.client)
-    assert (found.missing, found.in_flight) == (LOST, 0)
 
 
 def test_a_set_back_to_a_copy_of_an_earlier_epoch_is_noticed(

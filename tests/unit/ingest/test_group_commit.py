@@ -49,30 +49,13 @@ def test_commit_returns_each_items_result_and_commits_once(store: Store) -> None
     for first in range(0, 10 * ITEMS, ITEMS):
         items = range(first, first + ITEMS)
         assert commit_all(store, commits, items) == [-item for item in items]
-    assert sorted(item for group in store.groups for item in group) == list(range(10 * ITEMS))
+    assert [item for group in store.groups for item in group] == list(range(10 * ITEMS))
 
 
 def test_commit_groups_items_that_arrive_during_a_commit(store: Store) -> None:
     commit_all(store, GroupCommit(store.commit, lambda _: 1), range(ITEMS))
-    # The first groups are what had arrived when each of the two threads woke up.
-    assert len(store.groups) <= 3
-
-
-def test_a_group_is_committed_while_the_one_before_waits(store: Store) -> None:
-    commits = GroupCommit(store.commit, lambda _: 1)
-
-    async def run() -> list[int]:
-        first = commits.commit(1)
-        while not store.groups:
-            await asyncio.sleep(0.01)
-        second = commits.commit(2)
-        while len(store.groups) < 2:
-            await asyncio.sleep(0.01)
-        assert not first.done()
-        store.others_arrived.set()
-        return [await first, await second]
-
-    assert asyncio.run(run()) == [-1, -2]
+    # The first group is what had arrived when the thread woke up.
+    assert len(store.groups) <= 2
 
 
 def test_commit_of_a_lone_item_is_not_delayed(store: Store) -> None:
