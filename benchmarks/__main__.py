@@ -61,7 +61,7 @@ def main(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
     volume = CHECK if check else QUICK if quick else FULL
     chosen = [CHECKED] if check else [each for each in MEASUREMENTS if each.name in (only or _DEFAULT)]
     record = _measured(chosen, replace(volume, pairs=pairs or volume.pairs), RESULTS if amend else where, partial)
-    if where == RESULTS:
+    if where == RESULTS and not record.voids:
         record.add_earlier(Record.read(RESULTS / "results.json"))
         _keep(record, RESULTS)
     faults = [f"void: {text}" for text in record.voids]

@@ -10,7 +10,7 @@ from app.storage.connection import create_database
 from benchmarks.baselines.servers import EDGES, empty_view, nginx, tutorial
 from benchmarks.receivers import OurReceiver, TutorialReceiver
 from tests.support import servers
-from tests.support.kvitto_process import SECRETS, Running, running
+from tests.support.kvitto_process import PROGRAM, SECRETS, Running, running
 from tests.support.process_tree import below, named
 
 
@@ -61,8 +61,11 @@ def started(folder: Path, concurrency: int = 2, more: Mapping[str, str] | None =
             "REDIS_URL": redis,
             **(more or {}),
         }
+        # A list, so that it is a program of its own, with no module of another: memory is measured.
         scale = ("--concurrency", str(concurrency), "--ingest-processes", str(EDGES))
-        found = running_.enter_context(running(folder / "ours" / "data", SECRETS | settings, *scale))
+        found = running_.enter_context(
+            running(folder / "ours" / "data", SECRETS | settings, *scale, program=[*PROGRAM])
+        )
         yield Setup(
             folder=folder,
             ours=OurReceiver(found),

@@ -57,7 +57,7 @@ class Record:
         self.curves |= later.curves
         self.remarks = [remark for remark in self.remarks if not remark.startswith(tuple(again))]
         self.remarks += [*later.remarks, f"{what}: measured again, apart from the rest"]
-        self.voids = [void for void in self.voids if not void.startswith(tuple(again))] + later.voids
+        self.voids = [void for void in self.voids if _label(void) not in again] + later.voids
 
     def add_earlier(self, earlier: "Record") -> None:
         """Add what an earlier run measured and this one did not, and say so."""
@@ -91,3 +91,8 @@ class Record:
         """Return what was kept."""
         found = json.loads(path.read_text(encoding="utf-8"))
         return cls(**found | {"points": [Point(**point) for point in found["points"]]})
+
+
+def _label(void: str) -> str:
+    """Return the figure that a text is about: it begins with it, and maybe who was measured."""
+    return void.partition(": ")[0].partition(", ")[0]

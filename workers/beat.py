@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from celery import beat
@@ -58,7 +59,7 @@ def start_canaries() -> None:
             base_url=settings.ingest_url,
             timeout=_CANARY_TIMEOUT_SECONDS,
             # Without TLS no authorities are loaded, which would take 2 MB.
-            verify=trusting(settings.authority) if settings.ingest_url.startswith("https:") else False,
+            verify=urlsplit(settings.ingest_url).scheme != "http" and trusting(settings.authority),
             trust_env=False,
         )
         arguments = secrets, heartbeat, ingest

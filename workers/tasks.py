@@ -22,12 +22,15 @@ def drain(provider: str) -> None:
 
 @app.task(name="sweep")
 def sweep(provider: str) -> None:
-    """Empty the provider's inbox on schedule, without a wake-up; then do what operators ask for in the console."""
+    """Do what operators ask for in the console, then empty the provider's inbox on schedule, without a wake-up.
+
+    In this order: a person waits, and an inbox may take all the time that the task has.
+    """
+    _operate(provider)
     try:
         lifecycle.consumer(provider).sweep()
     except Exception:
         logger.exception("sweep_failed", extra={"provider": provider})
-    _operate(provider)
 
 
 @app.task(name="audit")

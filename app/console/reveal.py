@@ -14,7 +14,7 @@ from app.storage import deliveries, operator_jobs
 from app.storage.connection import Connection
 from app.storage.operator_jobs import RevealRequest
 
-# Workers look every two seconds.
+# Workers look every three seconds.
 _SECONDS, _STEP = 15.0, 0.2
 
 

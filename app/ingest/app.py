@@ -65,13 +65,14 @@ def create_edge(secrets: Rereading[EdgeSettings], draining: threading.Event) -> 
     all_inboxes = [*inboxes.values(), *canary_inboxes.values()]
     exceptions, keeps_in_redis = settings.durability_exceptions, settings.durable_store == "redis"
     replicas = settings.inbox_replicas if keeps_in_redis else 0
+    probe = PostgresProbe(pool, exceptions)
     breakers = CircuitBreakers(
         CircuitBreaker(
             "redis",
             partial(probe_redis, redis, all_inboxes, exceptions, replicas),
             partial(redis.connection_pool.disconnect, inuse_connections=False),
         ),
-        CircuitBreaker("postgres", PostgresProbe(pool, exceptions)),
+        CircuitBreaker("postgres", probe, probe.distrust),
         keeps_in_redis,
     )
     answer_reporter = AnswerReporter(pool)

@@ -161,6 +161,10 @@ class PostgresProbe:
         self._pool.run(self._require_usable)
         return True
 
+    def distrust(self) -> None:
+        """Read the privileges again at the next probe: a request failed, or the server is another one."""
+        self._trusted_until = 0.0
+
     def _require_usable(self, connection: Connection) -> None:
         require_durable(connection, self._exceptions)
         if time.monotonic() > self._trusted_until:

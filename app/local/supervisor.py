@@ -102,7 +102,8 @@ class Supervisor:
     def _spawn(self, program: Program) -> None:
         program.starts += 1
         program.started_at = time.monotonic()
-        gc.freeze()  # a collection in the fork would write to what both share, and so copy all of it
+        if program.starts == 1:
+            gc.freeze()  # a collection in the fork would write to what both share, and so copy all of it
         program.process = _FORK.Process(target=_become, args=(program, self._keep_open), name=program.name)
         program.process.start()
 

@@ -71,7 +71,6 @@ def reassign(connection: Connection, earlier: _Deliveries) -> None:
         query = """
             INSERT INTO duplicate_entries (provider, epoch, received_at, seq, receipt)
             SELECT provider, epoch, received_at, seq, receipt FROM receipts WHERE receipt = %s
-            ON CONFLICT DO NOTHING
         """
         connection.execute(query, [delivery.receipt])
         connection.execute(
