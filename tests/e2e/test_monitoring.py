@@ -225,6 +225,7 @@ def test_token_that_was_changed_is_known_by_its_first_burst_and_afterwards(
     assert {post(kvitto, "decisions", f"changed-{number}", token="changed") for number in range(20)} == {401}
     await_known(kvitto, found, CHANGED)
     left = 'kvitto_rejected_given_up_timestamp_seconds{provider="kompar", reason="wrong-token"} - time()'
+    eventually(lambda: bool(found.get("query", query=left)["result"]), "what the console found, scraped", 60)
     (given_up,) = found.get("query", query=left)["result"]
     assert 70 * 60 < float(given_up["value"][1]) < 78 * 60
     words = "The provider gives up on the first in 1h "
