@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import gc
 import logging
 import os
 import signal
@@ -9,11 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain, groupby, product, takewhile
 from pathlib import Path
+from typing import ClassVar
 
 import psycopg
 import pytest
+from flask import Flask
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from jinja2.bccache import Bucket, BytecodeCache
 from redis import Redis, RedisError
 
 from app.inbox import client as server
@@ -41,6 +45,22 @@ def pytest_sessionstart() -> None:
     """Have Hypothesis keep its tables of Unicode before test processes start: each would take seconds to make them."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         st.text().validate()
+
+
+class _Templates(BytecodeCache):
+    """Compiled templates, kept for the next test: each has a console of its own."""
+
+    _kept: ClassVar[dict[str, bytes]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._kept:
+            bucket.bytecode_from_string(self._kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[bucket.key] = bucket.bytecode_to_string()
+
+
+Flask.jinja_options = {"bytecode_cache": _Templates()}
 
 
 # The folders whose tests execute the packages whose coverage is measured; tests/unit mirrors those of `app`.
@@ -72,6 +92,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = chain.from_iterable(tests.values())
 
 
+def pytest_collection_finish() -> None:
+    """Have the garbage collector pass over what stays until the end: modules, and some thousand tests."""
+    gc.collect()
+    gc.freeze()
+
+
 def _is_covered(path: Path) -> bool:
     return any(path.is_relative_to(servers.ROOT / "tests" / folder) for folder in _COVERED)
 
@@ -85,12 +111,13 @@ def _tier(path: Path) -> str:
 
 
 def _places(modules: Iterable[Path]) -> dict[Path, tuple[float, Path]]:
-    """Return where each module stands in the order, from 0 to 1: evenly among the others of its tier.
+    """Return where each module stands in the order, from 0 to 1: evenly among the others of its tier, large ones first.
 
     Tests of a whole Kvitto wait most of the time, and other test processes compute meanwhile. Those of a whole Kvitto
-    end earlier, since one of their modules takes long.
+    end earlier, and what is left for the end is small: else one test process would run on alone.
     """
-    tiers = {tier: list(found) for tier, found in groupby(sorted(modules), key=_tier)}
+    largest_first = sorted(modules, key=lambda path: (_tier(path), -path.stat().st_size, path))
+    tiers = {tier: list(found) for tier, found in groupby(largest_first, key=_tier)}
     return {
         path: (number / len(found) * (0.7 if tier in ("e2e", "browser") else 1), path)
         for tier, found in tiers.items()

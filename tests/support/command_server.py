@@ -6,6 +6,7 @@ streams and exit status, and runs `app.cli.__main__.main` from its first line.
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -194,6 +195,7 @@ def _serve(path: str) -> None:
     places = (place.partition(":")[0] for place, _ in commands.values())
     for module in chain(places, *(MODULES[process] for process in ("worker", "beat", "console"))):  # `up` forks those
         importlib.import_module(module)
+    gc.freeze()  # else each fork's collections would copy all of it
     with _Server(path) as server:
         sys.stdout.write("ready\n")
         sys.stdout.flush()

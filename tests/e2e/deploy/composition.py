@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ READERS: dict[str, Callable[[Environment], object]] = {
 }
 
 
+@cache
 def composition() -> dict[str, Any]:
     """Return the whole file, as it is while no variable is set."""
     text = INTERPOLATED.sub(lambda found: {"-": found[3], "+": ""}.get(found[2], "$"), FILE.read_text())

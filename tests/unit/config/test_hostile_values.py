@@ -113,19 +113,16 @@ USES: Mapping[str, Callable[[Any], object]] = {
 }
 
 
-def processes_that_read(name: str) -> list[str]:
-    found = []
-    for process, read in READERS.items():
-        environment = Environment(VALID)
-        read(environment)
-        if name in environment.names_read:
-            found.append(process)
-    return found
+@cache
+def names_read(process: str) -> set[str]:
+    environment = Environment(VALID)
+    READERS[process](environment)
+    return set(environment.names_read)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_setting_with_any_value_is_a_fault_or_can_be_used(name: str) -> None:
-    processes = processes_that_read(name)
+    processes = [process for process in READERS if name in names_read(process)]
     assert processes or name in READ_ELSEWHERE
     for value in VALUES:
         for process in processes:
