@@ -4,9 +4,10 @@ import gc
 import logging
 import os
 import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain, groupby, product, takewhile
 from pathlib import Path
@@ -40,11 +41,25 @@ settings.register_profile("kvitto", deadline=None, suppress_health_check=[Health
 settings.load_profile("kvitto")
 
 
+_TESTS = Path(__file__).parent
+
+
 @pytest.hookimpl(trylast=True)  # which Hypothesis asks of whatever takes time
-def pytest_sessionstart() -> None:
-    """Have Hypothesis keep its tables of Unicode before test processes start: each would take seconds to make them."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        st.text().validate()
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Do once, before test processes start, what each of them would take seconds for.
+
+    Hypothesis keeps its tables of Unicode, and in a fresh clone pytest keeps compiled tests.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    compiling = []
+    if session.config.getoption("numprocesses", None) and not list(_TESTS.rglob("*-pytest-*")):
+        collect = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
+        halves = (["unit"], ["integration", "e2e", "browser"])
+        compiling = [subprocess.Popen([*collect, *half], cwd=_TESTS, stdout=subprocess.DEVNULL) for half in halves]
+    st.text().validate()
+    for process in compiling:
+        process.wait()
 
 
 class _Templates(BytecodeCache):
@@ -77,7 +92,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     In each module, tests that break the Kvitto that all share run last. Coverage doubles the processor time of what
     runs in the tests' own process, so other tests than those that can add to it run without.
     """
-    order = sorted(_places({item.path for item in items}).items(), key=lambda found: found[1])
+    modules = {item.path: bool(item.get_closest_marker("early")) for item in items}
+    order = sorted(_places(modules).items(), key=lambda found: found[1])
     tests: dict[Path, list[pytest.Item]] = {path: [] for path, _ in order}
     for item in items:
         tests[item.path].append(item)
@@ -99,7 +115,7 @@ def pytest_collection_finish() -> None:
 
 
 def _is_covered(path: Path) -> bool:
-    return any(path.is_relative_to(servers.ROOT / "tests" / folder) for folder in _COVERED)
+    return any(path.is_relative_to(_TESTS / folder) for folder in _COVERED)
 
 
 def _fixtures(item: pytest.Item) -> Sequence[str]:
@@ -107,17 +123,17 @@ def _fixtures(item: pytest.Item) -> Sequence[str]:
 
 
 def _tier(path: Path) -> str:
-    return path.relative_to(servers.ROOT / "tests").parts[0]
+    return path.relative_to(_TESTS).parts[0]
 
 
-def _places(modules: Iterable[Path]) -> dict[Path, tuple[float, Path]]:
-    """Return where each module stands in the order, from 0 to 1: evenly among the others of its tier, large ones first.
+def _places(modules: Mapping[Path, bool]) -> dict[Path, tuple[float, Path]]:
+    """Return where each module stands in the order, from 0 to 1: evenly among the others of its tier.
 
     Tests of a whole Kvitto wait most of the time, and other test processes compute meanwhile. Those of a whole Kvitto
-    end earlier, and what is left for the end is small: else one test process would run on alone.
+    end earlier, and small modules come last, except those that are marked: else one test process would run on alone.
     """
-    largest_first = sorted(modules, key=lambda path: (_tier(path), -path.stat().st_size, path))
-    tiers = {tier: list(found) for tier, found in groupby(largest_first, key=_tier)}
+    ranked = sorted(modules, key=lambda path: (_tier(path), not modules[path], -path.stat().st_size, path))
+    tiers = {tier: list(found) for tier, found in groupby(ranked, key=_tier)}
     return {
         path: (number / len(found) * (0.7 if tier in ("e2e", "browser") else 1), path)
         for tier, found in tiers.items()

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-from redis import Redis
-
 from app.sandbox.kompar import encrypt
 from tests.support import process_tree
 from tests.support.kvitto_process import Running
@@ -42,23 +40,6 @@ def test_a_dead_letter_is_a_warning_with_receipt_reason_and_key_ids(kvitto: Runn
     assert (line["event"], line["level"]) == ("delivery_dead_lettered", "warning")
     assert (line["provider"], line["reason"]) == ("kompar", "wrong-key")
     assert line["key_ids"]
-
-
-def test_tasks_that_beat_cannot_send_are_a_line_of_each_kind_and_then_summed_up(empty_kvitto: Running) -> None:
-    def failed() -> list[dict[str, Any]]:
-        return [line for line in lines(empty_kvitto, "beat") if line["event"] == "task_not_sent"]
-
-    with Redis.from_url(empty_kvitto.redis) as redis:
-        before = str(redis.config_get("maxmemory")["maxmemory"])
-        redis.config_set("maxmemory", "1")
-        try:
-            eventually(lambda: any("count" in line for line in failed()), "a line that sums up", 120)
-        finally:
-            redis.config_set("maxmemory", before)
-    firsts = [(line["provider"], line["task"]) for line in failed() if "count" not in line]
-    assert len(set(firsts)) == len(firsts)
-    assert {line["error"] for line in failed()} == {"OutOfMemoryError"}
-    assert not [line for line in lines(empty_kvitto, "beat") if "Message Error" in line["event"]]
 
 
 def test_rejections_of_a_kind_are_one_line_with_the_client(kvitto: Running) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 import psycopg
+import pytest
 from redis import Redis
 
 from app.crypto.sealing import SealingKeys
@@ -77,6 +78,7 @@ class Stack:
         return [Path(path).read_text().count('"secrets_taken"') for each in readers for path in self._logs[each]]
 
 
+@pytest.mark.early
 def test_every_secret_is_rotated_under_load_without_a_restart(database: str, tmp_path: Path) -> None:
     redis = RedisServer(tmp_path / "redis", "first-password-of-redis")
     redis.start()
