@@ -1,17 +1,19 @@
 """Fixtures shared by all tests."""
 
 import gc
+import importlib
 import logging
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import chain, groupby, product, takewhile
+from itertools import chain, groupby, takewhile
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import psycopg
 import pytest
@@ -48,15 +50,17 @@ _TESTS = Path(__file__).parent
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Do once, before test processes start, what each of them would take seconds for.
 
-    Hypothesis keeps its tables of Unicode, and in a fresh clone pytest keeps compiled tests.
+    Hypothesis keeps its tables of Unicode, and in a fresh clone the constants of each module; pytest keeps compiled
+    tests.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         return
-    compiling = []
-    if session.config.getoption("numprocesses", None) and not list(_TESTS.rglob("*-pytest-*")):
+    compiling: list[subprocess.Popen[bytes]] = []
+    if _starts_others(session) and not list(_TESTS.rglob("*-pytest-*")):
         collect = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
-        halves = (["unit"], ["integration", "e2e", "browser"])
-        compiling = [subprocess.Popen([*collect, *half], cwd=_TESTS, stdout=subprocess.DEVNULL) for half in halves]
+        halves = (["tests/unit"], ["tests/integration", "tests/e2e", "tests/browser"])
+        lines = [[*collect, *half] for half in halves]
+        compiling += [subprocess.Popen(line, cwd=servers.ROOT, stdout=subprocess.DEVNULL) for line in lines]
     st.text().validate()
     for process in compiling:
         process.wait()
@@ -80,7 +84,7 @@ Flask.jinja_options = {"bytecode_cache": _Templates()}
 
 # The folders whose tests execute the packages whose coverage is measured; tests/unit mirrors those of `app`.
 _COVERED = ("integration", *(f"unit/{name}" for name in (
-    "config", "crypto", "domain", "inbox", "ingest", "processing", "providers", "storage", "workers",
+    "crypto", "domain", "inbox", "ingest", "processing", "providers", "storage", "workers",
 )))  # fmt: skip
 # Modules that come after all that use the Kvitto that all share.
 _AFTER_KVITTO = pytest.StashKey[set[Path]]()
@@ -89,8 +93,7 @@ _AFTER_KVITTO = pytest.StashKey[set[Path]]()
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with its tier: the folder of tests/ that it is in. Mix the modules of the tiers.
 
-    In each module, tests that break the Kvitto that all share run last. Coverage doubles the processor time of what
-    runs in the tests' own process, so other tests than those that can add to it run without.
+    In each module, tests that break the Kvitto that all share run last.
     """
     modules = {item.path: bool(item.get_closest_marker("early")) for item in items}
     order = sorted(_places(modules).items(), key=lambda found: found[1])
@@ -99,9 +102,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         tests[item.path].append(item)
     for path, found in tests.items():
         found.sort(key=lambda item: "empty_kvitto" in _fixtures(item))
-        markers = [_tier(path)] if _is_covered(path) else [_tier(path), "no_cover"]
-        for item, marker in product(found, markers):
-            item.add_marker(marker)
+        for item in found:
+            item.add_marker(_tier(path))
     last_first = reversed(tests.items())
     without = takewhile(lambda each: not any("shared_kvitto" in _fixtures(item) for item in each[1]), last_first)
     config.stash[_AFTER_KVITTO] = {path for path, _ in without}
@@ -114,8 +116,47 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def _is_covered(path: Path) -> bool:
-    return any(path.is_relative_to(_TESTS / folder) for folder in _COVERED)
+@pytest.hookimpl(tryfirst=True, specname="pytest_sessionstart")
+def pytest_coverage_starts(session: pytest.Session) -> None:
+    """Stop what pytest-cov has measured with until now: the test processes each start another one, which counts."""
+    if (coverage := _coverage(session.config)) and ("PYTEST_XDIST_WORKER" in os.environ or _starts_others(session)):
+        coverage.pause()
+        coverage.cov.save()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Measure what an import of the packages executes, and not what pytest does: it would take twice as long."""
+    if (coverage := _coverage(session.config)) and not _starts_others(session):
+        for package in map(importlib.import_module, coverage.cov.config.source):
+            for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+                importlib.import_module(module.name)
+        coverage.pause()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure the tests that can add to it."""
+    coverage = _coverage(item.config)
+    if coverage is None or not any(item.path.is_relative_to(_TESTS / folder) for folder in _COVERED):
+        return (yield)
+    coverage.resume()
+    try:
+        return (yield)
+    finally:
+        coverage.pause()
+
+
+def _starts_others(session: pytest.Session) -> bool:
+    """Return whether other processes run the tests of this one."""
+    return str(session.config.getoption("dist", "no")) != "no"
+
+
+def _coverage(config: pytest.Config) -> Any:
+    """Return what pytest-cov measures with, None without --cov."""
+    plugin: Any = config.pluginmanager.get_plugin("_cov")
+    return plugin and plugin.cov_controller
 
 
 def _fixtures(item: pytest.Item) -> Sequence[str]:
