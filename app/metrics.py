@@ -117,7 +117,7 @@ SECRETS_REJECTED = Gauge(
     "kvitto_secrets_rejected",
     "1 while the file of a setting holds what this process rejects: it keeps what it has, and would not start again.",
     ["setting"],
-    multiprocess_mode="max",
+    multiprocess_mode="mostrecent",  # a process without work does not look at the files again
 )
 # Held until the process ends.
 _slots: list[FileSlot] = []

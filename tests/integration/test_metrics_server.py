@@ -21,7 +21,8 @@ from tests.support.servers import bare_environment, eventually
 NOWHERE = {"DATABASE_URL": "postgresql://kvitto@127.0.0.1:1/kvitto", "REDIS_URL": "redis://127.0.0.1:1/0"}
 KEYS = {"SEALING_KEYS": f"a={'A' * 43}=", "FINGERPRINT_KEY": f"{'B' * 43}="}
 WORKER = "00000000-0000-0000-0000-000000000000"
-# For each line that it reads, it forks a child that counts one failure and then waits; it prints the child's id.
+# For each line that it reads, it forks a child that counts one failure and then waits; it prints the child's id. A line
+# with a word has the child say whether it rejects a secret.
 SERVICE = """
 import os, signal, sys
 import config.logging
@@ -31,7 +32,7 @@ config.logging.configure()
 metrics.begin_sharing()
 metrics_server.serve(("127.0.0.1", int(sys.argv[1])))
 print("serves", flush=True)
-for _ in sys.stdin:
+for line in sys.stdin:
     if child := os.fork():
         print(child, flush=True)
         continue
@@ -40,6 +41,9 @@ for _ in sys.stdin:
     metrics.WAKEUP_FAILURES.labels("kompar").inc()
     metrics.RECEIPT_TO_ROW.labels("kompar").observe(0.1)
     metrics.count_use("kompar", "key a")
+    metrics.secret_series(["SEALING_KEYS"])
+    if verdict := line.strip():
+        metrics.report_secret("SEALING_KEYS", verdict == "rejected")
     signal.pause()
 """
 
@@ -69,11 +73,11 @@ class Service:
     log: Path
     children: list[int]
 
-    def count_in_a_child(self) -> int:
-        """Have another child count one failure and live on; return its id."""
+    def count_in_a_child(self, secret: str = "") -> int:
+        """Have another child count one failure, find a secret rejected or accepted, and live on; return its id."""
         assert self.process.stdin
         assert self.process.stdout
-        self.process.stdin.write("\n")
+        self.process.stdin.write(f"{secret}\n")
         self.process.stdin.flush()
         self.children.append(int(self.process.stdout.readline()))
         return self.children[-1]
@@ -118,7 +122,9 @@ def test_children_continue_the_files_of_those_that_have_ended(tmp_path: Path) ->
             child = found.count_in_a_child()
             found.await_failures(count)
             end(child, how)
-        assert {path.name for path in tmp_path.rglob("*.db")} == {"counter_0.db", "histogram_0.db", "gauge_max_0.db"}
+        assert {path.name for path in tmp_path.rglob("*.db")} == {
+            "counter_0.db", "histogram_0.db", "gauge_max_0.db", "gauge_mostrecent_0.db",
+        }  # fmt: skip
 
 
 def test_children_that_run_at_once_are_added_up_and_shown_apart(tmp_path: Path) -> None:
@@ -133,6 +139,18 @@ def test_children_that_run_at_once_are_added_up_and_shown_apart(tmp_path: Path) 
         assert found.failures() == 2
         memory = families(scrape(f"127.0.0.1:{found.port}"))["process_resident_memory_bytes"]
         assert len(memory.samples) == 2
+
+
+def test_secret_is_rejected_if_the_child_that_looked_last_rejects_it(tmp_path: Path) -> None:
+    """One that has nothing to do does not look again."""
+    with service(tmp_path) as found:
+        for count, (secret, is_rejected) in enumerate(
+            [("", 0), ("rejected", 1), ("accepted", 0), ("", 0), ("rejected", 1)], start=1
+        ):
+            found.count_in_a_child(secret)
+            found.await_failures(count)
+            text = scrape(f"127.0.0.1:{found.port}")
+            assert sample(text, "kvitto_secrets_rejected", setting="SEALING_KEYS") == is_rejected
 
 
 def test_services_of_one_machine_share_nothing_and_a_restart_begins_at_0(tmp_path: Path) -> None:
