@@ -14,6 +14,7 @@ import pytest
 from app.storage import deliveries
 from app.storage.connection import Connection, connect
 from app.storage.deliveries import Filter, first_receipt
+from tests.support import databases
 from tests.support.console_client import Person, as_console, log_in
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -45,6 +46,17 @@ def fill(connection: Connection, count: int) -> None:
 def reading(database: str, connection: Connection) -> Iterator[Connection]:  # noqa: ARG001 - the database has its schema
     with connect(as_console(database), "test") as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def reading_many(postgres_server: str) -> Iterator[Connection]:
+    """The console's connection to a database with 20,000 deliveries."""
+    database = databases.create(postgres_server)
+    with connect(database, "test") as connection:
+        fill(connection, 20_000)
+    with connect(as_console(database), "test") as found:
+        yield found
+    databases.drop(postgres_server, database)
 
 
 def receipts(page: str) -> list[str]:
@@ -113,15 +125,14 @@ def test_a_flag_is_looked_for_among_flagged_deliveries_alone(connection: Connect
     ],
     ids=str,
 )  # fmt: skip
-def test_no_filter_scans_a_table_that_grows(connection: Connection, reading: Connection, wanted: Filter) -> None:
-    fill(connection, 20_000)
-    with reading.transaction():
-        deliveries.select(reading, wanted)
+def test_no_filter_scans_a_table_that_grows(reading_many: Connection, wanted: Filter) -> None:
+    with reading_many.transaction():
+        deliveries.select(reading_many, wanted)
         query = """
             SELECT relname FROM pg_stat_xact_user_tables
             WHERE relname ~ '^(receipts|events|bodies|answers)' AND seq_tup_read > 0
         """
-        assert reading.execute(query).fetchall() == []
+        assert reading_many.execute(query).fetchall() == []
 
 
 def test_list_filters_by_what_the_address_says_and_keeps_it(database: str, connection: Connection) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from app.storage.connection import connect
-from app.storage.migration_runner import migrate
 from tests.support import servers
 from tests.support.kvitto_process import SECRETS, run
 from tests.support.ports import free_port
@@ -55,8 +54,6 @@ def test_start_on_a_postgres_without_fsync_fails(
     tmp_path: Path, valkey_server: str, process: str, setting: str
 ) -> None:
     with servers.postgres(tmp_path, "-c", f"{setting}=off") as database:
-        with connect(database, "test") as connection:
-            migrate(connection)
         error = startup_failure(process, database, valkey_server)
     assert f"postgres {setting}" in error
     assert "Set " in error

@@ -33,7 +33,7 @@ TIMES = ServiceTimes(
 def test_random_arrivals_wait_as_the_formula_of_one_server_says(load: float) -> None:
     """M/D/1: at a load of r, a delivery waits r / (2 (1 - r)) services before its own (Pollaczek, Khinchine)."""
     random = Random(1)
-    gaps = (random.expovariate(load / SERVICE_SECONDS) for _ in range(8_000))
+    gaps = (random.expovariate(load / SERVICE_SECONDS) for _ in range(4_000))
     found = Simulation(ServiceTimes(open=SERVICE_SECONDS), ONE_BY_ONE).run((at, 1) for at in accumulate(gaps))
     expected = SERVICE_SECONDS * (1 + load / (2 * (1 - load)))
     assert found.mean_lag() == pytest.approx(expected, rel=0.08)
@@ -106,7 +106,7 @@ def test_one_process_takes_the_sum_of_all_parts() -> None:
 def test_one_provider_is_bound_by_its_lock_whatever_the_number_of_hosts() -> None:
     under_lock = TIMES.store + TIMES.ledger + TIMES.commit / 500
     for hosts in (8, 32):
-        assert drain_rate(TIMES, Installation(hosts), 200_000) == pytest.approx(1 / under_lock, rel=0.03)
+        assert drain_rate(TIMES, Installation(hosts), 100_000) == pytest.approx(1 / under_lock, rel=0.03)
     rate, limit = highest_rate(TIMES, Installation(16))
     assert limit == "lock"
     assert rate == pytest.approx(1 / under_lock, rel=0.06)
@@ -115,7 +115,7 @@ def test_one_provider_is_bound_by_its_lock_whatever_the_number_of_hosts() -> Non
 def test_hosts_on_shared_cores_store_no_more_than_the_cores_allow() -> None:
     processor_time = TIMES.claim + TIMES.open + TIMES.store + TIMES.ledger + TIMES.background
     for hosts in (1, 2, 4):
-        found = drain_rate(TIMES, Installation(hosts, cores=2, shared=True), 100_000)
+        found = drain_rate(TIMES, Installation(hosts, cores=2, shared=True), 40_000)
         assert found < 2 / processor_time
     assert highest_rate(TIMES, Installation(1))[1] == "hosts"
 
@@ -127,7 +127,7 @@ def test_more_providers_have_more_locks() -> None:
 
 def test_a_longer_stride_changes_the_rate_little() -> None:
     fine, coarse = (
-        Simulation(TIMES, Installation(2, stride=stride)).run(steady(30_000, 60)).stored_at for stride in (1, 4)
+        Simulation(TIMES, Installation(2, stride=stride)).run(steady(30_000, 20)).stored_at for stride in (1, 4)
     )
     assert coarse == pytest.approx(fine, rel=0.05)
 
