@@ -24,10 +24,12 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import IO, Any, NoReturn
 
 from setproctitle import getproctitle
 
+import app.providers
 from app.process_settings import MODULES
 from tests.support.command_client import request
 
@@ -193,7 +195,9 @@ def _serve(path: str) -> None:
     getproctitle()  # as a program does first; a fork that has lost the environment could not
     commands = importlib.import_module("app.cli.main").COMMANDS
     places = (place.partition(":")[0] for place, _ in commands.values())
-    for module in chain(places, *(MODULES[process] for process in ("worker", "beat", "console"))):  # `up` forks those
+    processes = chain.from_iterable(MODULES.values())  # `up` forks those, and `check` imports them
+    of_providers = (found.name for found in walk_packages(app.providers.__path__, "app.providers."))
+    for module in chain(places, processes, of_providers):
         importlib.import_module(module)
     gc.freeze()  # else each fork's collections would copy all of it
     with _Server(path) as server:
