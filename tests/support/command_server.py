@@ -10,10 +10,10 @@ import gc
 import importlib
 import json
 import os
+import selectors
 import shutil
 import signal
 import socket
-import socketserver
 import subprocess
 import sys
 import tempfile
@@ -132,31 +132,47 @@ def _server() -> str:
     return path
 
 
-class _Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
-    """Forks for each connection; ends with the process that started it."""
+class _Server:
+    """Forks for each connection, which it answers with the id of the fork and, once that has ended, its status."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path, _Handler)
-        self._parent = os.getppid()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
 
-    def service_actions(self) -> None:
-        super().service_actions()
-        if os.getppid() != self._parent:
-            raise SystemExit
+    def serve(self) -> None:
+        """Serve until the process has ended that started this one."""
+        parent = os.getppid()
+        while os.getppid() == parent:
+            for key, _ in self._selector.select(0.5):
+                if key.data is None:
+                    self._start(self._listener.accept()[0])
+                else:
+                    self._end(key.fd, *key.data)
 
-
-class _Handler(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        _, descriptors, _, _ = socket.recv_fds(self.request, 1, 3)
-        with self.request.makefile() as lines:
+    def _start(self, connection: socket.socket) -> None:
+        _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
+        with connection.makefile() as lines:
             arguments, environment, folder = json.loads(lines.readline())
         process = os.fork()
         if process == 0:
-            self.request.close()
+            connection.close()
+            for key in list(self._selector.get_map().values()):
+                os.close(key.fd)
             _become(arguments, environment, folder, descriptors)
-        self.request.sendall(f"{process}\n".encode())
+        for descriptor in descriptors:
+            os.close(descriptor)
+        connection.sendall(f"{process}\n".encode())
+        self._selector.register(os.pidfd_open(process), selectors.EVENT_READ, (process, connection))
+
+    def _end(self, descriptor: int, process: int, connection: socket.socket) -> None:
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
         _, status = os.waitpid(process, 0)
-        self.request.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        with connection, contextlib.suppress(BrokenPipeError):  # nobody may wait for it
+            connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 
 def _become(arguments: list[str], environment: dict[str, str], folder: str, descriptors: list[int]) -> NoReturn:
@@ -200,10 +216,10 @@ def _serve(path: str) -> None:
     for module in chain(places, processes, of_providers):
         importlib.import_module(module)
     gc.freeze()  # else each fork's collections would copy all of it
-    with _Server(path) as server:
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        server.serve_forever()
+    server = _Server(path)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    server.serve()
 
 
 if __name__ == "__main__":
