@@ -38,6 +38,13 @@ def deliver(kvitto: Running, count: int) -> list[httpx.Response]:
     return answers
 
 
+def append(kvitto: Running, count: int) -> None:
+    """Deliver until so many more are in Redis: on a busy machine one may go to the overflow instead."""
+    goal = kvitto.entries("kompar") + count
+    while (left := goal - kvitto.entries("kompar")) > 0:
+        deliver(kvitto, left)
+
+
 @contextmanager
 def sending(kvitto: Running) -> Iterator[list[httpx.Response]]:
     """Deliver for the duration of a block; yield the answers so far."""
@@ -120,10 +127,10 @@ def worker_log(kvitto: Running) -> list[dict[str, Any]]:
 
 def test_audit_after_a_replaced_redis_reports_what_was_in_flight_everywhere(empty_kvitto: Running) -> None:
     kvitto = empty_kvitto
-    deliver(kvitto, 10)
+    append(kvitto, 10)
     await_processed(kvitto)
     with stopped(*kvitto.workers()):
-        deliver(kvitto, N)
+        append(kvitto, N)
         replace_redis(kvitto)
         tallied(kvitto, 10 + N)
         account = kvitto.audit()
@@ -161,7 +168,7 @@ def test_audit_after_a_replaced_empty_redis_finds_no_loss(empty_kvitto: Running)
 def test_audit_shows_an_accepted_loss_as_not_missing(empty_kvitto: Running) -> None:
     kvitto = empty_kvitto
     with stopped(*kvitto.workers()):
-        deliver(kvitto, N)
+        append(kvitto, N)
         flush_redis(kvitto)
         tallied(kvitto, N)
         (lost,) = losses(kvitto)
@@ -188,17 +195,18 @@ def test_audit_shows_an_accepted_loss_as_not_missing(empty_kvitto: Running) -> N
 
 def test_audit_reports_the_losses_of_two_epochs_separately(empty_kvitto: Running) -> None:
     kvitto = empty_kvitto
-    deliver(kvitto, 10)
+    append(kvitto, 10)
     await_processed(kvitto)
     with stopped(*kvitto.workers()):
-        deliver(kvitto, 3)
+        append(kvitto, 3)
         flush_redis(kvitto)
-        deliver(kvitto, 4)
+        append(kvitto, 4)
         replace_redis(kvitto)
-        deliver(kvitto, 5)
+        append(kvitto, 5)
         tallied(kvitto, 22)
         account = kvitto.audit()
-        assert (account["missing"], account["in_flight"], account["appended"]) == (7, 5, 22)
+        in_redis = account["in_flight"] - account["overflowed"]
+        assert (account["missing"], in_redis, account["appended"]) == (7, 5, 22)
         assert [lost["missing"] for lost in losses(kvitto)] == [3, 4]
     await_processed(kvitto)
     assert kvitto.audit()["missing"] == 7
@@ -208,14 +216,14 @@ def test_audit_reports_the_losses_of_two_epochs_separately(empty_kvitto: Running
 def test_audit_counts_what_a_stopped_or_killed_edge_confirmed(empty_kvitto: Running, how: signal.Signals) -> None:
     kvitto = empty_kvitto
     with stopped(*kvitto.workers()):
-        deliver(kvitto, 6)
+        append(kvitto, 6)
         if how == signal.SIGKILL:
             tallied(kvitto, 6)  # which takes a second; an edge that is asked to stop reports at once
         edges = process_tree.named(kvitto.process.pid, "kvitto ingest")
         os.kill(edges[0], how)
         eventually(lambda: not any(map(process_tree.is_running, edges)), "the edge ended")
         eventually(kvitto.is_ready, "another edge")
-        deliver(kvitto, 7)
+        append(kvitto, 7)
         replace_redis(kvitto)
         tallied(kvitto, 13)
         assert kvitto.audit()["missing"] == 13
@@ -224,7 +232,7 @@ def test_audit_counts_what_a_stopped_or_killed_edge_confirmed(empty_kvitto: Runn
 def test_audit_of_an_append_that_timed_out_counts_the_overflow_row(empty_kvitto: Running) -> None:
     kvitto = empty_kvitto
     with stopped(*kvitto.workers()):
-        deliver(kvitto, 4)
+        append(kvitto, 4)
         overflowed = 0
         while kvitto.entries("kompar") == 4:  # no append is tried if a canary found out first that Redis is away
             eventually(lambda: relied_on(kvitto), "the edge relies on Redis")
@@ -243,12 +251,12 @@ def test_audit_of_an_append_that_timed_out_counts_the_overflow_row(empty_kvitto:
 
 def test_high_water_mark_is_reported_after_postgres_is_back(empty_kvitto: Running) -> None:
     kvitto = empty_kvitto
-    deliver(kvitto, 1)
+    append(kvitto, 1)
     await_processed(kvitto)
     found = process_tree.below(kvitto.process.pid)
     with stopped(*kvitto.workers()):
         with stopped(*(pid for pid, command in found.items() if "postgres" in command)):
-            deliver(kvitto, N)
+            append(kvitto, N)
             flush_redis(kvitto)
         tallied(kvitto, 1 + N)
         assert kvitto.audit()["missing"] == N
