@@ -14,13 +14,12 @@ import pytest
 from redis import Redis
 
 from app.audit.conservation import audit
-from app.console.access import COOKIE
 from app.inbox.stream import Inbox
 from app.local.embedded_servers import valkey_answers
 from app.sandbox.kompar import encrypt
 from app.storage.connection import connect
 from tests.support import process_tree
-from tests.support.console_client import log_in
+from tests.support.console_client import overview
 from tests.support.kvitto_process import Running, run
 from tests.support.process_tree import stopped
 from tests.support.providers.kompar_fixtures import KEY
@@ -114,11 +113,6 @@ def metrics(kvitto: Running) -> str:
     return kvitto.client.get(f"{kvitto.console}/metrics", auth=("any", password)).text
 
 
-def page(kvitto: Running) -> str:
-    cookie = f"{COOKIE}={log_in(kvitto.database, 'viewer').session.cookie}"
-    return kvitto.client.get(f"{kvitto.console}/", headers={"Cookie": cookie}).text
-
-
 def worker_log(kvitto: Running) -> list[dict[str, Any]]:
     lines = (kvitto.data / "logs" / "worker-kompar.log").read_text().splitlines()
     entries = [json.loads(line) for line in lines if line.startswith("{")]
@@ -151,7 +145,7 @@ def test_audit_after_a_replaced_redis_reports_what_was_in_flight_everywhere(empt
     eventually(lambda: bool(worker_log(kvitto)), "the log's line")
     (line,) = worker_log(kvitto)
     assert (line["level"], line["missing"], line["epochs"]) == ("error", N, {lost["epoch"]: N})
-    assert f"{N} MISSING. Run: kvitto audit" in page(kvitto)
+    assert f"{N} MISSING. Run: kvitto audit" in overview(kvitto)
 
 
 def test_audit_after_a_replaced_empty_redis_finds_no_loss(empty_kvitto: Running) -> None:

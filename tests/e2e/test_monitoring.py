@@ -1,6 +1,5 @@
 """Debian's Prometheus runs the configuration of deploy/monitoring on the processes of a real Kvitto, in incidents."""
 
-import html
 import json
 import re
 import shutil
@@ -14,13 +13,12 @@ import httpx
 import pytest
 from redis import Redis
 
-from app.console.access import COOKIE
 from app.sandbox.kompar import encrypt
 from app.storage.connection import connect
 from deploy.monitoring.dashboards import INGEST_HEALTH
 from tests.integration.test_silence import has_delivered
 from tests.support import process_tree
-from tests.support.console_client import begin_session
+from tests.support.console_client import overview
 from tests.support.kvitto_process import ROOT, Running
 from tests.support.metrics import sample
 from tests.support.ports import free_port
@@ -190,7 +188,8 @@ def await_known(kvitto: Running, found: Prometheus, incident: Incident) -> None:
     eventually(lambda: bool(found.get("query", query=incident.query)["result"]), incident.query, 90)
     name = incident.alert["alertname"]
     eventually(lambda: any(incident.alert.items() <= each.items() for each in found.firing(name)), name, 90)
-    eventually(lambda: re.search(incident.problem, page(kvitto)) is not None, f"{incident.problem}: {page(kvitto)}", 90)
+    problem = re.compile(incident.problem)
+    eventually(lambda: problem.search(overview(kvitto)) is not None, f"{incident.problem}: {overview(kvitto)}", 90)
     process, expected = incident.log
 
     def is_logged() -> bool:
@@ -199,11 +198,6 @@ def await_known(kvitto: Running, found: Prometheus, incident: Incident) -> None:
         return any("kind" not in expected or re.search(incident.problem, line["problem"]) for line in found)
 
     eventually(is_logged, f"{expected} in the log of {process}", 90)
-
-
-def page(kvitto: Running) -> str:
-    cookies = {COOKIE: begin_session(kvitto.database, "viewer").cookie}
-    return html.unescape(httpx.get(kvitto.console, cookies=cookies).text)
 
 
 def post(kvitto: Running, topic: str, name: str, key: str = KEY, token: str = TOKEN) -> int:

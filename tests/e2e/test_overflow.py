@@ -19,6 +19,7 @@ from app.sandbox.kompar import encrypt
 from app.storage import overflow
 from app.storage.connection import Connection
 from tests.support import process_tree, servers
+from tests.support.console_client import overview
 from tests.support.kvitto_process import SECRETS, Running, running
 from tests.support.ports import free_port
 from tests.support.process_tree import stopped
@@ -86,8 +87,7 @@ def test_overflow_of_more_than_a_minute_is_reported_everywhere(
     done = kvitto.run("health", "ingest")
     assert (done.returncode, "redis-unreachable" in done.stdout) == (0, True)
     problem = "kompar: ingest has stored deliveries in Postgres"
-    password = ("", (kvitto.data / "secrets" / "CONSOLE_PASSWORD").read_text())
-    eventually(lambda: problem in httpx.get(kvitto.console, auth=password).text, "a problem of the console", 120)
+    eventually(lambda: problem in overview(kvitto), "a problem of the console", 120)
 
 
 def test_postgres_as_the_durable_store_needs_a_redis_only_to_wake(tmp_path: Path) -> None:

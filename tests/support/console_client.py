@@ -1,5 +1,6 @@
 """A person who is logged in to the console, without a browser."""
 
+import html
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from app.storage import console_users
 from app.storage.connection import connect
 from app.storage.console_users import User
 from config.console_roles import Role
+from tests.support.kvitto_process import Running
 from tests.support.metrics import NO_REDIS, console_settings
 
 
@@ -46,6 +48,12 @@ def begin_session(database: str, role: Role) -> Session:
         console_users.put(connection, session.user, "none", "test")
         console_users.begin_session(connection, session.user, digest(session.cookie))
     return session
+
+
+def overview(kvitto: Running) -> str:
+    """Return the text of the first page of a console that runs."""
+    cookie = f"{COOKIE}={begin_session(kvitto.database, 'viewer').cookie}"
+    return html.unescape(kvitto.client.get(kvitto.console, headers={"Cookie": cookie}).text)
 
 
 def log_in(database: str, role: Role = "operator", redis: str = NO_REDIS) -> Person:

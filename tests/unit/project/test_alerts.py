@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ruamel.yaml import YAML
 from tests.unit.project.test_documents import OPERATIONS, first_cells
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "monitoring"
+CASES = ("alerts_test.yml", "alerts_slow_test.yml")
 _YAML = YAML(typ="safe", pure=True)
 ALERTS: list[dict[str, Any]] = [
     rule for group in _YAML.load(FOLDER / "alerts.yml")["groups"] for rule in group["rules"]
@@ -37,8 +39,9 @@ OCCASIONAL = {
 
 @cache
 def cases() -> list[dict[str, Any]]:
-    """Return what alerts_test.yml expects of each alert at each time."""
-    return [case for test in _YAML.load(FOLDER / "alerts_test.yml")["tests"] for case in test["alert_rule_test"]]
+    """Return what is expected of each alert at each time."""
+    tests = chain.from_iterable(_YAML.load(FOLDER / name)["tests"] for name in CASES)
+    return [case for test in tests for case in test["alert_rule_test"]]
 
 
 def promtool(*arguments: str) -> None:
@@ -54,7 +57,7 @@ def test_promtool_accepts_configuration_and_rules() -> None:
 
 
 def test_alerts_fire_and_are_silent_as_their_cases_say() -> None:
-    promtool("test", "rules", "alerts_test.yml")
+    promtool("test", "rules", *CASES)
 
 
 @EVERY
