@@ -95,8 +95,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     In each module, tests that break the Kvitto that all share run last.
     """
-    modules = {item.path: bool(item.get_closest_marker("early")) for item in items}
-    order = sorted(_places(modules).items(), key=lambda found: found[1])
+    early = {item.path for item in items if item.get_closest_marker("early")}
+    order = sorted(_places({item.path: item.path in early for item in items}).items(), key=lambda found: found[1])
     tests: dict[Path, list[pytest.Item]] = {path: [] for path, _ in order}
     for item in items:
         tests[item.path].append(item)
