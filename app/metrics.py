@@ -27,7 +27,7 @@ _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 # The library maps its files into memory, and a write to a page that a full file system cannot give ends the process
 # with SIGBUS. So the room is taken before: enough for 700 series, of which a provider has about 100.
 _FILE_BYTES = 256 * 1024
-_KINDS = ("counter", "histogram", "gauge_max")
+_KINDS = ("counter", "histogram", "gauge_max", "gauge_mostrecent")
 BYTES_PER_PROCESS = _FILE_BYTES * len(_KINDS)
 logger = logging.getLogger(__name__)
 # Every process counts in its own memory until it calls `share`.
