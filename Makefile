@@ -13,7 +13,7 @@ demo: install      ## start everything, deliver events, show what landed and the
 	@$(BIN)/kvitto demo
 up: install        ## serve on this machine until Ctrl-C
 	@$(BIN)/kvitto up
-test: install      ## pass the tests: unit, integration, e2e, browser (10 min)
+test: install      ## pass the tests: unit, integration, e2e, browser (8 min)
 	@tests/prepare
 	$(BIN)/python -m pytest tests/e2e tests/browser tests/integration tests/unit \
 	    -n 6 --dist loadfile --no-loadscope-reorder --cov
