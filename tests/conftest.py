@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain, groupby, takewhile
 from pathlib import Path
@@ -55,12 +55,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         return
-    compiling: list[subprocess.Popen[bytes]] = []
-    if _starts_others(session) and not list(_TESTS.rglob("*-pytest-*")):
-        collect = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
-        halves = (["tests/unit"], ["tests/integration", "tests/e2e", "tests/browser"])
-        lines = [[*collect, *half] for half in halves]
-        compiling += [subprocess.Popen(line, cwd=servers.ROOT, stdout=subprocess.DEVNULL) for line in lines]
+    halves = (["tests/unit"], ["tests/integration", "tests/e2e", "tests/browser"])
+    is_fresh = _starts_others(session) and not any(_TESTS.rglob("*-pytest-*"))
+    collect = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
+    compiling = [
+        subprocess.Popen([*collect, *half], cwd=servers.ROOT, stdout=subprocess.DEVNULL)
+        for half in (halves if is_fresh else ())
+    ]
     st.text().validate()
     for process in compiling:
         process.wait()
@@ -96,7 +97,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     In each module, tests that break the Kvitto that all share run last.
     """
     early = {item.path for item in items if item.get_closest_marker("early")}
-    order = sorted(_places({item.path: item.path in early for item in items}).items(), key=lambda found: found[1])
+    order = sorted(_places({item.path for item in items}, early).items(), key=lambda found: found[1])
     tests: dict[Path, list[pytest.Item]] = {path: [] for path, _ in order}
     for item in items:
         tests[item.path].append(item)
@@ -167,13 +168,13 @@ def _tier(path: Path) -> str:
     return path.relative_to(_TESTS).parts[0]
 
 
-def _places(modules: Mapping[Path, bool]) -> dict[Path, tuple[float, Path]]:
+def _places(modules: set[Path], early: set[Path]) -> dict[Path, tuple[float, Path]]:
     """Return where each module stands in the order, from 0 to 1: evenly among the others of its tier.
 
     Tests of a whole Kvitto wait most of the time, and other test processes compute meanwhile. Those of a whole Kvitto
-    end earlier, and small modules come last, except those that are marked: else one test process would run on alone.
+    end earlier, and small modules come last, except the early ones: else one test process would run on alone.
     """
-    ranked = sorted(modules, key=lambda path: (_tier(path), not modules[path], -path.stat().st_size, path))
+    ranked = sorted(modules, key=lambda path: (_tier(path), path not in early, -path.stat().st_size, path))
     tiers = {tier: list(found) for tier, found in groupby(ranked, key=_tier)}
     return {
         path: (number / len(found) * (0.7 if tier in ("e2e", "browser") else 1), path)

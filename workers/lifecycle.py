@@ -142,10 +142,9 @@ def _start_consumers(**_: Any) -> None:
     metrics.share()
     metrics.worker_series(worker_settings().providers)
     metrics.secret_series(_secrets().files)
-    _secrets().refresh()  # a child of later has what its parent read at the start
     for provider in worker_settings().providers:
         metrics.credential_series(provider, _processor(provider).credentials)
-        consumer(provider).start()
+        consumer(provider).start()  # which looks at the secret files: a child of later has what its parent read
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
 

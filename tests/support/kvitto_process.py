@@ -107,7 +107,7 @@ class Running:
 
     def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
         """Query the ledger, over one connection: a new one for each look would cost ten times as much."""
-        if self._connection and not self._connection.closed:
+        if self._connection:
             with contextlib.suppress(psycopg.OperationalError):  # the server may have been another one then
                 return self._connection.execute(query, parameters).fetchall()
             self._connection.close()
