@@ -19,7 +19,6 @@ from benchmarks.cost import cpu_seconds
 from benchmarks.receivers import HEADERS, OurReceiver
 from benchmarks.result_files import KVITTO, Record
 from benchmarks.workload_size import Volume
-from config.granian import EDGE_MEMORY
 from tests.compat.otlp_collector import PROGRAM, collector
 from tests.support.kvitto_process import ROOT, SECRETS, Running, running, with_secrets
 from tests.support.ports import free_port
@@ -83,7 +82,7 @@ def measure(volume: Volume, _folder: Path, record: Record, say: Callable[[str], 
 def _ingest(kvitto: Running, more: Mapping[str, str]) -> Iterator[_Ingest]:
     """Run another ingest process of a Kvitto, with more settings."""
     address = f"127.0.0.1:{free_port()}"
-    environment = with_secrets(kvitto.environment) | EDGE_MEMORY | {"INGEST_BIND": address} | dict(more)
+    environment = with_secrets(kvitto.environment) | {"INGEST_BIND": address} | dict(more)
     with subprocess.Popen([*PROGRAM, "ingest"], env=environment, cwd=ROOT) as process:
         try:
             eventually(lambda: _is_ready(f"http://{address}/readyz"), "another ingest process")

@@ -8,11 +8,8 @@ CONNECTIONS = 4096
 OTHER_FILES = 256
 # A connection is closed after this time without a request; load balancers usually close theirs after 60 s.
 KEEP_ALIVE_SECONDS = 75
-# Settings of glibc's allocator. By default it learns to keep large bodies, keeps an arena of 4 MB for each thread,
-# though one thread runs Python at a time, and caches what each thread freed, 3 MB in all.
-EDGE_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024),
-    "MALLOC_ARENA_MAX": "1",
-    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",
-}
+# Limits of glibc's allocator in ingest. By default it learns to keep large bodies, and keeps an arena of 4 MB for each
+# thread, though one thread runs Python at a time.
+MMAP_THRESHOLD_BYTES = 1024 * 1024
+MALLOC_ARENAS = 1
 WORKERS_KILL_TIMEOUT = 20  # seconds until a hung worker is killed, so that a stop always ends

@@ -5,6 +5,7 @@ loads the application would be lost, and Granian would wait until it kills the f
 fork, and a fork starts with the default handler, which ends it.
 """
 
+import ctypes
 import gc
 import importlib
 import multiprocessing
@@ -24,10 +25,19 @@ from granian.errors import FatalError
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from config.granian import CONNECTIONS, KEEP_ALIVE_SECONDS, OTHER_FILES, WORKERS_KILL_TIMEOUT
+from config.granian import (
+    CONNECTIONS,
+    KEEP_ALIVE_SECONDS,
+    MALLOC_ARENAS,
+    MMAP_THRESHOLD_BYTES,
+    OTHER_FILES,
+    WORKERS_KILL_TIMEOUT,
+)
 
 # Without handlers of their own their lines go where all lines go.
 _GRANIAN_LOGGERS = ("_granian", "granian.access")
+# Of malloc.h.
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _block_sigterm = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGTERM})
 _unblock_sigterm = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGTERM})
 
@@ -44,6 +54,7 @@ def serve_edge(bind: tuple[str, int], processes: int, drain_seconds: int, certif
 
     With a `certificate`, two PEM files of which the second is the key, it serves HTTPS.
     """
+    limit_memory()
     chain, key = (Path(certificate[0]), Path(certificate[1])) if certificate else (None, None)
     _serve(
         "kvitto ingest",
@@ -56,6 +67,13 @@ def serve_edge(bind: tuple[str, int], processes: int, drain_seconds: int, certif
         ssl_cert=chain,
         ssl_key=key,
     )
+
+
+def limit_memory() -> None:
+    """Limit what glibc's allocator keeps for later; other C libraries have their own ways."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
+        mallopt(_M_ARENA_MAX, MALLOC_ARENAS)
 
 
 def _serve(name: str, interface: Interfaces, bind: tuple[str, int], load: Callable[[], Any], **options: Any) -> None:

@@ -14,7 +14,6 @@ import click
 
 import config.logging
 from config.environment import Environment, load
-from config.granian import EDGE_MEMORY
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -28,9 +27,6 @@ _number = click.IntRange(min=1)
 @click.option("--processes", type=_number, default=1, help="Processes that share the port.")
 def ingest(processes: int) -> None:
     """Serve the webhooks: authenticate, seal, append to Redis, answer 200."""
-    if unset := EDGE_MEMORY.keys() - os.environ.keys():  # the C library reads them when a program starts
-        os.environ |= {name: EDGE_MEMORY[name] for name in unset}
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
     from app.cli.http_server import serve_edge
     from app.local.ports import hold
     from app.preflight.startup import require_fit_servers

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException
 from importlib import import_module
-from itertools import chain
 from pathlib import Path
 
 from app.local.data_folder import DataFolder
@@ -23,16 +22,12 @@ from app.storage.migration_runner import migrate
 from app.tls import own_address, own_server_answer
 from config.environment import ConfigurationError, Environment
 from config.folders import private_folder
-from config.granian import EDGE_MEMORY
 from config.settings import ConsoleSettings, provider_names, role_prefix
-from config.variables import PYTHON
 
 _START_SECONDS = 60.0
 _METRICS_PORT = 9400
 _REDIS_CONF = Path(__file__).parents[2] / "config" / "redis.conf"
 _SERVERS = ("postgres", "valkey")
-# Processes that are forks of this one, which imports their modules once.
-_FORKED = ("worker", "beat", "console")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +115,7 @@ class Stack:
         self._environment.pop("INGEST_URL_FILE", None)
         self._environment["INGEST_URL"] = ingest
         for process in started:
+            _import(process.arguments[0])
             own = process.own_environment(self._environment, checked.names_read)
             self._run(process, own | {"METRICS_BIND": metrics[process.name][0]})
         self._await("ingest", lambda: _answers(f"{ingest}/readyz"))
@@ -168,8 +164,7 @@ class Stack:
             valkey = prepare_valkey(self._data.valkey, port, _REDIS_CONF)
             self._start("valkey", partial(execute, valkey), self._environment)
             ready["valkey"] = partial(valkey_answers, url)
-        for module in chain.from_iterable(map(MODULES.__getitem__, _FORKED)):  # while the servers start
-            import_module(module)
+        _import("ingest")  # while the servers start
         for name, is_ready in ready.items():
             self._await(name, is_ready)
         if self._embedded_postgres:
@@ -180,10 +175,7 @@ class Stack:
         if self._embedded_postgres and "DATABASE_URL" in own:
             role = f"{role_prefix(Environment(self._environment))}_{process.role}"
             own["DATABASE_URL"] = own["DATABASE_URL"].replace("//kvitto@", f"//{role}@")
-        run: Callable[[], object] = partial(self._run_command, process.arguments)
-        if process.name == "ingest":  # the C library reads these when a program starts
-            run, own = partial(execute, [*PYTHON, "-m", "app.cli", *process.arguments]), EDGE_MEMORY | own
-        self._start(process.name, run, own)
+        self._start(process.name, partial(self._run_command, process.arguments), own)
 
     def _start(self, name: str, run: Callable[[], object], environment: Mapping[str, str]) -> None:
         log = self._data.logs / f"{name}.log"
@@ -236,6 +228,12 @@ class Stack:
         self._reserved_ports.add(reserved)
         self._environment[name] = f"[{host}]:{reserved}" if ":" in host else f"{host}:{reserved}"
         return own_address((host, reserved))
+
+
+def _import(kind: str) -> None:
+    """Import what a process needs, once: it is a fork of this one, and so are those that start after it."""
+    for module in MODULES[kind]:
+        import_module(module)
 
 
 def _answers(url: str) -> bool:

@@ -14,7 +14,6 @@ import psycopg
 
 from app.local.ports import free_port
 from app.storage.connection import create_database
-from config.granian import EDGE_MEMORY
 from tests.support import servers
 from tests.support.process_tree import below
 from tests.support.providers.kompar_fixtures import KEY, TOKEN
@@ -49,9 +48,8 @@ def empty_view(folder: Path) -> Iterator[str]:
     port = free_port()
     view = "benchmarks.baselines.empty:app"
     serve = f"serve_wsgi('empty view', {view!r}, ('127.0.0.1', {port}), {_VIEW_THREADS}, {EDGES})"
-    code = f"from app.cli.http_server import serve_wsgi; {serve}"
-    memory = [f"{name}={value}" for name, value in EDGE_MEMORY.items()]
-    with serving(["env", *memory, sys.executable, "-c", code], folder / "empty.log"):
+    code = f"from app.cli.http_server import limit_memory, serve_wsgi; limit_memory(); {serve}"
+    with serving([sys.executable, "-c", code], folder / "empty.log"):
         yield _listening(port)
 
 

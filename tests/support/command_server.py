@@ -187,7 +187,6 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, desc
     program: Any = importlib.import_module("app.cli.__main__")
     sys.modules["__main__"] = program
     sys.argv = [program.__file__, *arguments]
-    sys.orig_argv = [sys.executable, "-m", "app.cli", *arguments]  # `kvitto ingest` starts itself again by it
     status = 1
     try:
         program.main()
