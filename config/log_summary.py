@@ -123,4 +123,8 @@ class SummingHandler(logging.StreamHandler[TextIO]):
     def _run(self) -> None:
         while True:
             time.sleep(self._window_seconds / 60)
-            self.sum_up(everything=False)
+            with self.lock or threading.RLock():
+                self.sum_up(everything=False)
+                if not self._windows:  # the next line that may be summed up starts another
+                    self._thread = None
+                    return

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -115,3 +116,15 @@ def test_a_summary_waits_for_no_other_line() -> None:
     for _ in range(3):
         handler.handle(logging.makeLogRecord({"msg": "request_rejected", "levelno": 30, "levelname": "WARNING"}))
     eventually(lambda: '"count": 2' in stream.getvalue(), "the summary")
+
+
+def test_no_thread_waits_when_nothing_is_to_be_summed_up() -> None:
+    handler = SummingHandler(SUMMED, window_seconds=0.05)
+    handler.setStream(io.StringIO())
+    record = logging.makeLogRecord({"msg": "request_rejected", "levelno": 30, "levelname": "WARNING"})
+    for _ in range(2):
+        before = set(threading.enumerate())
+        handler.handle(record)
+        (thread,) = [each for each in set(threading.enumerate()) - before if each.name == "log-summary"]
+        thread.join(60)
+        assert not thread.is_alive()
