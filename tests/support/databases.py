@@ -1,7 +1,8 @@
 """Databases on a test's Postgres, each as the migrations leave it.
 
 Creating and dropping one takes a quarter of a second of CPU time, so a database that a test has only filled is emptied
-and handed out again. It gets another name, so that connections and pools of the earlier test do not reach it.
+and handed out again. It gets another name, so that connections and pools of the earlier test do not reach it. What
+creates and drops databases stays connected to its server, until `leave`.
 """
 
 from functools import cache
@@ -47,12 +48,12 @@ def prepare(server: str) -> None:
 def create(server: str) -> str:
     """Return the address of a database whose name none had before: fixtures may be made again."""
     name = f"test_{uuid7().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        query = SQL("SELECT datname FROM pg_database WHERE starts_with(datname, {}) LIMIT 1")
-        if spare := connection.execute(query.format(Literal(_SPARE))).fetchone():
-            _rename(connection, spare[0], name)
-        else:
-            _copy(connection, name)
+    connection = _administrator(server)
+    query = SQL("SELECT datname FROM pg_database WHERE starts_with(datname, {}) LIMIT 1")
+    if spare := connection.execute(query.format(Literal(_SPARE))).fetchone():
+        _rename(connection, spare[0], name)
+    else:
+        _copy(connection, name)
     return named(server, name)
 
 
@@ -60,18 +61,28 @@ def drop(server: str, dsn: str) -> None:
     """Take a database back, even while it is used: keep it if it can be emptied, else drop it."""
     name = dsn.rpartition("/")[2]
     spare = f"{_SPARE}{name}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(name)))
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        _rename(connection, name, spare)  # which waits for those to end
-        connection.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(Identifier(spare)))
-        if not _emptied(server, spare):
-            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(spare)))
+    connection = _administrator(server)
+    connection.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(name)))
+    connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    _rename(connection, name, spare)  # which waits for those to end
+    connection.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(Identifier(spare)))
+    if not _emptied(server, spare):
+        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(spare)))
+
+
+def leave(server: str) -> None:
+    """Disconnect from a server that ends."""
+    _administrator(server).close()
 
 
 def named(server: str, name: str) -> str:
     """Return the address of a server's database."""
     return f"{server.rpartition('/')[0]}/{name}"
+
+
+@cache
+def _administrator(server: str) -> psycopg.Connection:
+    return psycopg.connect(server, autocommit=True)
 
 
 def _copy(connection: psycopg.Connection, name: str) -> None:
@@ -95,8 +106,7 @@ def _emptied(server: str, name: str) -> bool:
 @cache
 def _state_of_a_copy(server: str) -> list[tuple[str, str]]:
     spare = f"{_SPARE}{uuid7().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        _copy(connection, spare)
+    _copy(_administrator(server), spare)
     with psycopg.connect(named(server, spare)) as connection:
         return _state(connection)
 

@@ -11,19 +11,20 @@ from tests.support.servers import eventually
 
 def below(pid: int) -> dict[int, str]:
     """Return the running descendants of a process with their command lines: children before their own children."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                parents[int(entry.name)] = (int(fields[1]), fields[0], _command(entry))
-            except OSError:
-                continue  # it ended meanwhile
+    # Not by pathlib, which would take most of the time: some tests look often, among hundreds of processes.
+    children: dict[int, list[int]] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):  # it ended meanwhile
+            letter, parent, *_ = _stat(name)
+            if letter != "Z":
+                children.setdefault(int(parent), []).append(int(name))
     found: dict[int, str] = {}
     level = [pid]
     while level:
-        level = [child for child, (parent, _, _) in sorted(parents.items()) if parent in level]
-        found |= {child: parents[child][2] for child in level if parents[child][1] != "Z"}
+        level = sorted(child for parent in level for child in children.get(parent, ()))
+        for child in level:
+            with suppress(OSError):
+                found[child] = _command(child)
     return found
 
 
@@ -45,11 +46,18 @@ def is_running(pid: int) -> bool:
 
 def state(pid: int) -> str:
     """Return a process's state, a letter: T stands still, Z is a zombie."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return _stat(pid)[0]
 
 
-def _command(entry: Path) -> str:
-    return (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+def _stat(pid: int | str) -> list[str]:
+    """Return what the kernel says of a process, from its state on."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()
+
+
+def _command(pid: int) -> str:
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read().replace(b"\0", b" ").decode(errors="replace")
 
 
 def kill(*pids: int) -> None:

@@ -117,4 +117,5 @@ def status_of(url: str) -> int:
 
 def bare_environment() -> dict[str, str]:
     """Return an environment without any setting of Kvitto's."""
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    names = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
+    return {name: os.environ[name] for name in names if name in os.environ}

@@ -48,10 +48,13 @@ def rates(connection: Connection) -> list[Any]:
 
 def clear(connection: Connection) -> None:
     """Empty every table and start its numbers again; far faster than TRUNCATE where there are few rows."""
-    names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'kvitto'").fetchall()
+    # Each partition that was ever written: planning the others takes most of the time.
+    query = "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'kvitto'::regnamespace AND relkind = 'r'"
+    names = connection.execute(f"{query} AND pg_relation_size(oid) > 0".encode()).fetchall()
     with connection.transaction():
         connection.execute("SET LOCAL session_replication_role = replica")  # in any order
-        connection.execute("; ".join(f"DELETE FROM kvitto.{name}" for (name,) in names).encode())
+        if names:
+            connection.execute("; ".join(f"DELETE FROM {name}" for (name,) in names).encode())
         connection.execute("SELECT setval(seqrelid::regclass, seqstart, false) FROM pg_sequence")
 
 
