@@ -13,10 +13,10 @@ demo: install      ## start everything, deliver events, show what landed and the
 	@$(BIN)/kvitto demo
 up: install        ## serve on this machine until Ctrl-C
 	@$(BIN)/kvitto up
-test: install      ## pass the tests: unit, integration, e2e, browser (8 min)
+test: install      ## pass the tests: unit, integration, e2e, browser (6 min)
 	@tests/prepare
 	$(BIN)/python -m pytest tests/e2e tests/browser tests/integration tests/unit \
-	    -n 6 --dist loadfile --no-loadscope-reorder --cov
+	    -n 7 --dist loadfile --no-loadscope-reorder --cov
 chaos: install     ## break every part under load, account for every delivery (40 min; OPTIONS="--only redis": a part)
 	@tests/prepare
 	$(BIN)/python -m tests.chaos $(OPTIONS)

@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import chain, groupby, takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,10 +23,12 @@ from jinja2.bccache import Bucket, BytecodeCache
 from redis import Redis, RedisError
 
 from app.inbox import client as server
+from app.local.certificates import Authority
 from app.storage.connection import Connection, connect
 from config.redis_address import RedisAddress
 from tests.support import databases, servers
 from tests.support.kvitto_process import Running, running
+from tests.support.scheduling import TwoQueues, has_whole_kvitto
 
 # Compiled tests are kept even where the environment says otherwise: each test process would compile all of them again.
 sys.dont_write_bytecode = False
@@ -38,6 +39,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 # So would its circuit breakers. Python prints what no handler takes, and between tests pytest has none.
 logging.getLogger().addHandler(logging.NullHandler())
+# Until all tests are collected, which stay: to look for garbage on the way takes a fifth of the time.
+gc.disable()
 # A loaded machine is slow, which is no fault of what is tested.
 settings.register_profile("kvitto", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kvitto")
@@ -87,28 +90,40 @@ Flask.jinja_options = {"bytecode_cache": _Templates()}
 _COVERED = ("integration", *(f"unit/{name}" for name in (
     "crypto", "domain", "inbox", "ingest", "processing", "providers", "storage", "workers",
 )))  # fmt: skip
-# Modules that come after all that use the Kvitto that all share.
-_AFTER_KVITTO = pytest.StashKey[set[Path]]()
+
+
+# Modules that use the Kvitto that all share.
+_SHARING = pytest.StashKey[set[Path]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each test with its tier: the folder of tests/ that it is in. Mix the modules of the tiers.
+    """Mark each test with its tier: the folder of tests/ that it is in. Put them in the order in which they start.
 
-    In each module, tests that break the Kvitto that all share run last.
+    First come modules that are early, then those that use the Kvitto that all share, which ends after them. Of what has
+    no whole Kvitto, modules that only compute come first, beside the others' early ones. Of all these, large ones come
+    first: else one test process would run on alone. In each module, tests that break the shared Kvitto run last.
     """
     early = {item.path for item in items if item.get_closest_marker("early")}
-    order = sorted(_places({item.path for item in items}, early).items(), key=lambda found: found[1])
-    tests: dict[Path, list[pytest.Item]] = {path: [] for path, _ in order}
+    sharing = {item.path for item in items if "shared_kvitto" in _fixtures(item)}
+    sizes = {item.path: item.path.stat().st_size for item in items}
+    config.stash[_SHARING] = sharing
+
+    def place(item: pytest.Item) -> tuple[object, ...]:
+        path = item.path
+        return (
+            not has_whole_kvitto(_tier(path)), path not in early - sharing, path not in sharing, _tier(path) != "unit",
+            path not in early, -sizes[path], path, "empty_kvitto" in _fixtures(item),
+        )  # fmt: skip
+
+    items.sort(key=place)
     for item in items:
-        tests[item.path].append(item)
-    for path, found in tests.items():
-        found.sort(key=lambda item: "empty_kvitto" in _fixtures(item))
-        for item in found:
-            item.add_marker(_tier(path))
-    last_first = reversed(tests.items())
-    without = takewhile(lambda each: not any("shared_kvitto" in _fixtures(item) for item in each[1]), last_first)
-    config.stash[_AFTER_KVITTO] = {path for path, _ in without}
-    items[:] = chain.from_iterable(tests.values())
+        item.add_marker(_tier(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Have some test processes compute while the others wait."""
+    return TwoQueues(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_finish() -> None:
@@ -133,14 +148,19 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
             for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
                 importlib.import_module(module.name)
         coverage.pause()
-    return (yield)
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure the tests that can add to it."""
+    """Measure the tests that can add to it: hundreds of examples of one function go where other tests of it go."""
     coverage = _coverage(item.config)
-    if coverage is None or not any(item.path.is_relative_to(_TESTS / folder) for folder in _COVERED):
+    is_covered = any(item.path.is_relative_to(_TESTS / folder) for folder in _COVERED)
+    is_repeated = _tier(item.path) == "unit" and item.get_closest_marker("hypothesis")
+    if coverage is None or not is_covered or is_repeated:
         return (yield)
     coverage.resume()
     try:
@@ -168,21 +188,6 @@ def _tier(path: Path) -> str:
     return path.relative_to(_TESTS).parts[0]
 
 
-def _places(modules: set[Path], early: set[Path]) -> dict[Path, tuple[float, Path]]:
-    """Return where each module stands in the order, from 0 to 1: evenly among the others of its tier.
-
-    Tests of a whole Kvitto wait most of the time, and other test processes compute meanwhile. Those of a whole Kvitto
-    end earlier, and small modules come last, except the early ones: else one test process would run on alone.
-    """
-    ranked = sorted(modules, key=lambda path: (_tier(path), path not in early, -path.stat().st_size, path))
-    tiers = {tier: list(found) for tier, found in groupby(ranked, key=_tier)}
-    return {
-        path: (number / len(found) * (0.7 if tier in ("e2e", "browser") else 1), path)
-        for tier, found in tiers.items()
-        for number, path in enumerate(found)
-    }
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Have processes use a folder of this session's: workers of one machine share slots there, beats their heartbeats.
@@ -195,6 +200,17 @@ def _temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have clients trust a certificate authority of this session in place of the hundred and forty public ones.
+
+    No server here shows a certificate of those, and each client would read them all: 30 ms.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(Authority(tmp_path_factory.mktemp("authority")).path))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One PostgreSQL for the session, with a migrated template database.
@@ -204,6 +220,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with servers.postgres(tmp_path_factory.mktemp("postgres"), "-c", "autovacuum=off") as dsn:
         databases.prepare(dsn)
         yield dsn
+        databases.leave(dsn)
 
 
 @pytest.fixture
@@ -272,11 +289,8 @@ def shared_kvitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedKv
 
 @pytest.fixture(scope="module", autouse=True)
 def _unused_kvitto_ends(request: pytest.FixtureRequest) -> None:
-    """End the Kvitto that all share before the first module after its last use.
-
-    Each test process runs its modules in the order of `pytest_collection_modifyitems`.
-    """
-    if request.path in request.config.stash[_AFTER_KVITTO]:
+    """End the Kvitto that all share before the first module that does not use it."""
+    if request.path not in request.config.stash[_SHARING]:
         request.getfixturevalue("shared_kvitto").end()
 
 

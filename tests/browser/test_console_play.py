@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from app.sandbox.kompar import encrypt
 from tests.support.kvitto_process import SECRETS, Running, running
 from tests.support.providers.kompar_fixtures import KEY
@@ -14,6 +16,7 @@ from tests.support.servers import eventually
 if TYPE_CHECKING:  # every test process imports this module, and one runs it
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.early
 NATIONAL_ID = "19811218-9876"
 APPLICATION = {"application_id": "play-1", "name": "Ada", "ssn": NATIONAL_ID, "amount": 5}
 WITHOUT_KEY = SECRETS | {"KOMPAR_KEYS": f"newer={'n' * 32}"}

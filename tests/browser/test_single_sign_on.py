@@ -1,19 +1,24 @@
 """Sign-in by OpenID Connect in a real browser: to a provider on another site, and back."""
 
+from __future__ import annotations
+
 import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.browser.test_console_play import add_user, await_text, search
 from tests.support.kvitto_process import Running, command
 from tests.support.oidc_provider import CLIENT_SECRET, Provider, provider
 from tests.support.servers import bare_environment, eventually
+
+if TYPE_CHECKING:  # every test process imports this module, and one runs it
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 
 @dataclass(frozen=True, slots=True)

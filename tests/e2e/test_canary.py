@@ -26,6 +26,9 @@ PROVIDERS = ["kompar", "solaris"]
 LIMIT = 12
 
 
+pytestmark = pytest.mark.early
+
+
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Kvitto with a short limit, for tests that restore its state."""

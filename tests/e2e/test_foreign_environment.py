@@ -16,6 +16,7 @@ from tests.support.kvitto_process import SECRETS, Running, command, running
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import bare_environment, eventually
 
+pytestmark = pytest.mark.early
 NOWHERE = "127.0.0.1:9"
 # Each is read by Python, libpq, Celery, kombu, Granian, Flask, httpx, urllib or redis-py.
 FOREIGN = {

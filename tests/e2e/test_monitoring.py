@@ -25,6 +25,7 @@ from tests.support.ports import free_port
 from tests.support.providers.kompar_fixtures import KEY, TOKEN
 from tests.support.servers import eventually, serving
 
+pytestmark = pytest.mark.early
 FOLDER = ROOT / "deploy" / "monitoring"
 SERVICES = {"ingest", "worker-kompar", "worker-solaris", "beat", "console"}
 

@@ -15,6 +15,7 @@ from tests.support.kvitto_process import SECRETS, command
 from tests.support.ports import free_port
 from tests.support.servers import bare_environment, eventually
 
+pytestmark = pytest.mark.early
 NOWHERE = {"DATABASE_URL": "postgresql://kvitto@127.0.0.1:1/kvitto", "REDIS_URL": "redis://127.0.0.1:1/0"}
 KEYS = {"SEALING_KEYS": f"a={'A' * 43}=", "CONSOLE_PASSWORD": "p" * 20}
 # What Granian logs of a worker that has not ended by itself in time; on a busy machine also of one that has just ended.

@@ -18,6 +18,8 @@ from tests.support.kvitto_process import BIND, SECRETS, Running, run, running
 from tests.support.providers.kompar_fixtures import KEY
 from tests.support.servers import eventually
 
+pytestmark = pytest.mark.early
+
 
 def deliver(kvitto: Running, application_id: str) -> str:
     """Deliver an application and wait for its row."""

@@ -14,6 +14,7 @@ from tests.e2e.deploy.edges import Edge, edges
 from tests.e2e.deploy.load import BODY, HEADERS, PATH
 from tests.support.servers import eventually, status_of
 
+pytestmark = pytest.mark.early
 HEAD = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 # Seconds that a busy machine needs for what a test does meanwhile.
 DRAIN = "8"
