@@ -61,8 +61,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     halves = (["tests/unit"], ["tests/integration", "tests/e2e", "tests/browser"])
     is_fresh = _starts_others(session) and not any(_TESTS.rglob("*-pytest-*"))
     collect = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
+    others = os.environ | {"PYTEST_XDIST_WORKER": "collects"}
     compiling = [
-        subprocess.Popen([*collect, *half], cwd=servers.ROOT, stdout=subprocess.DEVNULL)
+        subprocess.Popen([*collect, *half], env=others, cwd=servers.ROOT, stdout=subprocess.DEVNULL)
         for half in (halves if is_fresh else ())
     ]
     st.text().validate()
@@ -201,13 +202,14 @@ def _temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _one_authority(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Have clients trust a certificate authority of this session in place of the hundred and forty public ones.
 
-    No server here shows a certificate of those, and each client would read them all: 30 ms.
+    No server here shows a certificate of those, and each client would read them all: 30 ms. Downloads need them.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(Authority(tmp_path_factory.mktemp("authority")).path))
+        if "install" not in {_tier(item.path) for item in request.session.items}:
+            patch.setenv("SSL_CERT_FILE", str(Authority(tmp_path_factory.mktemp("authority")).path))
         yield
 
 
