@@ -1,6 +1,5 @@
 """The settings of each process: one frozen class per process, read from the environment."""
 
-import os
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -86,18 +85,14 @@ def ingest_certificate(environment: Environment) -> Certificate | None:
 
 
 def trusted_authority(environment: Environment) -> str:
-    """Return the file with an additional authority to trust; empty if none is named.
-
-    SSL_CERT_FILE, which OpenSSL and httpx read, replaces the usual authorities.
-    """
+    """Return the file with an additional authority to trust; empty if none is named."""
     path = environment.text("CA_FILE", "")
-    for name, file in (("CA_FILE", path), ("SSL_CERT_FILE", os.environ.get("SSL_CERT_FILE"))):
-        try:
-            if file:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
-        except (OSError, ssl.SSLError) as error:
-            hint = "Name a readable file with an authority's certificate, in PEM"
-            environment.fault(name, f"cannot be used ({type(error).__name__})", hint)
+    try:
+        if path:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except (OSError, ssl.SSLError) as error:
+        hint = "Name a readable file with an authority's certificate, in PEM"
+        environment.fault("CA_FILE", f"cannot be used ({type(error).__name__})", hint)
     return path
 
 

@@ -108,12 +108,6 @@ def test_ca_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
             BeatSettings.load(GOOD | {"CA_FILE": wrong})
 
 
-def test_usual_authorities_that_cannot_be_read_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
-    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE: cannot be used"):
-        BeatSettings.load(GOOD)
-
-
 def test_provider_without_a_folder_is_a_fault() -> None:
     environment = Environment(GOOD)
     assert registry.load("nobody", environment) is None
