@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TextIO
@@ -117,8 +118,10 @@ class SummingHandler(logging.StreamHandler[TextIO]):
 
     def _start(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="log-summary", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="log-summary", daemon=True)
+            with suppress(RuntimeError):  # no thread can start now: the next kind of line tries again
+                thread.start()
+                self._thread = thread
 
     def _run(self) -> None:
         while True:

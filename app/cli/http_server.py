@@ -36,8 +36,8 @@ from config.granian import (
 
 # Without handlers of their own their lines go where all lines go.
 _GRANIAN_LOGGERS = ("_granian", "granian.access")
-# Of malloc.h.
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+# Parameters of malloc.h, and what ingest sets them to, by the environment variable that sets them otherwise.
+_MALLOPT = {"MALLOC_MMAP_THRESHOLD_": (-3, MMAP_THRESHOLD_BYTES), "MALLOC_ARENA_MAX": (-8, MALLOC_ARENAS)}
 _block_sigterm = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGTERM})
 _unblock_sigterm = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGTERM})
 
@@ -54,7 +54,6 @@ def serve_edge(bind: tuple[str, int], processes: int, drain_seconds: int, certif
 
     With a `certificate`, two PEM files of which the second is the key, it serves HTTPS.
     """
-    limit_memory()
     chain, key = (Path(certificate[0]), Path(certificate[1])) if certificate else (None, None)
     _serve(
         "kvitto ingest",
@@ -70,10 +69,11 @@ def serve_edge(bind: tuple[str, int], processes: int, drain_seconds: int, certif
 
 
 def limit_memory() -> None:
-    """Limit what glibc's allocator keeps for later; other C libraries have their own ways."""
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
-        mallopt(_M_ARENA_MAX, MALLOC_ARENAS)
+    """Limit the memory that glibc's allocator keeps. Other C libraries have no mallopt: there it does nothing."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    for variable, (parameter, value) in _MALLOPT.items():
+        if mallopt and variable not in os.environ:
+            mallopt(parameter, value)
 
 
 def _serve(name: str, interface: Interfaces, bind: tuple[str, int], load: Callable[[], Any], **options: Any) -> None:

@@ -27,7 +27,9 @@ _number = click.IntRange(min=1)
 @click.option("--processes", type=_number, default=1, help="Processes that share the port.")
 def ingest(processes: int) -> None:
     """Serve the webhooks: authenticate, seal, append to Redis, answer 200."""
-    from app.cli.http_server import serve_edge
+    from app.cli.http_server import limit_memory, serve_edge
+
+    limit_memory()  # before there is a thread, which would have an arena
     from app.local.ports import hold
     from app.preflight.startup import require_fit_servers
     from app.process_settings import read_ingest

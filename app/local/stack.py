@@ -230,9 +230,9 @@ class Stack:
         return own_address((host, reserved))
 
 
-def _import(kind: str) -> None:
-    """Import what a process needs, once: it is a fork of this one, and so are those that start after it."""
-    for module in MODULES[kind]:
+def _import(process: str) -> None:
+    """Import a process's modules before it is forked; later forks share them."""
+    for module in MODULES[process]:
         import_module(module)
 
 

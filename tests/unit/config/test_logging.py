@@ -119,7 +119,7 @@ def test_a_summary_waits_for_no_other_line() -> None:
 
 
 def test_no_thread_waits_when_nothing_is_to_be_summed_up() -> None:
-    handler = SummingHandler(SUMMED, window_seconds=0.05)
+    handler = SummingHandler(SUMMED, window_seconds=1)
     handler.setStream(io.StringIO())
     record = logging.makeLogRecord({"msg": "request_rejected", "levelno": 30, "levelname": "WARNING"})
     for _ in range(2):
