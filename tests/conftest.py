@@ -39,7 +39,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 # So would its circuit breakers. Python prints what no handler takes, and between tests pytest has none.
 logging.getLogger().addHandler(logging.NullHandler())
-# Until all tests are collected, which stay: to look for garbage on the way takes a fifth of the time.
+# While tests are collected: what is created then stays, and to look for garbage takes a fifth of the time.
 gc.disable()
 # A loaded machine is slow, which is no fault of what is tested.
 settings.register_profile("kvitto", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -61,9 +61,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     halves = (["tests/unit"], ["tests/integration", "tests/e2e", "tests/browser"])
     is_fresh = _starts_others(session) and not any(_TESTS.rglob("*-pytest-*"))
     collect = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
-    others = os.environ | {"PYTEST_XDIST_WORKER": "collects"}
+    environment = os.environ | {"PYTEST_XDIST_WORKER": "collects"}  # it does nothing of this once more
     compiling = [
-        subprocess.Popen([*collect, *half], env=others, cwd=servers.ROOT, stdout=subprocess.DEVNULL)
+        subprocess.Popen([*collect, *half], env=environment, cwd=servers.ROOT, stdout=subprocess.DEVNULL)
         for half in (halves if is_fresh else ())
     ]
     st.text().validate()
@@ -100,9 +100,9 @@ _SHARING = pytest.StashKey[set[Path]]()
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with its tier: the folder of tests/ that it is in. Put them in the order in which they start.
 
-    First come modules that are early, then those that use the Kvitto that all share, which ends after them. Of what has
-    no whole Kvitto, modules that only compute come first, beside the others' early ones. Of all these, large ones come
-    first: else one test process would run on alone. In each module, tests that break the shared Kvitto run last.
+    Modules with a whole Kvitto, then the others. In each part: early ones, those that use the Kvitto that all share,
+    unit tests, the rest; large ones first, else one test process would run on alone. In a module, tests that break the
+    shared Kvitto last.
     """
     early = {item.path for item in items if item.get_closest_marker("early")}
     sharing = {item.path for item in items if "shared_kvitto" in _fixtures(item)}
@@ -157,7 +157,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure the tests that can add to it: hundreds of examples of one function go where other tests of it go."""
+    """Measure the tests that can add coverage. Property-based unit tests repeat what others execute."""
     coverage = _coverage(item.config)
     is_covered = any(item.path.is_relative_to(_TESTS / folder) for folder in _COVERED)
     is_repeated = _tier(item.path) == "unit" and item.get_closest_marker("hypothesis")

@@ -54,7 +54,7 @@ def test_ten_minutes_of_deliveries_under_a_wrong_token_are_readmitted_whole(kvit
     for each in range(number):
         body = json.dumps({"application_id": f"rejected-{each}", "accepted": True})
         assert kvitto.post("decisions", body, NEW_TOKEN).status_code == 401
-        if each % 100 == 99:  # those of a client that wait for a report are bounded, and minutes would not fill them
+        if each % 100 == 99:  # ingest holds at most 500 of a client until its next report
             receipts = await_kept(kvitto, since, "wrong-token", each + 1)
     assert len(receipts) == number
 

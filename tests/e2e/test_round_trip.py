@@ -191,7 +191,8 @@ def test_a_subscription_is_verified_with_no_setting_but_the_data_folder(lender: 
     before = secrets.read_text()
     subscriptions("register", "solaris", EVENT_TYPE)
     with_it = secrets.read_text()
-    secrets.write_text(before)  # before ingest looks: it takes what was written a second ago
+    secrets.write_text(before)
+    lender.restart()  # ingest may have read the other file
     assert "is it rejected (401" in subscriptions("verify", "solaris", EVENT_TYPE, "--timeout", "2s", status=1)
     secrets.write_text(with_it)
     lender.restart()

@@ -18,6 +18,7 @@ from tests.support import tables
 
 _TEMPLATE = "template_kvitto"
 _SPARE = "spare_"
+_administrators: dict[str, psycopg.Connection] = {}  # by server
 # What a test may have changed beside rows: whatever is here, by number and by the latest transaction that wrote one.
 _CATALOGS = (
     "pg_attrdef", "pg_attribute", "pg_class", "pg_constraint", "pg_default_acl", "pg_description", "pg_extension",
@@ -72,7 +73,8 @@ def drop(server: str, dsn: str) -> None:
 
 def leave(server: str) -> None:
     """Disconnect from a server that ends."""
-    _administrator(server).close()
+    if connection := _administrators.pop(server, None):
+        connection.close()
 
 
 def named(server: str, name: str) -> str:
@@ -80,9 +82,11 @@ def named(server: str, name: str) -> str:
     return f"{server.rpartition('/')[0]}/{name}"
 
 
-@cache
 def _administrator(server: str) -> psycopg.Connection:
-    return psycopg.connect(server, autocommit=True)
+    found = _administrators.get(server)
+    if found is None or found.closed:
+        found = _administrators[server] = psycopg.connect(server, autocommit=True)
+    return found
 
 
 def _copy(connection: psycopg.Connection, name: str) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from xdist.scheduler import LoadFileScheduling
 
-# Processes that begin with modules that have no whole Kvitto. Two would often wait at once, for a store or a minute.
+# Of seven processes, those that begin with modules without a whole Kvitto. With two, both often wait at once.
 _COMPUTING = ("gw0", "gw1", "gw2")
 
 
