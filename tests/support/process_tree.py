@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from tests.support.servers import eventually
 
@@ -44,8 +43,8 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def state(pid: int) -> str:
-    """Return a process's state, a letter: T stands still, Z is a zombie."""
+def state(pid: int | str) -> str:
+    """Return the state of a process, or of a thread (`PID/task/TID`), a letter: T stands still, Z is a zombie."""
     return _stat(pid)[0]
 
 
@@ -79,10 +78,9 @@ def stopped(*pids: int) -> Iterator[None]:
 def _stands_still(pid: int) -> bool:
     """Return whether no thread of a process runs: on a busy machine a thread runs on for a while after the signal."""
     try:
-        threads = [(thread / "stat").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
+        return all(state(f"{pid}/task/{thread}") in ("T", "Z", "X") for thread in os.listdir(f"/proc/{pid}/task"))
     except OSError:
         return True  # it ended
-    return all(text.rpartition(")")[2].split()[0] in ("T", "Z", "X") for text in threads)
 
 
 def _signal(pids: Iterable[int], which: signal.Signals) -> None:
