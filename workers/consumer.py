@@ -121,5 +121,5 @@ class InboxConsumer:
             logger.warning("store_unavailable_skipped", extra=context)
             try:
                 source.release(self._name)
-            except StoreUnavailableError:  # other consumers claim it when it has been idle for ABANDONED_SECONDS
+            except StoreUnavailableError:  # the next drain has it; others do when it was idle for ABANDONED_SECONDS
                 logger.warning("claims_not_released", extra={"provider": source.provider})

