@@ -8,6 +8,9 @@ from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from config.checks.result import fault
+from config.environment import ConfigurationError
+
 # For httpx: servers on this machine are reached directly, whatever proxy the environment names.
 LOOPBACK_DIRECT = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
 
@@ -16,12 +19,22 @@ _LOOK_SECONDS = 2.0
 
 
 def trusting(authority: str) -> ssl.SSLContext:
-    """Return a client's context that trusts the usual authorities, and those in the PEM file `authority` if given."""
+    """Return a client's context that trusts the usual authorities, and those in the PEM file `authority` if given.
+
+    Raises:
+        ConfigurationError: SSL_CERT_FILE or `authority` cannot be read.
+    """
     import httpx  # noqa: PLC0415 - the import takes 0.05 s, which `kvitto up` and `kvitto health` do not need
 
-    context = httpx.create_ssl_context()
-    if authority:
-        context.load_verify_locations(authority)
+    name = "SSL_CERT_FILE"  # the usual ones, if it is set
+    try:
+        context = httpx.create_ssl_context()
+        if authority:
+            name = "CA_FILE"
+            context.load_verify_locations(authority)
+    except OSError as error:
+        hint = "Name a readable file with certificates of authorities in PEM, or remove it"
+        raise ConfigurationError([fault(name, f"cannot be used ({type(error).__name__})", hint)]) from error
     return context
 
 

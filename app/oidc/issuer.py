@@ -18,6 +18,7 @@ from app.oidc.id_token import Expected, read_keys, verify
 from app.oidc.person import Person, has_claims, read_person
 from app.oidc.transaction import Transaction
 from app.tls import LOOPBACK_DIRECT, is_untrusted_certificate, trusting
+from config.environment import ConfigurationError
 from config.oidc import OidcSettings
 from config.web_address import address_problem
 
@@ -94,10 +95,14 @@ class Issuer:
     @contextmanager
     def _client(self) -> Iterator[httpx.Client]:
         """Return a client, and explain why a call fails."""
-        verification = trusting(self._authority)
         try:
+            verification = trusting(self._authority)
             with httpx.Client(timeout=_SECONDS, verify=verification, mounts=LOOPBACK_DIRECT) as client:
                 yield client
+        except ConfigurationError as error:
+            (problem,) = error.faults
+            hint = f"An administrator corrects it: {problem.hint}"
+            raise SignInError("issuer-not-trusted", f"{problem.name} {problem.message}", hint) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if is_untrusted_certificate(error):
                 hint = "An administrator names a file with its authority in CA_FILE, or corrects OIDC_ISSUER"

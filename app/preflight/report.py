@@ -25,6 +25,7 @@ from app.providers import registry
 from app.storage import server_info as ledger_server
 from app.storage.connection import translate_errors
 from app.storage.roles import migration_problems
+from app.tls import trusting
 from config.checks import postgres, redis
 from config.checks.result import CheckResult, fault, ok, only_faults
 from config.environment import ConfigurationError, Environment
@@ -75,6 +76,7 @@ def run_checks(
         servers += _ask_postgres(configuration)
     except ConfigurationError as error:
         settings += error.faults
+    settings += _check_authorities(configuration)
     servers += _ask_issuer(configuration)
     return PreflightReport(settings, servers)
 
@@ -100,6 +102,16 @@ def _check_credentials(configuration: Configuration) -> Iterator[CheckResult]:
         name = f"{provider} credentials"
         hint = "Use credentials of ASCII characters, or ask the provider for others: HTTP headers carry nothing else"
         yield fault(name, "; ".join(reasons), hint) if reasons else ok(name, "requests with each are accepted")
+
+
+def _check_authorities(configuration: Configuration) -> Iterator[CheckResult]:
+    """Check that beat can read which certificates it trusts, if it sends canaries by HTTPS."""
+    if configuration.get("canary_secret") and str(configuration.get("ingest_url")).startswith("https:"):
+        try:
+            trusting(authority="")  # that of CA_FILE is checked already
+            yield ok("trusted authorities", "can be read")
+        except ConfigurationError as error:
+            yield from error.faults
 
 
 def _check_folders(configuration: Configuration) -> Iterator[CheckResult]:

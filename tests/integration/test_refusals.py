@@ -106,6 +106,24 @@ def test_start_without_settings_reports_all_at_once(database: str, valkey_server
     assert all(name in error for name in ("SEALING_KEYS", "KOMPAR_KEYS", "FINGERPRINT_KEY"))
 
 
+@pytest.mark.parametrize(
+    ("path", "problem"), [("/nowhere", "FileNotFoundError"), (__file__, "SSLError")], ids=["missing", "no certificates"]
+)
+@pytest.mark.parametrize("command", ["check beat", "beat", "sandbox send kompar --url https://localhost:1"])
+def test_client_of_https_names_the_authorities_that_it_cannot_read(
+    valkey_server: str, command: str, path: str, problem: str
+) -> None:
+    canaries = {"INGEST_URL": "https://localhost:1", "CANARY_SECRET": "c" * 32}
+    given = canaries | {"SSL_CERT_FILE": path, "REDIS_URL": valkey_server}
+    done = run(*command.split(), environment=SECRETS | given)
+    assert done.returncode == 78, done.stderr
+    said = done.stdout + done.stderr
+    assert f"cannot be used ({problem})" in said
+    assert "SSL_CERT_FILE" in said
+    assert "Name a readable file" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("process", ["ingest", "worker", "beat"])
 def test_start_with_a_provider_without_a_folder_fails(database: str, valkey_server: str, process: str) -> None:
     assert "'nobody', which has no folder" in startup_failure(process, database, valkey_server, PROVIDERS="nobody")

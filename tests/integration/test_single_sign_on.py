@@ -227,6 +227,7 @@ def test_a_provider_that_is_away_is_a_page_and_the_form_stays(database: str, iss
         ({"OIDC_ISSUER": "{issuer}/"}, "fault", "names {issuer} as its issuer"),
         ({"OIDC_ISSUER": "{issuer}/nothing"}, "fault", "answers 404 at /nothing/.well-known/openid-configuration"),
         ({"CA_FILE": ""}, "fault", "certificate of the identity provider is not trusted"),
+        ({"SSL_CERT_FILE": "/nowhere"}, "fault", "SSL_CERT_FILE cannot be used (FileNotFoundError)"),
     ],
 )
 def test_check_asks_the_provider_as_the_console_does(
