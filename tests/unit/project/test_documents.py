@@ -45,7 +45,7 @@ FORBIDDEN = {
 # Names in capitals that are no settings: placeholders, a provider's event type, variables of compose, tests and others.
 NO_SETTINGS = {"NAME_FILE", "DATA_FOLDER", "EVENT_TYPE", "INCOMING_REJECTED_TRANSACTION", "FLASK_DEBUG"}
 NO_SETTINGS |= {"KVITTO_VERSION", "KVITTO_EXTRAS", "KVITTO_MODEL_EXAMPLES", "KVITTO_DASHBOARD_EVENTS"}
-NO_SETTINGS |= {"ACME_SECRETS_FILE"}
+NO_SETTINGS |= {"ACME_SECRETS_FILE", "SSL_CERT_FILE"}
 
 
 def ids(pages: list[Path]) -> list[str]:
