@@ -37,11 +37,13 @@ def ledger(database: str) -> Iterator[Ledger]:
     found.close()
 
 
-def delivered(number: int, seconds: float, content: dict[str, Any], body: bytes = b"") -> ProcessedDelivery:
-    """Return what a worker makes of a decision; without a `body`, it is newly encrypted."""
+def delivered(
+    number: int, seconds: float, content: dict[str, Any], body: bytes = b"", topic: str = "decisions"
+) -> ProcessedDelivery:
+    """Return what a worker makes of a delivery; without a `body`, it is newly encrypted."""
     receipt, position = UUID(int=number), StreamId(START_MS + round(seconds * 1000), number)
     sealed = SEALS.seal(receipt, body or encrypt(content, KEY))
-    delivery = Delivery(receipt, "kompar", "decisions", {}, sealed)
+    delivery = Delivery(receipt, "kompar", topic, {}, sealed)
     return PROCESSOR.process(ReceivedDelivery(delivery, position.received_at, EPOCH, position))
 
 
@@ -66,6 +68,20 @@ def test_change_back_at_a_time_of_the_schedule_is_flagged_and_listed(ledger: Led
     assert row == (True, "of-1", ["late-retry-suspected"], 2)
     connection.execute("INSERT INTO ingest_progress (provider, complete_until, pending) VALUES ('kompar', now(), 0)")
     assert [row["suspected"] for row in reports.suspected_counts(connection)] == [1]
+
+
+def test_every_flag_of_an_application_is_a_row_as_well(ledger: Ledger, connection: Connection) -> None:
+    times_and_amounts = ((0, 1), (10, 2), (32, 1))
+    ledger.store([
+        delivered(number, seconds, {"application_id": "a", "amount": amount, "company_id": 7}, topic="applications")
+        for number, (seconds, amount) in enumerate(times_and_amounts, start=1)
+    ])  # fmt: skip
+    answered(connection, 1)
+    (application,) = connection.execute("SELECT flags FROM reporting.kompar_applications")
+    rows = connection.execute("SELECT application_id, flag FROM reporting.kompar_application_flags")
+    assert "late-retry-suspected" in application.flags
+    assert len(application.flags) > 1
+    assert sorted(rows) == [("a", flag) for flag in sorted(application.flags)]
 
 
 @pytest.mark.parametrize(("milliseconds", "complete"), [(3, False), (9_000, True), (None, False)])
