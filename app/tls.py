@@ -1,5 +1,6 @@
 """How Kvitto's clients reach servers: TLS contexts, and servers on this machine without a proxy."""
 
+import os
 import socket
 import ssl
 from contextlib import closing
@@ -22,18 +23,18 @@ def trusting(authority: str) -> ssl.SSLContext:
     """Return a client's context that trusts the usual authorities, and those in the PEM file `authority` if given.
 
     Raises:
-        ConfigurationError: SSL_CERT_FILE or `authority` cannot be read.
+        ConfigurationError: The file of either cannot be read.
     """
     import httpx  # noqa: PLC0415 - the import takes 0.05 s, which `kvitto up` and `kvitto health` do not need
 
-    name = "SSL_CERT_FILE"  # the usual ones, if it is set
+    name = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "certifi's certificates"
     try:
         context = httpx.create_ssl_context()
         if authority:
             name = "CA_FILE"
             context.load_verify_locations(authority)
     except OSError as error:
-        hint = "Name a readable file with certificates of authorities in PEM, or remove it"
+        hint = "Name a readable file with certificates of authorities in PEM, or none"
         raise ConfigurationError([fault(name, f"cannot be used ({type(error).__name__})", hint)]) from error
     return context
 

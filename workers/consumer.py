@@ -67,6 +67,7 @@ class InboxConsumer:
         with self._unless_unavailable(self.inbox):
             self.inbox.clear_wakeup()  # before the inbox is read, so that a later append publishes a wake-up
         with self._unless_unavailable(self.overflow):
+            self.overflow.release(self._name)  # what an earlier drain claimed; that of the inbox is pending
             self._quarantine.begin()
             emptied = self._process_new(self.overflow, half)
             with self._unless_unavailable(self.inbox):
@@ -121,5 +122,5 @@ class InboxConsumer:
             logger.warning("store_unavailable_skipped", extra=context)
             try:
                 source.release(self._name)
-            except StoreUnavailableError:  # the next drain has it; others do when it was idle for ABANDONED_SECONDS
+            except StoreUnavailableError:  # this consumer's next drain has it, others after ABANDONED_SECONDS
                 logger.warning("claims_not_released", extra={"provider": source.provider})

@@ -82,6 +82,7 @@ def consumer(provider: str) -> InboxConsumer:
         for name in worker_settings().providers:
             metrics.credential_series(name, _processor(name).credentials)
             _consumer(name).use(_processor(name), _sealing_keys())
+            _operator_jobs(name).use(_sealing_keys(), _secrets().value[1][name])
     return _consumer(provider)
 
 
@@ -93,8 +94,13 @@ def _consumer(provider: str) -> InboxConsumer:
 
 def operator_jobs(provider: str) -> OperatorJobs:
     """Return what does this process's part of what operators ask for, with the keys that the files hold now."""
-    ledger = consumer(provider).ledger
-    return OperatorJobs(ledger, _sealing_keys(), _secrets().value[1][provider])
+    consumer(provider)  # which looks at the files
+    return _operator_jobs(provider)
+
+
+@cache
+def _operator_jobs(provider: str) -> OperatorJobs:
+    return OperatorJobs(_consumer(provider).ledger, _sealing_keys(), _secrets().value[1][provider])
 
 
 @cache

@@ -10,7 +10,7 @@ import time
 from app.crypto import handover
 from app.crypto.sealing import SealingKeys
 from app.domain.outcome import Outcome
-from app.errors import InvalidDeliveryError
+from app.errors import InvalidDeliveryError, StoreUnavailableError
 from app.processing.processor import DeliveryProcessor
 from app.processing.replay import replay_one
 from app.providers.base import Provider
@@ -30,23 +30,57 @@ class OperatorJobs:
 
     def __init__(self, ledger: Ledger, seals: SealingKeys, provider: Provider) -> None:
         self._ledger = ledger
+        self.use(seals, provider)
+        # A claimed letter whose end Postgres could not take, and what became of it; None if that was nothing.
+        self._unfinished: tuple[Item, tuple[str, Outcome] | None] | None = None
+
+    def use(self, seals: SealingKeys, provider: Provider) -> None:
+        """Open bodies with other keys from now on."""
         self._seals = seals
         self._provider = provider
         self._processor = DeliveryProcessor(seals, provider)
 
     def work(self) -> None:
-        """Work for DRAIN_LIMIT_SECONDS at most; bodies come first, since a person waits for each."""
+        """Work for DRAIN_LIMIT_SECONDS at most; bodies come first, since a person waits for each.
+
+        Raises:
+            StoreUnavailableError: Postgres failed. The next call goes on with the same letter.
+        """
         until = time.monotonic() + DRAIN_LIMIT_SECONDS
         while time.monotonic() < until:
             with self._ledger.connected() as connection:
+                self._finish(connection)
                 for request in operator_jobs.reveal_requests(connection, self._ledger.provider):
                     self._reveal(connection, request)
                 item = operator_jobs.claim(connection, self._ledger.provider)
             if item is None:
                 return
-            name, outcome = self._done(item)
+            try:
+                self._unfinished = item, self._done(item)
+            except StoreUnavailableError:
+                if not self._answers():  # else the attempt counts: Postgres may fail on this letter each time
+                    self._unfinished = item, None
+                raise
             with self._ledger.connected() as connection:
-                operator_jobs.finish(connection, item, name, outcome)
+                self._finish(connection)
+
+    def _finish(self, connection: Connection) -> None:
+        """Record what became of the last letter, or that it was not begun."""
+        if self._unfinished is None:
+            return
+        item, done = self._unfinished
+        if done is None:
+            operator_jobs.give_back(connection, item)
+        else:
+            operator_jobs.finish(connection, item, *done)
+        self._unfinished = None
+
+    def _answers(self) -> bool:
+        try:
+            self._ledger.check()
+        except StoreUnavailableError:
+            return False
+        return True
 
     def _done(self, item: Item) -> tuple[str, Outcome]:
         """Do what is asked with one letter; return what became of it, in a word, and its outcome."""

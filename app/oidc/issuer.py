@@ -97,12 +97,13 @@ class Issuer:
         """Return a client, and explain why a call fails."""
         try:
             verification = trusting(self._authority)
-            with httpx.Client(timeout=_SECONDS, verify=verification, mounts=LOOPBACK_DIRECT) as client:
-                yield client
         except ConfigurationError as error:
             (problem,) = error.faults
             hint = f"An administrator corrects it: {problem.hint}"
             raise SignInError("issuer-not-trusted", f"{problem.name} {problem.message}", hint) from error
+        try:
+            with httpx.Client(timeout=_SECONDS, verify=verification, mounts=LOOPBACK_DIRECT) as client:
+                yield client
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if is_untrusted_certificate(error):
                 hint = "An administrator names a file with its authority in CA_FILE, or corrects OIDC_ISSUER"

@@ -6,6 +6,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from email.message import Message
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from redis import Redis
@@ -106,7 +107,7 @@ def _check_credentials(configuration: Configuration) -> Iterator[CheckResult]:
 
 def _check_authorities(configuration: Configuration) -> Iterator[CheckResult]:
     """Check that beat can read which certificates it trusts, if it sends canaries by HTTPS."""
-    if configuration.get("canary_secret") and str(configuration.get("ingest_url")).startswith("https:"):
+    if configuration.get("canary_secret") and urlsplit(configuration.get("ingest_url")).scheme != "http":
         try:
             trusting(authority="")  # that of CA_FILE is checked already
             yield ok("trusted authorities", "can be read")

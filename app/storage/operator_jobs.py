@@ -12,8 +12,11 @@ from app.storage.access_log import Access
 from app.storage.connection import Connection
 
 Kind = Literal["dry-run", "replay", "discard"]
-# An attempt that did not end for so long crashed its worker; so many are made.
+# An attempt that did not end for so long was interrupted; so many are made.
 _LOST_SECONDS, _MOST_ATTEMPTS = 60, 2
+_INTERRUPTED = (
+    f"{_MOST_ATTEMPTS} attempts were interrupted: their workers ended, or Postgres failed on this letter alone"
+)
 # Nobody waits longer for a body.
 _REVEAL_SECONDS = 60
 _SELECT = """
@@ -172,8 +175,17 @@ def claim(connection: Connection, provider: str) -> Item | None:
     item = Item(*row[:-1])
     if row.attempts <= _MOST_ATTEMPTS:
         return item
-    finish(connection, item, "failed", Outcome("dead", None, "its worker ended while it processed it"))
+    finish(connection, item, "failed", Outcome("dead", None, _INTERRUPTED))
     return claim(connection, provider)
+
+
+def give_back(connection: Connection, item: Item) -> None:
+    """Undo a claim, unless the letter is finished."""
+    query = """
+        UPDATE operator_job_items SET attempts = attempts - 1, started_at = NULL
+        WHERE job = %s AND receipt = %s AND finished_at IS NULL
+    """
+    connection.execute(query, [item.job, item.receipt])
 
 
 def finish(connection: Connection, item: Item, name: str, outcome: Outcome) -> None:

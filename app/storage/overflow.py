@@ -74,13 +74,10 @@ class Overflow:
 
     def __init__(self, connected: Callable[[], AbstractContextManager[Connection]], provider: str) -> None:
         self._connected = connected
-        self._unreleased: set[str] = set()
         self.provider = provider
 
     def claim(self, consumer: str) -> list[ReceivedDelivery]:
         """Claim a batch in order of receipt: what is unclaimed, or was claimed too long ago."""
-        for other in tuple(self._unreleased):
-            self.release(other)
         with self._connected() as connection:
             rows = connection.execute(_CLAIM, _LIMITS | {"provider": self.provider, "consumer": consumer}).fetchall()
         return sorted(map(to_received, rows), key=lambda received: received.stream_id)
@@ -95,19 +92,13 @@ class Overflow:
             return [row.claimed_by for row in connection.execute(query, [self.provider])]
 
     def release(self, consumer: str) -> None:
-        """Give up what `consumer` claimed, for the first consumer that claims it.
-
-        If that fails, as it does while Postgres is down, the next `claim` does it first: nothing waits for
-        ABANDONED_SECONDS because its consumer could not let go of it.
-        """
-        self._unreleased.add(consumer)
+        """Give up what `consumer` claimed, for the first consumer that claims it."""
         with self._connected() as connection:
             query = """
                 UPDATE overflow SET claimed_at = NULL
                 WHERE provider = %s AND ciphertext IS NOT NULL AND claimed_by = %s AND claimed_at IS NOT NULL
             """
             connection.execute(query, [self.provider, consumer])
-        self._unreleased.discard(consumer)
 
     def acknowledge(self, batch: Sequence[ReceivedDelivery]) -> None:
         """Delete the bodies of deliveries that are in the ledger now."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import Thread
 from typing import Any
@@ -13,10 +14,10 @@ from uuid_utils.compat import uuid7
 from app.crypto.sealing import SealingKeys
 from app.domain.delivery import Delivery, ReceivedDelivery, StreamId
 from app.domain.outcome import ProcessedDelivery
-from app.errors import InvalidDeliveryError
+from app.errors import InvalidDeliveryError, StoreUnavailableError
 from app.sandbox.kompar import encrypt
 from app.storage import operator_jobs
-from app.storage.connection import Connection, fetch_one
+from app.storage.connection import Connection, connect, fetch_one
 from app.storage.ledger import Ledger
 from tests.integration.test_ledger import EPOCH, KOMPAR, START_MS
 from tests.support.console_client import Person, log_in
@@ -153,8 +154,45 @@ def test_letter_whose_worker_died_is_tried_once_more_and_then_failed(
     connection.execute(lost, [timedelta(minutes=2)])
     worker.work()
     page = person.get(job)
-    assert "its worker ended while it processed it" in page
+    assert "2 attempts were interrupted" in page
     assert "3 of 3" in page
+
+
+@pytest.mark.parametrize(
+    ("table", "condition"),
+    [("receipts", "true"), ("operator_job_items", "NEW.finished_at IS NOT NULL")],
+    ids=["before it is done", "before it is recorded"],
+)
+def test_letter_at_which_postgres_goes_is_finished_when_it_is_back(  # noqa: PLR0917
+    postgres_server: str, database: str, connection: Connection, worker: OperatorJobs, table: str, condition: str
+) -> None:
+    person = log_in(database)
+    job = ask(person, "replay", all="yes")
+    connection.execute(
+        f"""
+        CREATE FUNCTION go() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+        $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$;
+        CREATE TRIGGER go BEFORE UPDATE ON {table} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION go()
+        """
+    )
+    with no_other_connections(postgres_server, connection), pytest.raises(StoreUnavailableError):
+        worker.work()
+    connection.execute("DROP FUNCTION go CASCADE")
+    worker.work()
+    assert "3 of 3" in person.get(job)
+    assert outcomes(connection) == {"dead": 1, "stored": 2}
+    (found,) = connection.execute("SELECT array_agg(outcome ORDER BY outcome), max(attempts) FROM operator_job_items")
+    assert found == (["dead", "stored", "stored"], 1)
+
+
+@contextmanager
+def no_other_connections(postgres_server: str, connection: Connection) -> Iterator[None]:
+    """Have Postgres refuse new connections to the database."""
+    name = fetch_one(connection, "SELECT current_database() AS name").name
+    with connect(postgres_server, "test") as other:
+        other.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        yield
+        other.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
 
 def test_two_workers_never_claim_the_same_letter(database: str, connection: Connection, worker: OperatorJobs) -> None:  # noqa: ARG001

@@ -74,6 +74,18 @@ def test_rereading_takes_a_volume_that_was_replaced(tmp_path: Path) -> None:
     assert found.current() == (NEW,)
 
 
+def test_rereading_takes_a_file_of_which_only_the_owner_or_the_mode_seems_to_have_changed(files: Files) -> None:
+    """What could not be read may be right once its mode is: its content, size and time are those of before."""
+    files.write("TOKENS", OLD)
+    found = reading(files)
+    path = Path(files.variables["TOKENS_FILE"])
+    before = path.stat()
+    with path.open("w") as file:
+        file.write(NEW)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert found.current() == (NEW,)
+
+
 def test_rereading_waits_until_a_file_is_complete(files: Files) -> None:
     files.write("TOKENS", OLD)
     found = reading(files)
