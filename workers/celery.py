@@ -9,10 +9,12 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from celery import Celery
+from celery.app.amqp import AMQP
 from celery.signals import setup_logging
+from kombu import Connection
 
 import config.logging
 from config.celery import schedule, wake_up_queues, worker_settings
@@ -25,7 +27,23 @@ def _settings() -> dict[str, Any]:
     return worker_settings(settings.broker) | tasks
 
 
-app = Celery("kvitto")
+class _Connection(Connection):
+    """A connection to the broker. While it is away, it is tried every 3 s; kombu's pauses grow to 30 s.
+
+    No sweep reaches a worker in such a pause, however long the broker has been back.
+    """
+
+    def ensure_connection(self, *arguments: Any, **options: Any) -> Self:
+        """Connect, as soon as the broker answers."""
+        pauses = {"interval_start": 1, "interval_step": 1, "interval_max": 3}
+        return super().ensure_connection(*arguments, **pauses | options)
+
+
+class _Broker(AMQP):
+    Connection = _Connection
+
+
+app = Celery("kvitto", amqp=_Broker)
 app.add_defaults(_settings)  # read at first use, so that importing this module needs no settings
 
 

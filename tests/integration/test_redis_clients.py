@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -65,6 +66,25 @@ def test_address_with_special_characters_reaches_inbox_and_broker(tmp_path: Path
         reach(RedisAddress.parse(address))
         with closing(client.connect(RedisAddress((("127.0.0.1", port),), password=PASSWORD, database=3))) as redis:
             assert redis.exists("inbox:reached")
+
+
+_TRIES = """
+from kombu.exceptions import OperationalError
+from workers.celery import app
+pauses = []
+with app.connection_for_read() as connection:
+    try:
+        connection.ensure_connection(lambda error, pause: pauses.append(pause), 4)
+    except OperationalError:
+        print(pauses)
+"""
+
+
+def test_worker_tries_a_broker_that_is_away_every_three_seconds() -> None:
+    given = bare_environment() | {"REDIS_URL": f"redis://127.0.0.1:{free_port()}"}
+    done = subprocess.run([sys.executable, "-c", _TRIES], env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [1, 2, 3, 3]
 
 
 # TLS.
