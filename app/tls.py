@@ -34,7 +34,7 @@ def trusting(authority: str) -> ssl.SSLContext:
             name = "CA_FILE"
             context.load_verify_locations(authority)
     except OSError as error:
-        hint = "Name a readable file with certificates of authorities in PEM, or none"
+        hint = "Name a readable file with certificates of authorities in PEM"
         raise ConfigurationError([fault(name, f"cannot be used ({type(error).__name__})", hint)]) from error
     return context
 

@@ -43,6 +43,7 @@ class InboxConsumer:
         self._slot = slot
         self._name = slot.name
         self._publish_wakeup = publish_wakeup
+        self._is_interrupted = False  # a drain of the overflow began, and did not end: for want of a server, or of time
         self.canaries = canaries
         self._progress = Progress(inbox, self.overflow, self.ledger)
 
@@ -67,7 +68,9 @@ class InboxConsumer:
         with self._unless_unavailable(self.inbox):
             self.inbox.clear_wakeup()  # before the inbox is read, so that a later append publishes a wake-up
         with self._unless_unavailable(self.overflow):
-            self.overflow.release(self._name)  # what an earlier drain claimed; that of the inbox is pending
+            if self._is_interrupted:
+                self.overflow.resume()  # what the last drain claimed; that of the inbox is pending
+            self._is_interrupted = True
             self._quarantine.begin()
             emptied = self._process_new(self.overflow, half)
             with self._unless_unavailable(self.inbox):
@@ -76,6 +79,7 @@ class InboxConsumer:
             if not emptied:
                 self._publish_wakeup()
             self._quarantine.run_isolated(until + DRAIN_LIMIT_SECONDS / 2)
+            self._is_interrupted = False
         self._observations.record()
         self.canaries.consume()
 

@@ -82,7 +82,6 @@ def consumer(provider: str) -> InboxConsumer:
         for name in worker_settings().providers:
             metrics.credential_series(name, _processor(name).credentials)
             _consumer(name).use(_processor(name), _sealing_keys())
-            _operator_jobs(name).use(_sealing_keys(), _secrets().value[1][name])
     return _consumer(provider)
 
 
@@ -95,7 +94,9 @@ def _consumer(provider: str) -> InboxConsumer:
 def operator_jobs(provider: str) -> OperatorJobs:
     """Return what does this process's part of what operators ask for, with the keys that the files hold now."""
     consumer(provider)  # which looks at the files
-    return _operator_jobs(provider)
+    jobs = _operator_jobs(provider)
+    jobs.use(_sealing_keys(), _secrets().value[1][provider])
+    return jobs
 
 
 @cache

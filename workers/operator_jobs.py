@@ -31,7 +31,7 @@ class OperatorJobs:
     def __init__(self, ledger: Ledger, seals: SealingKeys, provider: Provider) -> None:
         self._ledger = ledger
         self.use(seals, provider)
-        # A claimed letter whose end Postgres could not take, and what became of it; None if that was nothing.
+        # A claimed letter whose end is not recorded yet, and what became of it; None if that was nothing.
         self._unfinished: tuple[Item, tuple[str, Outcome] | None] | None = None
 
     def use(self, seals: SealingKeys, provider: Provider) -> None:
@@ -44,12 +44,12 @@ class OperatorJobs:
         """Work for DRAIN_LIMIT_SECONDS at most; bodies come first, since a person waits for each.
 
         Raises:
-            StoreUnavailableError: Postgres failed. The next call goes on with the same letter.
+            StoreUnavailableError: Postgres failed. Unless it answers again at once, a later call takes the letter up.
         """
         until = time.monotonic() + DRAIN_LIMIT_SECONDS
+        self._finish()
         while time.monotonic() < until:
             with self._ledger.connected() as connection:
-                self._finish(connection)
                 for request in operator_jobs.reveal_requests(connection, self._ledger.provider):
                     self._reveal(connection, request)
                 item = operator_jobs.claim(connection, self._ledger.provider)
@@ -61,19 +61,22 @@ class OperatorJobs:
                 if not self._answers():  # else the attempt counts: Postgres may fail on this letter each time
                     self._unfinished = item, None
                 raise
-            with self._ledger.connected() as connection:
-                self._finish(connection)
+            self._finish()
 
-    def _finish(self, connection: Connection) -> None:
-        """Record what became of the last letter, or that it was not begun."""
+    def _finish(self) -> None:
+        """Record what became of the last letter, or that it was not begun. If Postgres fails, the next call does."""
         if self._unfinished is None:
             return
-        item, done = self._unfinished
-        if done is None:
-            operator_jobs.give_back(connection, item)
-        else:
-            operator_jobs.finish(connection, item, *done)
-        self._unfinished = None
+        (item, done), self._unfinished = self._unfinished, None
+        try:
+            with self._ledger.connected() as connection:
+                if done is None:
+                    operator_jobs.give_back(connection, item)
+                else:
+                    operator_jobs.finish(connection, item, *done)
+        except StoreUnavailableError:
+            self._unfinished = item, done
+            raise
 
     def _answers(self) -> bool:
         try:

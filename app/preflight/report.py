@@ -69,6 +69,7 @@ def run_checks(
     """
     configuration = Configuration(variables, processes)
     settings = [*configuration.results(removed), *_check_credentials(configuration), *_check_folders(configuration)]
+    settings += _check_authorities(configuration)
     servers = [*_ask_redis(configuration)]
     is_shared = configuration.get("broker") == configuration.get("redis")
     if not is_shared or (servers and not only_faults(servers)):  # a fault of the shared server is reported already
@@ -77,7 +78,6 @@ def run_checks(
         servers += _ask_postgres(configuration)
     except ConfigurationError as error:
         settings += error.faults
-    settings += _check_authorities(configuration)
     servers += _ask_issuer(configuration)
     return PreflightReport(settings, servers)
 

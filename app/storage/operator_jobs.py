@@ -1,6 +1,7 @@
 """What operators ask workers to do: replay or discard dead letters, rehearse that, and open a body."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -14,9 +15,7 @@ from app.storage.connection import Connection
 Kind = Literal["dry-run", "replay", "discard"]
 # An attempt that did not end for so long was interrupted; so many are made.
 _LOST_SECONDS, _MOST_ATTEMPTS = 60, 2
-_INTERRUPTED = (
-    f"{_MOST_ATTEMPTS} attempts were interrupted: their workers ended, or Postgres failed on this letter alone"
-)
+_INTERRUPTED = f"{_MOST_ATTEMPTS} attempts were interrupted: their workers ended, or Postgres failed"
 # Nobody waits longer for a body.
 _REVEAL_SECONDS = 60
 _SELECT = """
@@ -48,6 +47,7 @@ class Item(NamedTuple):
     kind: Kind
     operator: str
     why: str | None
+    started_at: datetime
 
 
 class RevealRequest(NamedTuple):
@@ -167,7 +167,7 @@ def claim(connection: Connection, provider: str) -> Item | None:
               AND (started_at IS NULL OR started_at < clock_timestamp() - make_interval(secs => %(lost)s))
             ORDER BY job, open.receipt LIMIT 1 FOR UPDATE OF open SKIP LOCKED
         )
-        RETURNING item.job, item.receipt, kind, operator, why, attempts
+        RETURNING item.job, item.receipt, kind, operator, why, item.started_at, attempts
     """
     row = connection.execute(query, {"provider": provider, "lost": _LOST_SECONDS}).fetchone()
     if row is None:
@@ -180,12 +180,12 @@ def claim(connection: Connection, provider: str) -> Item | None:
 
 
 def give_back(connection: Connection, item: Item) -> None:
-    """Undo a claim, unless the letter is finished."""
+    """Undo a claim, unless the letter is finished, or another worker has claimed it since."""
     query = """
         UPDATE operator_job_items SET attempts = attempts - 1, started_at = NULL
-        WHERE job = %s AND receipt = %s AND finished_at IS NULL
+        WHERE job = %s AND receipt = %s AND started_at = %s AND finished_at IS NULL
     """
-    connection.execute(query, [item.job, item.receipt])
+    connection.execute(query, [item.job, item.receipt, item.started_at])
 
 
 def finish(connection: Connection, item: Item, name: str, outcome: Outcome) -> None:

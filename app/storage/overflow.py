@@ -1,5 +1,6 @@
 """The overflow: deliveries that Redis could not make durable, or that are too large for it, wait in Postgres."""
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ _CLAIM = """
     WITH waiting AS (
         SELECT receipt, received_at, seq, octet_length(ciphertext) AS size FROM overflow
         WHERE provider = %(provider)s AND ciphertext IS NOT NULL
-          AND (claimed_at IS NULL OR abs(extract(epoch FROM clock_timestamp() - claimed_at)) > %(abandoned)s)
+          AND (claimed_at IS NULL OR abs(extract(epoch FROM clock_timestamp() - claimed_at)) >
+               CASE claimed_by WHEN %(consumer)s THEN %(own)s ELSE %(abandoned)s END)
         ORDER BY received_at, seq LIMIT %(entries)s
         FOR UPDATE SKIP LOCKED
     ), summed AS (
@@ -74,12 +76,22 @@ class Overflow:
 
     def __init__(self, connected: Callable[[], AbstractContextManager[Connection]], provider: str) -> None:
         self._connected = connected
+        self._resumed_at: float | None = None
         self.provider = provider
+
+    def resume(self) -> None:
+        """Have later claims include what their consumer has claimed until now, since it was interrupted.
+
+        Nothing is written: to find those claims would take as long as there is much that waits.
+        """
+        self._resumed_at = time.monotonic()
 
     def claim(self, consumer: str) -> list[ReceivedDelivery]:
         """Claim a batch in order of receipt: what is unclaimed, or was claimed too long ago."""
+        own = ABANDONED_SECONDS if self._resumed_at is None else time.monotonic() - self._resumed_at
+        values = {"provider": self.provider, "consumer": consumer, "own": min(own, ABANDONED_SECONDS)}
         with self._connected() as connection:
-            rows = connection.execute(_CLAIM, _LIMITS | {"provider": self.provider, "consumer": consumer}).fetchall()
+            rows = connection.execute(_CLAIM, _LIMITS | values).fetchall()
         return sorted(map(to_received, rows), key=lambda received: received.stream_id)
 
     def consumers_with_claims(self) -> list[str]:

@@ -120,7 +120,7 @@ def _run(lock: int, *command: str) -> None:
 
 def _compile(lock: int) -> None:
     """Compile what is installed on all cores; pip would on one. What is left, the first import compiles."""
-    command = [str(_VENV / "bin" / "python"), "-m", "compileall", "-j", "0", str(_VENV / "lib")]
+    command = [str(_VENV / "bin" / "python"), "-I", "-m", "compileall", "-j", "0", str(_VENV / "lib")]
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[lock], check=False)  # noqa: S603
 
 
