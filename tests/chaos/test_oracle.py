@@ -56,7 +56,13 @@ def test_compare_missing_event_is_lost(kvitto: Running) -> None:
 
 def test_compare_second_revision_is_doubled(kvitto: Running) -> None:
     found = discrepancies(
-        kvitto, "twice", "UPDATE kvitto.events SET revision = 2 WHERE entity_id = %(entity)s AND revision IS NULL"
+        kvitto,
+        "twice",
+        """
+        UPDATE kvitto.events SET revision = 2, position = newest + 1, changed_at = received_at, change = 'corrected'
+        FROM (SELECT max(position) AS newest FROM kvitto.events) AS feed
+        WHERE entity_id = %(entity)s AND revision IS NULL
+        """,
     )
     assert (found.lost, found.doubled) == (0, 1)
 
