@@ -68,9 +68,7 @@ class Rereading(Generic[T]):
         """Read again if a file was written; return whether secrets were taken from it."""
         with self._lock:
             written = self._written()
-            if written == self._seen or any(
-                0 <= time.time_ns() - at < _COMPLETE_SECONDS * 1e9 for *_, at, _ in written
-            ):
+            if written == self._seen or any(0 <= time.time_ns() - at < _COMPLETE_SECONDS * 1e9 for at, *_ in written):
                 return False
             self._seen = written
             return self._take()
@@ -78,7 +76,7 @@ class Rereading(Generic[T]):
     def _written(self) -> list[tuple[int, ...]]:
         """Return for each file what changes when it is written, replaced, or given to another user.
 
-        Inode, size, and the times in nanoseconds of the last write and of any change, that of its owner included.
+        The times in nanoseconds of the last write and of any change, that of its owner included; inode, size.
         """
         found: list[tuple[int, ...]] = []
         for variable in sorted(self._variables):
@@ -88,7 +86,7 @@ class Rereading(Generic[T]):
                 except OSError:
                     found.append((0, 0, 0, 0))
                 else:
-                    found.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+                    found.append((status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size))
         return found
 
     def _take(self) -> bool:

@@ -58,8 +58,9 @@ class OperatorJobs:
             try:
                 self._unfinished = item, self._done(item)
             except StoreUnavailableError:
-                if not self._answers():  # else the attempt counts: Postgres may fail on this letter each time
-                    self._unfinished = item, None
+                self._unfinished = item, None
+                self._ledger.check()  # raises if the server fails without the letter, too
+                self._unfinished = None  # the attempt counts: Postgres may fail on this letter each time
                 raise
             self._finish()
 
@@ -77,13 +78,6 @@ class OperatorJobs:
         except StoreUnavailableError:
             self._unfinished = item, done
             raise
-
-    def _answers(self) -> bool:
-        try:
-            self._ledger.check()
-        except StoreUnavailableError:
-            return False
-        return True
 
     def _done(self, item: Item) -> tuple[str, Outcome]:
         """Do what is asked with one letter; return what became of it, in a word, and its outcome."""

@@ -1,5 +1,6 @@
 """The overflow: deliveries that Redis could not make durable, or that are too large for it, wait in Postgres."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
@@ -76,7 +77,7 @@ class Overflow:
 
     def __init__(self, connected: Callable[[], AbstractContextManager[Connection]], provider: str) -> None:
         self._connected = connected
-        self._resumed_at: float | None = None
+        self._resumed_at = -math.inf
         self.provider = provider
 
     def resume(self) -> None:
@@ -88,8 +89,8 @@ class Overflow:
 
     def claim(self, consumer: str) -> list[ReceivedDelivery]:
         """Claim a batch in order of receipt: what is unclaimed, or was claimed too long ago."""
-        own = ABANDONED_SECONDS if self._resumed_at is None else time.monotonic() - self._resumed_at
-        values = {"provider": self.provider, "consumer": consumer, "own": min(own, ABANDONED_SECONDS)}
+        own = min(time.monotonic() - self._resumed_at, ABANDONED_SECONDS)
+        values = {"provider": self.provider, "consumer": consumer, "own": own}
         with self._connected() as connection:
             rows = connection.execute(_CLAIM, _LIMITS | values).fetchall()
         return sorted(map(to_received, rows), key=lambda received: received.stream_id)
